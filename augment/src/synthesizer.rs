@@ -1,0 +1,89 @@
+//! The port that a generator fills.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GrayImage, SampleRequest, Vocabulary};
+
+/// Identity of a generator: a digest of its weights and of every setting that changes its pixels.
+///
+/// Part of the cache key, so a changed generator never serves an old sample.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The BLAKE3 digest of `parts`, each length-prefixed so that no two lists collide.
+    #[must_use]
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// What a generator says of itself; written beside every sample it makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SynthesizerCard {
+    /// Name for people (`roentgen-v1 60k`, `phantom (shifted)`).
+    pub model: String,
+    /// Sampler, if it has one (`PNDM`).
+    pub sampler: Option<String>,
+    /// Sampling steps, if it has any.
+    pub steps: Option<u32>,
+    /// Classifier-free guidance scale, if it has one.
+    pub guidance_scale: Option<f32>,
+}
+
+/// Why a generator made nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the generator failed: {message}")]
+pub struct SynthesisError {
+    /// What happened and what to do next.
+    pub message: String,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A generator of chest radiographs.
+///
+/// The caller hands over all requests of a batch that are not in the cache, in one call. The generator must
+///
+/// * return one image a request, in order;
+/// * make image `i` a function of `requests[i]` and its own fingerprint alone: never of the other requests, of earlier calls,
+///   or of the thread. Cached and on-demand runs could not agree otherwise;
+/// * on failure return an error and keep nothing: the caller loses at most this batch.
+pub trait Synthesizer: Send + Sync {
+    /// Digest of weights and settings; constant over the life of the value.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// What it says of itself.
+    fn card(&self) -> SynthesizerCard;
+
+    /// The vocabulary that the requests' labels are in, if the generator reads labels; `None` if it reads prompts only.
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        None
+    }
+
+    /// Makes one image a request.
+    ///
+    /// # Errors
+    /// [`SynthesisError`] if any of them could not be made.
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, SynthesisError>;
+}

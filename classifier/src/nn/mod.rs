@@ -1,0 +1,9 @@
+//! Building blocks whose numbers and speed burn's own do not give.
+//!
+//! Letters: `B` batch, `C` channels, `H` height, `W` width.
+
+mod batch_norm;
+mod pointwise;
+
+pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
+pub use pointwise::{Pointwise, PointwiseConfig};

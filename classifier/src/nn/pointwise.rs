@@ -1,0 +1,80 @@
+//! 1x1 convolution as a matrix product.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{Device, Tensor};
+
+/// Configuration of [`Pointwise`].
+#[derive(Config, Debug)]
+pub struct PointwiseConfig {
+    /// Input and output channels.
+    pub channels: [usize; 2],
+}
+
+/// A 1x1 convolution with stride 1 and no bias, computed as `weight [O, C] x input [C, H*W]`.
+///
+/// The same numbers as a convolution, and on the CPU several times faster in the backward pass, where burn-flex computes a
+/// convolution's weight gradient as a matrix product with one column. The weight keeps the shape `[O, C, 1, 1]` of a
+/// convolution, so checkpoints do not see the difference.
+///
+/// Should be created using [`PointwiseConfig`].
+#[derive(Module, Debug)]
+pub struct Pointwise {
+    /// `[O, C, 1, 1]`
+    pub weight: Param<Tensor<4>>,
+}
+
+impl PointwiseConfig {
+    /// A layer with He-normal weights (fan in), torchvision's initialisation of DenseNet convolutions.
+    #[must_use]
+    pub fn init(&self, device: &Device) -> Pointwise {
+        let [input, output] = self.channels;
+        let he = Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false };
+        Pointwise { weight: he.init_with([output, input, 1, 1], Some(input), Some(output), device) }
+    }
+}
+
+impl Pointwise {
+    /// # Shapes
+    /// - input: `[B, C, H, W]`
+    /// - output: `[B, O, H, W]`
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = input.dims();
+        let weight = self.weight.val();
+        let outputs = weight.dims()[0];
+        let weight = weight.reshape([1, outputs, channels]);
+        let flat = input.reshape([batch, channels, height * width]);
+        weight.matmul(flat).reshape([batch, outputs, height, width])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::ops::ConvOptions;
+    use burn::tensor::{Distribution, Tolerance};
+
+    use super::*;
+
+    #[test]
+    fn equals_a_convolution_with_its_gradients() {
+        let device = Device::flex().autodiff();
+        device.seed(3);
+        let layer = PointwiseConfig::new([5, 7]).init(&device);
+        let input = Tensor::<4>::random([2, 5, 3, 4], Distribution::Default, &device).require_grad();
+        let towards = Tensor::<4>::random([2, 7, 3, 4], Distribution::Default, &device);
+
+        let ours = layer.forward(input.clone());
+        let mut grads = (ours.clone() * towards.clone()).sum().backward();
+        let ours = (ours, input.grad_remove(&mut grads).unwrap(), layer.weight.val().grad_remove(&mut grads).unwrap());
+
+        let plain =
+            burn::tensor::module::conv2d(input.clone(), layer.weight.val(), None, ConvOptions::new([1, 1], [0, 0], [1, 1], 1));
+        let mut grads = (plain.clone() * towards).sum().backward();
+        let plain = (plain, input.grad_remove(&mut grads).unwrap(), layer.weight.val().grad_remove(&mut grads).unwrap());
+
+        let close = Tolerance::<f32>::absolute(1e-5);
+        ours.0.into_data().assert_approx_eq::<f32>(&plain.0.into_data(), close);
+        ours.1.into_data().assert_approx_eq::<f32>(&plain.1.into_data(), close);
+        ours.2.into_data().assert_approx_eq::<f32>(&plain.2.into_data(), close);
+    }
+}

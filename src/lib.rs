@@ -1,0 +1,6 @@
+//! `roentgen` trains multi-label chest X-ray classifiers on mixtures of real and synthetic radiographs, and says with intervals
+//! whether the synthetic ones helped.
+
+#![warn(missing_docs)]
+
+pub mod report;

@@ -1,0 +1,162 @@
+//! `report.json`: everything the comparison found, as numbers.
+
+use serde::{Deserialize, Serialize};
+
+/// One comparison of arms on one data set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ComparisonReport {
+    /// Version of `roentgen` that wrote it.
+    pub version: String,
+    /// Title from the run file.
+    pub title: String,
+    /// Device that trained, as `--device` names it.
+    pub device: String,
+    /// Name of the arm that the others are compared with.
+    pub baseline: String,
+    /// What was learnt from and judged on.
+    pub data: DataCard,
+    /// What every arm shares.
+    pub protocol: Protocol,
+    /// One entry an arm, in the order of the run file.
+    pub arms: Vec<ArmReport>,
+    /// What a reader must know before quoting a number: undefined findings, few positives, phantom data, shifted simulators.
+    pub warnings: Vec<String>,
+}
+
+/// The data set and its splits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataCard {
+    /// Name of the data set.
+    pub name: String,
+    /// `real` or `phantom`: phantom films are never called real.
+    pub nature: String,
+    /// Images in training, validation, test.
+    pub images: [usize; 3],
+    /// Patients in training, validation, test.
+    pub patients: [usize; 3],
+    /// Counts by finding.
+    pub findings: Vec<FindingCount>,
+}
+
+/// Labels of one finding.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FindingCount {
+    /// Finding.
+    pub finding: String,
+    /// Positives in training, validation, test.
+    pub positives: [usize; 3],
+    /// Images with a usable label in training, validation, test.
+    pub labelled: [usize; 3],
+}
+
+/// What every arm shares, so that only the data differs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Protocol {
+    /// Architecture.
+    pub network: String,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Pixels a side.
+    pub image_size: usize,
+    /// Optimiser steps of every arm.
+    pub steps: usize,
+    /// Images an optimiser step.
+    pub batch_size: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Classifier seeds; run `i` of every arm starts from the same weights.
+    pub seeds: Vec<u64>,
+    /// How the checkpoint is chosen.
+    pub selection: String,
+    /// Bootstrap replicates.
+    pub replicates: usize,
+    /// Confidence level of every interval.
+    pub confidence: f64,
+}
+
+/// A number with its interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// On the test set as it is.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+}
+
+/// One arm.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ArmReport {
+    /// Key in the run file.
+    pub name: String,
+    /// Words for people.
+    pub description: String,
+    /// Real images in one epoch of its mixture (first epoch).
+    pub real_per_epoch: usize,
+    /// Synthetic images in one epoch of its mixture (first epoch).
+    pub synthetic_per_epoch: usize,
+    /// One entry a seed.
+    pub runs: Vec<RunReport>,
+    /// Mean over seeds of the macro AUROC, with its patient-bootstrap interval; `None` if no finding has both classes.
+    pub macro_auroc: Option<Estimate>,
+    /// Mean over seeds of the AUROC weighted by positives.
+    pub weighted_auroc: Option<f64>,
+    /// Mean over seeds of the micro AUROC.
+    pub micro_auroc: Option<f64>,
+    /// Findings without both classes in the test set, left out of the means.
+    pub undefined: usize,
+    /// One entry a finding.
+    pub findings: Vec<FindingReport>,
+    /// Macro AUROC minus the baseline's; `None` for the baseline.
+    pub difference: Option<Difference>,
+}
+
+/// One training run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Classifier seed.
+    pub seed: u64,
+    /// Optimiser step of the chosen checkpoint.
+    pub best_step: usize,
+    /// Macro AUROC on validation at that step.
+    pub valid_macro_auroc: Option<f64>,
+    /// Macro AUROC on test.
+    pub test_macro_auroc: Option<f64>,
+    /// Wall time of training in seconds.
+    pub seconds: f64,
+    /// Share of that time the trainer waited for data, 0 to 1.
+    pub wait_share: f64,
+}
+
+/// One finding of one arm.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FindingReport {
+    /// Finding.
+    pub finding: String,
+    /// Mean over seeds of the AUROC; `None` if undefined on this test set.
+    pub auroc: Option<Estimate>,
+    /// Mean over seeds of the average precision.
+    pub average_precision: Option<f64>,
+    /// Mean over seeds of the expected calibration error (15 bins).
+    pub ece: Option<f64>,
+    /// ROC curve of the scores averaged over seeds: points (false positive rate, true positive rate), thinned for plotting.
+    pub roc: Vec<[f64; 2]>,
+    /// AUROC minus the baseline's; `None` for the baseline or if undefined.
+    pub difference: Option<Difference>,
+}
+
+/// A difference to the baseline on the same test patients.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Difference {
+    /// This arm's AUROC minus the baseline's.
+    pub absolute: Estimate,
+    /// The same divided by the baseline's AUROC.
+    pub relative: Estimate,
+    /// Two-sided p-value of the paired patient bootstrap.
+    pub p_bootstrap: f64,
+    /// Two-sided p-value of the paired DeLong test on scores averaged over seeds (images taken as independent); `None` for macro.
+    pub p_delong: Option<f64>,
+    /// `p_bootstrap` after Holm's correction over the findings of this arm; `None` for macro.
+    pub p_holm: Option<f64>,
+}
