@@ -3,4 +3,9 @@
 
 #![warn(missing_docs)]
 
+pub mod compare;
+pub mod config;
+pub mod data;
+pub mod device;
+pub mod progress;
 pub mod report;

@@ -37,4 +37,379 @@ pub enum AugmentError {
         #[source]
         source: std::io::Error,
     },
+    /// An image file that can't be decoded.
+    #[error("cannot decode {}: it is damaged or not a PNG, JPEG or BMP image; replace it or drop its row", path.display())]
+    Decode {
+        /// The file, or the archive entry.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: image::ImageError,
+    },
+    /// A JPEG file that ends before its end-of-image marker.
+    #[error("cannot decode {}: the JPEG stream is cut off (no end-of-image marker); fetch the file again", path.display())]
+    TruncatedJpeg {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An image that can't be encoded.
+    #[error("cannot encode {} as PNG", path.display())]
+    Encode {
+        /// The file it was meant for.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: png::EncodingError,
+    },
+    /// A table that isn't well-formed CSV.
+    #[error("{}, row {row}: not readable as CSV; check its quotes", path.display())]
+    Csv {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The cause.
+        #[source]
+        source: csv::Error,
+    },
+    /// A table with bytes that are no text.
+    #[error("{}, row {row}, field {field}: not UTF-8; save the table as UTF-8", path.display())]
+    NotUtf8 {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// Field in the row, counted from 1.
+        field: usize,
+        /// The cause.
+        #[source]
+        source: csv::Error,
+    },
+    /// A row with more or fewer fields than the header.
+    #[error("{}, row {row}: {found} fields, expected {expected} as in the header; quote fields that hold commas", path.display())]
+    RowLength {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// Fields of the row.
+        found: u64,
+        /// Fields of the header.
+        expected: u64,
+    },
+    /// A table that lacks a column.
+    #[error("{}: no column `{column}`; the columns are {found}", path.display())]
+    MissingColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column looked for.
+        column: String,
+        /// The columns there are.
+        found: String,
+    },
+    /// A column that is neither a field nor a finding.
+    #[error(
+        "{}: column `{column}` is no field of the table and no known finding (nearest: `{suggestion}`); declare labels outside the public vocabularies as custom findings, and columns to be left alone as extra columns",
+        path.display()
+    )]
+    UnknownColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column as written.
+        column: String,
+        /// The nearest known finding.
+        suggestion: String,
+    },
+    /// Two columns of one meaning.
+    #[error("{}: column `{column}` means the same as column `{first}`; keep one of them", path.display())]
+    DuplicateColumn {
+        /// The table.
+        path: PathBuf,
+        /// The later column.
+        column: String,
+        /// The earlier column.
+        first: String,
+    },
+    /// A table without a label.
+    #[error("{}: no column is a finding; add one column a finding, with 1, 0, -1 or blank", path.display())]
+    NoFindingColumn {
+        /// The table.
+        path: PathBuf,
+    },
+    /// A cell that doesn't hold what its column promises.
+    #[error("{}, row {row}, column `{column}`: found `{value}`, expected {expected}", path.display())]
+    BadCell {
+        /// The table or archive.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The column.
+        column: String,
+        /// What it holds.
+        value: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A row whose image isn't there.
+    #[error("{}, row {row}: image `{image}` is not under {}; fetch it or drop its row", path.display(), folder.display())]
+    MissingImage {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The image as the row names it.
+        image: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// Two rows of one image.
+    #[error("{}: image `{image}` is in row {row} and in row {first}; keep one of them", path.display())]
+    DuplicateImage {
+        /// The table.
+        path: PathBuf,
+        /// The image.
+        image: String,
+        /// The later row.
+        row: u64,
+        /// The earlier row.
+        first: u64,
+    },
+    /// An archive that lacks an array, or holds one of another shape or type.
+    #[error("{}: array `{array}` is {found}, expected {expected}", path.display())]
+    BadArray {
+        /// The archive.
+        path: PathBuf,
+        /// The array's name.
+        array: String,
+        /// What there is.
+        found: String,
+        /// What there should be.
+        expected: String,
+    },
+    /// An archive that can't be read.
+    #[error("cannot read {} as an npz (zip) archive; fetch it again", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: zip::result::ZipError,
+    },
+    /// A data set without a row.
+    #[error("{name} has no image; check the path and the filters")]
+    EmptyDataset {
+        /// The data set.
+        name: String,
+    },
+    /// A record whose labels don't fit the vocabulary.
+    #[error("{name}, row {row}: {found} labels for {expected} findings; give one label a finding")]
+    LabelCount {
+        /// The data set.
+        name: String,
+        /// Row in its source.
+        row: u64,
+        /// Labels of the record.
+        found: usize,
+        /// Findings of the vocabulary.
+        expected: usize,
+    },
+    /// Findings were asked for that the data set has no labels of.
+    #[error("{name} has no labels of {missing}; asked for: {wanted}; it has: {available}")]
+    FindingNotInData {
+        /// The data set.
+        name: String,
+        /// The findings it lacks.
+        missing: String,
+        /// All findings asked for.
+        wanted: String,
+        /// All findings it has.
+        available: String,
+    },
+    /// A row without a split where the split column decides.
+    #[error("{name}, row {row} (`{image}`): no split; fill in train, valid or test, or split by patient instead")]
+    NoSplit {
+        /// The data set.
+        name: String,
+        /// Row in its source.
+        row: u64,
+        /// Its image.
+        image: String,
+    },
+    /// Split fractions that leave nothing.
+    #[error("split fractions valid = {valid}, test = {test}: each must be at least 0 and their sum below 1")]
+    BadFractions {
+        /// Asked for validation.
+        valid: f64,
+        /// Asked for test.
+        test: f64,
+    },
+    /// A split without an image.
+    #[error("{name}: the {split} split has no image; give it a larger fraction, another seed, or fill the split column")]
+    EmptySplit {
+        /// The data set.
+        name: String,
+        /// The split.
+        split: crate::Split,
+    },
+    /// A patient on both sides of a split.
+    #[error(
+        "{name}: patient {patient} is in {first_split} (row {first_row}) and in {second_split} (row {second_row}); a patient belongs to one split: correct the split column or split by patient"
+    )]
+    PatientInTwoSplits {
+        /// The data set.
+        name: String,
+        /// The patient.
+        patient: crate::PatientId,
+        /// Where it was first seen.
+        first_split: crate::Split,
+        /// In that row.
+        first_row: u64,
+        /// Where it was seen again.
+        second_split: crate::Split,
+        /// In that row.
+        second_row: u64,
+    },
+    /// A synthetic image where only real ones may judge.
+    #[error("{name}, row {row} (`{image}`): a synthetic image can't be in the {split} split; synthetic data never judges")]
+    SyntheticHeldOut {
+        /// The data set.
+        name: String,
+        /// Row in its source.
+        row: u64,
+        /// Its image.
+        image: String,
+        /// The split it was given.
+        split: crate::Split,
+    },
+    /// More training images were asked for than there are.
+    #[error("{name}: a subset of {wanted} of {available} training images; ask for 1 to {available}")]
+    BadSubset {
+        /// The data set.
+        name: String,
+        /// Asked for.
+        wanted: usize,
+        /// There are.
+        available: usize,
+    },
+    /// A sample could not be written to the cache.
+    #[error(
+        "cannot write {} to the sample cache; check that the folder is writable and that the disk has room (a cache can be bounded in bytes)",
+        path.display()
+    )]
+    CacheWrite {
+        /// The file, or the folder if nothing in it can be written.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The index of a sample cache could not be used.
+    #[error("cannot {action} the cache index {}; if it stays so, delete it: it is made again from the samples", path.display())]
+    CacheIndex {
+        /// `open`, `read` or `write`.
+        action: &'static str,
+        /// The SQLite file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The byte bound of a cache is smaller than the set it should hold.
+    #[error(
+        "the sample cache {} has no room for {not_kept} of {total} samples within its {max_bytes} bytes; raise the bound or ask for fewer samples",
+        path.display()
+    )]
+    CacheTooSmall {
+        /// The cache folder.
+        path: PathBuf,
+        /// Its bound.
+        max_bytes: u64,
+        /// Samples of the set that found no room.
+        not_kept: usize,
+        /// Samples of the set.
+        total: usize,
+    },
+    /// Samples that must be in the cache are not.
+    #[error(
+        "{missing} of {total} synthetic samples are not in the cache {} (request {first}, for one); fill it with `roentgen generate --cache {}`, or let training generate them with `supply = \"cache-then-generate\"`",
+        path.display(),
+        path.display()
+    )]
+    NotInCache {
+        /// The cache folder.
+        path: PathBuf,
+        /// Samples missing.
+        missing: usize,
+        /// Samples of the set.
+        total: usize,
+        /// Index of the first request that was asked for in vain.
+        first: usize,
+    },
+    /// A supply without the part that it needs.
+    #[error("supply `{supply}` needs {needs}; give one, or choose another supply")]
+    SupplyLacks {
+        /// The supply.
+        supply: crate::SupplyMode,
+        /// `a cache` or `a generator`.
+        needs: &'static str,
+    },
+    /// A generator failed.
+    #[error("generator `{model}` made none of {requests} samples")]
+    Synthesis {
+        /// What the generator calls itself.
+        model: String,
+        /// Requests of the call.
+        requests: usize,
+        /// The cause.
+        #[source]
+        source: crate::SynthesisError,
+    },
+    /// A generator returned another number of images than it was asked for.
+    #[error(
+        "generator `{model}` returned {found} images for {expected} requests; it must return one image a request, in order"
+    )]
+    SynthesizerCount {
+        /// What the generator calls itself.
+        model: String,
+        /// Requests of the call.
+        expected: usize,
+        /// Images returned.
+        found: usize,
+    },
+    /// A synthetic image that descends from a patient of validation or test.
+    #[error(
+        "synthetic sample {index} descends from patient `{patient}`, who is held out for validation or test; make requests from training rows only"
+    )]
+    HeldOutPatient {
+        /// Index of the request or row.
+        index: usize,
+        /// The patient.
+        patient: crate::PatientId,
+    },
+    /// A real image among the synthetic ones.
+    #[error("row {index} (`{image}`) of the synthetic set is a real image; its origin must be synthetic")]
+    NotSynthetic {
+        /// Index of the row, from 0.
+        index: usize,
+        /// Its id.
+        image: String,
+    },
+    /// A setting of the mixture that means nothing.
+    #[error("mixture: {key} is {found}; write {expected}")]
+    BadMixture {
+        /// Path of the key (`phases[1].synthetic_per_real`).
+        key: String,
+        /// The value.
+        found: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A mixture asks for images of a kind of which there are none.
+    #[error("the mixture asks for {kind} images and there are none; {remedy}")]
+    NothingToMix {
+        /// `real` or `synthetic`.
+        kind: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
 
+use crate::weights::Difference;
+
 /// Everything that can go wrong on the learning side. Each message names the file, key or value, what was expected, and what to
 /// do next.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,9 @@ pub enum ClassifierError {
     /// The data side failed.
     #[error(transparent)]
     Data(#[from] AugmentError),
+    /// A statistic was asked of tables that do not fit together.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
     /// The loss of a training step was not a number.
     #[error(
         "the loss at step {step} is {loss}: training stopped, the last good checkpoint is that of step {last_good}; lower the \
@@ -71,4 +76,101 @@ pub enum ClassifierError {
         /// What differs.
         difference: String,
     },
+    /// A file is no classifier of ours, torchvision's or torchxrayvision's.
+    #[error(
+        "{} is not a DenseNet classifier: it looks like {looks_like}; give a .safetensors or PyTorch file of this program, \
+         torchvision or torchxrayvision",
+        path.display()
+    )]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What it seems to be.
+        looks_like: String,
+    },
+    /// A weights file is truncated or otherwise broken.
+    #[error("{}: the weights file is damaged or cut short; download or save it again", path.display())]
+    DamagedWeights {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A pickle names code that no weights need.
+    #[error(
+        "{}: refused, because loading it in Python would call `{global}`, which weights never need (nothing was run here); if you \
+         trust the file, save its `state_dict()` alone and load that",
+        path.display()
+    )]
+    UnsafePickle {
+        /// The file.
+        path: PathBuf,
+        /// `module.name` as written in the pickle.
+        global: String,
+    },
+    /// A file's tensors are not those of the net.
+    #[error("{}: the weights do not fit the net:{difference}", path.display())]
+    WeightsDiffer {
+        /// The file.
+        path: PathBuf,
+        /// Every tensor concerned.
+        difference: Box<Difference>,
+    },
+    /// A weight is NaN or infinite.
+    #[error("{}: `{tensor}` has {value} at element {index}; training diverged, take an earlier checkpoint", path.display())]
+    NonFiniteWeight {
+        /// The file.
+        path: PathBuf,
+        /// torchvision's name.
+        tensor: String,
+        /// Element in row-major order.
+        index: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A weight is stored as something else than a floating-point number.
+    #[error("{}: `{tensor}` is stored as {found}, expected F16, BF16, F32 or F64; save the net in floating point", path.display())]
+    WeightType {
+        /// The file.
+        path: PathBuf,
+        /// torchvision's name.
+        tensor: String,
+        /// The stored type.
+        found: String,
+    },
+    /// The card of one of our files is absent or wrong.
+    #[error("the card of {}: {message}", path.display())]
+    Card {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A line of a predictions file can't be read.
+    #[error("{} line {line}: found `{found}`, expected {expected}", path.display())]
+    Predictions {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1 with the header.
+        line: usize,
+        /// As written.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

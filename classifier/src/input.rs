@@ -67,7 +67,7 @@ mod tests {
         let device = Device::flex();
         let image = Pixels::<Signed>::new(2, 1, vec![-1.0, 1.0]);
         let values =
-            |range: InputRange| range.stack(std::slice::from_ref(&image), &device).into_data().to_vec::<f32>().unwrap();
+            |range: InputRange| range.stack(std::slice::from_ref(&image), &device).into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(values(InputRange::Xrv), [-1024.0, 1024.0]);
         assert_eq!(values(InputRange::Signed), [-1.0, 1.0]);
         let imagenet = values(InputRange::Imagenet);

@@ -67,13 +67,13 @@ impl MaskedBce {
     /// - output: `[1]`; 0 if no label is known
     pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>, mask: Tensor<2>, known: &KnownLabels) -> Tensor<1> {
         let device = logits.device();
-        let positive = -log_sigmoid(logits.clone()) * targets.clone();
-        let negative = -log_sigmoid(-logits) * (1.0 - targets);
+        let positive: Tensor<2> = -log_sigmoid(logits.clone()) * targets.clone();
+        let negative = -log_sigmoid(-logits) * (-targets + 1.0);
         let positive = match &self.pos_weight {
             Some(weight) => positive * row(weight, &device),
             None => positive,
         };
-        let terms = (positive + negative) * mask; // [B, F]
+        let terms: Tensor<2> = (positive + negative) * mask;
         (terms * row(&self.weights(known), &device)).sum()
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let known = KnownLabels::count([mask], findings);
         let loss = bce.forward(logits.clone(), tensor(targets, findings), tensor(mask, findings), &known);
         let grads = loss.backward();
-        (loss.into_scalar::<f32>(), logits.grad(&grads).unwrap().into_data().to_vec().unwrap())
+        (loss.into_scalar::<f32>(), logits.grad(&grads).unwrap().into_data().try_to_vec().unwrap())
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
             let x = tensor(&logits[part.clone()], 2).require_grad();
             let value = bce.forward(x.clone(), tensor(&targets[part.clone()], 2), tensor(&mask[part.clone()], 2), &known);
             let grads = value.backward();
-            let g: Vec<f32> = x.grad(&grads).unwrap().into_data().to_vec().unwrap();
+            let g: Vec<f32> = x.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
             assert_eq!(g, gradient[part]);
             sum += value.into_scalar::<f32>();
         }

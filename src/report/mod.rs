@@ -1,7 +1,20 @@
-//! What a comparison leaves behind for people: `report.json` and a self-contained `report.html`.
+//! What a comparison leaves behind for people: `report.json`, a self-contained `report.html`, and tables for terminal and Markdown.
 
+mod format;
+mod html;
+mod lookup;
+#[cfg(test)]
+mod mock;
+mod plot;
+mod sample_grid;
 mod schema;
+mod table;
+mod verdict;
 
+pub use html::render_html;
+pub use plot::svg_forest;
+pub use sample_grid::{GridColumn, GridImage, SampleGrid};
 pub use schema::{
     ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount, FindingReport, Protocol, RunReport,
 };
+pub use table::{markdown_findings, markdown_table, terminal_table};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct PhantomPhysics {
     /// Name for cards and reports (`reference`, `shifted`).
     pub name: String,
-    /// Scattered over primary energy that reaches the detector; 0 is a perfect grid.
+    /// Scattered light per square root of the primary light around; 0 is a perfect grid.
     pub scatter_ratio: f32,
     /// Standard deviation of the scatter kernel, cm.
     pub scatter_cm: f32,
@@ -43,14 +43,14 @@ impl PhantomPhysics {
     pub fn reference() -> Self {
         Self {
             name: "reference".to_owned(),
-            scatter_ratio: 0.55,
+            scatter_ratio: 0.33,
             scatter_cm: 3.2,
             photons_per_mm2: 60_000.0,
             blur_cm: 0.06,
             gamma: 1.0,
             variation: 1.0,
             bone: 1.0,
-            cortex: 0.55,
+            cortex: 0.4,
             vessel_generations: 5,
             texture: 1.0,
             finding_strength: 1.0,
@@ -63,7 +63,7 @@ impl PhantomPhysics {
     pub fn shifted() -> Self {
         Self {
             name: "shifted".to_owned(),
-            scatter_ratio: 0.15,
+            scatter_ratio: 0.14,
             scatter_cm: 2.0,
             photons_per_mm2: 2_000_000.0,
             blur_cm: 0.12,
@@ -73,7 +73,7 @@ impl PhantomPhysics {
             cortex: 0.0,
             vessel_generations: 3,
             texture: 0.2,
-            finding_strength: 1.5,
+            finding_strength: 1.35,
             finding_texture: 0.1,
         }
     }

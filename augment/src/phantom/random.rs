@@ -14,7 +14,6 @@ pub(super) enum Stream {
     AcuteFindings,
     FindingShape,
     Vessels,
-    Texture,
     Noise,
     Visits,
     LabelNoise,

@@ -47,13 +47,8 @@ mod tests {
 
     #[test]
     fn reads_like_a_terse_reader() {
-        let effusion = PhantomFinding {
-            pathology: Pathology::Effusion,
-            side: Some(Side::Left),
-            zone: None,
-            severity: 0.5,
-            shape: 0,
-        };
+        let effusion =
+            PhantomFinding { pathology: Pathology::Effusion, side: Some(Side::Left), zone: None, severity: 0.5, shape: 0 };
         let nodule = PhantomFinding {
             pathology: Pathology::Nodule,
             side: Some(Side::Right),
@@ -61,10 +56,7 @@ mod tests {
             severity: 0.5,
             shape: 0,
         };
-        assert_eq!(
-            template_text(&[effusion, nodule]),
-            "Moderate left pleural effusion. 1.8 cm right upper zone nodule."
-        );
+        assert_eq!(template_text(&[effusion, nodule]), "Moderate left pleural effusion. 1.8 cm right upper zone nodule.");
         assert_eq!(template_text(&[]), NORMAL);
     }
 

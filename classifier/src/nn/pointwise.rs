@@ -25,12 +25,11 @@ pub struct Pointwise {
 }
 
 impl PointwiseConfig {
-    /// A layer with He-normal weights (fan in), torchvision's initialisation of DenseNet convolutions.
+    /// A layer of this shape; its weight is zero until it is loaded or drawn.
     #[must_use]
     pub fn init(&self, device: &Device) -> Pointwise {
         let [input, output] = self.channels;
-        let he = Initializer::KaimingNormal { gain: 2f64.sqrt(), fan_out_only: false };
-        Pointwise { weight: he.init_with([output, input, 1, 1], Some(input), Some(output), device) }
+        Pointwise { weight: Initializer::Zeros.init([output, input, 1, 1], device) }
     }
 }
 
@@ -59,7 +58,8 @@ mod tests {
     fn equals_a_convolution_with_its_gradients() {
         let device = Device::flex().autodiff();
         device.seed(3);
-        let layer = PointwiseConfig::new([5, 7]).init(&device);
+        let weight = Tensor::random([7, 5, 1, 1], Distribution::Default, &device).require_grad();
+        let layer = Pointwise { weight: Param::from_tensor(weight) };
         let input = Tensor::<4>::random([2, 5, 3, 4], Distribution::Default, &device).require_grad();
         let towards = Tensor::<4>::random([2, 7, 3, 4], Distribution::Default, &device);
 

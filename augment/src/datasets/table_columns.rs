@@ -1,0 +1,131 @@
+//! The columns of the project's table format, and a row read by them.
+
+use super::cells::{AGE, Cell, LABEL, SEX, SPLIT, VIEW};
+use super::sheet::{Line, Sheet};
+use crate::{AugmentError, CxrRecord, Finding, Label, Origin, PatientId, Provenance, RequestSource, SampleRequest, Vocabulary};
+
+/// Columns of every row. Only `image` must be there.
+pub(super) const FIELDS: [&str; 7] = ["image", "patient_id", "age", "sex", "view", "split", "report"];
+
+/// Columns of synthetic rows: where the image comes from.
+pub(super) const PROVENANCE: [&str; 12] = [
+    "origin",
+    "source_id",
+    "fold",
+    "replica",
+    "seed",
+    "prompt",
+    "model",
+    "sampler",
+    "steps",
+    "guidance",
+    "gate",
+    "nearest_real",
+];
+
+const ORIGIN: Cell<bool> = ("real or synthetic", |cell| match cell {
+    "" | "real" => Some(false),
+    "synthetic" => Some(true),
+    _ => None,
+});
+const TEXT: Cell<String> = ("text", |cell| (!cell.is_empty()).then(|| cell.to_owned()));
+const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok());
+const COUNT: Cell<u32> = ("a whole number of at least 0", |cell| cell.parse().ok());
+
+/// The label columns with their findings, in the table's order.
+pub(super) struct Columns {
+    findings: Vec<(Finding, usize)>,
+}
+
+impl Columns {
+    /// Sorts the columns of `sheet` into fields, findings and `extra` ones that are left alone.
+    pub(super) fn of(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
+        sheet.column("image")?;
+        let mut findings: Vec<(Finding, usize)> = Vec::new();
+        for (column, name) in sheet.columns.iter().enumerate() {
+            let twice = |first: usize| AugmentError::DuplicateColumn {
+                path: sheet.path.clone(),
+                column: name.clone(),
+                first: sheet.columns[first].clone(),
+            };
+            if let Some(first) = sheet.find(name).filter(|first| *first != column) {
+                return Err(twice(first));
+            }
+            if FIELDS.contains(&name.as_str()) || PROVENANCE.contains(&name.as_str()) || extra.contains(name) {
+                continue;
+            }
+            let finding = match custom.iter().find(|finding| finding.name() == name) {
+                Some(custom) => *custom,
+                None => Finding::parse(name).map_err(|error| unknown(sheet, name, error))?,
+            };
+            if let Some((_, first)) = findings.iter().find(|(known, _)| *known == finding) {
+                return Err(twice(*first));
+            }
+            findings.push((finding, column));
+        }
+        if findings.is_empty() {
+            return Err(AugmentError::NoFindingColumn { path: sheet.path.clone() });
+        }
+        Ok(Self { findings })
+    }
+
+    pub(super) fn vocabulary(&self) -> Result<Vocabulary, AugmentError> {
+        Vocabulary::new(self.findings.iter().map(|(finding, _)| *finding))
+    }
+
+    pub(super) fn record(&self, sheet: &Sheet, line: &Line) -> Result<CxrRecord, AugmentError> {
+        let optional = |name| optional(sheet, line, name, TEXT);
+        let label = |(_, column): &(Finding, usize)| sheet.parse(line, *column, LABEL);
+        let mut record = CxrRecord {
+            id: sheet.parse(line, sheet.column("image")?, ("the name of an image file", TEXT.1))?,
+            patient_id: optional("patient_id")?.as_deref().map(PatientId::new),
+            labels: self.findings.iter().map(label).collect::<Result<Vec<Label>, _>>()?,
+            age: sheet.parse_optional(line, sheet.find("age"), AGE)?,
+            sex: sheet.parse_optional(line, sheet.find("sex"), SEX)?,
+            view: sheet.parse_optional(line, sheet.find("view"), VIEW)?,
+            report: optional("report")?,
+            split: sheet.parse_optional(line, sheet.find("split"), SPLIT)?,
+            origin: Origin::Real,
+        };
+        if sheet.parse_optional(line, sheet.find("origin"), ORIGIN)? == Some(true) {
+            record.origin = Origin::Synthetic(Box::new(provenance(sheet, line, &record)?));
+        }
+        Ok(record)
+    }
+}
+
+/// A label the vocabularies don't know keeps its own error; the column name is what the user can correct.
+fn unknown(sheet: &Sheet, column: &str, error: AugmentError) -> AugmentError {
+    match error {
+        AugmentError::UnknownFinding { name, suggestion } => {
+            AugmentError::UnknownColumn { path: sheet.path.clone(), column: name, suggestion }
+        }
+        _ => AugmentError::UnknownColumn { path: sheet.path.clone(), column: column.to_owned(), suggestion: String::new() },
+    }
+}
+
+fn optional<T>(sheet: &Sheet, line: &Line, name: &str, cell: Cell<T>) -> Result<Option<T>, AugmentError> {
+    sheet.parse_optional(line, sheet.find(name), cell)
+}
+
+fn provenance(sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenance, AugmentError> {
+    let text = |name| sheet.parse(line, sheet.column(name)?, ("text, as the row is synthetic", TEXT.1));
+    let source = match (optional(sheet, line, "source_id", TEXT)?, &record.patient_id) {
+        (Some(id), Some(patient)) => {
+            let fold = optional(sheet, line, "fold", COUNT)?;
+            Some(RequestSource { id, patient_id: patient.clone(), fold })
+        }
+        _ => None,
+    };
+    let request = SampleRequest {
+        prompt: text("prompt")?,
+        labels: record.labels.clone(),
+        seed: sheet.parse(line, sheet.column("seed")?, SEED)?,
+        replica: optional(sheet, line, "replica", COUNT)?.unwrap_or(0),
+        source,
+        age: record.age,
+        sex: record.sex,
+        view: record.view,
+    };
+    Ok(Provenance { request, model: text("model")? })
+}

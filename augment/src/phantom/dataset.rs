@@ -1,0 +1,235 @@
+//! A data set of phantoms.
+
+use std::sync::Arc;
+
+use burn_dataset::{Dataset, DatasetError};
+use rand::RngExt;
+
+use super::random::{Stream, derive, stream};
+use super::{PhantomPatient, PhantomPhysics, PhantomStudy, Prevalence};
+use crate::{CxrRecord, CxrSample, GrayImage, Label, Origin, PatientId, Signed, Vocabulary};
+
+/// Chance that a patient comes back for one more film, up to [`MOST_VISITS`].
+const RETURN_RATE: f64 = 0.35;
+const MOST_VISITS: usize = 5;
+
+/// What a [`PhantomDataset`] holds.
+#[derive(Clone, Debug)]
+pub struct PhantomDatasetConfig {
+    /// Number of films.
+    pub studies: usize,
+    /// Seed of everybody and everything.
+    pub seed: u64,
+    /// Pixels a side.
+    pub size: usize,
+    /// Columns of the labels.
+    pub vocabulary: Vocabulary,
+    /// How often each pathology occurs.
+    pub prevalence: Prevalence,
+    /// How the films are made.
+    pub physics: PhantomPhysics,
+    /// Chance that a positive or negative label is flipped, `[0, 1]`; 0 is the truth. Films, masks and template texts stay true.
+    pub label_noise: f64,
+}
+
+impl PhantomDatasetConfig {
+    /// Reference films of [`Prevalence::enriched`], labelled truly in the nine findings that the phantom draws.
+    #[must_use]
+    pub fn new(studies: usize, size: usize, seed: u64) -> Self {
+        let findings = super::Pathology::ALL.map(super::Pathology::finding);
+        Self {
+            studies,
+            seed,
+            size,
+            vocabulary: Vocabulary::new(findings).expect("nine distinct findings"),
+            prevalence: Prevalence::enriched(),
+            physics: PhantomPhysics::reference(),
+            label_noise: 0.0,
+        }
+    }
+}
+
+/// Films of phantoms, one to five a patient, made when they are asked for.
+///
+/// Item `i` is a function of the configuration and `i`; a longer data set begins with the shorter one. Records carry
+/// [`Origin::Real`], because phantoms take the place of a hospital's films wherever a data set is needed; their identifiers
+/// begin with `phantom_`, and nothing else may call them real.
+#[derive(Clone, Debug)]
+pub struct PhantomDataset {
+    config: PhantomDatasetConfig,
+    /// Patient and visit of each film.
+    visits: Vec<(u32, u32)>,
+}
+
+impl PhantomDataset {
+    /// The data set of that configuration. No film is made yet.
+    #[must_use]
+    pub fn new(config: PhantomDatasetConfig) -> Self {
+        let mut rng = stream(config.seed, Stream::Visits);
+        let mut visits = Vec::with_capacity(config.studies + MOST_VISITS);
+        for patient in 0.. {
+            if visits.len() >= config.studies {
+                break;
+            }
+            let count = 1 + (1..MOST_VISITS).take_while(|_| rng.random_bool(RETURN_RATE)).count();
+            visits.extend((0..count as u32).map(|visit| (patient, visit)));
+        }
+        visits.truncate(config.studies);
+        Self { config, visits }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &PhantomDatasetConfig {
+        &self.config
+    }
+
+    /// Columns of the labels.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.config.vocabulary
+    }
+
+    /// The examination behind film `index`: findings, pose, masks.
+    ///
+    /// # Panics
+    /// If `index` is out of bounds.
+    #[must_use]
+    pub fn study(&self, index: usize) -> PhantomStudy {
+        let (patient, visit) = self.visits[index];
+        let seed = derive(self.config.seed, u64::from(patient));
+        let mut body = PhantomPatient::sample(seed);
+        // Follow-up films are half a year apart.
+        body.age += (0.5 * visit as f32).floor();
+        PhantomStudy::of_patient(&body, derive(seed, 1 + u64::from(visit)), &self.config.prevalence)
+    }
+
+    /// Film `index`.
+    ///
+    /// # Panics
+    /// If `index` is out of bounds.
+    #[must_use]
+    pub fn image(&self, index: usize) -> GrayImage {
+        self.study(index).render(self.config.size, &self.config.physics)
+    }
+
+    /// Row `index`: everything but the pixels.
+    ///
+    /// # Panics
+    /// If `index` is out of bounds.
+    #[must_use]
+    pub fn record(&self, index: usize) -> CxrRecord {
+        self.record_of(&self.study(index), index)
+    }
+
+    /// All rows, in order.
+    #[must_use]
+    pub fn records(&self) -> Vec<CxrRecord> {
+        (0..self.visits.len()).map(|index| self.record(index)).collect()
+    }
+
+    fn record_of(&self, study: &PhantomStudy, index: usize) -> CxrRecord {
+        let (patient, visit) = self.visits[index];
+        let mut labels = study.labels(&self.config.vocabulary);
+        let mut rng = stream(study.seed, Stream::LabelNoise);
+        for label in &mut labels {
+            if rng.random_bool(self.config.label_noise.clamp(0.0, 1.0)) {
+                *label = match *label {
+                    Label::Positive => Label::Negative,
+                    Label::Negative => Label::Positive,
+                    other => other,
+                };
+            }
+        }
+        CxrRecord {
+            id: format!("phantom_{patient:06}_{visit:03}"),
+            patient_id: Some(PatientId::new(&format!("phantom_{patient:06}"))),
+            labels,
+            age: Some(study.patient.age),
+            sex: Some(study.patient.sex),
+            view: Some(study.view),
+            report: Some(study.template_text()),
+            split: None,
+            origin: Origin::Real,
+        }
+    }
+}
+
+impl Dataset<CxrSample> for PhantomDataset {
+    fn get(&self, index: usize) -> Result<CxrSample, DatasetError> {
+        let study = self.study(index);
+        let image = study.render(self.config.size, &self.config.physics).to_pixels::<Signed>();
+        Ok(CxrSample { image, record: Arc::new(self.record_of(&study, index)) })
+    }
+
+    fn len(&self) -> usize {
+        self.visits.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::Pathology;
+    use super::*;
+
+    #[test]
+    fn an_item_depends_on_its_index_alone() {
+        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(12, 32, 5));
+        let later = dataset.get(9).unwrap();
+        let all: Vec<_> = dataset.iter().map(Result::unwrap).collect();
+        assert_eq!(all[9].image.values(), later.image.values());
+        assert_eq!(*all[9].record, *later.record);
+        assert_eq!(dataset.records()[9], *later.record);
+        assert_eq!(dataset.image(9).to_pixels::<Signed>().values(), later.image.values());
+        let longer = PhantomDataset::new(PhantomDatasetConfig::new(40, 32, 5));
+        assert_eq!(longer.records()[..12], dataset.records());
+        let other = PhantomDataset::new(PhantomDatasetConfig::new(12, 32, 6));
+        assert_ne!(other.image(9), dataset.image(9));
+    }
+
+    #[test]
+    fn patients_keep_who_they_are_and_what_is_chronic() {
+        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(400, 32, 1));
+        let mut seen: HashMap<PatientId, CxrRecord> = HashMap::new();
+        let chronic =
+            Pathology::ALL.iter().filter(|p| p.is_chronic()).map(|p| dataset.vocabulary().position(p.finding()).unwrap());
+        let chronic: Vec<_> = chronic.collect();
+        let mut repeats = 0;
+        for record in dataset.records() {
+            let first = seen.entry(record.patient_id.clone().unwrap()).or_insert_with(|| record.clone());
+            repeats += usize::from(first.id != record.id);
+            assert_eq!(first.sex, record.sex);
+            assert!(chronic.iter().all(|&column| first.labels[column] == record.labels[column]));
+        }
+        assert!((60..240).contains(&repeats), "{repeats} of 400 films are follow-ups");
+    }
+
+    #[test]
+    fn prevalences_come_out_as_asked() {
+        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(3000, 32, 2));
+        let records = dataset.records();
+        for (column, pathology) in Pathology::ALL.into_iter().enumerate() {
+            let positive = records.iter().filter(|r| r.labels[column] == Label::Positive).count() as f64 / 3000.0;
+            // Films of one patient share chronic findings; 3,000 films are then worth about 1,500: 4 standard errors are 0.04.
+            let expected = Prevalence::enriched().rate(pathology);
+            assert!((positive - expected).abs() < 0.04, "{pathology:?}: {positive} for {expected}");
+        }
+    }
+
+    #[test]
+    fn label_noise_flips_its_share_and_nothing_else() {
+        let clean = PhantomDataset::new(PhantomDatasetConfig::new(500, 32, 3));
+        let noisy = PhantomDataset::new(PhantomDatasetConfig { label_noise: 0.1, ..clean.config().clone() });
+        let (mut flipped, mut total) = (0, 0);
+        for (a, b) in clean.records().iter().zip(noisy.records()) {
+            assert_eq!(a.report, b.report);
+            total += a.labels.len();
+            flipped += a.labels.iter().zip(&b.labels).filter(|(a, b)| a != b).count();
+        }
+        let share = flipped as f64 / total as f64;
+        assert!((share - 0.1).abs() < 0.02, "{share}");
+        assert_eq!(clean.image(4), noisy.image(4));
+    }
+}

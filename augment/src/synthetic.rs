@@ -1,0 +1,451 @@
+//! The synthetic part of a training set: requests, and the samples that answer them.
+
+mod manifest;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use burn_dataset::{Dataset, DatasetError};
+
+use crate::{
+    AugmentError, CacheKey, CxrRecord, CxrSample, GrayImage, Origin, PatientId, Preprocess, Provenance, RealDataset,
+    SampleCache, SampleOrigin, SampleRequest, Split, Supply, Synthesizer,
+};
+
+/// Samples of a generator, one a request: a burn [`Dataset`] of [`CxrSample`]s.
+///
+/// A batch is answered by the cache where it can be, and all that is missing is generated in one call. What comes out is the
+/// same whatever the supply and whatever the cache holds. Clones share everything.
+#[derive(Clone)]
+pub struct SyntheticDataset {
+    records: Arc<[Arc<CxrRecord>]>,
+    samples: Samples,
+}
+
+#[derive(Clone)]
+enum Samples {
+    /// Answers to requests.
+    Requested(Requested),
+    /// A synthetic set that is images on disk already.
+    Images(RealDataset),
+}
+
+#[derive(Clone)]
+struct Requested {
+    requests: Arc<[SampleRequest]>,
+    /// One a request.
+    keys: Arc<[CacheKey]>,
+    supply: Supply,
+    preprocess: Preprocess,
+}
+
+/// How far [`SyntheticDataset::fill`] has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FillProgress {
+    /// Distinct samples that are in the cache.
+    pub done: usize,
+    /// Distinct samples of the set.
+    pub total: usize,
+    /// Samples that this call generated.
+    pub generated: usize,
+}
+
+impl SyntheticDataset {
+    /// Samples that answer `requests`.
+    ///
+    /// `held_out` are the patients of validation and test ([`Splits::held_out_patients`](crate::Splits::held_out_patients)).
+    ///
+    /// # Errors
+    /// [`AugmentError::HeldOutPatient`] if a request descends from one of them.
+    pub fn new(
+        requests: Arc<[SampleRequest]>,
+        supply: Supply,
+        preprocess: Preprocess,
+        held_out: &HashSet<PatientId>,
+    ) -> Result<Self, AugmentError> {
+        let (fingerprint, model) = (supply.fingerprint(), supply.model());
+        let keys: Arc<[CacheKey]> = requests.iter().map(|request| CacheKey::new(request, fingerprint)).collect();
+        let records =
+            requests.iter().zip(keys.iter()).map(|(request, key)| Arc::new(record_of(request, *key, &model))).collect();
+        let set = Self { records, samples: Samples::Requested(Requested { requests, keys, supply, preprocess }) };
+        set.check_held_out(held_out)?;
+        Ok(set)
+    }
+
+    /// A synthetic set read from its manifest.
+    ///
+    /// # Errors
+    /// [`AugmentError::NotSynthetic`] if a row is a real image, [`AugmentError::HeldOutPatient`] if one descends from a patient
+    /// in `held_out`.
+    pub fn from_images(data: RealDataset, held_out: &HashSet<PatientId>) -> Result<Self, AugmentError> {
+        let records: Arc<[_]> = data.rows().iter().map(|row| Arc::clone(&row.record)).collect();
+        if let Some(index) = records.iter().position(|record| !record.origin.is_synthetic()) {
+            return Err(AugmentError::NotSynthetic { index, image: records[index].id.clone() });
+        }
+        let set = Self { records, samples: Samples::Images(data) };
+        set.check_held_out(held_out)?;
+        Ok(set)
+    }
+
+    /// Refuses a set with a sample that descends from a patient in `held_out`.
+    ///
+    /// # Errors
+    /// [`AugmentError::HeldOutPatient`] names the first.
+    pub fn check_held_out(&self, held_out: &HashSet<PatientId>) -> Result<(), AugmentError> {
+        for (index, record) in self.records.iter().enumerate() {
+            let requested = match &record.origin {
+                Origin::Synthetic(provenance) => provenance.request.source.as_ref().map(|source| &source.patient_id),
+                Origin::Real => None,
+            };
+            let mut patients = record.patient_id.iter().chain(requested);
+            if let Some(patient) = patients.find(|patient| held_out.contains(*patient)) {
+                return Err(AugmentError::HeldOutPatient { index, patient: patient.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the samples: what a manifest of the set lists.
+    #[must_use]
+    pub fn records(&self) -> &[Arc<CxrRecord>] {
+        &self.records
+    }
+
+    /// Where the samples come from; `None` for a set of images on disk.
+    #[must_use]
+    pub fn supply(&self) -> Option<&Supply> {
+        match &self.samples {
+            Samples::Requested(requested) => Some(&requested.supply),
+            Samples::Images(_) => None,
+        }
+    }
+
+    /// Indices of the requests whose sample has no file in the cache; none without a cache.
+    #[must_use]
+    pub fn missing(&self) -> Vec<usize> {
+        let Samples::Requested(Requested { keys, supply, .. }) = &self.samples else { return Vec::new() };
+        let Some(cache) = supply.cache() else { return Vec::new() };
+        (0..keys.len()).filter(|&index| !cache.contains(keys[index])).collect()
+    }
+
+    /// Generates what the cache lacks, `batch` samples a call, and says after each how far it has come.
+    ///
+    /// Stopped at any moment, it goes on where it was when called again; called on a full cache it generates nothing.
+    ///
+    /// # Errors
+    /// [`AugmentError::SupplyLacks`] unless the supply has cache and generator, [`AugmentError::CacheTooSmall`], and those of
+    /// the generator and the cache.
+    pub fn fill(&self, batch: NonZeroUsize, mut progress: impl FnMut(FillProgress)) -> Result<FillProgress, AugmentError> {
+        let Samples::Requested(Requested { requests, keys, supply, .. }) = &self.samples else {
+            return Ok(FillProgress::default());
+        };
+        let lacks = |needs| AugmentError::SupplyLacks { supply: supply.mode(), needs };
+        let cache = supply.cache().ok_or_else(|| lacks("a cache to fill"))?;
+        let synthesizer = supply.synthesizer().ok_or_else(|| lacks("a generator to fill the cache"))?;
+        let keep: HashSet<CacheKey> = keys.iter().copied().collect();
+        let mut seen = HashSet::new();
+        let missing: Vec<usize> = self.missing().into_iter().filter(|&index| seen.insert(keys[index])).collect();
+        let mut state = FillProgress { done: keep.len() - missing.len(), total: keep.len(), generated: 0 };
+        progress(state);
+        for indexes in missing.chunks(batch.get()) {
+            // Another process may have made some of them by now.
+            let indexes: Vec<usize> = indexes.iter().copied().filter(|&index| !cache.contains(keys[index])).collect();
+            let wanted: Vec<SampleRequest> = indexes.iter().map(|&index| requests[index].clone()).collect();
+            let images = synthesize(synthesizer.as_ref(), &wanted)?;
+            let not_kept = cache.put(&self_describing(synthesizer.as_ref(), wanted, images), &keep)?;
+            if let (1.., Some(max_bytes)) = (not_kept, cache.max_bytes()) {
+                let path = cache.folder().to_owned();
+                return Err(AugmentError::CacheTooSmall { path, max_bytes, not_kept: self.missing().len(), total: keys.len() });
+            }
+            state.generated += indexes.len();
+            state.done = (state.done + batch.get()).min(state.total);
+            progress(state);
+        }
+        Ok(state)
+    }
+
+    /// The samples at `indexes`, in that order.
+    fn batch(&self, indexes: &[usize]) -> Result<Vec<CxrSample>, DatasetError> {
+        let requested = match &self.samples {
+            Samples::Images(data) => return data.get_many(indexes.to_vec()),
+            Samples::Requested(requested) => requested,
+        };
+        let images = self.images(requested, indexes).map_err(DatasetError::new)?;
+        let sample = |&index: &usize| {
+            let image = images.get(&requested.keys[index]).expect("every key of the batch was found or made");
+            CxrSample { image: requested.preprocess.apply(image), record: Arc::clone(&self.records[index]) }
+        };
+        Ok(indexes.iter().map(sample).collect())
+    }
+
+    /// The images of a batch: what the cache has, and the rest made in one call (and kept, if there is a cache).
+    fn images(&self, requested: &Requested, indexes: &[usize]) -> Result<HashMap<CacheKey, GrayImage>, AugmentError> {
+        let Requested { requests, keys, supply, .. } = requested;
+        let mut images = HashMap::new();
+        let mut absent = Vec::new();
+        let mut batch = HashSet::new();
+        for &index in indexes {
+            if batch.insert(keys[index]) {
+                match supply.cache().map_or(Ok(None), |cache| cache.get(keys[index]))? {
+                    Some(image) => drop(images.insert(keys[index], image)),
+                    None => absent.push(index),
+                }
+            }
+        }
+        if absent.is_empty() {
+            return Ok(images);
+        }
+        let synthesizer = match supply {
+            Supply::Cached { cache, .. } => return Err(self.not_in_cache(cache, &absent)),
+            Supply::OnDemand { synthesizer } | Supply::CacheThenGenerate { synthesizer, .. } => synthesizer.as_ref(),
+        };
+        let wanted: Vec<_> = absent.iter().map(|&index| requests[index].clone()).collect();
+        let made = synthesize(synthesizer, &wanted)?;
+        images.extend(absent.iter().map(|&index| keys[index]).zip(made.iter().cloned()));
+        if let Some(cache) = supply.cache() {
+            cache.put(&self_describing(synthesizer, wanted, made), &batch)?;
+        }
+        Ok(images)
+    }
+
+    /// The error of not finding the samples of the requests `absent`.
+    fn not_in_cache(&self, cache: &SampleCache, absent: &[usize]) -> AugmentError {
+        AugmentError::NotInCache {
+            path: cache.folder().to_owned(),
+            // A corrupt file that can't be removed is there, yet no sample.
+            missing: self.missing().len().max(absent.len()),
+            total: self.records.len(),
+            first: absent.first().copied().unwrap_or_default(),
+        }
+    }
+}
+
+impl Dataset<CxrSample> for SyntheticDataset {
+    fn get(&self, index: usize) -> Result<CxrSample, DatasetError> {
+        Ok(self.batch(&[index])?.remove(0))
+    }
+
+    fn get_many(&self, indexes: Vec<usize>) -> Result<Vec<CxrSample>, DatasetError> {
+        self.batch(&indexes)
+    }
+
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+}
+
+impl fmt::Debug for SyntheticDataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyntheticDataset").field("len", &self.records.len()).field("supply", &self.supply()).finish()
+    }
+}
+
+/// The row of a sample. Its split is training, where alone a synthetic image may be.
+fn record_of(request: &SampleRequest, key: CacheKey, model: &str) -> CxrRecord {
+    CxrRecord {
+        id: format!("{key}.png"),
+        patient_id: request.source.as_ref().map(|source| source.patient_id.clone()),
+        labels: request.labels.clone(),
+        age: request.age,
+        sex: request.sex,
+        view: request.view,
+        report: None,
+        split: Some(Split::Train),
+        origin: Origin::Synthetic(Box::new(Provenance { request: request.clone(), model: model.to_owned() })),
+    }
+}
+
+fn synthesize(synthesizer: &dyn Synthesizer, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, AugmentError> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let model = || synthesizer.card().model;
+    let images = synthesizer.synthesize(requests).map_err(|source| AugmentError::Synthesis {
+        model: model(),
+        requests: requests.len(),
+        source,
+    })?;
+    if images.len() != requests.len() {
+        return Err(AugmentError::SynthesizerCount { model: model(), expected: requests.len(), found: images.len() });
+    }
+    Ok(images)
+}
+
+fn self_describing(
+    synthesizer: &dyn Synthesizer,
+    requests: Vec<SampleRequest>,
+    images: Vec<GrayImage>,
+) -> Vec<(GrayImage, SampleOrigin)> {
+    let (fingerprint, card) = (synthesizer.fingerprint(), synthesizer.card());
+    let origin = |request| SampleOrigin { request, fingerprint, card: card.clone() };
+    images.into_iter().zip(requests.into_iter().map(origin)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fake::{Fake, request, requests};
+    use crate::real::tests::{dataset, record};
+    use crate::{CacheOptions, SampleCache, SupplyMode};
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        cache: Arc<SampleCache>,
+        fake: Arc<Fake>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let cache = Arc::new(SampleCache::open(folder.path(), CacheOptions::default()).unwrap());
+            Self { _folder: folder, cache, fake: Arc::default() }
+        }
+
+        fn set_of(&self, mode: SupplyMode, requests: Vec<SampleRequest>) -> SyntheticDataset {
+            let supply = Supply::new(mode, self.fake.clone(), Some(Arc::clone(&self.cache))).unwrap();
+            SyntheticDataset::new(requests.into(), supply, Preprocess::new(4), &HashSet::new()).unwrap()
+        }
+
+        fn set(&self, mode: SupplyMode, n: usize) -> SyntheticDataset {
+            self.set_of(mode, requests(n))
+        }
+    }
+
+    fn fill(set: &SyntheticDataset) -> Result<FillProgress, AugmentError> {
+        set.fill(NonZeroUsize::new(4).unwrap(), |_| {})
+    }
+
+    /// The cause of an error that came through burn's [`DatasetError`].
+    fn cause(error: &DatasetError) -> &AugmentError {
+        std::error::Error::source(error).and_then(|source| source.downcast_ref()).unwrap()
+    }
+
+    #[test]
+    fn all_misses_of_a_batch_are_one_call() {
+        let bench = Bench::new();
+        let set = bench.set(SupplyMode::CacheThenGenerate, 10);
+        set.get_many(vec![2, 5]).unwrap();
+        set.get_many(vec![5, 1, 9, 1, 2, 7]).unwrap();
+        assert_eq!(bench.fake.calls(), [2, 3]);
+        set.get_many((0..10).collect()).unwrap();
+        assert_eq!(bench.fake.calls(), [2, 3, 5]);
+    }
+
+    #[test]
+    fn equal_requests_are_made_once() {
+        let bench = Bench::new();
+        let set = bench.set_of(SupplyMode::OnDemand, vec![request(3), request(1), request(3)]);
+        let samples = set.get_many(vec![0, 1, 2]).unwrap();
+        assert_eq!(samples[0].image, samples[2].image);
+        assert_ne!(samples[0].image, samples[1].image);
+        assert_eq!(bench.fake.calls(), [2]);
+    }
+
+    #[test]
+    fn filling_is_resumable_and_done_once() {
+        let bench = Bench::new();
+        let set = bench.set(SupplyMode::CacheThenGenerate, 11);
+        set.get_many(vec![0, 10]).unwrap();
+        bench.fake.fails.store(true, Ordering::SeqCst);
+        assert!(matches!(fill(&set), Err(AugmentError::Synthesis { requests: 4, .. })));
+        bench.fake.fails.store(false, Ordering::SeqCst);
+        let mut seen = Vec::new();
+        let last = set.fill(NonZeroUsize::new(4).unwrap(), |progress| seen.push((progress.done, progress.generated))).unwrap();
+        assert_eq!(seen, [(2, 0), (6, 4), (10, 8), (11, 9)]);
+        assert_eq!(last, FillProgress { done: 11, total: 11, generated: 9 });
+        assert_eq!(fill(&set).unwrap().generated, 0);
+        assert_eq!(bench.fake.made(), 11);
+    }
+
+    #[test]
+    fn a_miss_in_cached_mode_says_how_to_fill() {
+        let bench = Bench::new();
+        let whole = bench.set(SupplyMode::CacheThenGenerate, 5);
+        whole.get_many(vec![0, 1, 4]).unwrap();
+        let cached = bench.set(SupplyMode::Cached, 5);
+        assert!(cached.get(4).is_ok());
+        let error = cached.get_many(vec![1, 3]).unwrap_err();
+        assert!(matches!(cause(&error), AugmentError::NotInCache { missing: 2, total: 5, first: 3, .. }), "{error}");
+        assert!(error.to_string().contains("roentgen generate --cache"), "{error}");
+        assert_eq!(bench.fake.calls(), [3]);
+        assert!(matches!(fill(&cached), Err(AugmentError::SupplyLacks { supply: SupplyMode::Cached, .. })));
+        assert!(Supply::new(SupplyMode::Cached, bench.fake.clone(), None).is_err());
+    }
+
+    #[test]
+    fn a_generator_that_returns_too_few_is_caught() {
+        let bench = Bench::new();
+        bench.fake.withholds.store(1, Ordering::SeqCst);
+        let error = bench.set(SupplyMode::CacheThenGenerate, 3).get_many(vec![0, 1, 2]).unwrap_err();
+        assert!(matches!(cause(&error), AugmentError::SynthesizerCount { expected: 3, found: 2, .. }), "{error}");
+        assert_eq!(bench.cache.count().unwrap(), 0);
+    }
+
+    #[test]
+    fn rows_say_what_the_samples_are() {
+        let set = Bench::new().set(SupplyMode::OnDemand, 2);
+        let record = &set.records()[1];
+        assert_eq!(record.patient_id, Some(PatientId::new("p1")));
+        assert_eq!((record.split, &record.labels), (Some(Split::Train), &request(1).labels));
+        let Origin::Synthetic(provenance) = &record.origin else { panic!("a real record") };
+        assert_eq!((&provenance.request, &*provenance.model), (&request(1), "fake"));
+    }
+
+    #[test]
+    fn descendants_of_held_out_patients_are_refused() {
+        let fake: Arc<dyn Synthesizer> = Arc::new(Fake::default());
+        let held_out = HashSet::from([PatientId::new("p2")]);
+        let supply = Supply::OnDemand { synthesizer: fake };
+        let error = SyntheticDataset::new(requests(4).into(), supply, Preprocess::new(4), &held_out).unwrap_err();
+        assert!(matches!(&error, AugmentError::HeldOutPatient { index: 2, patient } if patient.as_str() == "p2"), "{error}");
+    }
+
+    #[test]
+    fn a_set_of_images_is_checked_too() {
+        let row = |id: &str, patient: &str, request| CxrRecord {
+            origin: Origin::Synthetic(Box::new(Provenance { request, model: "fake".to_owned() })),
+            ..record(id, patient, None)
+        };
+        let held_out = HashSet::from([PatientId::new("p7")]);
+        let check = |rows| SyntheticDataset::from_images(dataset(rows).unwrap(), &held_out);
+        let set = check(vec![row("a", "p1", request(1)), row("b", "", request(2))]).unwrap();
+        assert_eq!(set.get_many(vec![1, 0]).unwrap()[0].record.id, "b");
+        // By the row's patient, and by the patient of the request behind it.
+        for rows in [row("b", "p7", request(2)), row("b", "p2", request(7))] {
+            let error = check(vec![row("a", "p1", request(1)), rows]).unwrap_err();
+            assert!(matches!(error, AugmentError::HeldOutPatient { index: 1, .. }), "{error}");
+        }
+        let error = check(vec![record("a", "p1", None)]).unwrap_err();
+        assert!(matches!(error, AugmentError::NotSynthetic { index: 0, .. }), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn every_supply_gives_the_same(batches in prop::collection::vec(prop::collection::vec(0usize..8, 1..6), 1..5), warm in prop::collection::vec(0usize..8, 0..5)) {
+            let bench = Bench::new();
+            let on_demand = bench.set(SupplyMode::OnDemand, 8);
+            let generated = bench.set(SupplyMode::CacheThenGenerate, 8);
+            generated.get_many(warm).unwrap();
+            let pictures = |set: &SyntheticDataset| -> Vec<_> {
+                batches.iter().flat_map(|batch| set.get_many(batch.clone()).unwrap()).map(|s| (s.image.values().to_vec(), s.record.id.clone())).collect()
+            };
+            let expected: Vec<_> = batches.iter().flatten().map(|&index| {
+                let image = Preprocess::new(4).apply(&Fake::image(&request(index)));
+                (image.values().to_vec(), on_demand.records()[index].id.clone())
+            }).collect();
+            prop_assert_eq!(&pictures(&on_demand), &expected);
+            prop_assert_eq!(&pictures(&generated), &expected);
+            fill(&generated).unwrap();
+            prop_assert_eq!(&pictures(&bench.set(SupplyMode::Cached, 8)), &expected);
+            prop_assert_eq!(bench.cache.report().written, 8);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Statistics of classifiers: how good one is, and whether another is better.
+//!
+//! Pure functions in f64 over slices. `N` is the number of rows (images), `C` that of findings; tables are row-major `[N, C]`.
+//! Scores are any real numbers where only their order counts and probabilities in `[0, 1]` where their value does. Targets are 1
+//! (positive), 0 (negative) or NaN (missing: the case is left out). A statistic that the data leave undefined, such as the AUROC
+//! of a finding without positives, is `None` and is never replaced by 0.5 or dropped without being counted.
+//!
+//! ```
+//! use roentgen_classifier::metrics::{DeLong, Ranking};
+//!
+//! let targets = [0.0, 0.0, 1.0, 1.0, f64::NAN, 0.0];
+//! let (old, new) = ([0.1, 0.4, 0.35, 0.8, 0.9, 0.2], [0.1, 0.3, 0.4, 0.8, 0.9, 0.5]);
+//! let ranking = Ranking::new(&old, &targets)?;
+//! assert_eq!(ranking.auroc(), Some(5.0 / 6.0));
+//!
+//! let delong = DeLong::new(&[&new, &old], &targets)?.expect("two cases of each class");
+//! assert_eq!(delong.paired_test(0, 1).p_value, Some(1.0));
+//! # Ok::<(), roentgen_classifier::metrics::MetricsError>(())
+//! ```
+
+mod auroc;
+mod bootstrap;
+mod calibration;
+mod delong;
+mod error;
+mod holm;
+mod normal;
+mod ranking;
+mod report;
+mod resample;
+mod summary;
+mod table;
+#[cfg(test)]
+mod testing;
+mod threshold;
+
+pub use auroc::RocCurve;
+pub use bootstrap::{ArmScores, AurocBootstrap, AurocDifference, AurocEstimate, Bootstrap, Scope};
+pub use calibration::{Calibration, DEFAULT_BINS, ReliabilityBin, brier_score};
+pub use delong::{DeLong, PairedTest};
+pub use error::MetricsError;
+pub use holm::holm;
+pub use normal::two_sided_p;
+pub use ranking::Ranking;
+pub use report::{Average, FindingReport, MultiLabelReport};
+pub use resample::Patients;
+pub use summary::{Interval, Summary};
+pub use table::ScoreTable;
+pub use threshold::Confusion;

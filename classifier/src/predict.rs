@@ -1,0 +1,165 @@
+//! Predictions and their CSV.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::activation::sigmoid;
+use roentgen_augment::{CxrRecord, Vocabulary, write_atomic};
+
+use crate::{ClassifierError, CxrBatch, DenseNet};
+
+/// Probabilities of one network for the rows of one held-out set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// Image and patient of each row; an image without a patient stands for itself.
+    pub rows: Vec<PredictedRow>,
+    /// Names of the findings.
+    pub findings: Vec<String>,
+    /// Probabilities, row-major `rows * findings`.
+    pub scores: Vec<f64>,
+    /// Targets, row-major; NaN where the label is ignored.
+    pub targets: Vec<f64>,
+}
+
+/// Who a row is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredictedRow {
+    /// Image name.
+    pub image: String,
+    /// Patient, or the image's name.
+    pub patient: String,
+}
+
+impl PredictedRow {
+    fn of(record: &Arc<CxrRecord>) -> Self {
+        let patient = record.patient_id.as_ref().map_or(record.id.as_str(), |patient| patient.as_str());
+        Self { image: record.id.clone(), patient: patient.to_owned() }
+    }
+}
+
+impl Predictions {
+    /// Runs `net` over batches that are on its device, calling `progress` with the images done.
+    #[must_use]
+    pub fn of(net: &DenseNet, batches: &[CxrBatch], vocabulary: &Vocabulary, mut progress: impl FnMut(usize)) -> Self {
+        let mut predictions = Self {
+            rows: Vec::new(),
+            findings: vocabulary.findings().iter().map(|finding| finding.name().to_owned()).collect(),
+            scores: Vec::new(),
+            targets: Vec::new(),
+        };
+        for batch in batches {
+            let probabilities = sigmoid(net.forward(batch.images.clone()));
+            predictions.scores.extend(probabilities.into_data().iter::<f64>());
+            let targets = batch.targets.clone().into_data();
+            let known = batch.known.iter();
+            predictions.targets.extend(targets.iter::<f64>().zip(known).map(|(t, k)| if *k > 0.0 { t } else { f64::NAN }));
+            predictions.rows.extend(batch.records.iter().map(PredictedRow::of));
+            progress(batch.records.len());
+        }
+        predictions
+    }
+
+    /// Patient of each row.
+    #[must_use]
+    pub fn patients(&self) -> Vec<&str> {
+        self.rows.iter().map(|row| row.patient.as_str()).collect()
+    }
+}
+
+/// Writes the predictions of several runs into one CSV: `seed, image, patient_id`, then `target_F` and `score_F` for each
+/// finding. A blank target is an ignored label. Scores have every digit that an f64 needs to be read back.
+///
+/// # Errors
+/// [`ClassifierError::Io`].
+pub fn write_predictions(path: &Path, runs: &[(u64, Predictions)]) -> Result<(), ClassifierError> {
+    let result = write_atomic(path, |file| {
+        let mut csv = csv::Writer::from_writer(file);
+        let findings = runs.first().map(|(_, run)| run.findings.as_slice()).unwrap_or_default();
+        let mut header = vec!["seed".to_owned(), "image".to_owned(), "patient_id".to_owned()];
+        header.extend(findings.iter().flat_map(|finding| [format!("target_{finding}"), format!("score_{finding}")]));
+        csv.write_record(&header)?;
+        for (seed, run) in runs {
+            for (i, row) in run.rows.iter().enumerate() {
+                let mut record = vec![seed.to_string(), row.image.clone(), row.patient.clone()];
+                for f in i * findings.len()..(i + 1) * findings.len() {
+                    let target = run.targets[f];
+                    record.push(if target.is_nan() { String::new() } else { target.to_string() });
+                    record.push(run.scores[f].to_string());
+                }
+                csv.write_record(&record)?;
+            }
+        }
+        csv.flush()
+    });
+    result.map_err(|source| ClassifierError::Io { action: "write", path: path.to_owned(), source })
+}
+
+/// Reads what [`write_predictions`] wrote.
+///
+/// # Errors
+/// [`ClassifierError::Io`] or [`ClassifierError::Predictions`] naming the line.
+pub fn read_predictions(path: &Path) -> Result<Vec<(u64, Predictions)>, ClassifierError> {
+    let io_error = |source| ClassifierError::Io { action: "read", path: path.to_owned(), source };
+    let bad = |line: usize, found: &str, expected: &'static str| ClassifierError::Predictions {
+        path: path.to_owned(),
+        line,
+        found: found.to_owned(),
+        expected,
+    };
+    let mut csv = csv::Reader::from_path(path).map_err(|error| io_error(io::Error::other(error)))?;
+    let header = csv.headers().map_err(|error| io_error(io::Error::other(error)))?.clone();
+    let findings: Vec<String> = header.iter().filter_map(|name| name.strip_prefix("score_")).map(str::to_owned).collect();
+    if header.len() != 3 + 2 * findings.len() || findings.is_empty() {
+        return Err(bad(1, &header.iter().collect::<Vec<_>>().join(","), "seed,image,patient_id,target_F,score_F,…"));
+    }
+    let mut runs: Vec<(u64, Predictions)> = Vec::new();
+    for (i, record) in csv.records().enumerate() {
+        let line = i + 2;
+        let record = record.map_err(|error| bad(line, &error.to_string(), "a row like the header"))?;
+        let seed = record[0].parse().map_err(|_| bad(line, &record[0], "a seed"))?;
+        if runs.last().is_none_or(|(last, _)| *last != seed) {
+            let empty = Predictions { rows: Vec::new(), findings: findings.clone(), scores: Vec::new(), targets: Vec::new() };
+            runs.push((seed, empty));
+        }
+        let (_, run) = runs.last_mut().expect("a run was just pushed");
+        run.rows.push(PredictedRow { image: record[1].to_owned(), patient: record[2].to_owned() });
+        for f in 0..findings.len() {
+            let (target, score) = (&record[3 + 2 * f], &record[4 + 2 * f]);
+            let target = if target.is_empty() { Ok(f64::NAN) } else { target.parse() };
+            run.targets.push(target.map_err(|_| bad(line, &record[3 + 2 * f], "0, 1 or blank"))?);
+            run.scores.push(score.parse().map_err(|_| bad(line, score, "a probability"))?);
+        }
+    }
+    Ok(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predictions_survive_the_csv_bit_for_bit() {
+        let row = |image: &str| PredictedRow { image: image.into(), patient: "7".into() };
+        let run = Predictions {
+            rows: vec![row("a.png"), row("b, \"c\".png")],
+            findings: vec!["Mass".into(), "Lung Opacity".into()],
+            scores: vec![0.1, f64::from(0.3f32), 1e-300, 1.0],
+            targets: vec![1.0, 0.0, 0.0, 1.0],
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("predictions.csv");
+        let runs = vec![(1, run.clone()), (2, run)];
+        write_predictions(&path, &runs).unwrap();
+        assert_eq!(read_predictions(&path).unwrap(), runs);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("predictions.csv");
+        std::fs::write(&path, "seed,image,patient_id,target_Mass,score_Mass\n1,a,b,1,0.5\n1,a,b,1,high\n").unwrap();
+        let error = read_predictions(&path).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("high"), "{error}");
+    }
+}

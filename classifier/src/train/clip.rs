@@ -1,0 +1,89 @@
+//! Clipping of gradients by their global norm.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+/// Scales all gradients so that their joint Euclidean norm is at most `max_norm`; returns the norm before.
+///
+/// As `torch.nn.utils.clip_grad_norm_`: the factor is `max_norm / (norm + 1e-6)`, at most 1. burn's own clipping takes the norm of
+/// each tensor by itself, which changes the direction of the step.
+pub fn clip_grad_norm<M: Module>(module: &M, grads: &mut GradientsParams, max_norm: f64) -> f64 {
+    let norm = grad_norm(module, grads);
+    let factor = max_norm / (norm + 1e-6);
+    if max_norm > 0.0 && factor < 1.0 {
+        module.visit(&mut Scale { grads, factor });
+    }
+    norm
+}
+
+/// Joint Euclidean norm of all gradients.
+pub fn grad_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
+    let mut squares = SumOfSquares { grads, sum: None };
+    module.visit(&mut squares);
+    squares.sum.map_or(0.0, |sum| sum.into_scalar::<f64>().sqrt())
+}
+
+struct SumOfSquares<'a> {
+    grads: &'a GradientsParams,
+    /// On the device, so that a step waits for the device once.
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for SumOfSquares<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            let square = grad.square().sum();
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + square,
+                None => square,
+            });
+        }
+    }
+}
+
+struct Scale<'a> {
+    grads: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = self.grads.remove::<D>(param.id) {
+            self.grads.register(param.id, grad.mul_scalar(self.factor));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::LinearConfig;
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// A linear layer without bias and a loss that is the sum of its outputs: every gradient is the input, 3 and 4.
+    fn gradients() -> (burn::nn::Linear, GradientsParams) {
+        let device = Device::flex().autodiff();
+        let layer = LinearConfig::new(2, 1).with_bias(false).init(&device);
+        let loss = layer.forward(Tensor::<2>::from_floats([[3.0, 4.0]], &device)).sum();
+        let grads = GradientsParams::from_grads(loss.backward(), &layer);
+        (layer, grads)
+    }
+
+    #[test]
+    fn a_large_norm_is_scaled_as_torch_does() {
+        let (layer, mut grads) = gradients();
+        assert!((clip_grad_norm(&layer, &mut grads, 1.0) - 5.0).abs() < 1e-6);
+        assert!((grad_norm(&layer, &grads) - 5.0 / 5.000_001).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_small_norm_and_zero_leave_gradients_alone() {
+        for limit in [6.0, 0.0] {
+            let (layer, mut grads) = gradients();
+            clip_grad_norm(&layer, &mut grads, limit);
+            assert_eq!(grad_norm(&layer, &grads), 5.0);
+        }
+    }
+}

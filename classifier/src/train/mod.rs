@@ -1,0 +1,197 @@
+//! Training of a classifier with burn-train, counted in optimiser steps and resumable bit for bit on the CPU.
+
+mod checkpoint;
+mod clip;
+mod config;
+mod gauge;
+mod history;
+mod loader;
+mod progress;
+mod schedule;
+mod trainee;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use burn::train::checkpoint::CheckpointingStrategy;
+use burn::train::logger::InMemoryMetricLogger;
+use burn::train::{Interrupter, Learner, SupervisedTraining};
+use indicatif::ProgressBar;
+use roentgen_augment::{HeldOut, MixedStream, TrainSet};
+
+use checkpoint::{CheckpointFolder, KeepBestAndNewest, Patience};
+use gauge::{Gauge, Loss, MacroAuroc};
+use loader::{RoundLoader, WholeSetLoader};
+use progress::BarRenderer;
+
+pub use clip::{clip_grad_norm, grad_norm};
+pub use config::{LrShape, OptimizerKind, Selection, TrainConfig};
+pub use history::{History, Round};
+pub use schedule::WarmupSchedule;
+pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
+
+use crate::batch::batches;
+use crate::error::chain;
+use crate::{ClassifierError, CxrBatch, CxrBatcher, DenseNet, MaskedBce};
+
+/// Everything that one training run needs.
+pub struct TrainJob<'a> {
+    /// The network at its start, without autodiff.
+    pub net: DenseNet,
+    /// Settings.
+    pub config: &'a TrainConfig,
+    /// The loss, with its weights.
+    pub loss: MaskedBce,
+    /// How samples become tensors.
+    pub batcher: CxrBatcher,
+    /// The training stream, real, synthetic or mixed.
+    pub stream: MixedStream<TrainSet>,
+    /// Real images that choose the checkpoint.
+    pub valid: &'a HeldOut,
+    /// Seed of classical augmentation.
+    pub seed: u64,
+    /// Where it trains.
+    pub device: &'a Device,
+    /// `metrics.jsonl` and `checkpoints/` go here; a run found there is continued.
+    pub folder: PathBuf,
+    /// Shows the progress; may be hidden.
+    pub progress: ProgressBar,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Trained {
+    /// The network of the best round, without autodiff.
+    pub net: DenseNet,
+    /// That round.
+    pub best: Round,
+    /// Every round.
+    pub history: History,
+}
+
+impl Trained {
+    /// Wall seconds of all rounds, those before a resume included.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.history.rounds().iter().map(|round| round.seconds).sum()
+    }
+
+    /// Share of that time the trainer waited for data, 0 to 1.
+    #[must_use]
+    pub fn wait_share(&self) -> f64 {
+        let waited: f64 = self.history.rounds().iter().map(|round| round.waited).sum();
+        waited / self.seconds().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Trains to the end, or from the newest whole checkpoint in the folder to the end.
+///
+/// A run that was killed and continued gives the same weights as one that was not, bit for bit on the CPU: the stream, the
+/// augmentation and the schedule are functions of the step, and a round's checkpoint holds weights, batch-norm statistics,
+/// optimiser and schedule.
+///
+/// # Errors
+/// [`ClassifierError::Setting`] and [`ClassifierError::UndefinedSelection`] before anything is trained,
+/// [`ClassifierError::NonFiniteLoss`] with the last good checkpoint kept, [`ClassifierError::Training`] for an unreadable image or
+/// a full disk.
+pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
+    let config = job.config;
+    config.validate()?;
+    std::fs::create_dir_all(&job.folder).map_err(|source| ClassifierError::Io {
+        action: "create",
+        path: job.folder.clone(),
+        source,
+    })?;
+    let checkpoints = CheckpointFolder::new(&job.folder);
+    let resumed = checkpoints.newest();
+    let history = Arc::new(Mutex::new(History::resume(&job.folder, config.select, resumed)?));
+
+    let plain = job.device.clone();
+    let valid = batches(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
+    require_both_classes(config.select, &valid)?;
+
+    let interrupter = Interrupter::new();
+    let non_finite = Arc::new(Mutex::new(None));
+    let recipe = Recipe {
+        loss: job.loss,
+        clip_norm: f64::from(config.clip_norm),
+        interrupter: interrupter.clone(),
+        non_finite: non_finite.clone(),
+    };
+    let trainee = Trainee::new(job.net.fork(&plain).train().unfreeze(), recipe);
+
+    let finished = |history: &History| {
+        resumed >= config.rounds() || config.patience > 0 && history.rounds_without_improvement() >= config.patience
+    };
+    if !finished(&history.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let loader = RoundLoader::new(job.stream, job.batcher, config, job.seed, plain.clone().autodiff(), resumed);
+        let strategy = KeepBestAndNewest {
+            history: history.clone(),
+            config: config.clone(),
+            interrupter: interrupter.clone(),
+            clock: loader.clock(),
+            started: Instant::now(),
+        };
+        let [model, optimizer, scheduler] = checkpoints.checkpointers();
+        let mut training =
+            SupervisedTraining::new(&job.folder, Arc::new(loader), Arc::new(WholeSetLoader::new(HeldOutBatches(valid))))
+                .with_application_logger(None)
+                .with_metric_logger(InMemoryMetricLogger::new())
+                .with_interrupter(interrupter.clone())
+                .metric_train_numeric(Gauge::<Loss>::default())
+                .metric_valid_numeric(Gauge::<Loss>::default())
+                .metric_valid_numeric(Gauge::<MacroAuroc>::default())
+                .with_custom_checkpointers(model, optimizer, scheduler)
+                .with_checkpointing_strategy(Box::new(strategy) as Box<dyn CheckpointingStrategy>)
+                .early_stopping(Patience { history: history.clone(), patience: config.patience })
+                .renderer(Box::new(BarRenderer::new(job.progress.clone(), config.steps, config.eval_every)))
+                .num_epochs(config.rounds());
+        if resumed > 0 {
+            training = training.checkpoint(resumed);
+        }
+        let learner = Learner::new(trainee.clone(), config.optimizer(), WarmupSchedule::new(config));
+        let result = training.launch(learner);
+        let last_good = history.lock().unwrap_or_else(PoisonError::into_inner).rounds().last().map_or(0, |round| round.step);
+        if let Some((step, loss)) = *non_finite.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(ClassifierError::NonFiniteLoss { step, loss, last_good });
+        }
+        if let Some(error) = result.error {
+            return Err(ClassifierError::Training { message: chain(&*error) });
+        }
+        if let Some(stop) = result.interrupted {
+            return Err(ClassifierError::Training { message: stop.reason.unwrap_or_else(|| "interrupted".to_owned()) });
+        }
+    }
+    job.progress.finish();
+
+    let history = history.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let best = *history.best().ok_or_else(|| ClassifierError::Training { message: "no round was finished".to_owned() })?;
+    let path = checkpoints.model(best.round);
+    let record = ModuleRecord::load(path.clone())
+        .map_err(|error| ClassifierError::Training { message: format!("{}: {error}", path.display()) })?;
+    Ok(Trained { net: trainee.load_record(record).net.valid().fork(&plain), best, history })
+}
+
+fn require_both_classes(select: Selection, valid: &[CxrBatch]) -> Result<(), ClassifierError> {
+    let Some(first) = valid.first() else {
+        return Err(ClassifierError::UndefinedSelection { findings: 0, images: 0 });
+    };
+    let findings = first.targets.dims()[1];
+    let mut seen = vec![[false; 2]; findings];
+    for batch in valid {
+        for (i, (target, known)) in batch.targets.clone().into_data().iter::<f32>().zip(&*batch.known).enumerate() {
+            if *known > 0.0 {
+                seen[i % findings][usize::from(target > 0.5)] = true;
+            }
+        }
+    }
+    if select == Selection::MacroAuroc && !seen.contains(&[true, true]) {
+        let images = valid.iter().map(|batch| batch.records.len()).sum();
+        return Err(ClassifierError::UndefinedSelection { findings, images });
+    }
+    Ok(())
+}

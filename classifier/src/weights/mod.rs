@@ -1,0 +1,28 @@
+//! Weights in and out: our own files and those of torchvision and torchxrayvision.
+//!
+//! Read, by content and not by name: safetensors; PyTorch state dicts (zip, and the pickle stream of versions before 1.6),
+//! bare, under `state_dict`, or with the `module.` prefix of `DataParallel`; whole pickled modules as torchxrayvision publishes
+//! them. Pickles are never executed: [`burn::store::pytorch_reader`] interprets them as data.
+//!
+//! Written: safetensors with a [`Card`], and PyTorch state dicts. Both carry torchvision's tensor names.
+
+mod card;
+mod config;
+mod difference;
+mod keys;
+mod load;
+mod pickle;
+mod pytorch;
+mod save;
+mod source;
+mod state_dict;
+#[cfg(test)]
+mod testing;
+
+pub use card::{Card, read_card};
+pub use config::infer_config;
+pub use difference::{Difference, WrongShape};
+pub use keys::torchvision_name;
+pub use load::{LoadOptions, LoadedWeights, load_weights};
+pub use save::save_weights;
+pub use state_dict::save_state_dict;

@@ -1,0 +1,263 @@
+//! A weights file opened, whatever its format: tensors under torchvision's current names, unread.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use burn::store::burn_pack::Tensor as StoredTensor;
+use burn::store::{ModuleStore, SafetensorsStore, bridge};
+use burn::tensor::{DType, TensorData};
+
+use super::card::{self, Card};
+use super::config::Shapes;
+use super::{keys, pytorch};
+use crate::ClassifierError;
+
+/// A file's layout, by content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Safetensors,
+    Pytorch,
+}
+
+/// Tensors of a file that belong to a net, unread.
+pub(super) struct Source {
+    /// By torchvision's current name.
+    pub(super) tensors: BTreeMap<String, StoredTensor>,
+    /// torchxrayvision's operating thresholds.
+    pub(super) op_threshs: Option<StoredTensor>,
+    /// Names and shapes that fit no place of a DenseNet.
+    pub(super) unexpected: Vec<(String, Vec<usize>)>,
+    pub(super) card: Option<Card>,
+}
+
+impl Source {
+    pub(super) fn open(path: &Path) -> Result<Self, ClassifierError> {
+        match format_of(path)? {
+            Format::Safetensors => {
+                let mut store = SafetensorsStore::from_file(path);
+                let tensors = store.get_all_tensors().map_err(|e| damaged(path, e))?;
+                Self::sort(path, tensors.values().cloned(), card::find(path)?)
+            }
+            Format::Pytorch => Self::sort(path, pytorch::tensors(path)?.into_iter().map(bridge::from_pytorch), None),
+        }
+    }
+
+    /// Gives each tensor its place.
+    fn sort(path: &Path, tensors: impl Iterator<Item = StoredTensor>, card: Option<Card>) -> Result<Self, ClassifierError> {
+        let mut tensors: Vec<_> = tensors.collect();
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        let Some(prefix) = prefix(&names).map(str::to_owned) else {
+            return Err(ClassifierError::NotWeights { path: path.to_owned(), looks_like: looks_like(&names) });
+        };
+        // Beside `state_dict` stand an optimiser's tensors and the like; within it every tensor counts.
+        let container = prefix.split_inclusive('.').next().filter(|first| CONTAINERS.contains(first)).unwrap_or("");
+        let mut source = Self { tensors: BTreeMap::new(), op_threshs: None, unexpected: Vec::new(), card };
+        for tensor in tensors {
+            if !tensor.name.starts_with(container) {
+                continue;
+            }
+            let name = tensor.name.strip_prefix(&prefix).map(keys::current);
+            match name {
+                Some(name) if name == keys::OP_THRESHS => source.op_threshs = Some(tensor),
+                Some(name) if is_counter(&name) => {}
+                Some(name) if keys::module_path(&name).is_some() && !source.tensors.contains_key(&name) => {
+                    source.tensors.insert(name, tensor);
+                }
+                _ => source.unexpected.push((tensor.name, tensor.shape.to_vec())),
+            }
+        }
+        Ok(source)
+    }
+
+    pub(super) fn shapes(&self) -> Shapes {
+        self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.to_vec())).collect()
+    }
+}
+
+/// Top-level keys under which checkpoints keep the weights.
+const CONTAINERS: [&str; 4] = ["state_dict.", "model_state_dict.", "model.", "net."];
+
+/// What stands before the DenseNet's names: nothing, `module.` (`DataParallel`), `state_dict.module.`, …
+fn prefix<'a>(names: &[&'a str]) -> Option<&'a str> {
+    let before = |name: &&'a str| name.strip_suffix(keys::FIRST).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));
+    names.iter().filter_map(before).min_by_key(|prefix| prefix.len())
+}
+
+fn is_counter(name: &str) -> bool {
+    let norm = name.strip_suffix(keys::COUNTER);
+    norm.is_some_and(|norm| keys::module_path(&format!("{norm}running_var")).is_some())
+}
+
+/// A tensor's values as 32-bit floats, row-major in PyTorch's layout.
+pub(super) fn floats(path: &Path, name: &str, tensor: &StoredTensor) -> Result<TensorData, ClassifierError> {
+    if !matches!(tensor.dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+        return Err(ClassifierError::WeightType {
+            path: path.to_owned(),
+            tensor: name.to_owned(),
+            found: format!("{:?}", tensor.dtype),
+        });
+    }
+    Ok(bridge::to_data(tensor).map_err(|e| damaged(path, e))?.convert::<f32>())
+}
+
+/// Length of the JSON header that the first 8 bytes of a safetensors file announce.
+pub(super) fn safetensors_header_len(start: [u8; 8]) -> u64 {
+    u64::from_le_bytes(start)
+}
+
+/// The format that a file's first bytes tell.
+pub(super) fn format_of(path: &Path) -> Result<Format, ClassifierError> {
+    /// The limit of the safetensors format.
+    const MAX_HEADER: u64 = 100_000_000;
+    let io = |source| ClassifierError::Io { action: "read", path: path.to_owned(), source };
+    let mut start = Vec::new();
+    File::open(path).map_err(io)?.take(512).read_to_end(&mut start).map_err(io)?;
+    if let Some(length) = start.first_chunk::<8>().map(|bytes| safetensors_header_len(*bytes))
+        && length <= MAX_HEADER
+        && start.get(8) == Some(&b'{')
+    {
+        return Ok(Format::Safetensors);
+    }
+    let zip = start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06");
+    let tar = start.get(257..262) == Some(b"ustar");
+    if zip || tar || start.starts_with(&[0x80]) {
+        return Ok(Format::Pytorch);
+    }
+    let looks_like = match start.as_slice() {
+        [] => "an empty file",
+        text if text.starts_with(b"version https://git-lfs") => "a Git LFS pointer: fetch the file itself with `git lfs pull`",
+        text if text.starts_with(b"<") => "a web page: the download did not give the file",
+        text if text.starts_with(b"{") || text.starts_with(b"[") => "a JSON text",
+        text if text.starts_with(b"\x89PNG") || text.starts_with(b"\xff\xd8\xff") => "an image",
+        text if text.starts_with(b"\x89HDF") => "an HDF5 (Keras) file",
+        text if text.starts_with(b"\x1f\x8b") => "a gzip archive: unpack it first",
+        text if std::str::from_utf8(text).is_ok_and(|t| !t.contains('\0')) => "a text file",
+        _ => "a binary file of another program",
+    };
+    Err(ClassifierError::NotWeights { path: path.to_owned(), looks_like: looks_like.to_owned() })
+}
+
+/// What net tensors of these names belong to, as far as they tell.
+fn looks_like(names: &[&str]) -> String {
+    /// A part of a name that only this kind of net has.
+    const KINDS: [(&str, &str); 8] = [
+        ("down_blocks.0.", "a diffusion model (U-Net or autoencoder)"),
+        ("model.diffusion_model.", "a Stable Diffusion checkpoint"),
+        ("text_model.", "a CLIP text encoder"),
+        ("layer1.0.conv1.", "a ResNet"),
+        ("attention.self.query.", "a BERT"),
+        ("encoder_layer_0.", "a vision transformer"),
+        ("blocks.0.attn.", "a vision transformer"),
+        ("features.0.", "a VGG, EfficientNet or MobileNet"),
+    ];
+    match KINDS.iter().find(|(part, _)| names.iter().any(|name| name.contains(part))) {
+        Some((_, kind)) => kind.to_string(),
+        None if names.is_empty() => "a file without any tensor".to_owned(),
+        None => format!("another net: it has {} tensors, the first is `{}`", names.len(), names[0]),
+    }
+}
+
+pub(super) fn damaged(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> ClassifierError {
+    ClassifierError::DamagedWeights { path: path.to_owned(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::save::{serialize, state_dict};
+    use super::super::testing::{card_of, fixture, floats, folder, net, trained};
+    use super::super::{infer_config, save_state_dict, save_weights};
+    use super::*;
+    use crate::DenseNet;
+
+    fn open(content: &[u8]) -> Result<Source, ClassifierError> {
+        let folder = folder();
+        let path = folder.path().join("weights.safetensors");
+        std::fs::write(&path, content).unwrap();
+        Source::open(&path)
+    }
+
+    #[test]
+    fn other_files_are_named() {
+        for (content, kind) in [
+            (&b""[..], "an empty file"),
+            (b"epoch,loss\n1,0.5\n", "a text file"),
+            (b"<!DOCTYPE html><html>", "a web page"),
+            (b"{\"growth_rate\": 32}", "a JSON text"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "an image"),
+            (b"\x7fELF\0\0\0\0\0\0\0\0\0", "a binary file"),
+        ] {
+            let Err(error @ ClassifierError::NotWeights { .. }) = open(content) else { panic!("{kind} was taken") };
+            assert!(error.to_string().contains(&format!("it looks like {kind}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_nets_are_named() {
+        for (name, kind) in [
+            ("layer1.0.conv1.weight", "a ResNet"),
+            ("down_blocks.0.resnets.0.conv1.weight", "a diffusion model"),
+            ("head.weight", "another net: it has 1 tensors, the first is `head.weight`"),
+        ] {
+            let Err(error) = open(&serialize(&[floats(name, &[1], &[0.0])], None)) else { panic!("{name} was taken") };
+            assert!(error.to_string().contains(kind), "{error}");
+        }
+    }
+
+    #[test]
+    fn truncated_files_are_refused() {
+        let folder = folder();
+        let (ours, torch) = (folder.path().join("a"), folder.path().join("b"));
+        let net = trained();
+        save_weights(&net, &ours, &card_of(&net)).unwrap();
+        save_state_dict(&net, &torch).unwrap();
+        let legacy = std::fs::read(fixture("torchvision/model_legacy.pth")).unwrap();
+        for whole in [std::fs::read(ours).unwrap(), std::fs::read(torch).unwrap(), legacy] {
+            for length in [9, 64, 600, whole.len() / 2, whole.len() - 1] {
+                let path = folder.path().join("cut");
+                std::fs::write(&path, &whole[..length]).unwrap();
+                let result = DenseNet::load(&path, &burn::tensor::Device::flex());
+                assert!(matches!(result, Err(ClassifierError::DamagedWeights { .. })), "{length} bytes: {result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrappers_are_looked_through_and_only_they() {
+        for (prefix, beside, unexpected) in [
+            ("", "optimizer.step", 1),
+            ("module.", "optimizer.step", 1),
+            ("module.", "module.extra", 1),
+            ("state_dict.module.", "optimizer.state.0.exp_avg", 0),
+            ("state_dict.module.", "state_dict.loss.weight", 1),
+            ("model.", "epoch", 0),
+        ] {
+            let mut entries = state_dict(&net());
+            entries.iter_mut().for_each(|entry| entry.name.insert_str(0, prefix));
+            entries.push(floats(beside, &[1], &[0.0]));
+            let source = open(&serialize(&entries, None)).unwrap();
+            assert_eq!(source.unexpected.len(), unexpected, "{prefix} {beside}");
+            assert_eq!(source.tensors.len(), state_dict(&net()).iter().filter(|e| !e.name.ends_with(keys::COUNTER)).count());
+        }
+    }
+
+    #[test]
+    fn shapes_of_no_densenet_are_refused() {
+        for (name, shape) in [
+            (keys::FIRST, &[5, 1, 7][..]),
+            ("features.denseblock1.denselayer1.conv2.weight", &[4, 6, 3, 3]),
+            ("classifier.weight", &[0, 8]),
+        ] {
+            let mut entries = state_dict(&net());
+            let entry = entries.iter_mut().find(|entry| entry.name == name).unwrap();
+            *entry = floats(name, shape, &vec![0.0; shape.iter().product()]);
+            let folder = folder();
+            let path = folder.path().join("weights");
+            std::fs::write(&path, serialize(&entries, None)).unwrap();
+            assert!(matches!(infer_config(&path), Err(ClassifierError::NotWeights { .. })), "{name}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `roentgen compare`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use roentgen::compare::{Comparison, RunFolder, sample_grid};
+use roentgen::config::RunConfig;
+use roentgen::report::{ComparisonReport, render_html, terminal_table};
+use roentgen::{data, progress};
+
+use crate::cli::{Common, CompareArgs};
+
+pub fn run(args: &CompareArgs) -> Result<ExitCode> {
+    let config = RunConfig::read(&args.run)?;
+    compare(&config, &args.out, &args.common)
+}
+
+/// Runs the comparison, writes both reports, and says where they are.
+pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
+    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let folder = RunFolder::open(out, config, &train, &splits)?;
+    let (device, opened) = common.device.open()?;
+    let comparison = Comparison {
+        config,
+        train: &train,
+        splits: &splits,
+        device: &device,
+        device_name: opened.to_string(),
+        folder,
+        progress: progress::bars(common.json),
+    };
+    let report = comparison.run()?;
+    write_html(&comparison, &report)?;
+    if common.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{}", terminal_table(&report));
+        println!("\nreport: {}", out.join("report.html").display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_html(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result<()> {
+    let pools = comparison.pools()?;
+    // The pool of the arm with most images has those of all others in it.
+    let largest = pools.iter().flatten().max_by_key(|pool| pool.records().len());
+    let synthetic = match &comparison.config.generator {
+        Some(generator) => format!("Synthetic: {}", generator.kind.title()),
+        None => String::new(),
+    };
+    let real = match report.data.nature.as_str() {
+        "phantom" => "Training films (phantom)",
+        _ => "Training films (real)",
+    };
+    let grid = sample_grid(comparison.train, largest, real, &synthetic).context("cannot make the sample grid of the report")?;
+    comparison.folder.write("report.html", render_html(report, Some(&grid)).as_bytes())?;
+    Ok(())
+}

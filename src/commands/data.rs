@@ -1,0 +1,117 @@
+//! `roentgen data`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use roentgen::config::RunConfig;
+use roentgen::{data, progress};
+use roentgen_augment::datasets::MissingImages;
+use roentgen_augment::{CheckReport, DataSummary, ImageCopy, RealDataset};
+
+use crate::cli::DataArgs;
+
+/// Faults of one kind that are printed; `--json` has them all.
+const SHOWN: usize = 20;
+
+fn planned(args: &DataArgs, missing: MissingImages) -> Result<RealDataset> {
+    let config = RunConfig::read(&args.run)?;
+    let data = data::read(&config.data, config.preprocess, missing)?;
+    Ok(data::plan(&config.data).apply(&data)?)
+}
+
+pub fn summary(args: &DataArgs) -> Result<ExitCode> {
+    let summary = DataSummary::of(&planned(args, MissingImages::Keep)?);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}: {} images of {} patients", summary.name, summary.images, summary.patients);
+    for (what, counts) in [
+        ("splits", summary.splits.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>()),
+        ("views", summary.views.iter().map(|(name, n)| format!("{name} {n}")).collect()),
+        ("sexes", summary.sexes.iter().map(|(name, n)| format!("{name} {n}")).collect()),
+    ] {
+        println!("{what}: {}", counts.join(", "));
+    }
+    if let Some(ages) = &summary.ages {
+        println!("ages: {} to {}, median {} ({} known)", ages.min, ages.max, ages.median, ages.known);
+    }
+    for (count, what) in [(summary.unidentified, "images without a patient"), (summary.synthetic, "synthetic images")] {
+        if count > 0 {
+            println!("{what}: {count}");
+        }
+    }
+    let splits: Vec<_> = summary.splits.keys().cloned().collect();
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    let header =
+        ["finding".to_owned(), "positive".to_owned(), "negative".to_owned(), "uncertain".to_owned(), "blank".to_owned()];
+    table.set_header(header.into_iter().chain(splits.iter().map(|split| format!("+ {split}"))));
+    for finding in &summary.findings {
+        let all = &finding.all;
+        let counts = [all.positive, all.negative, all.uncertain, all.missing].map(|n| n.to_string());
+        let by_split = splits.iter().map(|split| finding.by_split.get(split).map_or(0, |counts| counts.positive).to_string());
+        table.add_row(std::iter::once(finding.finding.to_string()).chain(counts).chain(by_split));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    println!("\n{table}\n\n{} images have no positive finding", summary.without_finding);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn check(args: &DataArgs) -> Result<ExitCode> {
+    let data = planned(args, MissingImages::Keep)?;
+    let bars = progress::bars(args.json);
+    let bar = progress::counting(&bars, data.rows().len(), "images");
+    let report = CheckReport::of(&data, |_, _| bar.inc(1));
+    bar.finish_and_clear();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(report: &CheckReport) {
+    println!("{} images looked at", report.images);
+    for (size, count) in &report.sizes {
+        println!("  {count} of {size}");
+    }
+    let unreadable = report.unreadable.iter().map(|fault| format!("row {}: {}: {}", fault.row, fault.image, fault.reason));
+    list("unreadable images", unreadable.collect());
+    let patients = report.patients_across_splits.iter().map(|shared| {
+        let rows: Vec<_> = shared.rows.iter().map(|(split, row)| format!("{split} (row {row})")).collect();
+        format!("patient {}: {}", shared.patient, rows.join(", "))
+    });
+    list("patients in two splits", patients.collect());
+    list("images in two splits", report.duplicates_across_splits.iter().map(|copies| same(copies)).collect());
+    list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect());
+    if report.is_clean() {
+        println!("nothing found that would spoil a study");
+    }
+}
+
+fn list(title: &str, faults: Vec<String>) {
+    if faults.is_empty() {
+        return;
+    }
+    println!("{} {title}", faults.len());
+    for fault in faults.iter().take(SHOWN) {
+        println!("  {fault}");
+    }
+    if faults.len() > SHOWN {
+        println!("  … and {} more; --json lists all", faults.len() - SHOWN);
+    }
+}
+
+fn same(copies: &[ImageCopy]) -> String {
+    let names = copies.iter().map(|copy| match copy.split {
+        Some(split) => format!("{} ({split}, row {})", copy.image, copy.row),
+        None => format!("{} (row {})", copy.image, copy.row),
+    });
+    names.collect::<Vec<_>>().join(" = ")
+}

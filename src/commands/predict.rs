@@ -1,0 +1,55 @@
+//! `roentgen predict`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use roentgen::compare::macro_auroc;
+use roentgen::config::RunConfig;
+use roentgen::{data, progress};
+use roentgen_augment::datasets::MissingImages;
+use roentgen_augment::{Preprocess, RealDataset, Vocabulary};
+use roentgen_classifier::weights::read_card;
+use roentgen_classifier::{CxrBatcher, DenseNet, Predictions, batches, write_predictions};
+
+use crate::cli::{PredictArgs, SplitChoice};
+
+pub fn run(args: &PredictArgs) -> Result<ExitCode> {
+    let mut config = RunConfig::read(&args.run)?;
+    let card = read_card(&args.weights)?;
+    let preprocess: Preprocess = serde_json::from_value(card.preprocess.clone())
+        .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
+    config.data.findings = Some(card.findings.clone());
+    let data = rows(&config, preprocess, args.split)?;
+    let (device, _) = args.common.device.open()?;
+    let net = DenseNet::load(&args.weights, &device)?.net;
+    let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
+    let batcher = CxrBatcher { vocabulary, policy: config.data.policy.clone(), input: card.input_range };
+    let batches = batches(&data, &batcher, config.training.eval_batch_size, &device)?;
+    let bars = progress::bars(args.common.json);
+    let bar = progress::counting(&bars, data.rows().len(), "images");
+    let predictions = Predictions::of(&net, &batches, &batcher.vocabulary, |images| bar.inc(images as u64));
+    bar.finish_and_clear();
+    let auroc = macro_auroc(&predictions)?;
+    write_predictions(&args.out, &[(0, predictions)])?;
+    if args.common.json {
+        let summary = serde_json::json!({ "predictions": args.out, "images": data.rows().len(), "macro_auroc": auroc });
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        let auroc = auroc.map_or_else(|| "undefined on these labels".to_owned(), |auroc| format!("{auroc:.3}"));
+        println!("{} images, macro AUROC {auroc}\npredictions: {}", data.rows().len(), args.out.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<RealDataset> {
+    if split == SplitChoice::All {
+        return Ok(data::read(&config.data, preprocess, MissingImages::Refuse)?);
+    }
+    let (train, splits) = data::open(&config.data, preprocess)?;
+    Ok(match split {
+        SplitChoice::Train => train.data().clone(),
+        SplitChoice::Valid => splits.valid().data().clone(),
+        SplitChoice::Test | SplitChoice::All => splits.test().data().clone(),
+    })
+}

@@ -1,0 +1,125 @@
+//! The run folder: what was asked, what is done, and whether both belong together.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use roentgen_augment::{Fingerprint, Splits, TrainSet, write_atomic};
+use serde::{Deserialize, Serialize};
+
+use crate::config::RunConfig;
+
+/// Why a run folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The folder holds another run.
+    #[error("{} holds another run: {what} changed since it was started; give another --out, or delete the folder", path.display())]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// `the settings` or `the data`.
+        what: &'static str,
+    },
+    /// `run.json` is damaged.
+    #[error("{} is not a run's record: {message}; give another --out, or delete the folder", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words.
+        message: String,
+    },
+}
+
+/// `run.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RunRecord {
+    version: String,
+    /// Digest of the resolved settings, those that only choose what is run left out.
+    settings: String,
+    /// Digest of every row's name, patient, labels and split.
+    data: String,
+}
+
+/// A folder that a run writes into and can be continued from.
+#[derive(Clone, Debug)]
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// Opens `path` for this run, making it if it is not there.
+    ///
+    /// # Errors
+    /// [`FolderError::OtherRun`] if settings or data differ from those the folder was started with.
+    pub fn open(path: &Path, config: &RunConfig, train: &TrainSet, splits: &Splits) -> Result<Self, FolderError> {
+        let record = RunRecord {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: Fingerprint::of(&[config.to_toml().as_bytes()]).to_string(),
+            data: data_digest(train, splits).to_string(),
+        };
+        let folder = Self(path.to_owned());
+        let file = path.join("run.json");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => {
+                let found: RunRecord = serde_json::from_str(&text)
+                    .map_err(|error| FolderError::Damaged { path: file.clone(), message: error.to_string() })?;
+                let what = match () {
+                    () if found.settings != record.settings => "the settings",
+                    () if found.data != record.data => "the data",
+                    () => return Ok(folder),
+                };
+                Err(FolderError::OtherRun { path: path.to_owned(), what })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                folder.write("config.toml", config.to_toml().as_bytes())?;
+                let text = serde_json::to_string_pretty(&record).expect("a record is plain strings");
+                folder.write("run.json", text.as_bytes())?;
+                Ok(folder)
+            }
+            Err(source) => Err(FolderError::Io { action: "read", path: file, source }),
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Folder of one run of one arm.
+    #[must_use]
+    pub fn seed(&self, arm: &str, seed: u64) -> PathBuf {
+        self.0.join("arms").join(arm).join(format!("seed-{seed}"))
+    }
+
+    /// Writes a file of the folder, whole or not at all.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        let path = self.0.join(name);
+        write_atomic(&path, |file| file.write_all(bytes)).map_err(|source| FolderError::Io { action: "write", path, source })
+    }
+}
+
+fn data_digest(train: &TrainSet, splits: &Splits) -> Fingerprint {
+    let mut text = String::new();
+    let sets = [("train", train.data()), ("valid", splits.valid().data()), ("test", splits.test().data())];
+    for (name, data) in sets {
+        for row in data.rows() {
+            let record = &row.record;
+            let patient = record.patient_id.as_ref().map_or("", |patient| patient.as_str());
+            let labels: Vec<_> = record.labels.iter().map(|label| label.cell()).collect();
+            text.push_str(&format!("{name}\t{}\t{patient}\t{}\n", record.id, labels.join(",")));
+        }
+    }
+    Fingerprint::of(&[text.as_bytes()])
+}

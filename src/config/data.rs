@@ -1,0 +1,144 @@
+//! The `[data]` table.
+
+use std::path::PathBuf;
+
+use roentgen_augment::{AugmentError, Finding, LabelPolicy, Vocabulary};
+use serde::{Deserialize, Serialize};
+
+/// What is learnt from and judged on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Layout of the data set.
+    pub format: DataFormat,
+    /// Name in the report; the format's if absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The label table, the `.npz` of MedMNIST; absent for the phantom.
+    #[serde(default)]
+    pub labels: Option<PathBuf>,
+    /// The folder of the images, or for the NIH subset its `.npz`; the label table's folder if absent.
+    #[serde(default)]
+    pub images: Option<PathBuf>,
+    /// Findings to learn, in this order; all that the data set has if absent.
+    #[serde(default)]
+    pub findings: Option<Vec<String>>,
+    /// Findings outside the public vocabularies that the table may have.
+    #[serde(default)]
+    pub custom_findings: Vec<String>,
+    /// Columns of the table to leave alone.
+    #[serde(default)]
+    pub extra_columns: Vec<String>,
+    /// What uncertain and blank labels become.
+    #[serde(default)]
+    pub policy: LabelPolicy,
+    /// How patients are split.
+    #[serde(default)]
+    pub split: SplitConfig,
+    /// Train on this many images (whole patients, chosen by `split` seed): for learning curves. All if absent.
+    #[serde(default)]
+    pub train_images: Option<usize>,
+    /// MiB of decoded images kept in memory; 0 decodes anew each time.
+    #[serde(default = "default_cache")]
+    pub cache_mib: usize,
+    /// The phantom's size and seed, for `format = "phantom"`.
+    #[serde(default)]
+    pub phantom: PhantomConfig,
+}
+
+fn default_cache() -> usize {
+    1024
+}
+
+/// Layout of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataFormat {
+    /// NIH ChestX-ray14 as published: `Data_Entry_2017_v2020.csv`, image folders, `train_val_list.txt`, `test_list.txt`.
+    Nih,
+    /// A subset of NIH ChestX-ray14: `labels.csv` with an image folder or an `.npz`.
+    NihSubset,
+    /// A MedMNIST `.npz` (ChestMNIST, PneumoniaMNIST).
+    Medmnist,
+    /// The project's own table: one row an image.
+    Table,
+    /// The analytic chest phantom: no radiographs of people.
+    Phantom,
+}
+
+/// How patients are split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SplitConfig {
+    /// The data set's own split column or lists.
+    Given,
+    /// By a hash of the patient.
+    Patient {
+        /// Share of the patients in validation.
+        valid: f64,
+        /// Share of the patients in test.
+        test: f64,
+        /// Another seed, another split.
+        #[serde(default)]
+        seed: u64,
+    },
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self::Given
+    }
+}
+
+/// How much phantom there is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhantomConfig {
+    /// Films in training.
+    pub train: usize,
+    /// Films in validation.
+    pub valid: usize,
+    /// Films in test.
+    pub test: usize,
+    /// Another seed, other bodies.
+    pub seed: u64,
+}
+
+impl Default for PhantomConfig {
+    fn default() -> Self {
+        Self { train: 300, valid: 300, test: 600, seed: 1 }
+    }
+}
+
+impl DataConfig {
+    /// Every path in the table.
+    pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        self.labels.iter_mut().chain(self.images.iter_mut()).collect()
+    }
+
+    /// The findings asked for, custom ones declared first; `None` for all that the data set has.
+    ///
+    /// # Errors
+    /// [`AugmentError::UnknownFinding`] and the like.
+    pub fn vocabulary(&self) -> Result<Option<Vocabulary>, AugmentError> {
+        for name in &self.custom_findings {
+            let _declared = Finding::custom(name);
+        }
+        self.findings.as_ref().map(Vocabulary::parse).transpose()
+    }
+
+    /// Name in the report.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let name = match self.format {
+                DataFormat::Nih => "NIH ChestX-ray14",
+                DataFormat::NihSubset => "NIH ChestX-ray14 (subset)",
+                DataFormat::Medmnist => "MedMNIST",
+                DataFormat::Table => "own table",
+                DataFormat::Phantom => "analytic chest phantom",
+            };
+            name.to_owned()
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! Progress bars of long work.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Bars on the terminal; none when the output is for a script.
+#[must_use]
+pub fn bars(quiet: bool) -> MultiProgress {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    MultiProgress::with_draw_target(target)
+}
+
+/// Style of the bar over all runs.
+#[must_use]
+pub fn overall() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:28.cyan/blue} run {pos}/{len}  {elapsed} elapsed, {eta} left  {msg}")
+        .expect("the template is well-formed")
+}
+
+/// A bar that counts `unit`s.
+#[must_use]
+pub fn counting(bars: &MultiProgress, total: usize, unit: &str) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new(total as u64));
+    let template = format!("{{bar:28.cyan/blue}} {{pos}}/{{len}} {unit}  {{eta}} left");
+    bar.set_style(ProgressStyle::with_template(&template).expect("the template is well-formed"));
+    bar
+}

@@ -1,0 +1,145 @@
+//! `report.html`: one page that opens without network or scripts.
+
+mod findings;
+mod headline;
+mod methods;
+mod reading;
+mod runs;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::lookup::TEST;
+use super::plot::{legend, roc_panels};
+use super::{ComparisonReport, Estimate, SampleGrid, format};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The results page of a comparison: everything in one file, nothing loaded from elsewhere.
+///
+/// `grid` shows images; `None` or an empty grid leaves that figure out.
+#[must_use]
+pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>) -> String {
+    let grid = grid.filter(|grid| !grid.is_empty());
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="generator" content={ "roentgen " (report.version) };
+                title { (report.title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (masthead(report))
+                main {
+                    (warnings(report))
+                    (headline::section(report))
+                    @if let Some(grid) = grid { (samples(report, grid)) }
+                    (findings::section(report))
+                    (roc(report))
+                    (runs::section(report))
+                    (methods::data(report))
+                    (methods::protocol(report))
+                    (reading::how_to_read(report))
+                    (reading::how_to_cite(report))
+                    (findings::supplement(report))
+                }
+                footer {
+                    "Made by roentgen " (report.version) " on " (report.device) ". The same numbers, unrounded, are in "
+                    code { "report.json" } " beside this page; the scores behind them are in " code { "predictions.csv" } " of each arm."
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn masthead(report: &ComparisonReport) -> Markup {
+    let [train, _, test] = report.data.images.map(format::count);
+    html! {
+        header {
+            h1 { (report.title) }
+            p.lede {
+                (format::counted(report.arms.len(), "arm")) " of training data, judged on "
+                (test) " " (report.data.nature) " test images of "
+                (format::counted(report.data.patients[TEST], "patient")) " from " (report.data.name) ". "
+                (train) " training images before mixing, " (format::counted(report.data.findings.len(), "finding")) "; "
+                (report.protocol.network) ", " (format::counted(report.protocol.seeds.len(), "seed")) " an arm, "
+                (format::count(report.protocol.steps)) " optimiser steps each. "
+                @if report.compared_arms().next().is_some() { "Baseline: " strong { (report.baseline) } "." }
+            }
+        }
+    }
+}
+
+fn warnings(report: &ComparisonReport) -> Markup {
+    html! {
+        @if report.on_phantom() || !report.warnings.is_empty() {
+            section.warnings role="note" aria-label="Warnings" {
+                h2 { "Before you quote a number" }
+                ul {
+                    @if report.on_phantom() {
+                        li {
+                            strong { "Phantom data. " }
+                            "Every film here is drawn by a computer, the test set included. These numbers show how the method works; "
+                            "they say nothing about radiographs of people."
+                        }
+                    }
+                    @for warning in &report.warnings { li { (warning) } }
+                }
+            }
+        }
+    }
+}
+
+fn samples(report: &ComparisonReport, grid: &SampleGrid) -> Markup {
+    html! {
+        section #samples {
+            h2 { "Samples" }
+            figure {
+                (grid.render())
+                figcaption {
+                    "Training images: " (report.data.nature) " films beside synthetic ones."
+                }
+            }
+        }
+    }
+}
+
+fn roc(report: &ComparisonReport) -> Markup {
+    html! {
+        section #roc {
+            h2 { "ROC curves" }
+            figure {
+                (legend(report))
+                div.panels { @for panel in roc_panels(report) { (panel) } }
+                figcaption {
+                    "ROC curves on the test set. Each line is drawn from scores averaged over the seeds of an arm, so its area may differ "
+                    "from the mean AUROC of single runs in the tables. Dashed diagonal: chance."
+                }
+            }
+        }
+    }
+}
+
+/// A cell with a number above its interval.
+fn estimate_cell(value: &str, interval: &str) -> Markup {
+    html! { td.number { span.value { (format::typographic(value)) } " " span.interval { (format::typographic(interval)) } } }
+}
+
+/// A cell with an AUROC above its interval, or why there is none.
+fn auroc_cell(estimate: Option<Estimate>, undefined: &str) -> Markup {
+    let Some(estimate) = estimate.filter(|estimate| estimate.value.is_finite()) else {
+        return html! { td.undefined { (undefined) } };
+    };
+    estimate_cell(&format::auroc(estimate.value), &format::auroc_interval(&estimate))
+}
+
+/// A cell with one number that may be missing.
+fn number_cell(number: Option<String>) -> Markup {
+    html! { td.number { @match number { Some(number) => (format::typographic(&number)), None => span.none { "–" } } } }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Tables for the terminal and for Markdown.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
+
+use super::lookup::{NO_MACRO, TEST};
+use super::{ArmReport, ComparisonReport, format};
+
+/// The headline for the terminal: one row an arm, then one sentence an arm and the report's warnings.
+///
+/// As wide as the terminal; as wide as it needs where output is no terminal.
+#[must_use]
+pub fn terminal_table(report: &ComparisonReport) -> String {
+    let mut table = Table::new();
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    lay_out(table, report)
+}
+
+/// The headline for `docs/results.md`: one row an arm, then one sentence an arm.
+#[must_use]
+pub fn markdown_table(report: &ComparisonReport) -> String {
+    let head = headline_head(report);
+    let rows = report.arms.iter().map(|arm| headline_row(report, arm).to_vec());
+    let sentences =
+        report.compared_arms().map(|arm| format!("- **{}**: {}.\n", escape(&arm.name), escape(&report.sentence(arm))));
+    let sentences: String = sentences.collect();
+    [markdown(&head, &[false, true, true, true, true, true, true], rows), sentences].join(if report.arms.len() > 1 {
+        "\n"
+    } else {
+        ""
+    })
+}
+
+/// AUROC by finding for `docs/results.md`: one row a finding, one column an arm, the macro mean last.
+#[must_use]
+pub fn markdown_findings(report: &ComparisonReport) -> String {
+    let level = format::confidence(report.protocol.confidence);
+    let arms = report.arms.iter().map(|arm| format!("{} AUROC [{level} CI]", arm.name));
+    let head: Vec<String> = ["Finding".to_owned(), "Positives in test".to_owned()].into_iter().chain(arms).collect();
+    let rows = report.finding_names().into_iter().map(|finding| {
+        let positives = report.labels(finding).map_or_else(String::new, |labels| format::count(labels.positives[TEST]));
+        let auroc = |arm: &ArmReport| match arm.finding(finding).and_then(|finding| finding.auroc) {
+            Some(auroc) => format::auroc_estimate(&auroc),
+            None => report.undefined_because(finding),
+        };
+        [finding.to_owned(), positives].into_iter().chain(report.arms.iter().map(auroc)).collect()
+    });
+    let summary = ["Macro mean".to_owned(), String::new()].into_iter().chain(report.arms.iter().map(macro_auroc)).collect();
+    let right: Vec<bool> = (0..head.len()).map(|column| column > 0).collect();
+    markdown(&head, &right, rows.chain([summary]))
+}
+
+/// Columns that hold the headline on one line a row, for arms' names of usual length.
+const WIDE: u16 = 120;
+
+/// Place of the relative difference in a row of the headline.
+const RELATIVE: usize = 5;
+
+fn lay_out(mut table: Table, report: &ComparisonReport) -> String {
+    let is_narrow = table.width().is_some_and(|width| width < WIDE);
+    // Where room is short, intervals go below their number and the relative difference is left to the page.
+    let fitted = |row: [String; 7], is_broken: bool| {
+        let kept = row.into_iter().enumerate().filter(move |(place, _)| !(is_narrow && *place == RELATIVE));
+        kept.map(move |(_, cell)| if is_broken { cell.replace(" [", "\n[").replace(" / ", "\n/ ") } else { cell })
+    };
+    // Rules above, below and under the head, as in a printed table; rows need none.
+    table.load_preset(presets::NOTHING);
+    let rules = [TableComponent::TopBorder, TableComponent::HeaderLines, TableComponent::BottomBorder];
+    let crossings = [TableComponent::TopBorderIntersections, TableComponent::BottomBorderIntersections];
+    for rule in rules.into_iter().chain(crossings) {
+        table.set_style(rule, '─');
+    }
+    table.set_header(fitted(headline_head(report), true));
+    for arm in &report.arms {
+        table.add_row(fitted(headline_row(report, arm), is_narrow));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let sentences = report.compared_arms().map(|arm| format!("{}: {}\n", arm.name, report.sentence(arm)));
+    let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let lines: String = sentences.chain(warnings).collect();
+    format!("{}\n{lines}", table.trim_fmt())
+}
+
+fn headline_head(report: &ComparisonReport) -> [String; 7] {
+    let level = format::confidence(report.protocol.confidence);
+    [
+        "Arm".to_owned(),
+        "Real / epoch".to_owned(),
+        "Synthetic / epoch".to_owned(),
+        format!("Macro AUROC [{level} CI]"),
+        format!("Minus {} [{level} CI]", report.baseline),
+        format!("Relative [{level} CI]"),
+        "p".to_owned(),
+    ]
+}
+
+fn headline_row(report: &ComparisonReport, arm: &ArmReport) -> [String; 7] {
+    let [absolute, relative, p] = match &arm.difference {
+        Some(difference) => [
+            format::difference_estimate(&difference.absolute),
+            format::relative_estimate(&difference.relative),
+            format::p_value(difference.p_bootstrap),
+        ],
+        None if report.is_baseline(arm) => ["baseline", "", ""].map(str::to_owned),
+        None => [format::UNDEFINED, "", ""].map(str::to_owned),
+    };
+    let [real, synthetic] = [arm.real_per_epoch, arm.synthetic_per_epoch].map(format::count);
+    [arm.name.clone(), real, synthetic, macro_auroc(arm), absolute, relative, p]
+}
+
+fn macro_auroc(arm: &ArmReport) -> String {
+    arm.macro_auroc.map_or_else(|| NO_MACRO.to_owned(), |auroc| format::auroc_estimate(&auroc))
+}
+
+/// A GitHub-flavoured Markdown table; `right` says which columns are aligned to the right.
+fn markdown(head: &[String], right: &[bool], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.iter().map(|cell| escape(cell)).collect::<Vec<_>>().join(" | "));
+    let rule: Vec<&str> = right.iter().map(|right| if *right { "--:" } else { ":--" }).collect();
+    let body: String = rows.map(|row| line(&row)).collect();
+    format!("{}|{}|\n{body}", line(head), rule.join("|"))
+}
+
+/// Text that Markdown shows as it is.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' => escaped.push(' '),
+            '<' => escaped.push_str("&lt;"),
+            '|' | '\\' | '`' | '*' | '_' => escaped.extend(['\\', character]),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::mock;
+
+    /// The table that a pipe sees, whatever `cargo test` runs in.
+    fn piped(report: &ComparisonReport) -> String {
+        lay_out(Table::new(), report)
+    }
+
+    #[test]
+    fn every_arm_has_a_row_and_a_sentence() {
+        let report = mock::typical();
+        let text = piped(&report);
+        for (place, arm) in report.arms.iter().enumerate() {
+            assert!(text.contains(&format!("\n {} ", arm.name)), "{text}");
+            assert_eq!(text.contains(&format!("\n{}: ", arm.name)), place > 0, "{text}");
+        }
+        // From the invented report: 0.658 + 0.021, ± 0.024 and 0.023, and the difference 0.021 ± 0.017.
+        assert!(text.contains("0.679 [0.655, 0.702]"), "{text}");
+        assert!(text.contains("real+synth-1: better than real-only: +0.021 [0.004, 0.038]"), "{text}");
+        assert!(text.contains("real+synth-3: no difference from real-only could be shown: +0.006 [-0.011, 0.023]"), "{text}");
+        assert!(text.contains("warning: Hernia has no positives"), "{text}");
+    }
+
+    #[test]
+    fn rows_are_aligned() {
+        let text = piped(&mock::typical());
+        let widths: Vec<usize> = text.lines().take(8).map(|line| line.chars().count()).collect();
+        let rules: Vec<usize> = text.lines().filter(|line| line.starts_with('─')).map(|line| line.chars().count()).collect();
+        assert!(rules.len() >= 2 && rules.iter().all(|width| *width == rules[0]), "{text}");
+        assert!(widths.iter().all(|width| *width <= rules[0]), "{text}");
+    }
+
+    #[test]
+    fn narrow_terminals_are_respected() {
+        let mut table = Table::new();
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(80);
+        let text = lay_out(table, &mock::typical());
+        let longest = text.lines().take_while(|line| !line.contains(": ")).map(|line| line.chars().count()).max();
+        assert!(longest.is_some_and(|longest| longest <= 80), "{text}");
+    }
+
+    #[test]
+    fn markdown_has_as_many_cells_in_every_row() {
+        let mut report = mock::typical();
+        report.arms[1].name = "a|b <i>".to_owned();
+        for table in [markdown_table(&report), markdown_findings(&report)] {
+            let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+            let rows: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
+            assert!(rows.iter().all(|row| cells(row) == cells(rows[0])), "{table}");
+            assert!(table.contains("a\\|b &lt;i>"), "{table}");
+        }
+    }
+
+    #[test]
+    fn undefined_is_said() {
+        let text = markdown_findings(&mock::typical());
+        assert!(text.contains("| Hernia | 0 | undefined (no positives in test) |"), "{text}");
+    }
+
+    #[test]
+    fn one_arm_needs_no_baseline() {
+        let report = mock::report(1, 1);
+        assert!(piped(&report).contains("baseline"));
+        assert_eq!(markdown_table(&report).lines().count(), 3);
+    }
+}
