@@ -237,7 +237,7 @@ fn training(case: &Case) -> Outputs {
         if step == 0 {
             norms = norms_by_name(&trainee.net, &grads, &case.params["parameter_names"]);
         }
-        trainee = optimizer.step(settings.learning_rate.into(), trainee, grads);
+        trainee = optimizer.step(settings.learning_rate, trainee, grads);
     }
 
     let after = saved(&trainee.net, &config);

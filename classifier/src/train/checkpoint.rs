@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use burn::train::checkpoint::{Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy};
-use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
+use burn::train::metric::store::EventStoreClient;
 use burn::train::{EarlyStoppingStrategy, Interrupter};
 
-use super::gauge::{Loss, MacroAuroc, Reading};
+use super::gauge::Dial;
 use super::history::{History, Round};
 use super::loader::WaitClock;
 use super::{TrainConfig, WarmupSchedule};
@@ -100,18 +100,30 @@ pub struct KeepBestAndNewest {
     pub clock: WaitClock,
     /// Start of the round in progress.
     pub started: Instant,
+    /// What the round measured.
+    pub dials: Dials,
+}
+
+/// What a round measures.
+#[derive(Clone, Debug, Default)]
+pub struct Dials {
+    /// Mean training loss.
+    pub train_loss: Dial,
+    /// Loss on validation.
+    pub valid_loss: Dial,
+    /// Macro AUROC on validation.
+    pub valid_macro_auroc: Dial,
 }
 
 impl CheckpointingStrategy for KeepBestAndNewest {
-    fn checkpointing(&mut self, round: usize, store: &EventStoreClient) -> Vec<CheckpointingAction> {
-        let read = |name, split| store.find_metric(name, round, Aggregate::Mean, &split).unwrap_or(f64::NAN);
+    fn checkpointing(&mut self, round: usize, _: &EventStoreClient) -> Vec<CheckpointingAction> {
         let step = (round * self.config.eval_every).min(self.config.steps);
-        let auroc = read(MacroAuroc::NAME, Split::Valid);
+        let auroc = self.dials.valid_macro_auroc.read();
         let entry = Round {
             round,
             step,
-            train_loss: read(Loss::NAME, Split::Train),
-            valid_loss: read(Loss::NAME, Split::Valid),
+            train_loss: self.dials.train_loss.read(),
+            valid_loss: self.dials.valid_loss.read(),
             valid_macro_auroc: auroc.is_finite().then_some(auroc),
             learning_rate: WarmupSchedule::new(&self.config).rate(step),
             seconds: self.started.elapsed().as_secs_f64(),

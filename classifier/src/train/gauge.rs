@@ -1,7 +1,7 @@
 //! Numbers that a step reports as they are, as burn-train metrics.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::TensorReadError;
 use burn::train::metric::{Metric, MetricMetadata, MetricName, Numeric, NumericEntry, SerializedEntry};
@@ -36,27 +36,52 @@ impl Reading for MacroAuroc {
     }
 }
 
+/// Where a [`Gauge`] leaves its mean at the end of a round; NaN before the first.
+///
+/// burn-train's event store counts rounds from where a run was entered, so a resumed run would look up the wrong one.
+#[derive(Clone, Debug)]
+pub struct Dial(Arc<Mutex<f64>>);
+
+impl Default for Dial {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(f64::NAN)))
+    }
+}
+
+impl Dial {
+    /// The newest mean.
+    #[must_use]
+    pub fn read(&self) -> f64 {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, mean: f64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = mean;
+    }
+}
+
 /// The mean of a [`Reading`] over a round.
 pub struct Gauge<R> {
+    dial: Dial,
     last: f64,
     sum: f64,
     count: usize,
     reading: PhantomData<fn() -> R>,
 }
 
-impl<R> Default for Gauge<R> {
-    fn default() -> Self {
-        Self { last: f64::NAN, sum: 0.0, count: 0, reading: PhantomData }
-    }
-}
-
 impl<R> Clone for Gauge<R> {
     fn clone(&self) -> Self {
-        Self { reading: PhantomData, ..*self }
+        Self { dial: self.dial.clone(), reading: PhantomData, ..*self }
     }
 }
 
 impl<R> Gauge<R> {
+    /// A gauge that shows its means on `dial`.
+    #[must_use]
+    pub fn new(dial: Dial) -> Self {
+        Self { dial, last: f64::NAN, sum: 0.0, count: 0, reading: PhantomData }
+    }
+
     fn mean(&self) -> f64 {
         self.sum / self.count as f64
     }
@@ -77,11 +102,12 @@ impl<R: Reading> Metric for Gauge<R> {
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        self.dial.set(self.mean());
         Ok(SerializedEntry::new(format!("{:.4}", self.mean()), NumericEntry::Final(self.mean()).serialize()))
     }
 
     fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.dial.clone());
     }
 }
 

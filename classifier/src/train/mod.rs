@@ -23,7 +23,7 @@ use burn::train::{Interrupter, Learner, SupervisedTraining};
 use indicatif::ProgressBar;
 use roentgen_augment::{HeldOut, MixedStream, TrainSet};
 
-use checkpoint::{CheckpointFolder, KeepBestAndNewest, Patience};
+use checkpoint::{CheckpointFolder, Dials, KeepBestAndNewest, Patience};
 use gauge::{Gauge, Loss, MacroAuroc};
 use loader::{RoundLoader, WholeSetLoader};
 use progress::BarRenderer;
@@ -129,12 +129,14 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     };
     if !finished(&history.lock().unwrap_or_else(PoisonError::into_inner)) {
         let loader = RoundLoader::new(job.stream, job.batcher, config, job.seed, plain.clone().autodiff(), resumed);
+        let dials = Dials::default();
         let strategy = KeepBestAndNewest {
             history: history.clone(),
             config: config.clone(),
             interrupter: interrupter.clone(),
             clock: loader.clock(),
             started: Instant::now(),
+            dials: dials.clone(),
         };
         let [model, optimizer, scheduler] = checkpoints.checkpointers();
         let mut training =
@@ -142,9 +144,9 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
                 .with_application_logger(None)
                 .with_metric_logger(InMemoryMetricLogger::new())
                 .with_interrupter(interrupter.clone())
-                .metric_train_numeric(Gauge::<Loss>::default())
-                .metric_valid_numeric(Gauge::<Loss>::default())
-                .metric_valid_numeric(Gauge::<MacroAuroc>::default())
+                .metric_train_numeric(Gauge::<Loss>::new(dials.train_loss))
+                .metric_valid_numeric(Gauge::<Loss>::new(dials.valid_loss))
+                .metric_valid_numeric(Gauge::<MacroAuroc>::new(dials.valid_macro_auroc))
                 .with_custom_checkpointers(model, optimizer, scheduler)
                 .with_checkpointing_strategy(Box::new(strategy) as Box<dyn CheckpointingStrategy>)
                 .early_stopping(Patience { history: history.clone(), patience: config.patience })
@@ -195,3 +197,6 @@ fn require_both_classes(select: Selection, valid: &[CxrBatch]) -> Result<(), Cla
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

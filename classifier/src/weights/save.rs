@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, bridge};
 use roentgen_augment::write_atomic;
 use safetensors::tensor::{Dtype, TensorView};
@@ -30,7 +31,8 @@ pub(super) enum Kind {
 /// A net's state dict: torchvision's names and order, with the counters that its strict loading asks for.
 pub(super) fn state_dict(net: &DenseNet) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for tensor in net.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
+    // `valid` settles the norms: in training the newest batch's statistics are still pending.
+    for tensor in net.valid().collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
         let name = name_of(&tensor.name);
         let data = bridge::to_data(&tensor).expect("a net's tensors can be read back").convert::<f32>();
         let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();

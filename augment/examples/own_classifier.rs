@@ -1,0 +1,120 @@
+//! Somebody's own burn classifier, trained on real and synthetic films through burn's own data loader. Phantoms stand in for
+//! real films, and their renderer for a generator: `cargo run --release -p roentgen-augment --example own_classifier`.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use burn::data::dataloader::{DataLoaderBuilder, batcher::Batcher};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::prelude::Module;
+use burn::tensor::{Device, Tensor, TensorData, activation::log_sigmoid, activation::relu};
+use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
+use roentgen_augment::{
+    CxrSample, LabelPolicy, MixMode, MixedDataset, MixedParts, Mixture, RealDataset, RequestPlan, SplitPlan, Splits, Supply,
+    SyntheticDataset, TrainSet, Vocabulary, template_prompt,
+};
+
+const SIZE: usize = 48;
+const BATCH: usize = 16;
+
+/// A plain convolutional net.
+#[derive(Module, Debug)]
+struct OwnNet {
+    convolutions: Vec<Conv2d>,
+    classifier: Linear,
+}
+
+impl OwnNet {
+    fn new(findings: usize, device: &Device) -> Self {
+        let layer = |channels| Conv2dConfig::new(channels, [3, 3]).with_stride([2, 2]).init(device);
+        let convolutions = [[1, 8], [8, 16], [16, 32]].map(layer).into();
+        Self { convolutions, classifier: LinearConfig::new(32, findings).init(device) }
+    }
+
+    /// Images `[B, 1, H, W]` to logits `[B, F]`.
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let features = self.convolutions.iter().fold(images, |x, convolution| relu(convolution.forward(x)));
+        self.classifier.forward(features.flatten::<3>(2, 3).mean_dim(2).squeeze_dim::<2>(2))
+    }
+}
+
+/// Images `[B, 1, H, W]`; targets and their mask `[B, F]`.
+type OwnBatch = (Tensor<4>, Tensor<2>, Tensor<2>);
+
+#[derive(Clone)]
+struct OwnBatcher(Arc<Vocabulary>);
+
+impl Batcher<CxrSample, OwnBatch> for OwnBatcher {
+    fn batch(&self, items: Vec<CxrSample>, device: &Device) -> OwnBatch {
+        let (rows, findings, policy) = (items.len(), self.0.findings(), LabelPolicy::default());
+        let labels = items.iter().flat_map(|item| findings.iter().zip(&item.record.labels));
+        // An uncertain or missing label has no target: its mask is 0.
+        let targets: Vec<Option<f32>> = labels.map(|(finding, label)| policy.target(*finding, *label)).collect();
+        let pixels: Vec<f32> = items.iter().flat_map(|item| item.image.values()).copied().collect();
+        let table = |value: fn(&Option<f32>) -> f32| {
+            let values: Vec<f32> = targets.iter().map(value).collect();
+            Tensor::from_data(TensorData::new(values, [rows, findings.len()]), device)
+        };
+        let images = Tensor::from_data(TensorData::new(pixels, [rows, 1, SIZE, SIZE]), device);
+        (images, table(|target| target.unwrap_or(0.0)), table(|target| f32::from(target.is_some())))
+    }
+}
+
+/// 64 films in training and one synthetic film for each.
+fn mixed() -> Result<MixedDataset<TrainSet>, Box<dyn Error>> {
+    let films = RealDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(96, SIZE, 7)))?;
+    let splits = Splits::new(&films, &SplitPlan::default())?;
+    let real = splits.train().subset(64, 7)?;
+    let rows: Vec<_> = real.data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
+    let vocabulary = real.data().vocabulary();
+    let requests = RequestPlan::new(&rows, vocabulary, &template_prompt)?.replicas(1);
+    let generator = PhantomSynthesizer::new(Vocabulary::clone(vocabulary), PhantomPhysics::shifted(), SIZE);
+    let supply = Supply::OnDemand { synthesizer: Arc::new(generator) };
+    let synthetic = SyntheticDataset::new(requests.into(), supply, *real.data().preprocess(), splits.held_out_patients())?;
+    let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 1.0 });
+    Ok(MixedDataset::for_training(MixedParts { real, synthetic: Some(synthetic), mixture, seed: 7 })?)
+}
+
+/// Mean loss of each epoch.
+fn train() -> Result<Vec<f32>, Box<dyn Error>> {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    let mixed = mixed()?;
+    let vocabulary = mixed.real().data().vocabulary();
+    let mut net = OwnNet::new(vocabulary.len(), &device);
+    let mut optimizer = AdamConfig::new().init();
+    let mut losses = Vec::new();
+    for epoch in 0..4 {
+        // The epoch has its own order, so the loader does not shuffle.
+        let loader = DataLoaderBuilder::new(OwnBatcher(Arc::clone(vocabulary)))
+            .batch_size(BATCH)
+            .num_workers(1)
+            .set_device(device.clone())
+            .build(mixed.epoch(epoch));
+        let mut sum = 0.0;
+        for batch in loader.iter() {
+            let (images, targets, mask) = batch?;
+            let logits = net.forward(images);
+            let likelihood = log_sigmoid(logits.clone()) * targets.clone() + log_sigmoid(-logits) * (-targets + 1.0);
+            let loss = -(likelihood * mask.clone()).sum() / mask.sum();
+            sum += loss.clone().into_scalar::<f32>();
+            let gradients = GradientsParams::from_grads(loss.backward(), &net);
+            net = optimizer.step(3e-3, net, gradients);
+        }
+        losses.push(sum / mixed.counts(epoch).len().div_ceil(BATCH) as f32);
+        println!("epoch {epoch}: loss {:.4}", losses[epoch]);
+    }
+    Ok(losses)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    train().map(|_| ())
+}
+
+#[test]
+fn the_loss_falls() {
+    let losses = train().unwrap();
+    assert!(losses.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+}

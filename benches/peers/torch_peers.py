@@ -1,0 +1,175 @@
+"""The work of `cargo bench` in PyTorch, Pillow, NumPy and scikit-learn, on two threads.
+
+    cargo bench --bench pixels        # once: writes the films that are read here
+    python benches/peers/torch_peers.py [NAME ...]
+
+One JSON line a piece of work: name, seconds (median, min, max), runs, and the peak memory of a process that did nothing else.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+THREADS = 2
+FINDINGS = 14
+FILMS = Path(__file__).resolve().parents[2] / "target" / "tmp"
+
+
+def decode(extension, size=None, mode="L"):
+    """A 1024 px film, resized with Pillow's antialiased bilinear filter; mode F resamples unrounded, as roentgen does."""
+    import numpy as np
+    from PIL import Image
+
+    path = FILMS / f"film-1024.{extension}"
+
+    def work():
+        image = Image.open(path).convert("L")
+        if size is None:
+            return image.load()
+        image = image.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
+        return np.asarray(image, np.float32) / 127.5 - 1
+
+    return work
+
+
+DENSENET121 = {"growth_rate": 32, "block_config": (6, 12, 24, 16), "num_init_features": 64}
+SMALL = {"growth_rate": 12, "block_config": (2, 4, 6, 4), "num_init_features": 24}
+
+
+def densenet(shape, batch, side, train):
+    import torch
+    from torchvision.models import DenseNet
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    net = DenseNet(**shape, num_classes=FINDINGS)
+    net.features.conv0 = torch.nn.Conv2d(1, shape["num_init_features"], 7, stride=2, padding=3, bias=False)
+    images = torch.rand(batch, 1, side, side) * 2 - 1
+    targets = torch.zeros(batch, FINDINGS)
+    if not train:
+        net.eval()
+
+        def forward():
+            with torch.inference_mode():
+                return net(images)
+
+        return forward
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+
+    def step():
+        optimizer.zero_grad()
+        torch.nn.functional.binary_cross_entropy_with_logits(net(images), targets).backward()
+        optimizer.step()
+
+    return step
+
+
+def scores(rows, findings, seed):
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    targets = (generator.random((rows, findings)) < 0.1).astype(float)
+    return 0.8 * generator.random((rows, findings)) + 0.2 * targets, targets
+
+
+def auroc(rows):
+    from sklearn.metrics import roc_auc_score
+
+    predicted, targets = scores(rows, FINDINGS, 0)
+    return lambda: roc_auc_score(targets, predicted, average=None)
+
+
+def delong(rows):
+    """Sun and Xu's fast DeLong covariance (IEEE Signal Processing Letters 21, 2014) of two scores."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    first, targets = scores(rows, 1, 0)
+    second = 0.5 * first + 0.5 * np.random.default_rng(1).random(first.shape)
+    both = np.hstack([first, second]).T
+    positive = targets[:, 0] == 1
+
+    def work():
+        cases, controls = both[:, positive], both[:, ~positive]
+        n, m = cases.shape[1], controls.shape[1]
+        ranks = rankdata(np.hstack([cases, controls]), axis=1)
+        of_cases = (ranks[:, :n] - rankdata(cases, axis=1)) / m
+        of_controls = 1 - (ranks[:, n:] - rankdata(controls, axis=1)) / n
+        return np.cov(of_cases) / n + np.cov(of_controls) / m
+
+    return work
+
+
+def bootstrap(replicates, rows):
+    """Macro AUROC of patient-resampled rows, sorted anew by scikit-learn in every replicate."""
+    import numpy as np
+    from sklearn.metrics import roc_auc_score
+
+    predicted, targets = scores(rows, FINDINGS, 0)
+    patients = [np.arange(first, min(first + 2, rows)) for first in range(0, rows, 2)]
+
+    def work():
+        generator = np.random.default_rng(0)
+        values = []
+        for _ in range(replicates):
+            drawn = np.concatenate([patients[i] for i in generator.integers(len(patients), size=len(patients))])
+            values.append(np.nanmean(roc_auc_score(targets[drawn], predicted[drawn], average=None)))
+        return np.quantile(values, [0.025, 0.975])
+
+    return work
+
+
+# Name: what prepares the work, and how often it runs.
+WORKS = {
+    "decode_1024px/png": (lambda: decode("png"), 15),
+    "decode_1024px/jpeg": (lambda: decode("jpeg"), 15),
+    "decode_1024px_to_64px/png": (lambda: decode("png", 64, "F"), 15),
+    "decode_1024px_to_64px/jpeg": (lambda: decode("jpeg", 64, "F"), 15),
+    "decode_1024px_to_224px/png": (lambda: decode("png", 224, "F"), 15),
+    "decode_1024px_to_224px/jpeg": (lambda: decode("jpeg", 224, "F"), 15),
+    "decode_1024px_to_224px_rounded/png": (lambda: decode("png", 224), 15),
+    "densenet121_forward/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=False), 5),
+    "densenet121_forward/b8_224px": (lambda: densenet(DENSENET121, 8, 224, train=False), 5),
+    "densenet121_train/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=True), 4),
+    "densenet121_train/b4_224px": (lambda: densenet(DENSENET121, 4, 224, train=True), 4),
+    "small_train/b32_64px": (lambda: densenet(SMALL, 32, 64, train=True), 10),
+    "auroc_14_findings/100000": (lambda: auroc(100_000), 5),
+    "delong_2_scores/100000": (lambda: delong(100_000), 5),
+    "bootstrap_1000_replicates_309_rows_14_findings_of_runs/1": (lambda: bootstrap(1_000, 309), 1),
+}
+
+
+def measure(name):
+    prepare, runs = WORKS[name]
+    work = prepare()
+    if runs > 1:
+        work()  # what is made on the first call is not timed
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    row = {"name": name, "median_s": statistics.median(seconds), "min_s": min(seconds), "max_s": max(seconds)}
+    print(json.dumps({**row, "runs": runs, "peak_mib": round(peak, 1)}), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="*", help="pieces of work (default: all)")
+    names = parser.parse_args().name or list(WORKS)
+    if unknown := set(names) - set(WORKS):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(WORKS)}")
+    if len(names) == 1:
+        return measure(names[0])
+    for name in names:
+        subprocess.run([sys.executable, __file__, name], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+//! From an image file to a network's input, and phantom films from nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use divan::{Bencher, black_box};
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomStudy, Prevalence};
+use roentgen_augment::{GrayDepth, GrayImage, Preprocess, encode_png};
+
+/// Pixels a side of an NIH ChestX-ray14 file.
+const SIDE: usize = 1024;
+/// What the JPEG of a picture archive usually has.
+const JPEG_QUALITY: u8 = 90;
+
+fn main() {
+    divan::main();
+}
+
+/// The film as a file of that format, written once to the folder that `peers/torch_peers.py` reads too.
+fn film(extension: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("film-{SIDE}.{extension}"));
+    if path.is_file() {
+        return path;
+    }
+    let film = PhantomDataset::new(PhantomDatasetConfig::new(1, SIDE, 0)).image(0);
+    let bytes = if extension == "png" { encode_png(&film) } else { jpeg(&film) };
+    fs::write(&path, bytes).expect("the target folder can be written");
+    path
+}
+
+fn jpeg(film: &GrayImage) -> Vec<u8> {
+    let GrayDepth::U8(samples) = film.depth() else { panic!("phantom films have 8 bits") };
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+    encoder.write_image(samples, SIDE as u32, SIDE as u32, ExtendedColorType::L8).expect("memory takes every byte");
+    bytes
+}
+
+/// File of 1024 x 1024 to samples.
+#[divan::bench(args = ["png", "jpeg"])]
+fn decode_1024px(bencher: Bencher, extension: &str) {
+    let path = film(extension);
+    bencher.bench_local(|| GrayImage::open(black_box(&path)).expect("a sound file"));
+}
+
+/// The same file to a picture of 64 x 64.
+#[divan::bench(args = ["png", "jpeg"])]
+fn decode_1024px_to_64px(bencher: Bencher, extension: &str) {
+    decode_to(bencher, extension, 64);
+}
+
+/// The same file to a picture of 224 x 224.
+#[divan::bench(args = ["png", "jpeg"])]
+fn decode_1024px_to_224px(bencher: Bencher, extension: &str) {
+    decode_to(bencher, extension, 224);
+}
+
+fn decode_to(bencher: Bencher, extension: &str, size: usize) {
+    let (path, preprocess) = (film(extension), Preprocess::new(size));
+    bencher.bench_local(|| preprocess.apply(&GrayImage::open(black_box(&path)).expect("a sound file")));
+}
+
+/// One phantom film of that many pixels a side.
+#[divan::bench(args = [64, 256])]
+fn phantom_film_px(bencher: Bencher, size: usize) {
+    let (study, physics) = (PhantomStudy::sample(0, &Prevalence::enriched()), PhantomPhysics::reference());
+    bencher.bench_local(|| black_box(&study).render(size, &physics));
+}
