@@ -82,7 +82,7 @@ pub struct PredictArgs {
     /// Weights that `train` or `compare` wrote (`model.safetensors`)
     #[arg(long)]
     pub weights: PathBuf,
-    /// Run file whose [data] table says what to score
+    /// Run file whose [data] table says what to score; the rest may be absent
     pub run: PathBuf,
     /// Which images: train, valid, test or all
     #[arg(long, default_value = "test")]
@@ -119,7 +119,7 @@ pub enum DataCommand {
 /// `data summary` and `data check`.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Run file (TOML); its [data] and [preprocess] tables are read
+    /// Run file (TOML), of which only [data] and [preprocess] are read; the rest may be absent
     pub run: PathBuf,
     /// Print JSON for scripts
     #[arg(long)]

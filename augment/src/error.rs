@@ -331,8 +331,7 @@ pub enum AugmentError {
     },
     /// Samples that must be in the cache are not.
     #[error(
-        "{missing} of {total} synthetic samples are not in the cache {} (request {first}, for one); fill it with `roentgen generate --cache {}`, or let training generate them with `supply = \"cache-then-generate\"`",
-        path.display(),
+        "{missing} of {total} synthetic samples are not in the cache {} (request {first}, for one); let training generate and keep them with `supply = \"cache-then-generate\"`",
         path.display()
     )]
     NotInCache {

@@ -372,7 +372,7 @@ mod tests {
         assert!(cached.get(4).is_ok());
         let error = cached.get_many(vec![1, 3]).unwrap_err();
         assert!(matches!(cause(&error), AugmentError::NotInCache { missing: 2, total: 5, first: 3, .. }), "{error}");
-        assert!(error.to_string().contains("roentgen generate --cache"), "{error}");
+        assert!(error.to_string().contains("cache-then-generate"), "{error}");
         assert_eq!(bench.fake.calls(), [3]);
         assert!(matches!(fill(&cached), Err(AugmentError::SupplyLacks { supply: SupplyMode::Cached, .. })));
         assert!(Supply::new(SupplyMode::Cached, bench.fake.clone(), None).is_err());

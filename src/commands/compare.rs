@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use roentgen::compare::{Comparison, RunFolder, sample_grid};
+use roentgen::compare::{Comparison, RunFolder, pools, sample_grid};
 use roentgen::config::RunConfig;
 use roentgen::report::{ComparisonReport, render_html, terminal_table};
 use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
+use crate::commands::print;
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -21,10 +22,12 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     let folder = RunFolder::open(out, config, &train, &splits)?;
     let (device, opened) = common.device.open()?;
+    let pools = pools(config, &train, &out.join("cache"))?;
     let comparison = Comparison {
         config,
         train: &train,
         splits: &splits,
+        pools,
         device: &device,
         device_name: opened.to_string(),
         folder,
@@ -33,18 +36,17 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let report = comparison.run()?;
     write_html(&comparison, &report)?;
     if common.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print(serde_json::to_string_pretty(&report)?)?;
     } else {
-        println!("{}", terminal_table(&report));
-        println!("\nreport: {}", out.join("report.html").display());
+        print(terminal_table(&report))?;
+        print(format!("\nreport: {}", out.join("report.html").display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn write_html(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result<()> {
-    let pools = comparison.pools()?;
     // The pool of the arm with most images has those of all others in it.
-    let largest = pools.iter().flatten().max_by_key(|pool| pool.records().len());
+    let largest = comparison.pools.iter().flatten().max_by_key(|pool| pool.records().len());
     let synthetic = match &comparison.config.generator {
         Some(generator) => format!("Synthetic: {}", generator.kind.title()),
         None => String::new(),

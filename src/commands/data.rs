@@ -11,12 +11,13 @@ use roentgen_augment::datasets::MissingImages;
 use roentgen_augment::{CheckReport, DataSummary, ImageCopy, RealDataset};
 
 use crate::cli::DataArgs;
+use crate::commands::print;
 
 /// Faults of one kind that are printed; `--json` has them all.
 const SHOWN: usize = 20;
 
 fn planned(args: &DataArgs, missing: MissingImages) -> Result<RealDataset> {
-    let config = RunConfig::read(&args.run)?;
+    let config = RunConfig::read_data(&args.run)?;
     let data = data::read(&config.data, config.preprocess, missing)?;
     Ok(data::plan(&config.data).apply(&data)?)
 }
@@ -24,23 +25,23 @@ fn planned(args: &DataArgs, missing: MissingImages) -> Result<RealDataset> {
 pub fn summary(args: &DataArgs) -> Result<ExitCode> {
     let summary = DataSummary::of(&planned(args, MissingImages::Keep)?);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        print(serde_json::to_string_pretty(&summary)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}: {} images of {} patients", summary.name, summary.images, summary.patients);
+    print(format!("{}: {} images of {} patients", summary.name, summary.images, summary.patients))?;
     for (what, counts) in [
         ("splits", summary.splits.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>()),
         ("views", summary.views.iter().map(|(name, n)| format!("{name} {n}")).collect()),
         ("sexes", summary.sexes.iter().map(|(name, n)| format!("{name} {n}")).collect()),
     ] {
-        println!("{what}: {}", counts.join(", "));
+        print(format!("{what}: {}", counts.join(", ")))?;
     }
     if let Some(ages) = &summary.ages {
-        println!("ages: {} to {}, median {} ({} known)", ages.min, ages.max, ages.median, ages.known);
+        print(format!("ages: {} to {}, median {} ({} known)", ages.min, ages.max, ages.median, ages.known))?;
     }
     for (count, what) in [(summary.unidentified, "images without a patient"), (summary.synthetic, "synthetic images")] {
         if count > 0 {
-            println!("{what}: {count}");
+            print(format!("{what}: {count}"))?;
         }
     }
     let splits: Vec<_> = summary.splits.keys().cloned().collect();
@@ -58,7 +59,7 @@ pub fn summary(args: &DataArgs) -> Result<ExitCode> {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("\n{table}\n\n{} images have no positive finding", summary.without_finding);
+    print(format!("\n{table}\n\n{} images have no positive finding", summary.without_finding))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,43 +70,45 @@ pub fn check(args: &DataArgs) -> Result<ExitCode> {
     let report = CheckReport::of(&data, |_, _| bar.inc(1));
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print(serde_json::to_string_pretty(&report)?)?;
     } else {
-        print(&report);
+        faults(&report)?;
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(report: &CheckReport) {
-    println!("{} images looked at", report.images);
+fn faults(report: &CheckReport) -> std::io::Result<()> {
+    print(format!("{} images looked at", report.images))?;
     for (size, count) in &report.sizes {
-        println!("  {count} of {size}");
+        print(format!("  {count} of {size}"))?;
     }
     let unreadable = report.unreadable.iter().map(|fault| format!("row {}: {}: {}", fault.row, fault.image, fault.reason));
-    list("unreadable images", unreadable.collect());
+    list("unreadable images", unreadable.collect())?;
     let patients = report.patients_across_splits.iter().map(|shared| {
         let rows: Vec<_> = shared.rows.iter().map(|(split, row)| format!("{split} (row {row})")).collect();
         format!("patient {}: {}", shared.patient, rows.join(", "))
     });
-    list("patients in two splits", patients.collect());
-    list("images in two splits", report.duplicates_across_splits.iter().map(|copies| same(copies)).collect());
-    list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect());
+    list("patients in two splits", patients.collect())?;
+    list("images in two splits", report.duplicates_across_splits.iter().map(|copies| same(copies)).collect())?;
+    list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect())?;
     if report.is_clean() {
-        println!("nothing found that would spoil a study");
+        print("nothing found that would spoil a study")?;
     }
+    Ok(())
 }
 
-fn list(title: &str, faults: Vec<String>) {
+fn list(title: &str, faults: Vec<String>) -> std::io::Result<()> {
     if faults.is_empty() {
-        return;
+        return Ok(());
     }
-    println!("{} {title}", faults.len());
+    print(format!("{} {title}", faults.len()))?;
     for fault in faults.iter().take(SHOWN) {
-        println!("  {fault}");
+        print(format!("  {fault}"))?;
     }
     if faults.len() > SHOWN {
-        println!("  … and {} more; --json lists all", faults.len() - SHOWN);
+        print(format!("  … and {} more; --json lists all", faults.len() - SHOWN))?;
     }
+    Ok(())
 }
 
 fn same(copies: &[ImageCopy]) -> String {

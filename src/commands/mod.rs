@@ -5,3 +5,16 @@ pub mod data;
 pub mod demo;
 pub mod predict;
 pub mod train;
+
+use std::io::{self, Write};
+
+/// Prints a result. A reader that has seen enough (`| head`) is no error.
+///
+/// # Errors
+/// Any other fault of standard output.
+pub fn print(text: impl AsRef<str>) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{}", text.as_ref()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -13,9 +13,10 @@ use roentgen_classifier::weights::read_card;
 use roentgen_classifier::{CxrBatcher, DenseNet, Predictions, batches, write_predictions};
 
 use crate::cli::{PredictArgs, SplitChoice};
+use crate::commands::print;
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
-    let mut config = RunConfig::read(&args.run)?;
+    let mut config = RunConfig::read_data(&args.run)?;
     let card = read_card(&args.weights)?;
     let preprocess: Preprocess = serde_json::from_value(card.preprocess.clone())
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
@@ -34,10 +35,10 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     write_predictions(&args.out, &[(0, predictions)])?;
     if args.common.json {
         let summary = serde_json::json!({ "predictions": args.out, "images": data.rows().len(), "macro_auroc": auroc });
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        print(serde_json::to_string_pretty(&summary)?)?;
     } else {
         let auroc = auroc.map_or_else(|| "undefined on these labels".to_owned(), |auroc| format!("{auroc:.3}"));
-        println!("{} images, macro AUROC {auroc}\npredictions: {}", data.rows().len(), args.out.display());
+        print(format!("{} images, macro AUROC {auroc}\npredictions: {}", data.rows().len(), args.out.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

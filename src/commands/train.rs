@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{RunFolder, SeedRun, run_seed, synthetic_pool};
+use roentgen::compare::{RunFolder, SeedRun, pools, run_seed};
 use roentgen::config::RunConfig;
 use roentgen::{data, progress};
 
 use crate::cli::TrainArgs;
+use crate::commands::print;
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -24,23 +25,20 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let folder = RunFolder::open(&args.out, &config, &train, &splits)?;
     let (device, _) = args.common.device.open()?;
     let arm = &config.arms[0];
-    let pool = match &config.generator {
-        Some(generator) => synthetic_pool(arm, generator, &train, config.preprocess, &folder.path().join("cache"))?,
-        None => None,
-    };
+    let pools = pools(&config, &train, &folder.path().join("cache"))?;
     let bars = progress::bars(args.common.json);
     let bar = bars.add(indicatif::ProgressBar::new(0));
     bar.set_prefix(format!("{} seed {seed}", arm.name));
-    let run = SeedRun { config: &config, arm, seed, train: &train, pool: pool.as_ref(), splits: &splits, device: &device };
+    let run = SeedRun { config: &config, arm, seed, train: &train, pool: pools[0].as_ref(), splits: &splits, device: &device };
     let (_, report) = run_seed(&run, folder.path(), bar)?;
     let weights = folder.path().join("model.safetensors");
     if args.common.json {
         let summary = serde_json::json!({ "arm": arm.name, "weights": weights, "run": report });
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        print(serde_json::to_string_pretty(&summary)?)?;
     } else {
         let auroc = report.valid_macro_auroc.map_or_else(|| "undefined".to_owned(), |auroc| format!("{auroc:.3}"));
-        println!("best step {}: validation macro AUROC {auroc}; {:.0} s", report.best_step, report.seconds);
-        println!("weights: {}", weights.display());
+        print(format!("best step {}: validation macro AUROC {auroc}; {:.0} s", report.best_step, report.seconds))?;
+        print(format!("weights: {}", weights.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use roentgen_augment::{Fingerprint, Splits, TrainSet, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::config::RunConfig;
+use crate::config::{BootstrapConfig, RunConfig, SupplyMode};
 
 /// Why a run folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum FolderError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RunRecord {
     version: String,
-    /// Digest of the resolved settings, those that only choose what is run left out.
+    /// Digest of the settings that a trained run depends on.
     settings: String,
     /// Digest of every row's name, patient, labels and split.
     data: String,
@@ -62,7 +62,7 @@ impl RunFolder {
     pub fn open(path: &Path, config: &RunConfig, train: &TrainSet, splits: &Splits) -> Result<Self, FolderError> {
         let record = RunRecord {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            settings: Fingerprint::of(&[config.to_toml().as_bytes()]).to_string(),
+            settings: Fingerprint::of(&[deciding(config).to_toml().as_bytes()]).to_string(),
             data: data_digest(train, splits).to_string(),
         };
         let folder = Self(path.to_owned());
@@ -74,7 +74,10 @@ impl RunFolder {
                 let what = match () {
                     () if found.settings != record.settings => "the settings",
                     () if found.data != record.data => "the data",
-                    () => return Ok(folder),
+                    () => {
+                        folder.write("config.toml", config.to_toml().as_bytes())?;
+                        return Ok(folder);
+                    }
                 };
                 Err(FolderError::OtherRun { path: path.to_owned(), what })
             }
@@ -110,6 +113,23 @@ impl RunFolder {
     }
 }
 
+/// The settings with everything left out that changes no trained run: words, places, threads, statistics, and how many seeds.
+/// What the places hold is in the data's digest.
+fn deciding(config: &RunConfig) -> RunConfig {
+    let mut config = config.clone();
+    config.title.clear();
+    config.baseline.clear();
+    config.seeds.clear();
+    config.bootstrap = BootstrapConfig::default();
+    (config.training.workers, config.training.eval_batch_size) = (1, 1);
+    (config.data.name, config.data.labels, config.data.images, config.data.cache_mib) = (None, None, None, 0);
+    config.arms.iter_mut().for_each(|arm| arm.description.clear());
+    if let Some(generator) = &mut config.generator {
+        (generator.cache, generator.cache_mib, generator.supply) = (None, None, SupplyMode::default());
+    }
+    config
+}
+
 fn data_digest(train: &TrainSet, splits: &Splits) -> Fingerprint {
     let mut text = String::new();
     let sets = [("train", train.data()), ("valid", splits.valid().data()), ("test", splits.test().data())];
@@ -122,4 +142,32 @@ fn data_digest(train: &TrainSet, splits: &Splits) -> Fingerprint {
         }
     }
     Fingerprint::of(&[text.as_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEMO: &str = include_str!("../../examples/demo.toml");
+
+    fn demo() -> RunConfig {
+        RunConfig::parse(DEMO, Path::new("demo.toml"), Path::new(".")).unwrap()
+    }
+
+    #[test]
+    fn only_what_changes_a_trained_run_decides() {
+        let digest = |change: fn(&mut RunConfig)| {
+            let mut config = demo();
+            change(&mut config);
+            deciding(&config).to_toml()
+        };
+        let same = digest(|_| {});
+        assert_eq!(digest(|config| config.title = "Another".into()), same);
+        assert_eq!(digest(|config| config.seeds.push(9)), same);
+        assert_eq!(digest(|config| config.bootstrap.replicates = 7), same);
+        assert_eq!(digest(|config| config.data.labels = Some("elsewhere.csv".into())), same);
+        assert_ne!(digest(|config| config.training.learning_rate = 1e-4), same);
+        assert_ne!(digest(|config| config.preprocess.size = 96), same);
+        assert_ne!(digest(|config| config.arms[1].pool = Some(5)), same);
+    }
 }

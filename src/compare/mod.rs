@@ -9,5 +9,5 @@ mod run;
 pub use assess::{ArmAssessment, assess};
 pub use folder::{FolderError, RunFolder};
 pub use grid::sample_grid;
-pub use pool::{PoolError, synthetic_pool};
+pub use pool::{cache_warning, pools, supply};
 pub use run::{CompareError, Comparison, SeedRun, batcher, macro_auroc, run_seed};

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
 use roentgen_augment::{
-    AugmentError, CacheOptions, CxrRecord, Preprocess, RequestPlan, SampleCache, Supply, SupplyMode, Synthesizer,
-    SyntheticDataset, TrainSet, template_prompt,
+    AugmentError, CacheOptions, CxrRecord, RequestPlan, SampleCache, Supply, SupplyMode, Synthesizer, SyntheticDataset,
+    TrainSet, template_prompt,
 };
 
-use crate::config::{ArmConfig, GeneratorConfig, GeneratorKind};
-
-/// Why an arm has no synthetic images.
-pub type PoolError = AugmentError;
+use crate::config::{ArmConfig, GeneratorConfig, GeneratorKind, RunConfig};
 
 /// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise.
 #[must_use]
@@ -25,34 +22,63 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> A
     Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size)))
 }
 
-/// The pool of `arm`: requests made from the training rows alone; `None` for an arm without synthetic images.
-///
-/// Pools of one generator are nested: a larger one begins with the requests of a smaller one, so arms share cached samples.
+/// How the images of a `[generator]` table reach the trainer; one cache for all arms, in `default_cache` unless the table says
+/// where.
 ///
 /// # Errors
-/// A cache that can't be opened, or a request that descends from a held-out patient.
-pub fn synthetic_pool(
-    arm: &ArmConfig,
-    generator: &GeneratorConfig,
-    train: &TrainSet,
-    preprocess: Preprocess,
-    default_cache: &Path,
-) -> Result<Option<SyntheticDataset>, PoolError> {
-    let size = arm.pool_size(train.data().rows().len());
-    if size == 0 {
-        return Ok(None);
-    }
-    let records: Vec<Arc<CxrRecord>> = train.data().rows().iter().map(|row| row.record.clone()).collect();
-    let plan = RequestPlan::new(&records, train.data().vocabulary(), &template_prompt)?.with_seed(generator.seed);
-    let requests = if arm.balanced_requests { plan.balanced(size) } else { plan.of_size(size) };
-    let cache = match generator.supply {
+/// A cache that can't be opened.
+pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_cache: &Path) -> Result<Supply, AugmentError> {
+    let cache = match config.supply {
         SupplyMode::OnDemand => None,
         SupplyMode::Cached | SupplyMode::CacheThenGenerate => {
-            let folder = generator.cache.as_deref().unwrap_or(default_cache);
-            let max_bytes = generator.cache_mib.map(|mib| mib << 20);
+            let folder = config.cache.as_deref().unwrap_or(default_cache);
+            let max_bytes = config.cache_mib.map(|mib| mib << 20);
             Some(Arc::new(SampleCache::open(folder, CacheOptions { max_bytes })?))
         }
     };
-    let supply = Supply::new(generator.supply, synthesizer(generator, train, preprocess.size), cache)?;
-    SyntheticDataset::new(requests.into(), supply, preprocess, train.held_out_patients()).map(Some)
+    Supply::new(config.supply, synthesizer(config, train, size), cache)
+}
+
+/// The pool of each arm of a run, in order: requests made from the training rows alone; `None` for an arm without synthetic
+/// images.
+///
+/// Pools are nested: a larger one begins with the requests of a smaller one, so arms share cached samples.
+///
+/// # Errors
+/// A cache that can't be opened, or a request that descends from a held-out patient.
+pub fn pools(
+    config: &RunConfig,
+    train: &TrainSet,
+    default_cache: &Path,
+) -> Result<Vec<Option<SyntheticDataset>>, AugmentError> {
+    let images = train.data().rows().len();
+    let (true, Some(generator)) = (config.arms.iter().any(|arm| arm.pool_size(images) > 0), &config.generator) else {
+        return Ok(vec![None; config.arms.len()]);
+    };
+    let records: Vec<Arc<CxrRecord>> = train.data().rows().iter().map(|row| row.record.clone()).collect();
+    let plan = RequestPlan::new(&records, train.data().vocabulary(), &template_prompt)?.with_seed(generator.seed);
+    let supply = supply(generator, train, config.preprocess.size, default_cache)?;
+    let pool = |arm: &ArmConfig| {
+        let requests = match arm.pool_size(images) {
+            0 => return Ok(None),
+            size if arm.balanced_requests => plan.balanced(size),
+            size => plan.of_size(size),
+        };
+        SyntheticDataset::new(requests.into(), supply.clone(), config.preprocess, train.held_out_patients()).map(Some)
+    };
+    config.arms.iter().map(pool).collect()
+}
+
+/// What is to be said of the cache after a run: damaged samples were found and made again.
+#[must_use]
+pub fn cache_warning(pools: &[Option<SyntheticDataset>]) -> Option<String> {
+    let cache = pools.iter().flatten().find_map(|pool| pool.supply()?.cache())?;
+    let corrupt = cache.report().corrupt;
+    let first = corrupt.first()?;
+    Some(format!(
+        "{} damaged sample(s) in the cache were made again, the first being {} ({}).",
+        corrupt.len(),
+        first.path.display(),
+        first.defect
+    ))
 }

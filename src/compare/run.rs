@@ -19,7 +19,7 @@ use roentgen_classifier::{
 use serde::{Deserialize, Serialize};
 
 use super::folder::{FolderError, RunFolder};
-use super::pool::synthetic_pool;
+use super::pool::cache_warning;
 use super::{ArmAssessment, assess};
 use crate::config::{ArmConfig, ConfigError, RunConfig};
 use crate::report::{ArmReport, ComparisonReport, DataCard, FindingCount, Protocol, RunReport};
@@ -67,6 +67,8 @@ pub struct Comparison<'a> {
     pub train: &'a TrainSet,
     /// Held-out rows.
     pub splits: &'a Splits,
+    /// Synthetic images of each arm, see [`pools`](super::pools).
+    pub pools: Vec<Option<SyntheticDataset>>,
     /// Where it trains.
     pub device: &'a Device,
     /// Its name in the report.
@@ -99,14 +101,13 @@ impl Comparison<'_> {
         let batcher = batcher(config, self.train.data().vocabulary());
         let test = batches(self.splits.test(), &batcher, config.training.eval_batch_size, self.device)?;
         let tensors = HeldOutTensors { test };
-        let pools = self.pools()?;
 
         let total = self.progress.add(ProgressBar::new((config.seeds.len() * config.arms.len()) as u64));
         total.set_style(crate::progress::overall());
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
         // Seed by seed, so that an interrupted comparison has every arm equally often.
         for &seed in &config.seeds {
-            for (arm, (pool, finished)) in config.arms.iter().zip(pools.iter().zip(&mut finished)) {
+            for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.iter().zip(&mut finished)) {
                 total.set_message(format!("{} seed {seed}", arm.name));
                 let run = self.finished_or_trained(arm, seed, pool.as_ref(), &batcher, &tensors);
                 finished.push(run.map_err(|source| CompareError::Run { arm: arm.name.clone(), seed, source })?);
@@ -120,23 +121,10 @@ impl Comparison<'_> {
                 config.seeds.iter().copied().zip(runs.iter().map(|(_, predictions)| predictions.clone())).collect();
             write_predictions(&self.folder.path().join("arms").join(&arm.name).join("predictions.csv"), &runs)?;
         }
-        let report = self.report(&finished, &pools)?;
+        let report = self.report(&finished)?;
         let text = serde_json::to_string_pretty(&report).expect("a report is numbers and strings");
         self.folder.write("report.json", text.as_bytes())?;
         Ok(report)
-    }
-
-    /// The synthetic pool of each arm.
-    ///
-    /// # Errors
-    /// As [`synthetic_pool`].
-    pub fn pools(&self) -> Result<Vec<Option<SyntheticDataset>>, AugmentError> {
-        let cache = self.folder.path().join("cache");
-        let pool = |arm: &ArmConfig| match &self.config.generator {
-            Some(generator) => synthetic_pool(arm, generator, self.train, self.config.preprocess, &cache),
-            None => Ok(None),
-        };
-        self.config.arms.iter().map(pool).collect()
     }
 
     fn finished_or_trained(
@@ -174,11 +162,7 @@ impl Comparison<'_> {
         Ok((finished, found))
     }
 
-    fn report(
-        &self,
-        finished: &[Vec<(FinishedRun, Predictions)>],
-        pools: &[Option<SyntheticDataset>],
-    ) -> Result<ComparisonReport, CompareError> {
+    fn report(&self, finished: &[Vec<(FinishedRun, Predictions)>]) -> Result<ComparisonReport, CompareError> {
         let config = self.config;
         let predictions: Vec<Vec<Predictions>> =
             finished.iter().map(|runs| runs.iter().map(|(_, predictions)| predictions.clone()).collect()).collect();
@@ -194,7 +178,7 @@ impl Comparison<'_> {
             title: config.title.clone(),
             device: self.device_name.clone(),
             baseline: config.baseline.clone(),
-            warnings: warnings(config, &data, pools.iter().any(Option::is_some)),
+            warnings: warnings(config, &data, &self.pools),
             protocol: protocol(config, finished[0][0].0.parameters),
             data,
             arms,
@@ -396,14 +380,16 @@ fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -> DataCard 
     }
 }
 
-fn warnings(config: &RunConfig, data: &DataCard, synthetic: bool) -> Vec<String> {
+fn warnings(config: &RunConfig, data: &DataCard, pools: &[Option<SyntheticDataset>]) -> Vec<String> {
     let mut warnings = Vec::new();
     if data.nature == "phantom" {
         warnings.push(
             "These are films of an analytic phantom, not radiographs: nothing here says anything about patients.".to_owned(),
         );
     }
-    if synthetic && let Some(generator) = &config.generator {
+    if pools.iter().any(Option::is_some)
+        && let Some(generator) = &config.generator
+    {
         warnings.push(generator.kind.caveat().to_owned());
     }
     let few: Vec<_> = data
@@ -429,5 +415,6 @@ fn warnings(config: &RunConfig, data: &DataCard, synthetic: bool) -> Vec<String>
             "`patience` is on: arms may stop at different steps, which confounds the data with the training length.".to_owned(),
         );
     }
+    warnings.extend(cache_warning(pools));
     warnings
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use roentgen_augment::{Balance, MixMode, Mixture, Schedule};
+use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, Schedule};
 use roentgen_classifier::Augmentation;
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,15 @@ impl ArmConfig {
         if most == 0 { 0 } else { self.pool.unwrap_or(most) }
     }
 
+    /// A mixture's fault under the key that the user wrote: an arm without `phases` wrote `mode`.
+    fn mixture_error(&self, error: AugmentError) -> ConfigError {
+        let AugmentError::BadMixture { key, found, expected } = error else {
+            return ConfigError::value(format!("arms.{}", self.name), error, "a valid mixture");
+        };
+        let key = if self.phases.is_none() { key.replace("phases[0]", "mode") } else { key };
+        ConfigError::value(format!("arms.{}.{key}", self.name), found, expected)
+    }
+
     pub(super) fn validate(&self, has_generator: bool) -> Result<(), ConfigError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
@@ -122,9 +131,7 @@ impl ArmConfig {
         if self.phases.is_some() && self.mode != MixMode::default() {
             return Err(ConfigError::value(format!("arms.{}.mode", self.name), "set beside `phases`", "one of the two"));
         }
-        self.mixture()
-            .validate()
-            .map_err(|error| ConfigError::value(format!("arms.{}", self.name), error, "a valid mixture"))?;
+        self.mixture().validate().map_err(|error| self.mixture_error(error))?;
         if self.pool == Some(0) {
             return Err(ConfigError::value(format!("arms.{}.pool", self.name), 0, "at least 1"));
         }

@@ -90,7 +90,7 @@ impl Default for SplitConfig {
     }
 }
 
-/// How much phantom there is.
+/// How much phantom there is. A patient's films stay in one split, so that counts can be off by a few.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhantomConfig {

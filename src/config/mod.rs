@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::Preprocess;
 use roentgen_classifier::train::TrainConfig;
-use roentgen_classifier::{DenseNetConfig, InputRange};
+use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
 use serde::{Deserialize, Serialize};
 
 pub use arm::{ArmConfig, GeneratorConfig, GeneratorKind, SupplyMode};
@@ -58,6 +58,7 @@ impl ConfigError {
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// Headline of the report.
+    #[serde(default)]
     pub title: String,
     /// Arm that the others are compared with.
     #[serde(default = "default_baseline")]
@@ -82,7 +83,8 @@ pub struct RunConfig {
     /// How intervals are drawn.
     #[serde(default)]
     pub bootstrap: BootstrapConfig,
-    /// The arms.
+    /// The arms; `data` and `predict` do without.
+    #[serde(default)]
     pub arms: Vec<ArmConfig>,
 }
 
@@ -164,6 +166,16 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError`] names the key, the line and what to write instead.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let config = Self::read_data(path)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads a run file of which only the data are used: arms may be absent, and nothing but the form is checked.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] and [`ConfigError::Parse`].
+    pub fn read_data(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self::parse(&text, path, folder)
@@ -172,7 +184,7 @@ impl RunConfig {
     /// Parses a run file's text; `path` is named in errors, relative paths are taken from `folder`.
     ///
     /// # Errors
-    /// As [`RunConfig::read`].
+    /// [`ConfigError::Parse`].
     pub fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text)
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
@@ -182,7 +194,6 @@ impl RunConfig {
         for path in data.into_iter().chain(weights).chain(cache) {
             *path = folder.join(&*path);
         }
-        config.validate()?;
         Ok(config)
     }
 
@@ -218,7 +229,10 @@ impl RunConfig {
         if self.bootstrap.replicates == 0 {
             return Err(ConfigError::value("bootstrap.replicates", 0, "at least 1"));
         }
-        self.training.validate().map_err(|error| ConfigError::value("training", error, "a valid setting"))
+        self.training.validate().map_err(|error| match error {
+            ClassifierError::Setting { key, value, expected } => ConfigError::value(format!("training.{key}"), value, expected),
+            other => ConfigError::value("training", other, "valid settings"),
+        })
     }
 
     /// The run file of this configuration, defaults written out.

@@ -6,17 +6,18 @@ use super::{ArmReport, ComparisonReport, Difference, format};
 /// What the interval of a difference says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The whole interval lies above 0.
+    /// The whole interval lies above 0, and p agrees.
     Better,
-    /// The whole interval lies below 0.
+    /// The whole interval lies below 0, and p agrees.
     Worse,
-    /// 0 lies inside: nothing could be shown, which isn't equality.
+    /// 0 lies inside, or too few replicates were defined for p to agree: nothing could be shown, which isn't equality.
     NotShown,
 }
 
 impl Verdict {
     pub(crate) fn of(difference: &Difference) -> Self {
         match (difference.absolute.low, difference.absolute.high) {
+            _ if difference.p_bootstrap > 0.05 => Self::NotShown,
             (low, high) if low > 0.0 && high > 0.0 => Self::Better,
             (low, high) if low < 0.0 && high < 0.0 => Self::Worse,
             _ => Self::NotShown,
