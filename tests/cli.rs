@@ -200,7 +200,7 @@ fn a_run_file_at_fault_is_explained() {
         (
             "synthetic_per_real = 0.5",
             "synthetic_per_real = -1",
-            &["arms.mixed.mode.add.synthetic_per_real", "-1", "from 0 to 10000"],
+            &["arms.mixed.mode.synthetic_per_real is -1", "from 0 to 10000"],
         ),
         ("batch_size = 4", "batch_size = 0", &["training.batch_size is 0", "at least 1"]),
         ("warmup_steps = 1", "warmup_steps = 1\nlearning_rate = 1e3", &["training.learning_rate is 1000"]),
