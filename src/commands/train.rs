@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{RunFolder, SeedRun, pools, run_seed};
+use roentgen::compare::{RunFolder, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
 use roentgen::{data, progress};
 
@@ -30,7 +30,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let bar = bars.add(indicatif::ProgressBar::new(0));
     bar.set_prefix(format!("{} seed {seed}", arm.name));
     let run = SeedRun { config: &config, arm, seed, train: &train, pool: pools[0].as_ref(), splits: &splits, device: &device };
-    let (_, report) = run_seed(&run, folder.path(), bar)?;
+    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), bar)?;
     let weights = folder.path().join("model.safetensors");
     if args.common.json {
         let summary = serde_json::json!({ "arm": arm.name, "weights": weights, "run": report });

@@ -1,0 +1,98 @@
+//! What a report says of the data, the protocol, and how to read its numbers.
+
+use std::collections::BTreeSet;
+
+use roentgen_augment::{Splits, SyntheticDataset, TrainSet};
+
+use super::pool::cache_warning;
+use crate::config::{DataFormat, RunConfig};
+use crate::report::{DataCard, FindingCount, Protocol};
+
+/// Positives in the test set below which a warning is printed.
+const FEW_POSITIVES: usize = 20;
+
+/// What every arm shares.
+pub(super) fn protocol(config: &RunConfig, parameters: usize) -> Protocol {
+    let training = &config.training;
+    Protocol {
+        network: config.network.name().to_owned(),
+        parameters,
+        image_size: config.preprocess.size,
+        steps: training.steps,
+        batch_size: training.batch_size,
+        learning_rate: training.learning_rate,
+        seeds: config.seeds.clone(),
+        selection: serde_json::to_value(training.select).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
+        replicates: config.bootstrap.replicates,
+        confidence: 0.95,
+    }
+}
+
+/// The data set and its splits.
+pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -> DataCard {
+    let sets = [train.data(), splits.valid().data(), splits.test().data()];
+    let patients = sets.map(|data| {
+        let ids = data.rows().iter().map(|row| row.record.patient_id.as_ref().map_or(row.record.id.as_str(), |id| id.as_str()));
+        ids.collect::<BTreeSet<_>>().len()
+    });
+    let vocabulary = train.data().vocabulary();
+    let count = |column: usize, wanted: fn(Option<f32>) -> bool| {
+        let finding = vocabulary.findings()[column];
+        sets.map(|data| {
+            let targets = data.rows().iter().map(|row| config.data.policy.target(finding, row.record.labels[column]));
+            targets.filter(|target| wanted(*target)).count()
+        })
+    };
+    let findings = (0..vocabulary.len()).map(|column| FindingCount {
+        finding: vocabulary.findings()[column].name().to_owned(),
+        positives: count(column, |target| target == Some(1.0)),
+        labelled: count(column, |target| target.is_some()),
+    });
+    DataCard {
+        name: config.data.title(),
+        nature: if config.data.format == DataFormat::Phantom { "phantom" } else { "real" }.to_owned(),
+        images: sets.map(|data| data.rows().len()),
+        patients,
+        findings: findings.collect(),
+    }
+}
+
+/// What a reader must know before quoting a number.
+pub(super) fn warnings(config: &RunConfig, data: &DataCard, pools: &[Option<SyntheticDataset>]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if data.nature == "phantom" {
+        warnings.push(
+            "These are films of an analytic phantom, not radiographs: nothing here says anything about patients.".to_owned(),
+        );
+    }
+    if pools.iter().any(Option::is_some)
+        && let Some(generator) = &config.generator
+    {
+        warnings.push(generator.kind.caveat().to_owned());
+    }
+    let few: Vec<_> = data
+        .findings
+        .iter()
+        .filter(|finding| finding.positives[2] < FEW_POSITIVES)
+        .map(|finding| format!("{} ({})", finding.finding, finding.positives[2]))
+        .collect();
+    if !few.is_empty() {
+        warnings.push(format!(
+            "Fewer than {FEW_POSITIVES} test positives: {}. Read these AUROCs with their intervals.",
+            few.join(", ")
+        ));
+    }
+    if config.seeds.len() < 3 {
+        warnings.push(format!(
+            "{} classifier seed(s) an arm: the spread between training runs is not shown by the intervals, which hold the runs fixed.",
+            config.seeds.len()
+        ));
+    }
+    if config.training.patience > 0 {
+        warnings.push(
+            "`patience` is on: arms may stop at different steps, which confounds the data with the training length.".to_owned(),
+        );
+    }
+    warnings.extend(cache_warning(pools));
+    warnings
+}
