@@ -1,5 +1,24 @@
 //! `roentgen` trains multi-label chest X-ray classifiers on mixtures of real and synthetic radiographs, and says with intervals
 //! whether the synthetic ones helped.
+//!
+//! The command line is a thin layer over this crate: a [run file](config::RunConfig) becomes [data](data::open), a
+//! [comparison](compare::Comparison) and a [report](report::ComparisonReport).
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use roentgen::config::RunConfig;
+//!
+//! let text = r#"
+//!     data = { format = "phantom" }
+//!     generator = { kind = "shifted-phantom" }
+//!     arms = [{ name = "real" }, { name = "mixed", mode = { add = { synthetic_per_real = 1.0 } } }]
+//! "#;
+//! let config = RunConfig::parse(text, Path::new("study.toml"), Path::new("."))?;
+//! config.validate()?;
+//! assert_eq!(config.arms[1].pool_size(300), 300);
+//! # Ok::<(), roentgen::config::ConfigError>(())
+//! ```
 
 #![warn(missing_docs)]
 

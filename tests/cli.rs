@@ -131,6 +131,7 @@ fn compare_trains_every_arm_and_leaves_a_whole_report() {
     assert!(report.arms[0].difference.is_none());
     let page = std::fs::read_to_string(study.path("out/report.html")).unwrap();
     assert!(page.contains("Tiny &lt;study&gt;") && !page.contains("<study>"));
+    assert!(std::fs::read_to_string(study.path("out/forest.svg")).unwrap().starts_with("<svg"));
     // Again: everything is found, nothing is trained, the same is said.
     let before = predictions(&study, "out");
     let again = succeeds(&study.roentgen(&["compare", "run.toml", "--out", "out", "--device", "cpu", "--json"]));

@@ -1,5 +1,20 @@
 //! The learning side of `roentgen`: DenseNet classifiers, masked losses, training, prediction, and the statistics that compare
 //! classifiers.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use roentgen_classifier::metrics::Ranking;
+//! use roentgen_classifier::{DenseNetConfig, seeded};
+//!
+//! let device = Device::flex();
+//! let net = seeded(DenseNetConfig::small(1, 14).init(&device), 7);
+//! let logits = net.forward(Tensor::zeros([2, 1, 64, 64], &device));
+//! assert_eq!(logits.dims(), [2, 14]);
+//!
+//! let ranking = Ranking::new(&[0.1, 0.4, 0.35, 0.8], &[0.0, 0.0, 1.0, 1.0])?;
+//! assert_eq!(ranking.auroc(), Some(0.75));
+//! # Ok::<(), roentgen_classifier::metrics::MetricsError>(())
+//! ```
 
 #![warn(missing_docs)]
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use roentgen::compare::{Comparison, RunFolder, pools, sample_grid};
 use roentgen::config::RunConfig;
-use roentgen::report::{ComparisonReport, render_html, terminal_table};
+use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
 use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
@@ -17,7 +17,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     compare(&config, &args.out, &args.common)
 }
 
-/// Runs the comparison, writes both reports, and says where they are.
+/// Runs the comparison, writes the reports, and says where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     let folder = RunFolder::open(out, config, &train, &splits)?;
@@ -34,7 +34,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
         progress: progress::bars(common.json),
     };
     let report = comparison.run()?;
-    write_html(&comparison, &report)?;
+    write_pages(&comparison, &report)?;
     if common.json {
         print(serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -44,7 +44,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_html(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result<()> {
+fn write_pages(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result<()> {
     // The pool of the arm with most images has those of all others in it.
     let largest = comparison.pools.iter().flatten().max_by_key(|pool| pool.records().len());
     let synthetic = match &comparison.config.generator {
@@ -57,5 +57,6 @@ fn write_html(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result<
     };
     let grid = sample_grid(comparison.train, largest, real, &synthetic).context("cannot make the sample grid of the report")?;
     comparison.folder.write("report.html", render_html(report, Some(&grid)).as_bytes())?;
+    comparison.folder.write("forest.svg", svg_forest(report).as_bytes())?;
     Ok(())
 }

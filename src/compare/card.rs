@@ -60,11 +60,6 @@ pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -
 /// What a reader must know before quoting a number.
 pub(super) fn warnings(config: &RunConfig, data: &DataCard, pools: &[Option<SyntheticDataset>]) -> Vec<String> {
     let mut warnings = Vec::new();
-    if data.nature == "phantom" {
-        warnings.push(
-            "These are films of an analytic phantom, not radiographs: nothing here says anything about patients.".to_owned(),
-        );
-    }
     if pools.iter().any(Option::is_some)
         && let Some(generator) = &config.generator
     {

@@ -8,7 +8,7 @@ mod runs;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::lookup::TEST;
+use super::lookup::{PHANTOM_CAVEAT, TEST};
 use super::plot::{legend, roc_panels};
 use super::{ComparisonReport, Estimate, SampleGrid, format};
 
@@ -82,8 +82,7 @@ fn warnings(report: &ComparisonReport) -> Markup {
                     @if report.on_phantom() {
                         li {
                             strong { "Phantom data. " }
-                            "Every film here is drawn by a computer, the test set included. These numbers show how the method works; "
-                            "they say nothing about radiographs of people."
+                            (PHANTOM_CAVEAT)
                         }
                     }
                     @for warning in &report.warnings { li { (warning) } }

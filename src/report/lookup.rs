@@ -12,6 +12,10 @@ pub(crate) const TEST: usize = 2;
 /// Why there is no macro AUROC.
 pub(crate) const NO_MACRO: &str = "undefined (no finding has both classes in test)";
 
+/// What must be said of phantom films.
+pub(crate) const PHANTOM_CAVEAT: &str = "Every film here is drawn by a computer, the test set included. These numbers show how the \
+                                         method works; they say nothing about radiographs of people.";
+
 impl ComparisonReport {
     /// Whether the films are drawn by the phantom.
     pub(crate) fn on_phantom(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
-use super::lookup::{NO_MACRO, TEST};
+use super::lookup::{NO_MACRO, PHANTOM_CAVEAT, TEST};
 use super::{ArmReport, ComparisonReport, format};
 
 /// The headline for the terminal: one row an arm, then one sentence an arm and the report's warnings.
@@ -77,7 +77,9 @@ fn lay_out(mut table: Table, report: &ComparisonReport) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let sentences = report.compared_arms().map(|arm| format!("{}: {}\n", arm.name, report.sentence(arm)));
-    let warnings = report.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let phantom = report.on_phantom().then_some(PHANTOM_CAVEAT);
+    let warnings =
+        phantom.into_iter().chain(report.warnings.iter().map(String::as_str)).map(|warning| format!("warning: {warning}\n"));
     let lines: String = sentences.chain(warnings).collect();
     format!("{}\n{lines}", table.trim_fmt())
 }
