@@ -92,9 +92,8 @@ fn phantom(config: &PhantomConfig, size: usize) -> Result<RealDataset, AugmentEr
     let films = PhantomDataset::new(PhantomDatasetConfig::new(total, size, config.seed));
     let vocabulary = Arc::new(films.vocabulary().clone());
     let mut records = films.records();
-    let mut at = 0;
     let mut last: Option<(roentgen_augment::PatientId, Split)> = None;
-    for record in &mut records {
+    for (at, record) in records.iter_mut().enumerate() {
         let planned = match at {
             at if at < config.train => Split::Train,
             at if at < config.train + config.valid => Split::Valid,
@@ -107,7 +106,6 @@ fn phantom(config: &PhantomConfig, size: usize) -> Result<RealDataset, AugmentEr
         };
         last = record.patient_id.clone().map(|patient| (patient, split));
         record.split = Some(split);
-        at += 1;
     }
     let source = ImageFunction::new("phantom", move |index| films.image(index));
     RealDataset::from_records("analytic chest phantom", vocabulary, records, Arc::new(source))

@@ -30,11 +30,11 @@ pub enum CompareError {
         seed: u64,
         /// The cause.
         #[source]
-        source: ClassifierError,
+        source: Box<ClassifierError>,
     },
     /// Statistics.
     #[error(transparent)]
-    Classifier(#[from] ClassifierError),
+    Classifier(Box<ClassifierError>),
 }
 
 /// One comparison, ready to run.
@@ -69,6 +69,12 @@ struct FinishedRun {
     parameters: usize,
 }
 
+impl From<ClassifierError> for CompareError {
+    fn from(error: ClassifierError) -> Self {
+        Self::Classifier(Box::new(error))
+    }
+}
+
 impl Comparison<'_> {
     /// Trains what is not trained yet, assesses everything, writes `predictions.csv` for each arm and `report.json`.
     ///
@@ -88,7 +94,11 @@ impl Comparison<'_> {
             for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.iter().zip(&mut finished)) {
                 total.set_message(format!("{} seed {seed}", arm.name));
                 let run = self.finished_or_trained(arm, seed, pool.as_ref(), &batcher, &tensors);
-                finished.push(run.map_err(|source| CompareError::Run { arm: arm.name.clone(), seed, source })?);
+                finished.push(run.map_err(|source| CompareError::Run {
+                    arm: arm.name.clone(),
+                    seed,
+                    source: Box::new(source),
+                })?);
                 total.inc(1);
             }
         }

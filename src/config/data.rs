@@ -67,10 +67,11 @@ pub enum DataFormat {
 }
 
 /// How patients are split.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SplitConfig {
     /// The data set's own split column or lists.
+    #[default]
     Given,
     /// By a hash of the patient.
     Patient {
@@ -82,12 +83,6 @@ pub enum SplitConfig {
         #[serde(default)]
         seed: u64,
     },
-}
-
-impl Default for SplitConfig {
-    fn default() -> Self {
-        Self::Given
-    }
 }
 
 /// How much phantom there is. A patient's films stay in one split, so that counts can be off by a few.

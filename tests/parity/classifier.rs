@@ -16,9 +16,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
-use super::{Array, Case};
-
-type Outputs = Vec<(String, Array)>;
+use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
     match case.name.split_once('/')? {

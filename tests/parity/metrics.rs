@@ -4,9 +4,7 @@ use roentgen_classifier::metrics::{
     Calibration, Confusion, DeLong, FindingReport, MultiLabelReport, Ranking, ScoreTable, Summary, brier_score,
 };
 
-use super::{Array, Case};
-
-type Outputs = Vec<(String, Array)>;
+use super::{Array, Case, Outputs};
 
 /// The outputs of a case, by name; `None` for a case that this topic doesn't know.
 pub fn compute(case: &Case) -> Option<Outputs> {

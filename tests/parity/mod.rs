@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 pub use array::Array;
 pub use case::{Case, Topic};
 
+/// Outputs of a case by name.
+type Outputs = Vec<(String, Array)>;
+
 /// Topics whose subject is not built yet. Nothing else may be left out.
 const NOT_YET_BUILT: [&str; 8] =
     ["01_tokenizers", "02_text_encoders", "03_vae", "04_unet", "05_schedulers", "06_pipeline", "07_training", "11_fullsize"];
@@ -38,7 +41,7 @@ fn tree() -> PathBuf {
 }
 
 /// Runs every case of one topic; panics with all failures at once.
-fn run(name: &str, compute: fn(&Case) -> Option<Vec<(String, Array)>>) {
+fn run(name: &str, compute: fn(&Case) -> Option<Outputs>) {
     let folder = tree().join(name);
     assert!(folder.is_dir(), "{} has no {name}", tree().display());
     let topic = Topic::read(&folder);

@@ -2,9 +2,7 @@
 
 use roentgen_augment::{Filter, GrayDepth, GrayImage, PixelRange, Pixels, RgbImage, Signed, Window, Xrv, shorter_side_to};
 
-use super::{Array, Case};
-
-type Outputs = Vec<(String, Array)>;
+use super::{Array, Case, Outputs};
 
 /// The outputs of a case, by name; `None` for a case that this topic doesn't know.
 pub fn compute(case: &Case) -> Option<Outputs> {

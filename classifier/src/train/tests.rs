@@ -80,8 +80,11 @@ fn run(splits: &Splits, config: &TrainConfig, folder: &Path) -> Result<Trained, 
     })
 }
 
+/// What was measured of a round: step, both losses, macro AUROC.
+type Measured = (usize, f64, f64, Option<f64>);
+
 /// Every weight and running statistic, and what was measured of each round.
-fn outcome(trained: &Trained) -> (Vec<f32>, Vec<(usize, f64, f64, Option<f64>)>) {
+fn outcome(trained: &Trained) -> (Vec<f32>, Vec<Measured>) {
     struct Values(Vec<f32>);
     impl ModuleVisitor for Values {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
