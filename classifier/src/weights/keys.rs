@@ -58,7 +58,7 @@ pub(super) fn module_path(name: &str) -> Option<String> {
     })
 }
 
-/// The torchvision name of a module path; the inverse of [`module_path`].
+/// The torchvision name of a module path; the inverse of the key table.
 pub fn torchvision_name(path: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('.').collect();
     let name = match parts[..] {

@@ -29,7 +29,7 @@ pub struct LoadedWeights {
     /// The net.
     pub net: DenseNet,
     /// torchxrayvision's operating thresholds, one an output of the file's classifier, NaN where there is none; for
-    /// [`op_norm`](crate::op_norm). `None` if the file has none, or its classifier was not loaded.
+    /// [`op_norm`](crate::op_norm()). `None` if the file has none, or its classifier was not loaded.
     pub op_threshs: Option<Vec<f32>>,
 }
 
