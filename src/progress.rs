@@ -12,7 +12,7 @@ pub fn bars(quiet: bool) -> MultiProgress {
 /// Style of the bar over all runs.
 #[must_use]
 pub fn overall() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:28.cyan/blue} run {pos}/{len}  {elapsed} elapsed, {eta} left  {msg}")
+    ProgressStyle::with_template("{bar:28.cyan/blue} run {pos}/{len}  {elapsed} elapsed, {eta} left")
         .expect("the template is well-formed")
 }
 

@@ -92,7 +92,6 @@ impl Comparison<'_> {
         // Seed by seed, so that an interrupted comparison has every arm equally often.
         for &seed in &config.seeds {
             for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.iter().zip(&mut finished)) {
-                total.set_message(format!("{} seed {seed}", arm.name));
                 let run = self.finished_or_trained(arm, seed, pool.as_ref(), &batcher, &tensors);
                 finished.push(run.map_err(|source| CompareError::Run {
                     arm: arm.name.clone(),

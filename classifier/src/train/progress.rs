@@ -2,9 +2,11 @@
 
 use burn::train::LearnerSummary;
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-use burn::train::metric::MetricDefinition;
+use burn::train::metric::{MetricDefinition, MetricId};
 use burn::train::renderer::{EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation, MetricsRendererTraining};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use super::gauge::{MacroAuroc, Reading};
 
 /// Bar, step, time left, training loss and the newest validation AUROC.
 pub struct BarRenderer {
@@ -14,6 +16,8 @@ pub struct BarRenderer {
     train_loss: String,
     valid_auroc: String,
     valid_split: bool,
+    /// The metric that the bar shows of a validation.
+    auroc: Option<MetricId>,
 }
 
 impl BarRenderer {
@@ -22,7 +26,9 @@ impl BarRenderer {
     pub fn new(bar: ProgressBar, steps: usize, steps_a_round: usize) -> Self {
         bar.set_length(steps as u64);
         bar.set_style(style());
-        Self { bar, steps_a_round, round: 0, train_loss: "–".into(), valid_auroc: "–".into(), valid_split: false }
+        Self {
+            bar, steps_a_round, round: 0, train_loss: "–".into(), valid_auroc: "–".into(), valid_split: false, auroc: None
+        }
     }
 
     fn show(&self) {
@@ -41,9 +47,9 @@ fn text(state: &MetricState) -> &str {
     }
 }
 
-fn name(state: &MetricState) -> String {
+fn id(state: &MetricState) -> &MetricId {
     match state {
-        MetricState::Generic(entry) | MetricState::Numeric(entry, _) => format!("{:?}", entry.metric_id),
+        MetricState::Generic(entry) | MetricState::Numeric(entry, _) => &entry.metric_id,
     }
 }
 
@@ -54,7 +60,7 @@ impl MetricsRendererTraining for BarRenderer {
     }
 
     fn update_valid(&mut self, state: MetricState) {
-        if name(&state).contains("auroc") {
+        if self.auroc.as_ref() == Some(id(&state)) {
             text(&state).clone_into(&mut self.valid_auroc);
             self.show();
         }
@@ -109,5 +115,10 @@ impl MetricsRendererEvaluation for BarRenderer {
 
 impl MetricsRenderer for BarRenderer {
     fn manual_close(&mut self) {}
-    fn register_metric(&mut self, _: MetricDefinition) {}
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        if *definition.name == MacroAuroc::NAME {
+            self.auroc = Some(definition.metric_id);
+        }
+    }
 }
