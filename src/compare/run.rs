@@ -57,11 +57,6 @@ pub struct Comparison<'a> {
     pub progress: MultiProgress,
 }
 
-/// Held-out images as tensors, made once for all runs.
-struct HeldOutTensors {
-    test: Vec<CxrBatch>,
-}
-
 /// `run.json` of one seed of one arm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct FinishedRun {
@@ -83,8 +78,8 @@ impl Comparison<'_> {
     pub fn run(&self) -> Result<ComparisonReport, CompareError> {
         let config = self.config;
         let batcher = batcher(config, self.train.data().vocabulary());
+        // Made once for all runs.
         let test = batches(self.splits.test(), &batcher, config.training.eval_batch_size, self.device)?;
-        let tensors = HeldOutTensors { test };
 
         let total = self.progress.add(ProgressBar::new((config.seeds.len() * config.arms.len()) as u64));
         total.set_style(crate::progress::overall());
@@ -92,7 +87,7 @@ impl Comparison<'_> {
         // Seed by seed, so that an interrupted comparison has every arm equally often.
         for &seed in &config.seeds {
             for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.iter().zip(&mut finished)) {
-                let run = self.finished_or_trained(arm, seed, pool.as_ref(), &batcher, &tensors);
+                let run = self.finished_or_trained(arm, seed, pool.as_ref(), &batcher, &test);
                 finished.push(run.map_err(|source| CompareError::Run {
                     arm: arm.name.clone(),
                     seed,
@@ -120,7 +115,7 @@ impl Comparison<'_> {
         seed: u64,
         pool: Option<&SyntheticDataset>,
         batcher: &CxrBatcher,
-        tensors: &HeldOutTensors,
+        test: &[CxrBatch],
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
         let folder = self.folder.seed(&arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
@@ -137,7 +132,7 @@ impl Comparison<'_> {
         let trained = run.train(&folder, batcher, bar.clone());
         bar.finish_and_clear();
         let (net, mut report) = trained?;
-        let found = Predictions::of(&net, &tensors.test, &batcher.vocabulary, |_| {});
+        let found = Predictions::of(&net, test, &batcher.vocabulary, |_| {});
         report.test_macro_auroc = macro_auroc(&found)?;
         write_predictions(&predictions, &[(seed, found.clone())])?;
         let finished = FinishedRun { parameters: net.num_trainable(), report };
