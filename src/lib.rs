@@ -26,5 +26,6 @@ pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;
+pub mod diffusion;
 pub mod progress;
 pub mod report;

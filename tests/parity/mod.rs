@@ -9,8 +9,15 @@
 mod array;
 mod case;
 mod classifier;
+mod fullsize;
 mod metrics;
+mod pipeline;
 mod preprocess;
+mod schedulers;
+mod text_encoders;
+mod tokenizers;
+mod unet;
+mod vae;
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +28,7 @@ pub use case::{Case, Topic};
 type Outputs = Vec<(String, Array)>;
 
 /// Topics whose subject is not built yet. Nothing else may be left out.
-const NOT_YET_BUILT: [&str; 8] =
-    ["01_tokenizers", "02_text_encoders", "03_vae", "04_unet", "05_schedulers", "06_pipeline", "07_training", "11_fullsize"];
+const NOT_YET_BUILT: [&str; 1] = ["07_training"];
 
 /// Cases of built topics whose subject is not built yet, by prefix.
 const CASES_NOT_YET_BUILT: [&str; 7] = [
@@ -79,12 +85,58 @@ fn run(name: &str, compute: fn(&Case) -> Option<Outputs>) {
 fn every_topic_of_the_tree_is_known() {
     for entry in std::fs::read_dir(tree()).expect("the parity tree can be listed").map(|e| e.unwrap()) {
         let name = entry.file_name().into_string().unwrap();
-        let known = ["08_classifier", "09_metrics", "10_preprocess"];
+        let known = [
+            "01_tokenizers",
+            "02_text_encoders",
+            "03_vae",
+            "04_unet",
+            "05_schedulers",
+            "06_pipeline",
+            "08_classifier",
+            "09_metrics",
+            "10_preprocess",
+            "11_fullsize",
+        ];
         assert!(
             !entry.path().is_dir() || known.contains(&name.as_str()) || NOT_YET_BUILT.contains(&name.as_str()),
             "unknown topic {name}"
         );
     }
+}
+
+#[test]
+fn tokenizers_topic() {
+    run("01_tokenizers", tokenizers::compute);
+}
+
+#[test]
+fn text_encoders_topic() {
+    run("02_text_encoders", text_encoders::compute);
+}
+
+#[test]
+fn vae_topic() {
+    run("03_vae", vae::compute);
+}
+
+#[test]
+fn unet_topic() {
+    run("04_unet", unet::compute);
+}
+
+#[test]
+fn schedulers_topic() {
+    run("05_schedulers", schedulers::compute);
+}
+
+#[test]
+fn pipeline_topic() {
+    run("06_pipeline", pipeline::compute);
+}
+
+#[test]
+fn fullsize_topic() {
+    run("11_fullsize", fullsize::compute);
 }
 
 #[test]

@@ -1,0 +1,31 @@
+//! Stable Diffusion: the latent diffusion model that RoentGen is, from and to the folders that diffusers reads and writes.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `tokenizer` | text to ids, for CLIP, BERT and RoBERTa |
+//! | `text_encoder`, `clip`, `bert` | ids to text states |
+//! | `vae`, `tiny_vae` | pixels to latents and back |
+//! | `unet` | the denoiser |
+//! | `samplers` | from noise to latents |
+//! | `pipeline` | all of them: prompts to radiographs |
+//! | `weights` | tensors of a checkpoint into a model and back |
+//!
+//! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
+
+mod attention;
+mod bert;
+mod clip;
+mod error;
+mod options;
+mod resnet;
+pub mod samplers;
+mod text_encoder;
+mod tiny_vae;
+mod tokenizer;
+mod trace;
+mod unet;
+mod vae;
+pub mod weights;
+
+pub use error::DiffusionError;
+pub use trace::Trace;

@@ -1,0 +1,200 @@
+//! A component's JSON configuration, read so that no option is ignored.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::DiffusionError;
+
+/// Options of a `config.json` or `scheduler_config.json` that are not taken yet.
+///
+/// Every option is taken, or named as one that has no influence, or must have its neutral value; [`finish`](Self::finish) refuses
+/// what is left.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    path: PathBuf,
+    values: Map<String, Value>,
+}
+
+impl Options {
+    /// Reads a file. Options whose name begins with `_` are notes of the library that wrote it (`_class_name`,
+    /// `_diffusers_version`, `_name_or_path`).
+    pub(super) fn read(path: &Path) -> Result<Self, DiffusionError> {
+        let text = std::fs::read_to_string(path).map_err(|source| DiffusionError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads a text; `path` is for messages.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, DiffusionError> {
+        let values = serde_json::from_str(&quote_infinities(text))
+            .map_err(|source| DiffusionError::NotJson { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), values })
+    }
+
+    /// The file, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An option as it is, without taking it.
+    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
+        self.values.get(key).filter(|value| !value.is_null())
+    }
+
+    /// The option, or `None` where it is absent or null.
+    pub(super) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, DiffusionError> {
+        match self.values.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => serde_json::from_value(value.clone()).map(Some).map_err(|source| DiffusionError::Option {
+                path: self.path.clone(),
+                key: key.to_owned(),
+                found: value.to_string(),
+                expected: source.to_string(),
+            }),
+        }
+    }
+
+    /// The option, or its default where it is absent or null.
+    pub(super) fn take_or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T, DiffusionError> {
+        Ok(self.take(key)?.unwrap_or(default))
+    }
+
+    /// The option, which must be there.
+    pub(super) fn require<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, DiffusionError> {
+        self.take(key)?.ok_or_else(|| self.refuse(key, "nothing", "a value: this option has no default"))
+    }
+
+    /// Takes an option that this program computes for some values alone: absent, null, or one of `known`.
+    pub(super) fn neutral(&mut self, key: &str, known: &[Value]) -> Result<(), DiffusionError> {
+        match self.values.remove(key) {
+            None | Some(Value::Null) => Ok(()),
+            Some(value) if known.iter().any(|known| equal(known, &value)) => Ok(()),
+            Some(value) => {
+                let known: Vec<_> = known.iter().map(Value::to_string).collect();
+                let expected = if known.is_empty() { "null".to_owned() } else { known.join(" or ") };
+                Err(self.refuse(key, &value.to_string(), &format!("{expected}: this program computes no other")))
+            }
+        }
+    }
+
+    /// Takes options without influence on what is computed here.
+    pub(super) fn without_influence(&mut self, keys: &[&str]) {
+        keys.iter().for_each(|key| drop(self.values.remove(*key)));
+    }
+
+    /// Refuses what was not taken.
+    pub(super) fn finish(self) -> Result<(), DiffusionError> {
+        match self.values.into_iter().find(|(key, _)| !key.starts_with('_')) {
+            None => Ok(()),
+            Some((key, value)) => {
+                Err(DiffusionError::UnknownOption { path: self.path, key, value: value.to_string() })
+            }
+        }
+    }
+
+    /// The error of an option with a value that can't be.
+    pub(super) fn refuse(&self, key: &str, found: &str, expected: &str) -> DiffusionError {
+        DiffusionError::Option {
+            path: self.path.clone(),
+            key: key.to_owned(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+/// Numbers are equal by value: `1` is `1.0`.
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+/// Python writes `Infinity`, `-Infinity` and `NaN`, which are no JSON; they become strings.
+fn quote_infinities(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(['"', 'I', 'N', '-']) {
+        quoted.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let length = if rest.starts_with('"') {
+            string_length(rest)
+        } else if let Some(name) = ["-Infinity", "Infinity", "NaN"].iter().find(|name| rest.starts_with(*name)) {
+            quoted.push_str(&format!("\"{name}\""));
+            rest = &rest[name.len()..];
+            continue;
+        } else {
+            1
+        };
+        quoted.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    quoted.push_str(rest);
+    quoted
+}
+
+/// Bytes of the JSON string at the start of `text`, with its quotes.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (i, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return i + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn options(text: &str) -> Options {
+        Options::parse(text, Path::new("config.json")).unwrap()
+    }
+
+    #[test]
+    fn python_infinities_are_read() {
+        let mut options = options(r#"{"a": -Infinity, "b": [NaN, -1, 2.5e-3], "c": "Infinity \" -Infinity", "d": Infinity}"#);
+        assert_eq!(options.take::<Value>("a").unwrap(), Some(json!("-Infinity")));
+        assert_eq!(options.take::<Value>("b").unwrap(), Some(json!(["NaN", -1, 2.5e-3])));
+        assert_eq!(options.take::<String>("c").unwrap().unwrap(), "Infinity \" -Infinity");
+        assert_eq!(options.take::<Value>("d").unwrap(), Some(json!("Infinity")));
+        options.finish().unwrap();
+    }
+
+    #[test]
+    fn what_is_left_is_refused_by_name() {
+        let mut options = options(r#"{"_class_name": "X", "known": 1, "new_trick": {"a": 1}}"#);
+        assert_eq!(options.take_or("known", 0).unwrap(), 1);
+        let message = options.finish().unwrap_err().to_string();
+        assert!(message.contains("`new_trick` (= {\"a\":1})"), "{message}");
+    }
+
+    #[test]
+    fn wrong_types_and_values_are_refused_by_name() {
+        let mut options = options(r#"{"steps": "many", "act": "mish", "scale": 1}"#);
+        assert!(options.take::<usize>("steps").unwrap_err().to_string().contains("`steps` is \"many\""));
+        assert!(options.neutral("act", &[json!("silu")]).unwrap_err().to_string().contains("`act` is \"mish\", expected \"silu\""));
+        options.neutral("scale", &[json!(1.0)]).unwrap();
+        options.neutral("absent", &[]).unwrap();
+        assert!(options.require::<usize>("size").unwrap_err().to_string().contains("`size` is nothing"));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "[]", "{\"a\"", "{\"a\": -}", "{\"a\": \"\\"] {
+            assert!(matches!(Options::parse(text, Path::new("x")), Err(DiffusionError::NotJson { .. })), "{text}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! 03_vae.
+
+use super::{Case, Outputs};
+
+pub fn compute(_: &Case) -> Option<Outputs> {
+    None
+}
