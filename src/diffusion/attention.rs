@@ -20,13 +20,7 @@ pub(super) struct Visible {
 /// # Shapes
 /// - query: `[B, Lq, heads * d]`; key, value: `[B, Lk, heads * d]`
 /// - output: `[B, Lq, heads * d]`
-pub(super) fn multi_head(
-    query: Tensor<3>,
-    key: Tensor<3>,
-    value: Tensor<3>,
-    heads: usize,
-    visible: &Visible,
-) -> Tensor<3> {
+pub(super) fn multi_head(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize, visible: &Visible) -> Tensor<3> {
     let [batch, queries, width] = query.dims();
     let keys = key.dims()[1];
     let split = |x: Tensor<3>| {

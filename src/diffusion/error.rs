@@ -139,7 +139,9 @@ pub enum DiffusionError {
     #[error(transparent)]
     Pytorch(#[from] roentgen_classifier::ClassifierError),
     /// A generated image is NaN or infinite.
-    #[error("image {image} has values that are no numbers after step {step}; use --dtype f32, a lower guidance, or other weights")]
+    #[error(
+        "image {image} has values that are no numbers after step {step}; use --dtype f32, a lower guidance, or other weights"
+    )]
     NonFiniteImage {
         /// Position in the request.
         image: usize,

@@ -91,9 +91,7 @@ impl Options {
     pub(super) fn finish(self) -> Result<(), DiffusionError> {
         match self.values.into_iter().find(|(key, _)| !key.starts_with('_')) {
             None => Ok(()),
-            Some((key, value)) => {
-                Err(DiffusionError::UnknownOption { path: self.path, key, value: value.to_string() })
-            }
+            Some((key, value)) => Err(DiffusionError::UnknownOption { path: self.path, key, value: value.to_string() }),
         }
     }
 
@@ -185,7 +183,9 @@ mod tests {
     fn wrong_types_and_values_are_refused_by_name() {
         let mut options = options(r#"{"steps": "many", "act": "mish", "scale": 1}"#);
         assert!(options.take::<usize>("steps").unwrap_err().to_string().contains("`steps` is \"many\""));
-        assert!(options.neutral("act", &[json!("silu")]).unwrap_err().to_string().contains("`act` is \"mish\", expected \"silu\""));
+        assert!(
+            options.neutral("act", &[json!("silu")]).unwrap_err().to_string().contains("`act` is \"mish\", expected \"silu\"")
+        );
         options.neutral("scale", &[json!(1.0)]).unwrap();
         options.neutral("absent", &[]).unwrap();
         assert!(options.require::<usize>("size").unwrap_err().to_string().contains("`size` is nothing"));

@@ -24,5 +24,6 @@ pub use config::infer_config;
 pub use difference::{Difference, WrongShape};
 pub use keys::torchvision_name;
 pub use load::{LoadOptions, LoadedWeights, load_weights};
+pub use pytorch::pytorch_tensors;
 pub use save::save_weights;
 pub use state_dict::save_state_dict;

@@ -49,8 +49,11 @@ const BUILTINS: [&str; 14] = [
 /// Pickles in a file of PyTorch before 1.6: magic number, protocol, system, the object, storage keys.
 const LEGACY_PICKLES: usize = 5;
 
-/// The tensors of a PyTorch file, unread, by their dotted path.
-pub(super) fn tensors(path: &Path) -> Result<Vec<Tensor>, ClassifierError> {
+/// The tensors of a PyTorch file of any net, unread, by their dotted path.
+///
+/// # Errors
+/// [`ClassifierError::UnsafePickle`] names what a pickle would run; [`ClassifierError::DamagedWeights`] for a truncated file.
+pub fn pytorch_tensors(path: &Path) -> Result<Vec<Tensor>, ClassifierError> {
     let imports = imports_of(path).map_err(|e| damaged(path, e))?;
     if let Some(global) = imports.globals.into_iter().find(|name| !is_allowed(name)) {
         return Err(ClassifierError::UnsafePickle { path: path.to_owned(), global });

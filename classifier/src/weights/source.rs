@@ -40,7 +40,7 @@ impl Source {
                 let tensors = store.get_all_tensors().map_err(|e| damaged(path, e))?;
                 Self::sort(path, tensors.values().cloned(), card::find(path)?)
             }
-            Format::Pytorch => Self::sort(path, pytorch::tensors(path)?.into_iter().map(bridge::from_pytorch), None),
+            Format::Pytorch => Self::sort(path, pytorch::pytorch_tensors(path)?.into_iter().map(bridge::from_pytorch), None),
         }
     }
 

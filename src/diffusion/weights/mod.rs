@@ -4,13 +4,25 @@
 //! Values are read a tensor at a time, so that loading takes little more memory than the model.
 
 mod difference;
+mod expected;
+mod export;
+mod files;
+mod fill;
+mod place;
+mod safetensors;
+mod source;
+#[cfg(test)]
+mod testing;
 
 pub use difference::Difference;
+pub use export::{Summary, save, summarize};
+pub use files::Stem;
+pub use fill::{Loaded, init_with, load};
 
 /// How the tensor names of files correspond to the parameters of a model.
 ///
 /// Models give their fields the names that diffusers or transformers use, so most names agree. Norm parameters are `weight` and
-/// `bias`, and linear weights `[out, in]`, on the file's side everywhere: that is done by `load` and `save`.
+/// `bias`, and linear weights `[out, in]`, on the file's side everywhere: that is done by [`load`] and [`save`].
 pub trait KeyMap {
     /// The current name of a tensor of a file, whatever its age or wrapper; `None` for one that is no part of the model and may be
     /// left (a buffer, the head of another task).

@@ -1,0 +1,60 @@
+//! Names and shapes of a model's parameters, as files have them.
+
+use std::collections::BTreeSet;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+use super::KeyMap;
+use super::difference::Difference;
+use super::place::Place;
+use super::source::Source;
+
+/// Names and shapes in files of a model's parameters.
+pub(super) struct Expected<'a> {
+    place: Place,
+    keys: &'a dyn KeyMap,
+    pub(super) tensors: Vec<(String, Vec<usize>)>,
+}
+
+impl<'a> Expected<'a> {
+    pub(super) fn of<M: Module>(model: &M, keys: &'a dyn KeyMap) -> Self {
+        let mut expected = Self { place: Place::default(), keys, tensors: Vec::new() };
+        model.visit(&mut expected);
+        expected
+    }
+
+    pub(super) fn compare(&self, source: &Source) -> Difference {
+        let mut difference = Difference::default();
+        for (key, shape) in &self.tensors {
+            match source.tensors.get(key) {
+                None => difference.missing.push((key.clone(), shape.clone())),
+                Some((_, name, stored)) if stored.shape() != *shape => {
+                    difference.wrong_shape.push((name.clone(), shape.clone(), stored.shape()));
+                }
+                Some(_) => {}
+            }
+        }
+        let known: BTreeSet<&String> = self.tensors.iter().map(|(key, _)| key).collect();
+        let unknown = source.tensors.iter().filter(|(key, _)| !known.contains(key));
+        difference.unexpected = unknown.map(|(_, (_, name, stored))| (name.clone(), stored.shape())).collect();
+        difference.unexpected.extend(source.twice.iter().map(|name| (format!("{name} (twice)"), Vec::new())));
+        difference
+    }
+}
+
+impl ModuleVisitor for Expected<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.place.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let key = self.place.key(self.keys);
+        let shape = self.place.file_shape(self.keys, &key, param.lazy_shape().to_vec());
+        self.tensors.push((key, shape));
+    }
+}
