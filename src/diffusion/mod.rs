@@ -29,3 +29,4 @@ pub mod weights;
 
 pub use error::DiffusionError;
 pub use trace::Trace;
+pub use unet::{UNet, UNetBlock, UNetConfig, UNetKeys, UNetLevel};
