@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `tokenizer` | text to ids, for CLIP, BERT and RoBERTa |
 //! | `text_encoder`, `clip`, `bert` | ids to text states |
-//! | `vae`, `tiny_vae` | pixels to latents and back |
+//! | `autoencoder`, `vae`, `tiny_vae` | pixels to latents and back |
 //! | `unet` | the denoiser |
 //! | `samplers` | from noise to latents |
 //! | `pipeline` | all of them: prompts to radiographs |
@@ -13,6 +13,7 @@
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
 mod attention;
+mod autoencoder;
 mod bert;
 mod clip;
 mod error;
@@ -27,5 +28,8 @@ mod unet;
 mod vae;
 pub mod weights;
 
+pub use autoencoder::{Autoencoder, AutoencoderConfig, Slices, Tile};
 pub use error::DiffusionError;
+pub use tiny_vae::{Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys};
 pub use trace::Trace;
+pub use vae::{AutoencoderKl, AutoencoderKlConfig, AutoencoderKlKeys, Posterior};
