@@ -27,6 +27,10 @@ mod unet;
 mod vae;
 pub mod weights;
 
+pub use bert::{BertConfig, BertModel};
+pub use clip::{ClipTextConfig, ClipTextModel};
 pub use error::DiffusionError;
+pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
+pub use tokenizer::{Encoded, Tokenizer};
 pub use trace::Trace;
 pub use unet::{UNet, UNetBlock, UNetConfig, UNetKeys, UNetLevel};
