@@ -276,7 +276,8 @@ mod tests {
         all["time_travel"] = json!(true);
         assert!(parse(&all).unwrap_err().to_string().contains("unknown option `time_travel`"));
         // A PNDM file may say how DPM-Solver would do it.
-        parse(&json!({"_class_name": "PNDMScheduler", "use_flow_sigmas": true, "variance_type": "learned"})).unwrap();
+        parse(&json!({"_class_name": "PNDMScheduler", "use_flow_sigmas": true, "variance_type": "learned", "rho": 7.0}))
+            .unwrap();
     }
 
     #[test]

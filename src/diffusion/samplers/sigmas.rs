@@ -114,8 +114,6 @@ pub(super) fn at_timesteps(schedule: &NoiseSchedule, timesteps: Vec<f64>, spacin
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const RATIOS: [f64; 4] = [0.1, 0.2, 0.8, 1.6];
@@ -144,13 +142,5 @@ mod tests {
         spacing.ends = [Some(1.0), Some(2187.0)];
         near(spacing.karras([0.1, 9.0], 3), [2187.0, 128.0, 1.0]);
         assert_eq!(spacing.karras([0.1, 9.0], 1).len(), 1);
-    }
-
-    proptest! {
-        #[test]
-        fn a_timestep_and_its_ratio_are_found_from_each_other(timestep in 0usize..4) {
-            let ratio = interpolate(&RATIOS, timestep as f64);
-            prop_assert!((timestep_of(&RATIOS, ratio) - timestep as f64).abs() < 1e-12);
-        }
     }
 }
