@@ -198,7 +198,7 @@ impl SchedulerConfig {
     /// [`DiffusionError::Setting`] for a number of steps that isn't from 1 to the number of training timesteps, or that the spacing
     /// can't serve.
     pub fn sampler(&self, steps: usize) -> Result<Box<dyn Sampler>, DiffusionError> {
-        let train = self.schedule.num_timesteps();
+        let train = self.schedule.len();
         if !(1..=train).contains(&steps) {
             return Err(refuse_steps(steps, &format!("1 to {train}, the number of training timesteps")));
         }

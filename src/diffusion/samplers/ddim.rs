@@ -31,13 +31,13 @@ impl DdimConfig {
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize, eta: f64) -> Result<Ddim, DiffusionError> {
-        let whole = self.timesteps.whole(schedule.num_timesteps(), steps)?;
+        let whole = self.timesteps.whole(schedule.len(), steps)?;
         Ok(Ddim {
             config: self.clone(),
             eta,
             timesteps: whole.iter().map(|t| *t as f64).collect(),
             whole,
-            stride: (schedule.num_timesteps() / steps) as i64,
+            stride: (schedule.len() / steps) as i64,
             end: if self.set_alpha_to_one { 1.0 } else { schedule.alphas_cumprod()[0] },
             schedule: schedule.clone(),
         })

@@ -44,7 +44,7 @@ impl DdpmConfig {
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Result<Ddpm, DiffusionError> {
-        let whole = self.timesteps.whole(schedule.num_timesteps(), steps)?;
+        let whole = self.timesteps.whole(schedule.len(), steps)?;
         Ok(Ddpm {
             config: self.clone(),
             timesteps: whole.iter().map(|t| *t as f64).collect(),

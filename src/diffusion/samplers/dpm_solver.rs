@@ -114,7 +114,7 @@ impl DpmSolverConfig {
             ratios.push(self.sigmas.end(&table));
             Sigmas { timesteps, ratios }
         } else {
-            at_timesteps(schedule, self.timesteps.without_zero(schedule.num_timesteps(), last, steps)?, &self.sigmas)
+            at_timesteps(schedule, self.timesteps.without_zero(schedule.len(), last, steps)?, &self.sigmas)
         };
         Ok(DpmSolver { config: self.clone(), sigmas, outputs: VecDeque::new() })
     }

@@ -29,7 +29,7 @@ impl EulerConfig {
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Euler {
-        let timesteps = self.timesteps.fractional(schedule.num_timesteps(), steps);
+        let timesteps = self.timesteps.fractional(schedule.len(), steps);
         let mut sigmas = at_timesteps(schedule, timesteps, &self.sigmas);
         if self.sigmas.karras {
             let table = schedule.ratios();

@@ -19,7 +19,7 @@ pub(super) struct EulerAncestralConfig {
 
 impl EulerAncestralConfig {
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> EulerAncestral {
-        let timesteps = self.timesteps.fractional(schedule.num_timesteps(), steps);
+        let timesteps = self.timesteps.fractional(schedule.len(), steps);
         let table = schedule.ratios();
         let ratios = timesteps.iter().map(|t| interpolate(&table, *t)).chain([0.0]).collect();
         let sigmas = Sigmas { timesteps, ratios };

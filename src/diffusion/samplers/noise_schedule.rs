@@ -120,7 +120,8 @@ impl NoiseSchedule {
 
     /// Number of training timesteps.
     #[must_use]
-    pub fn num_timesteps(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "there is always a timestep")]
+    pub fn len(&self) -> usize {
         self.betas.len()
     }
 
@@ -141,7 +142,7 @@ impl NoiseSchedule {
     ///
     /// # Shapes
     /// - original, noise, result: `[B, C, H, W]`
-    /// - timesteps: `B` numbers below [`num_timesteps`](Self::num_timesteps)
+    /// - timesteps: `B` numbers below [`len`](Self::len)
     #[must_use]
     pub fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, timesteps: &[usize]) -> Tensor<4> {
         let [alpha, sigma] = self.amplitudes(timesteps, &original);
@@ -156,7 +157,7 @@ impl NoiseSchedule {
         noise * alpha - original * sigma
     }
 
-    /// Signal-to-noise ratio (of variances) at a timestep below [`num_timesteps`](Self::num_timesteps); 0 is all noise.
+    /// Signal-to-noise ratio (of variances) at a timestep below [`len`](Self::len); 0 is all noise.
     #[must_use]
     pub fn snr(&self, timestep: usize) -> f64 {
         let alpha_cumprod = self.alphas_cumprod[timestep];

@@ -33,8 +33,8 @@ impl PndmConfig {
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Result<Pndm, DiffusionError> {
-        let whole = self.timesteps.whole(schedule.num_timesteps(), steps)?;
-        let stride = (schedule.num_timesteps() / steps) as i64;
+        let whole = self.timesteps.whole(schedule.len(), steps)?;
+        let stride = (schedule.len() / steps) as i64;
         let (whole, warm_up) = if self.skip_prk_steps {
             (second_twice(&whole), 0)
         } else if whole.len() < 4 {
@@ -99,9 +99,9 @@ impl Pndm {
     /// Runge-Kutta, equation (13) of the paper: weights 1/6, 1/3, 1/3, 1/6.
     fn runge_kutta(&mut self, output: Tensor<4>, i: usize, sample: Tensor<4>) -> Tensor<4> {
         let stage = self.calls % 4;
-        let to = self.whole[i] - if self.calls % 2 == 0 { self.stride / 2 } else { 0 };
+        let to = self.whole[i] - [self.stride / 2, 0][stage % 2];
         let from = self.whole[self.calls - stage];
-        let weighted = output.clone().mul_scalar(if stage % 3 == 0 { 1.0 / 6.0 } else { 1.0 / 3.0 });
+        let weighted = output.clone().mul_scalar([1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0][stage]);
         let sum = match self.sum.take() {
             Some(sum) => sum + weighted,
             None => weighted,

@@ -82,7 +82,7 @@ impl UniPcConfig {
             });
             Sigmas { timesteps, ratios }
         } else {
-            let timesteps = self.timesteps.without_zero(schedule.num_timesteps(), schedule.num_timesteps(), steps)?;
+            let timesteps = self.timesteps.without_zero(schedule.len(), schedule.len(), steps)?;
             at_timesteps(schedule, timesteps, &self.sigmas)
         };
         Ok(UniPc { config: self.clone(), sigmas, outputs: VecDeque::new(), last: None })
