@@ -196,7 +196,7 @@ pub enum AugmentError {
         source: zip::result::ZipError,
     },
     /// A data set without a row.
-    #[error("{name} has no image; check the path and the filters")]
+    #[error("{name} has no rows; check the path and the filters")]
     EmptyDataset {
         /// The data set.
         name: String,

@@ -87,6 +87,11 @@ impl Case {
         self.inputs.get(name).unwrap_or_else(|| panic!("{} has no input {name}", self.name))
     }
 
+    /// An input that few cases have.
+    pub fn optional_input(&self, name: &str) -> Option<&Array> {
+        self.inputs.get(name)
+    }
+
     /// Names of the outputs that are judged.
     pub fn output_names(&self) -> impl Iterator<Item = &str> {
         self.outputs.keys().map(String::as_str)

@@ -5,6 +5,7 @@
 //! | [`NihFiles`] | NIH ChestX-ray14 as published: `Data_Entry_2017*.csv` and its images |
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
 //! | [`MedMnist`] | ChestMNIST and PneumoniaMNIST `.npz` |
+//! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`Table`] | the project's own CSV, one row an image; written by [`write_table`] |
 
 mod cells;
@@ -13,6 +14,7 @@ mod medmnist;
 mod nih;
 mod nih_subset;
 mod npz;
+mod prompts;
 mod sheet;
 mod table;
 mod table_columns;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;
+pub use prompts::PromptTable;
 pub use table::Table;
 pub use table_writer::{TableRow, write_table};
 

@@ -29,7 +29,7 @@ const ORIGIN: Cell<bool> = ("real or synthetic", |cell| match cell {
     _ => None,
 });
 const TEXT: Cell<String> = ("text", |cell| (!cell.is_empty()).then(|| cell.to_owned()));
-const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok());
+pub(super) const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok());
 const COUNT: Cell<u32> = ("a whole number of at least 0", |cell| cell.parse().ok());
 
 /// The label columns with their findings, in the table's order.
@@ -38,9 +38,18 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Sorts the columns of `sheet` into fields, findings and `extra` ones that are left alone.
+    /// The columns of a table of images, which has `image` and at least one finding.
     pub(super) fn of(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
         sheet.column("image")?;
+        let columns = Self::sorted(sheet, custom, extra)?;
+        if columns.is_empty() {
+            return Err(AugmentError::NoFindingColumn { path: sheet.path.clone() });
+        }
+        Ok(columns)
+    }
+
+    /// Sorts the columns of `sheet` into fields, findings and `extra` ones that are left alone.
+    pub(super) fn sorted(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
         let mut findings: Vec<(Finding, usize)> = Vec::new();
         for (column, name) in sheet.columns.iter().enumerate() {
             let twice = |first: usize| AugmentError::DuplicateColumn {
@@ -63,10 +72,17 @@ impl Columns {
             }
             findings.push((finding, column));
         }
-        if findings.is_empty() {
-            return Err(AugmentError::NoFindingColumn { path: sheet.path.clone() });
-        }
         Ok(Self { findings })
+    }
+
+    /// Whether there is no finding.
+    pub(super) fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// The labels of a row.
+    pub(super) fn labels(&self, sheet: &Sheet, line: &Line) -> Result<Vec<Label>, AugmentError> {
+        self.findings.iter().map(|(_, column)| sheet.parse(line, *column, LABEL)).collect()
     }
 
     pub(super) fn vocabulary(&self) -> Result<Vocabulary, AugmentError> {
@@ -75,11 +91,10 @@ impl Columns {
 
     pub(super) fn record(&self, sheet: &Sheet, line: &Line) -> Result<CxrRecord, AugmentError> {
         let optional = |name| optional(sheet, line, name, TEXT);
-        let label = |(_, column): &(Finding, usize)| sheet.parse(line, *column, LABEL);
         let mut record = CxrRecord {
             id: sheet.parse(line, sheet.column("image")?, ("the name of an image file", TEXT.1))?,
             patient_id: optional("patient_id")?.as_deref().map(PatientId::new),
-            labels: self.findings.iter().map(label).collect::<Result<Vec<Label>, _>>()?,
+            labels: self.labels(sheet, line)?,
             age: sheet.parse_optional(line, sheet.find("age"), AGE)?,
             sex: sheet.parse_optional(line, sheet.find("sex"), SEX)?,
             view: sheet.parse_optional(line, sheet.find("view"), VIEW)?,
@@ -110,22 +125,29 @@ fn optional<T>(sheet: &Sheet, line: &Line, name: &str, cell: Cell<T>) -> Result<
 
 fn provenance(sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenance, AugmentError> {
     let text = |name| sheet.parse(line, sheet.column(name)?, ("text, as the row is synthetic", TEXT.1));
-    let source = match (optional(sheet, line, "source_id", TEXT)?, &record.patient_id) {
+    let mut request = request(sheet, line, text("prompt")?, record.labels.clone())?;
+    request.seed = sheet.parse(line, sheet.column("seed")?, SEED)?;
+    Ok(Provenance { request, model: text("model")? })
+}
+
+/// The request of a row, with seed 0.
+pub(super) fn request(sheet: &Sheet, line: &Line, prompt: String, labels: Vec<Label>) -> Result<SampleRequest, AugmentError> {
+    let patient = optional(sheet, line, "patient_id", TEXT)?;
+    let source = match (optional(sheet, line, "source_id", TEXT)?, patient) {
         (Some(id), Some(patient)) => {
             let fold = optional(sheet, line, "fold", COUNT)?;
-            Some(RequestSource { id, patient_id: patient.clone(), fold })
+            Some(RequestSource { id, patient_id: PatientId::new(&patient), fold })
         }
         _ => None,
     };
-    let request = SampleRequest {
-        prompt: text("prompt")?,
-        labels: record.labels.clone(),
-        seed: sheet.parse(line, sheet.column("seed")?, SEED)?,
+    Ok(SampleRequest {
+        prompt,
+        labels,
+        seed: 0,
         replica: optional(sheet, line, "replica", COUNT)?.unwrap_or(0),
         source,
-        age: record.age,
-        sex: record.sex,
-        view: record.view,
-    };
-    Ok(Provenance { request, model: text("model")? })
+        age: optional(sheet, line, "age", AGE)?,
+        sex: optional(sheet, line, "sex", SEX)?,
+        view: optional(sheet, line, "view", VIEW)?,
+    })
 }

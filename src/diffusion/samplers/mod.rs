@@ -1,1 +1,101 @@
-//! Samplers.
+//! Samplers: from noise to latents, step by step, with the numbers of diffusers.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `kind` | the samplers by name |
+//! | `config` | `scheduler_config.json` and the way from it to a sampler |
+//! | `noise_schedule` | betas and their products; noising for training |
+//! | `spacing` | which timesteps are visited |
+//! | `sigmas` | noise-to-signal ratios of those timesteps, Karras' among them |
+//! | `prediction` | what the network's output means; limits on the clean estimate |
+//! | `ddpm`, `ddim`, `pndm`, `euler`, `euler_ancestral`, `dpm_solver`, `unipc` | one sampler each |
+//!
+//! Reference: diffusers 0.42.1, `schedulers/scheduling_*.py`. It computes its tables in f32; here tables and coefficients are f64 on
+//! the host and are applied to tensors as one linear combination per step, so that results differ by the reference's own rounding.
+//!
+//! Randomness comes from the caller alone.
+
+mod config;
+mod ddim;
+mod ddpm;
+mod dpm_solver;
+mod euler;
+mod euler_ancestral;
+mod kind;
+mod noise_schedule;
+mod pndm;
+mod prediction;
+mod sigmas;
+mod spacing;
+mod unipc;
+
+use std::fmt::Debug;
+
+use burn::tensor::Tensor;
+
+pub use config::SchedulerConfig;
+pub use kind::SamplerKind;
+pub use noise_schedule::NoiseSchedule;
+pub use prediction::Prediction;
+
+/// One run from noise to latents.
+///
+/// The caller starts from unit noise times [`init_noise_sigma`](Self::init_noise_sigma), or from
+/// [`add_noise`](Self::add_noise) at a later step (image to image), and then for each step `i`, in order and without gaps, shows
+/// [`scale_model_input`](Self::scale_model_input) to the network at `timesteps()[i]` and hands its output to [`step`](Self::step).
+/// Multistep samplers remember earlier outputs: a new run needs a new sampler.
+///
+/// Samples should be f32 even where the network computes in half precision. Steps are named by position, because PNDM visits a
+/// timestep twice; a position past the end is a panic.
+pub trait Sampler: Debug + Send {
+    /// Where the network is evaluated: descending, from `num_train_timesteps - 1` or less, fractional for Euler's samplers. PNDM has
+    /// more entries than steps were asked for, and repeats some.
+    fn timesteps(&self) -> &[f64];
+
+    /// Noise-to-signal ratio at each timestep and after the last; `None` for samplers that don't step in it.
+    fn sigmas(&self) -> Option<&[f64]> {
+        None
+    }
+
+    /// Standard deviation of the noise to start from.
+    fn init_noise_sigma(&self) -> f64 {
+        1.0
+    }
+
+    /// What the network sees at step `i`. `[B, C, H, W]`, as the sample.
+    fn scale_model_input(&self, sample: Tensor<4>, _i: usize) -> Tensor<4> {
+        sample
+    }
+
+    /// Whether [`step`](Self::step) `i` adds fresh noise.
+    fn needs_noise(&self, _i: usize) -> bool {
+        false
+    }
+
+    /// The sample after step `i`. All tensors are `[B, C, H, W]`.
+    ///
+    /// `model_output` is the network's, after guidance; `sample` is the one before [`scale_model_input`](Self::scale_model_input);
+    /// `noise` is unit noise, given where [`needs_noise`](Self::needs_noise) says so (elsewhere it is not looked at).
+    ///
+    /// # Panics
+    /// Where the step needs noise and gets none.
+    fn step(&mut self, model_output: Tensor<4>, i: usize, sample: Tensor<4>, noise: Option<Tensor<4>>) -> Tensor<4>;
+
+    /// A clean sample noised to the level at which step `i` begins. All tensors are `[B, C, H, W]`.
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4>;
+}
+
+/// The sum of `factor * tensor`; tensors with factor 0 are not read.
+fn combine(terms: impl IntoIterator<Item = (f64, Tensor<4>)>) -> Tensor<4> {
+    terms
+        .into_iter()
+        .filter(|(factor, _)| *factor != 0.0)
+        .map(|(factor, tensor)| tensor.mul_scalar(factor))
+        .reduce(|sum, term| sum + term)
+        .expect("some factor is not 0")
+}
+
+/// The noise of a step that needs it.
+fn fresh(noise: Option<Tensor<4>>, i: usize) -> Tensor<4> {
+    noise.unwrap_or_else(|| panic!("step {i} needs noise"))
+}

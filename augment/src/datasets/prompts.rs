@@ -1,0 +1,141 @@
+//! Tables of prompts: what to generate, one row a prompt.
+
+use std::path::Path;
+
+use super::sheet::{Rows, Sheet};
+use super::table_columns::{Columns, SEED, request};
+use crate::{AugmentError, Label, SampleRequest, Vocabulary};
+
+/// The rows of a table of prompts.
+///
+/// Columns: `prompt` (or, where there is none, `report`), and any of the project's own table: `patient_id`, `age`, `sex`, `view`,
+/// `source_id`, `fold`, `seed`, and findings with the labels that the images will carry. A manifest of synthetic images is such
+/// a table and asks for the same images again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptTable {
+    /// The table's findings; NIH's 14 with unknown labels where it has none.
+    pub vocabulary: Vocabulary,
+    rows: Vec<PromptRow>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct PromptRow {
+    /// With seed and replica 0.
+    request: SampleRequest,
+    /// The row's own.
+    seed: Option<u64>,
+    /// The row's own.
+    replica: u32,
+}
+
+impl PromptTable {
+    /// Reads a `.csv` or `.csv.gz`.
+    ///
+    /// # Errors
+    /// [`AugmentError::MissingColumn`], [`AugmentError::UnknownColumn`], [`AugmentError::BadCell`] and the like, naming row and
+    /// column; [`AugmentError::EmptyDataset`] for a table without rows.
+    pub fn read(path: &Path) -> Result<Self, AugmentError> {
+        let sheet = Sheet::read(path, Rows::Equal)?;
+        let text = sheet.find("prompt").or_else(|| sheet.find("report"));
+        let text = text.map_or_else(|| sheet.column("prompt"), Ok)?;
+        let columns = Columns::sorted(&sheet, &[], &[])?;
+        let (vocabulary, unknown) = match columns.is_empty() {
+            true => (Vocabulary::nih(), Some(vec![Label::Missing; Vocabulary::nih().len()])),
+            false => (columns.vocabulary()?, None),
+        };
+        let row = |line| {
+            let prompt = sheet.parse(line, text, ("a prompt", |cell: &str| (!cell.is_empty()).then(|| cell.to_owned())))?;
+            let mut request = request(&sheet, line, prompt, columns.labels(&sheet, line)?)?;
+            if let Some(unknown) = &unknown {
+                request.labels.clone_from(unknown);
+            }
+            let replica = std::mem::take(&mut request.replica);
+            Ok(PromptRow { request, seed: sheet.parse_optional(line, sheet.find("seed"), SEED)?, replica })
+        };
+        let rows = sheet.lines.iter().map(row).collect::<Result<Vec<_>, AugmentError>>()?;
+        if rows.is_empty() {
+            return Err(AugmentError::EmptyDataset { name: path.display().to_string() });
+        }
+        Ok(Self { vocabulary, rows })
+    }
+
+    /// A table of one free prompt.
+    #[must_use]
+    pub fn single(prompt: &str) -> Self {
+        let vocabulary = Vocabulary::nih();
+        let request = SampleRequest {
+            prompt: prompt.to_owned(),
+            labels: vec![Label::Missing; vocabulary.len()],
+            seed: 0,
+            replica: 0,
+            source: None,
+            age: None,
+            sex: None,
+            view: None,
+        };
+        Self { vocabulary, rows: vec![PromptRow { request, seed: None, replica: 0 }] }
+    }
+
+    /// `count` requests a row, row after row. Request `k` of all has the seed `seed + k`, unless its row has a seed of its own, from
+    /// which its requests count on.
+    #[must_use]
+    pub fn requests(&self, count: u32, seed: u64) -> Vec<SampleRequest> {
+        let mut requests = Vec::with_capacity(self.rows.len() * count as usize);
+        for row in &self.rows {
+            let first = row.seed.unwrap_or_else(|| seed.wrapping_add(requests.len() as u64));
+            requests.extend((0..count).map(|replica| SampleRequest {
+                seed: first.wrapping_add(u64::from(replica)),
+                replica: row.replica + replica,
+                ..row.request.clone()
+            }));
+        }
+        requests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Sex;
+
+    fn read(text: &str) -> Result<PromptTable, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.csv");
+        std::fs::write(&path, text).unwrap();
+        PromptTable::read(&path).map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+    }
+
+    #[test]
+    fn seeds_count_on_over_rows_and_replicas() {
+        let table = read("prompt,seed,sex\nno effusion,,F\nbig effusion,100,\n").unwrap();
+        let requests = table.requests(2, 7);
+        let seen: Vec<_> = requests.iter().map(|r| (r.prompt.as_str(), r.seed, r.replica)).collect();
+        assert_eq!(seen, [("no effusion", 7, 0), ("no effusion", 8, 1), ("big effusion", 100, 0), ("big effusion", 101, 1)]);
+        assert_eq!((requests[0].sex, requests[2].sex), (Some(Sex::Female), None));
+        assert!(requests[0].labels.iter().all(|label| *label == Label::Missing));
+    }
+
+    #[test]
+    fn labels_and_sources_are_kept() {
+        let table = read("report,Effusion,source_id,patient_id\nbig effusion,1,a.png,p1\n").unwrap();
+        let request = &table.requests(1, 0)[0];
+        assert_eq!((request.prompt.as_str(), &request.labels[..]), ("big effusion", &[Label::Positive][..]));
+        assert_eq!(request.source.as_ref().unwrap().patient_id.as_str(), "p1");
+        assert_eq!(table.vocabulary.len(), 1);
+    }
+
+    #[test]
+    fn bad_tables_are_named() {
+        for (text, part) in [
+            ("", "`prompt`"),
+            ("prompt\n", "p.csv"),
+            ("text\nx\n", "`prompt`"),
+            ("prompt,colour\nx,red\n", "`colour`"),
+            ("prompt,age\n,50\n", "row 2"),
+            ("prompt,seed\nx,minus one\n", "minus one"),
+        ] {
+            let message = read(text).unwrap_err();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! How much noise each training timestep has.
+//!
+//! Reference: diffusers 0.42.1, `schedulers/scheduling_ddpm.py`.
+
+use std::f64::consts::FRAC_PI_2;
+
+use burn::tensor::{Tensor, TensorData};
+use serde::Deserialize;
+
+use super::combine;
+use crate::diffusion::DiffusionError;
+use crate::diffusion::options::Options;
+
+/// Betas of the diffusion chain and the products of their complements, in f64 on the host.
+///
+/// `x_t = sqrt(alphas_cumprod[t]) x_0 + sqrt(1 - alphas_cumprod[t]) noise`: Ho et al. 2020, "Denoising Diffusion Probabilistic
+/// Models", equation (4). The reference rounds both tables to f32.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoiseSchedule {
+    betas: Vec<f64>,
+    alphas_cumprod: Vec<f64>,
+}
+
+/// Amplitudes of signal and noise; their squares sum to one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Level {
+    pub(super) alpha: f64,
+    pub(super) sigma: f64,
+}
+
+impl Level {
+    pub(super) fn of_alpha_cumprod(alpha_cumprod: f64) -> Self {
+        Self { alpha: alpha_cumprod.sqrt(), sigma: (1.0 - alpha_cumprod).sqrt() }
+    }
+
+    /// From the noise-to-signal ratio.
+    pub(super) fn of_ratio(ratio: f64) -> Self {
+        let alpha = 1.0 / ratio.hypot(1.0);
+        Self { alpha, sigma: ratio * alpha }
+    }
+
+    /// Half the logarithm of the signal-to-noise ratio: infinite without noise.
+    pub(super) fn lambda(self) -> f64 {
+        self.alpha.ln() - self.sigma.ln()
+    }
+
+    pub(super) fn mix(self, original: Tensor<4>, noise: Tensor<4>) -> Tensor<4> {
+        combine([(self.alpha, original), (self.sigma, noise)])
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BetaSchedule {
+    Linear,
+    ScaledLinear,
+    #[serde(rename = "squaredcos_cap_v2")]
+    SquaredCosine,
+}
+
+impl NoiseSchedule {
+    /// From the products' factors: each beta in `(0, 1]`.
+    fn from_betas(betas: Vec<f64>) -> Self {
+        let alphas_cumprod = betas
+            .iter()
+            .scan(1.0, |product, beta| {
+                *product *= 1.0 - beta;
+                Some(*product)
+            })
+            .collect();
+        Self { betas, alphas_cumprod }
+    }
+
+    /// Takes the options that make the betas. `rescales`: whether the scheduler class knows `rescale_betas_zero_snr` (PNDM doesn't).
+    pub(super) fn take(options: &mut Options, rescales: bool) -> Result<Self, DiffusionError> {
+        let count: usize = options.take_or("num_train_timesteps", 1000)?;
+        if !(1..=1_000_000).contains(&count) {
+            return Err(options.refuse("num_train_timesteps", &count.to_string(), "1 to 1000000"));
+        }
+        let mut ends = [0.0; 2];
+        for (end, (key, default)) in ends.iter_mut().zip([("beta_start", 0.0001), ("beta_end", 0.02)]) {
+            *end = options.take_or(key, default)?;
+            if *end <= 0.0 || *end >= 1.0 {
+                return Err(options.refuse(key, &end.to_string(), "a number between 0 and 1, both excluded"));
+            }
+        }
+        let kind = options.take_or("beta_schedule", BetaSchedule::Linear)?;
+        let betas = match options.take::<Vec<f64>>("trained_betas")? {
+            Some(betas) if betas.len() != count => {
+                let (found, expected) = (format!("{} numbers", betas.len()), format!("{count}, the num_train_timesteps"));
+                return Err(options.refuse("trained_betas", &found, &expected));
+            }
+            Some(betas) => {
+                if let Some(beta) = betas.iter().find(|beta| **beta <= 0.0 || **beta > 1.0) {
+                    return Err(options.refuse("trained_betas", &beta.to_string(), "numbers above 0 and at most 1"));
+                }
+                betas
+            }
+            None => kind.betas(ends, count),
+        };
+        let schedule = Self::from_betas(betas);
+        if !rescales || !options.take_or("rescale_betas_zero_snr", false)? {
+            return Ok(schedule);
+        }
+        if count < 2 {
+            return Err(options.refuse("rescale_betas_zero_snr", "true", "false with a single training timestep"));
+        }
+        Ok(schedule.with_zero_terminal_snr())
+    }
+
+    /// Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", algorithm 1: the last product becomes 0, the
+    /// first stays.
+    fn with_zero_terminal_snr(&self) -> Self {
+        let roots: Vec<f64> = self.alphas_cumprod.iter().map(|a| a.sqrt()).collect();
+        let (first, last) = (roots[0], roots[roots.len() - 1]);
+        let products: Vec<f64> = roots.iter().map(|root| ((root - last) * (first / (first - last))).powi(2)).collect();
+        let previous = std::iter::once(1.0).chain(products.iter().copied());
+        Self::from_betas(products.iter().zip(previous).map(|(product, previous)| 1.0 - product / previous).collect())
+    }
+
+    /// Number of training timesteps.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // never empty
+    pub fn len(&self) -> usize {
+        self.betas.len()
+    }
+
+    /// Variance added at each training timestep, in `(0, 1]`.
+    #[must_use]
+    pub fn betas(&self) -> &[f64] {
+        &self.betas
+    }
+
+    /// Share of the signal in the variance at each training timestep: decreasing, in `[0, 1)`, 0 only for the last and only with zero
+    /// terminal SNR.
+    #[must_use]
+    pub fn alphas_cumprod(&self) -> &[f64] {
+        &self.alphas_cumprod
+    }
+
+    /// Noises clean samples, each to its own timestep.
+    ///
+    /// # Shapes
+    /// - original, noise, result: `[B, C, H, W]`
+    /// - timesteps: `B` numbers below [`len`](Self::len)
+    #[must_use]
+    pub fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, timesteps: &[usize]) -> Tensor<4> {
+        let [alpha, sigma] = self.amplitudes(timesteps, &original);
+        original * alpha + noise * sigma
+    }
+
+    /// The target of v-prediction, `alpha noise - sigma original`: Salimans and Ho 2022, "Progressive Distillation", section 4.
+    /// Shapes as in [`add_noise`](Self::add_noise).
+    #[must_use]
+    pub fn velocity(&self, original: Tensor<4>, noise: Tensor<4>, timesteps: &[usize]) -> Tensor<4> {
+        let [alpha, sigma] = self.amplitudes(timesteps, &original);
+        noise * alpha - original * sigma
+    }
+
+    /// Signal-to-noise ratio (of variances) at a timestep below [`len`](Self::len); 0 is all noise.
+    #[must_use]
+    pub fn snr(&self, timestep: usize) -> f64 {
+        let alpha_cumprod = self.alphas_cumprod[timestep];
+        alpha_cumprod / (1.0 - alpha_cumprod)
+    }
+
+    /// `[B, 1, 1, 1]` on the device and in the type of `like`.
+    fn amplitudes(&self, timesteps: &[usize], like: &Tensor<4>) -> [Tensor<4>; 2] {
+        let [batch, ..] = like.dims();
+        assert_eq!(batch, timesteps.len(), "{} timesteps for {batch} samples", timesteps.len());
+        let levels: Vec<_> = timesteps.iter().map(|t| Level::of_alpha_cumprod(self.alphas_cumprod[*t])).collect();
+        let tensor =
+            |values: Vec<f64>| Tensor::from_data(TensorData::new(values, [batch, 1, 1, 1]), (&like.device(), like.dtype()));
+        [tensor(levels.iter().map(|l| l.alpha).collect()), tensor(levels.iter().map(|l| l.sigma).collect())]
+    }
+
+    /// The level at a timestep; before the first one it is given by `end`, a product.
+    pub(super) fn level(&self, timestep: i64, end: f64) -> Level {
+        let product = usize::try_from(timestep).map_or(end, |t| self.alphas_cumprod[t]);
+        Level::of_alpha_cumprod(product)
+    }
+
+    /// Noise-to-signal ratio at each timestep, increasing. A last product of 0 counts as 2^-24, as in the reference.
+    pub(super) fn ratios(&self) -> Vec<f64> {
+        let ratio = |product: &f64| {
+            let product = if *product == 0.0 { 2f64.powi(-24) } else { *product };
+            ((1.0 - product) / product).sqrt()
+        };
+        self.alphas_cumprod.iter().map(ratio).collect()
+    }
+}
+
+impl BetaSchedule {
+    fn betas(self, [start, end]: [f64; 2], count: usize) -> Vec<f64> {
+        let linear = |start: f64, end: f64| {
+            let step = (end - start) / (count.max(2) - 1) as f64;
+            (0..count).map(move |i| start + step * i as f64)
+        };
+        match self {
+            Self::Linear => linear(start, end).collect(),
+            Self::ScaledLinear => linear(start.sqrt(), end.sqrt()).map(|root| root * root).collect(),
+            // Nichol and Dhariwal 2021, "Improved DDPM", equation (17), capped as described below it.
+            Self::SquaredCosine => {
+                let product = |i: usize| ((i as f64 / count as f64 + 0.008) / 1.008 * FRAC_PI_2).cos().powi(2);
+                (0..count).map(|i| (1.0 - product(i + 1) / product(i)).min(0.999)).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the network's output means.
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+use serde::Deserialize;
+
+use super::combine;
+use super::noise_schedule::Level;
+use crate::diffusion::DiffusionError;
+use crate::diffusion::options::Options;
+
+/// What the network was trained to predict (`prediction_type`).
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Prediction {
+    /// `epsilon`: the noise (Stable Diffusion 1, 2-base and RoentGen).
+    #[serde(rename = "epsilon")]
+    Epsilon,
+    /// `v_prediction`: the velocity `alpha noise - sigma clean` (Stable Diffusion 2).
+    #[serde(rename = "v_prediction")]
+    Velocity,
+    /// `sample`: the clean sample.
+    #[serde(rename = "sample")]
+    Sample,
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epsilon => "epsilon",
+            Self::Velocity => "v_prediction",
+            Self::Sample => "sample",
+        })
+    }
+}
+
+/// A linear combination of a noisy sample and the network's output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Mix {
+    pub(super) sample: f64,
+    pub(super) output: f64,
+}
+
+impl Mix {
+    pub(super) const OUTPUT: Self = Self { sample: 0.0, output: 1.0 };
+
+    pub(super) fn times(self, factor: f64) -> Self {
+        Self { sample: self.sample * factor, output: self.output * factor }
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self { sample: self.sample + other.sample, output: self.output + other.output }
+    }
+
+    pub(super) fn of(self, sample: Tensor<4>, output: Tensor<4>) -> Tensor<4> {
+        combine([(self.sample, sample), (self.output, output)])
+    }
+}
+
+impl Prediction {
+    pub(super) fn take(options: &mut Options) -> Result<Self, DiffusionError> {
+        options.take_or("prediction_type", Self::Epsilon)
+    }
+
+    /// As [`take`](Self::take), for scheduler classes that the reference gives no `sample` prediction.
+    pub(super) fn take_without_sample(options: &mut Options) -> Result<Self, DiffusionError> {
+        match Self::take(options)? {
+            Self::Sample => Err(options.refuse("prediction_type", "\"sample\"", "epsilon or v_prediction for this sampler")),
+            other => Ok(other),
+        }
+    }
+
+    /// The clean sample.
+    pub(super) fn clean(self, Level { alpha, sigma }: Level) -> Mix {
+        match self {
+            Self::Epsilon => Mix { sample: 1.0 / alpha, output: -sigma / alpha },
+            Self::Velocity => Mix { sample: alpha, output: -sigma },
+            Self::Sample => Mix::OUTPUT,
+        }
+    }
+
+    /// The noise.
+    pub(super) fn noise(self, Level { alpha, sigma }: Level) -> Mix {
+        match self {
+            Self::Epsilon => Mix::OUTPUT,
+            Self::Velocity => Mix { sample: sigma, output: alpha },
+            Self::Sample => Mix { sample: 1.0 / sigma, output: -alpha / sigma },
+        }
+    }
+}
+
+/// How an estimate of the clean sample is kept in range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Limit {
+    Unlimited,
+    /// To `[-range, range]`.
+    Clip {
+        range: f64,
+    },
+    /// Saharia et al. 2022, "Photorealistic Text-to-Image Diffusion Models", section 2.3: clip each sample at this quantile of its
+    /// absolute values (at least 1, at most `max`) and divide by it.
+    Threshold {
+        quantile: f64,
+        max: f64,
+    },
+}
+
+impl Limit {
+    /// Takes `clip_sample` and its range, and what [`threshold`](Self::threshold) takes, which comes first.
+    pub(super) fn take(options: &mut Options) -> Result<Self, DiffusionError> {
+        let clip = options.take_or("clip_sample", true)?;
+        let range: f64 = options.take_or("clip_sample_range", 1.0)?;
+        if range <= 0.0 {
+            return Err(options.refuse("clip_sample_range", &range.to_string(), "a number above 0"));
+        }
+        Ok(match Self::threshold(options)? {
+            Self::Unlimited if clip => Self::Clip { range },
+            other => other,
+        })
+    }
+
+    /// Takes `thresholding` and its settings.
+    pub(super) fn threshold(options: &mut Options) -> Result<Self, DiffusionError> {
+        let on = options.take_or("thresholding", false)?;
+        let quantile: f64 = options.take_or("dynamic_thresholding_ratio", 0.995)?;
+        if !(0.0..=1.0).contains(&quantile) {
+            return Err(options.refuse("dynamic_thresholding_ratio", &quantile.to_string(), "0 to 1"));
+        }
+        let max: f64 = options.take_or("sample_max_value", 1.0)?;
+        if max <= 0.0 {
+            return Err(options.refuse("sample_max_value", &max.to_string(), "a number above 0"));
+        }
+        Ok(if on { Self::Threshold { quantile, max } } else { Self::Unlimited })
+    }
+
+    pub(super) fn apply(self, clean: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Unlimited => clean,
+            Self::Clip { range } => clean.clamp(-range, range),
+            Self::Threshold { quantile, max } => {
+                let dims = clean.dims();
+                let bound = quantiles(clean.clone().abs(), quantile).clamp_min(1.0).clamp_max(max).expand(dims);
+                clean.min_pair(bound.clone()).max_pair(bound.clone().neg()) / bound
+            }
+        }
+    }
+
+    /// `weight * limited(clean) + rest`, in one combination where there is no limit.
+    pub(super) fn step(self, clean: Mix, weight: f64, rest: Mix, [sample, output]: [Tensor<4>; 2]) -> Tensor<4> {
+        if self == Self::Unlimited {
+            return clean.times(weight).plus(rest).of(sample, output);
+        }
+        let limited = self.apply(clean.of(sample.clone(), output.clone()));
+        combine([(weight, limited), (rest.sample, sample), (rest.output, output)])
+    }
+}
+
+/// A quantile of each sample, linear between neighbours. `[B, C, H, W]` to `[B, 1, 1, 1]`.
+fn quantiles(values: Tensor<4>, quantile: f64) -> Tensor<4> {
+    let [batch, channels, height, width] = values.dims();
+    let count = channels * height * width;
+    let sorted = values.reshape([batch, count]).sort(1);
+    let rank = quantile * (count - 1) as f64;
+    let (below, above) = (rank.floor() as usize, rank.ceil() as usize);
+    let at = |i: usize| sorted.clone().narrow(1, i, 1);
+    let value = at(below).mul_scalar(1.0 - rank.fract()) + at(above).mul_scalar(rank.fract());
+    value.reshape([batch, 1, 1, 1])
+}

@@ -1,0 +1,32 @@
+//! The feed-forward part of a transformer block.
+//!
+//! Reference: diffusers 0.42.1, `models/attention.py` (`FeedForward`), `models/activations.py` (`GEGLU`).
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::gelu;
+use burn::tensor::{Device, Tensor};
+
+/// A gated linear unit with GELU, four times as wide inside (Shazeer 2020, GEGLU).
+#[derive(Module, Debug)]
+pub(super) struct FeedForward {
+    /// Values and gates.
+    proj: Linear,
+    out: Linear,
+}
+
+impl FeedForward {
+    pub(super) fn new(width: usize, device: &Device) -> Self {
+        let inner = 4 * width;
+        Self { proj: LinearConfig::new(width, 2 * inner).init(device), out: LinearConfig::new(inner, width).init(device) }
+    }
+
+    /// `[B, N, C]` to `[B, N, C]`.
+    pub(super) fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let projected = self.proj.forward(tokens);
+        let inner = projected.dims()[2] / 2;
+        let value = projected.clone().narrow(2, 0, inner);
+        let gate = projected.narrow(2, inner, inner);
+        self.out.forward(value * gelu(gate))
+    }
+}

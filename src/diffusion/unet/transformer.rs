@@ -1,0 +1,123 @@
+//! The transformer between the U-Net's residual blocks.
+//!
+//! Reference: diffusers 0.42.1, `models/transformers/transformer_2d.py` (`Transformer2DModel`) and `models/attention.py`
+//! (`BasicTransformerBlock`).
+
+use burn::module::Module;
+use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+
+use super::super::Trace;
+use super::super::attention::Visible;
+use super::condition::Condition;
+use super::cross_attention::{CrossAttention, CrossAttentionConfig};
+use super::feed_forward::FeedForward;
+
+/// Configuration of a [`Transformer2d`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transformer2dConfig {
+    pub(super) channels: usize,
+    pub(super) heads: usize,
+    /// Number of blocks.
+    pub(super) layers: usize,
+    /// Width of the text states.
+    pub(super) text_width: usize,
+    /// Groups of the norm.
+    pub(super) groups: usize,
+    /// The first attention of each block goes to the text too, instead of to the pixels.
+    pub(super) only_cross_attention: bool,
+    /// Scores in 32 bits.
+    pub(super) upcast_attention: bool,
+}
+
+/// Every pixel as a token: attends to the others and to the text, around a shortcut.
+#[derive(Module, Debug)]
+pub(super) struct Transformer2d {
+    norm: GroupNorm,
+    /// A 1x1 convolution in files of Stable Diffusion 1, which is the same as a linear layer.
+    proj_in: Linear,
+    transformer_blocks: Vec<TransformerBlock>,
+    proj_out: Linear,
+}
+
+impl Transformer2dConfig {
+    pub(super) fn init(&self, device: &Device) -> Transformer2d {
+        // Not the configuration's norm_eps.
+        const EPSILON: f64 = 1e-6;
+        let linear = || LinearConfig::new(self.channels, self.channels).init(device);
+        Transformer2d {
+            norm: GroupNormConfig::new(self.groups, self.channels).with_epsilon(EPSILON).init(device),
+            proj_in: linear(),
+            transformer_blocks: (0..self.layers).map(|_| TransformerBlock::new(self, device)).collect(),
+            proj_out: linear(),
+        }
+    }
+}
+
+impl Transformer2d {
+    /// `[B, C, H, W]` to `[B, C, H, W]`.
+    pub(super) fn forward(&self, input: Tensor<4>, condition: &Condition, trace: &mut Trace) -> Tensor<4> {
+        let shape @ [batch, channels, height, width] = input.dims();
+        let x = self.norm.forward(input.clone()).reshape([batch, channels, height * width]);
+        let mut tokens = self.proj_in.forward(x.swap_dims(1, 2)); // [B, H * W, C]
+        for (i, block) in self.transformer_blocks.iter().enumerate() {
+            tokens = trace.within(format_args!("transformer_blocks.{i}"), |trace| block.forward(tokens, condition, trace));
+        }
+        self.proj_out.forward(tokens).swap_dims(1, 2).reshape(shape) + input
+    }
+}
+
+/// Attention to the pixels, attention to the text and a feed-forward network, each after a norm and around a shortcut.
+#[derive(Module, Debug)]
+struct TransformerBlock {
+    norm1: LayerNorm,
+    attn1: CrossAttention,
+    norm2: LayerNorm,
+    attn2: CrossAttention,
+    norm3: LayerNorm,
+    ff: FeedForward,
+    only_cross_attention: bool,
+}
+
+impl TransformerBlock {
+    fn new(config: &Transformer2dConfig, device: &Device) -> Self {
+        const EPSILON: f64 = 1e-5;
+        let norm = || LayerNormConfig::new(config.channels).with_epsilon(EPSILON).init(device);
+        let to_pixels = CrossAttentionConfig {
+            width: config.channels,
+            context_width: config.channels,
+            heads: config.heads,
+            upcast: config.upcast_attention,
+        };
+        let to_text = CrossAttentionConfig { context_width: config.text_width, ..to_pixels };
+        let first = if config.only_cross_attention { to_text } else { to_pixels };
+        Self {
+            norm1: norm(),
+            attn1: first.init(device),
+            norm2: norm(),
+            attn2: to_text.init(device),
+            norm3: norm(),
+            ff: FeedForward::new(config.channels, device),
+            only_cross_attention: config.only_cross_attention,
+        }
+    }
+
+    /// `[B, N, C]` to `[B, N, C]`.
+    fn forward(&self, tokens: Tensor<3>, condition: &Condition, trace: &mut Trace) -> Tensor<3> {
+        let x = self.norm1.forward(tokens.clone());
+        trace.record("norm1", &x);
+        // The reference hides no text state from the first attention.
+        let context = if self.only_cross_attention { condition.text.clone() } else { x.clone() };
+        let x = self.attn1.forward(x, context, &Visible::default());
+        trace.record("attn1", &x);
+        let tokens = tokens + x;
+
+        let x = self.attn2.forward(self.norm2.forward(tokens.clone()), condition.text.clone(), &condition.visible);
+        trace.record("attn2", &x);
+        let tokens = tokens + x;
+
+        let x = self.ff.forward(self.norm3.forward(tokens.clone()));
+        trace.record("ff", &x);
+        tokens + x
+    }
+}
