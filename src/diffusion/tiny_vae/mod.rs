@@ -147,13 +147,15 @@ fn unbiased(width: usize, stride: usize, device: &Device) -> Conv2d {
 
 #[cfg(test)]
 mod tests {
-    use burn::module::AutodiffModule;
+    use std::path::{Path, PathBuf};
+
     use burn::optim::GradientsParams;
-    use burn::tensor::Tolerance;
+    use burn::tensor::{FloatDType, TensorData, Tolerance};
+    use safetensors::SafeTensors;
 
     use super::super::autoencoder::Tile;
     use super::super::autoencoder::testing::{assert_shown, draw, fill};
-    use super::super::weights::summarize;
+    use super::super::weights::{Stem, load, summarize};
     use super::*;
 
     fn config() -> AutoencoderTinyConfig {
@@ -238,11 +240,11 @@ mod tests {
 
     #[test]
     fn tiles_change_nothing_far_from_their_borders() {
-        // Convolutions see few pixels: 1 + 3 + 2 * (1 + 6) + 4 * (1 + 3 + 1) = 38 to each side, that is less than 10 latents.
+        // Convolutions see 1 + 3 + 1 + 2 * 6 + 2 + 4 * 3 + 4 = 35 pixels, 9 latents, to each side; the first tile has 32.
         let vae = filled(&config());
         let images = draw("image", [1, 3, 128, 256], 1.0);
         let slices = Slices { tile: Some(Tile::new(128, 4).unwrap()), one_by_one: false };
-        let middle = |x: Tensor<4>| x.narrow(3, 0, 32 - 10 - 8).into_data();
+        let middle = |x: Tensor<4>| x.narrow(2, 0, 32 - 9).narrow(3, 0, 32 - 9).into_data();
         let (whole, tiled) = (vae.encode(images.clone()), vae.encode_sliced(images, &slices));
         assert_eq!(tiled.dims(), whole.dims());
         middle(tiled).assert_approx_eq::<f32>(&middle(whole), Tolerance::absolute(1e-5));
@@ -255,5 +257,47 @@ mod tests {
         let loss = vae.decode(vae.encode(draw("image", [1, 3, 8, 12], 1.0).to_device(&device))).square().mean();
         let gradients = GradientsParams::from_grads(loss.backward(), &vae);
         assert_eq!(gradients.len(), summarize(&vae, &AutoencoderTinyKeys).tensors);
+    }
+
+    /// The real network of 2 x 1.3 million weights: <https://github.com/madebyollin/taesd> at 5cccb12, as safetensors, and its own
+    /// results for a radiograph of 64 x 64 pixels in `[0, 1]`.
+    #[test]
+    #[ignore = "needs the weights of TAEF2: ROENTGEN_TAEF2_DIR=DIR cargo test --lib taef2 -- --ignored"]
+    fn taef2_equals_its_reference() {
+        /// The reference is of 32-bit floats too; values are about 1.
+        const TOLERANCE: f64 = 2e-5;
+        let from = PathBuf::from(std::env::var_os("ROENTGEN_TAEF2_DIR").expect("ROENTGEN_TAEF2_DIR is set"));
+        let folder = tempfile::tempdir().unwrap();
+        merge_taesd(&from, folder.path());
+        let model = AutoencoderTinyConfig::new().with_latent_channels(32).with_use_midblock_gn(true).init(&Device::flex());
+        let loaded = load(model, folder.path(), Stem::Diffusers, &AutoencoderTinyKeys, FloatDType::F32).unwrap();
+        let (vae, reference) = (loaded.model, std::fs::read(from.join("reference_64.safetensors")).unwrap());
+        let reference = SafeTensors::deserialize(&reference).unwrap();
+        let tensor = |name: &str| {
+            let view = reference.tensor(name).unwrap();
+            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            Tensor::<4>::from_data(TensorData::new(values.collect::<Vec<_>>(), view.shape().to_vec()), &Device::flex())
+        };
+        let close = |got: Tensor<4>, expected: Tensor<4>| {
+            let error = (got - expected).abs().max().into_scalar::<f32>();
+            println!("largest error {error:e}");
+            assert!(f64::from(error) < TOLERANCE, "{error}");
+        };
+        close(vae.encode(tensor("input") * 2.0 - 1.0), tensor("latent"));
+        close((vae.decode(tensor("latent")) + 1.0) / 2.0, tensor("decoded"));
+    }
+
+    /// TAESD's two files as the one of diffusers, where the decoder's clamp is no layer and takes no number.
+    fn merge_taesd(from: &Path, to: &Path) {
+        let read = |part: &str| std::fs::read(from.join(format!("taef2_{part}_fp16.safetensors"))).unwrap();
+        let (encoder, decoder) = (read("encoder"), read("decoder"));
+        let (encoder, decoder) = (SafeTensors::deserialize(&encoder).unwrap(), SafeTensors::deserialize(&decoder).unwrap());
+        let named = |part: &str, first: usize, name: &str| {
+            let (position, rest) = name.split_once('.').unwrap();
+            format!("{part}.layers.{}.{rest}", position.parse::<usize>().unwrap() - first)
+        };
+        let encoder = encoder.iter().map(|(name, view)| (named("encoder", 0, name), view));
+        let decoder = decoder.iter().map(|(name, view)| (named("decoder", 1, name), view));
+        safetensors::serialize_to_file(encoder.chain(decoder), None, &to.join(Stem::Diffusers.file_name())).unwrap();
     }
 }

@@ -124,7 +124,6 @@ impl AutoencoderKl {
 
 #[cfg(test)]
 mod tests {
-    use burn::module::AutodiffModule;
     use burn::optim::GradientsParams;
     use burn::tensor::{FloatDType, Tolerance};
 
