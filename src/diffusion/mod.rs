@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `tokenizer` | text to ids, for CLIP, BERT and RoBERTa |
 //! | `text_encoder`, `clip`, `bert` | ids to text states |
-//! | `vae`, `tiny_vae` | pixels to latents and back |
+//! | `autoencoder`, `vae`, `tiny_vae` | pixels to latents and back |
 //! | `unet` | the denoiser |
 //! | `samplers` | from noise to latents |
 //! | `pipeline` | all of them: prompts to radiographs |
@@ -13,6 +13,7 @@
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
 mod attention;
+mod autoencoder;
 mod bert;
 mod clip;
 mod error;
@@ -27,10 +28,13 @@ mod unet;
 mod vae;
 pub mod weights;
 
+pub use autoencoder::{Autoencoder, AutoencoderConfig, Slices, Tile};
 pub use bert::{BertConfig, BertModel};
 pub use clip::{ClipTextConfig, ClipTextModel};
 pub use error::DiffusionError;
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
+pub use tiny_vae::{Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys};
 pub use tokenizer::{Encoded, Tokenizer};
 pub use trace::Trace;
 pub use unet::{UNet, UNetBlock, UNetConfig, UNetKeys, UNetLevel};
+pub use vae::{AutoencoderKl, AutoencoderKlConfig, AutoencoderKlKeys, Posterior};

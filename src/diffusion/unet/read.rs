@@ -254,3 +254,195 @@ fn check(config: &UNetConfig, options: &Options) -> Result<(), DiffusionError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::super::super::weights::summarize;
+    use super::*;
+
+    fn parse(text: &str) -> Result<UNetConfig, DiffusionError> {
+        UNetConfig::parse(text, Path::new("unet/config.json"))
+    }
+
+    fn message(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    /// The file of Stable Diffusion 1.4, which is RoentGen's too.
+    const SD_1_4: &str = r#"{
+        "_class_name": "UNet2DConditionModel", "_diffusers_version": "0.2.2", "act_fn": "silu", "attention_head_dim": 8,
+        "block_out_channels": [320, 640, 1280, 1280], "center_input_sample": false, "cross_attention_dim": 768,
+        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "downsample_padding": 1, "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 4, "layers_per_block": 2,
+        "mid_block_scale_factor": 1, "norm_eps": 1e-05, "norm_num_groups": 32, "out_channels": 4, "sample_size": 64,
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]
+    }"#;
+
+    #[test]
+    fn stable_diffusion_1_is_read() {
+        let config = parse(SD_1_4).unwrap();
+        let level = |channels, block| UNetLevel {
+            channels,
+            layers: 2,
+            heads: 8,
+            transformer_layers: 1,
+            only_cross_attention: false,
+            down: block,
+            up: block,
+        };
+        let expected = UNetConfig {
+            sample_size: Some([64, 64]),
+            in_channels: 4,
+            out_channels: 4,
+            center_input_sample: false,
+            flip_sin_to_cos: true,
+            freq_shift: 0.0,
+            levels: vec![
+                level(320, UNetBlock::CrossAttention),
+                level(640, UNetBlock::CrossAttention),
+                level(1280, UNetBlock::CrossAttention),
+                level(1280, UNetBlock::Plain),
+            ],
+            cross_attention_dim: 768,
+            norm_num_groups: 32,
+            norm_eps: 1e-5,
+            use_linear_projection: false,
+            upcast_attention: false,
+        };
+        assert_eq!(config, expected);
+        // All but two options have these values by default.
+        assert_eq!(parse(r#"{"sample_size": 64, "cross_attention_dim": 768}"#).unwrap(), expected);
+    }
+
+    #[test]
+    fn lists_are_from_the_highest_resolution_to_the_lowest() {
+        let config = parse(
+            r#"{"attention_head_dim": [5, 10, 20, 20], "layers_per_block": [1, 2, 3, 4], "sample_size": [48, 96],
+                "only_cross_attention": [true, true, true, false], "transformer_layers_per_block": [1, 2, 3, 4],
+                "cross_attention_dim": [1024, 1024, 1024, 1024], "num_attention_heads": null, "use_linear_projection": true,
+                "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"]}"#,
+        )
+        .unwrap();
+        assert_eq!(config.sample_size, Some([48, 96]));
+        assert_eq!(config.cross_attention_dim, 1024);
+        assert!(config.use_linear_projection);
+        let of = |field: fn(&UNetLevel) -> usize| config.levels.iter().map(field).collect::<Vec<_>>();
+        assert_eq!(of(|level| level.heads), [5, 10, 20, 20]);
+        assert_eq!(of(|level| level.layers), [1, 2, 3, 4]);
+        assert_eq!(of(|level| level.transformer_layers), [1, 2, 3, 4]);
+        assert_eq!(of(|level| usize::from(level.only_cross_attention)), [1, 1, 1, 0]);
+        // The list of blocks on the way up begins at the lowest resolution.
+        assert_eq!(of(|level| usize::from(level.up == UNetBlock::CrossAttention)), [0, 0, 0, 1]);
+        let named = parse(r#"{"num_attention_heads": 16, "attention_head_dim": 64}"#).unwrap();
+        assert_eq!(named.levels[0].heads, 16);
+    }
+
+    #[test]
+    fn other_models_are_named() {
+        let xl = message(
+            r#"{"_class_name": "UNet2DConditionModel", "addition_embed_type": "text_time", "block_out_channels": [320]}"#,
+        );
+        assert!(xl.contains("unet/config.json is the U-Net of Stable Diffusion XL"), "{xl}");
+        let other = message(r#"{"_class_name": "SD3Transformer2DModel"}"#);
+        assert!(other.contains("SD3Transformer2DModel"), "{other}");
+    }
+
+    /// Every option of diffusers 0.42.1 that changes results and is not computed here.
+    #[test]
+    fn options_of_other_models_are_refused_by_name() {
+        for (key, value) in [
+            ("act_fn", json!("mish")),
+            ("addition_embed_type", json!("text")),
+            ("attention_type", json!("gated")),
+            ("class_embed_type", json!("timestep")),
+            ("class_embeddings_concat", json!(true)),
+            ("conv_in_kernel", json!(1)),
+            ("conv_out_kernel", json!(5)),
+            ("cross_attention_norm", json!("layer_norm")),
+            ("downsample_padding", json!(0)),
+            ("dropout", json!(0.1)),
+            ("dual_cross_attention", json!(true)),
+            ("encoder_hid_dim", json!(1024)),
+            ("encoder_hid_dim_type", json!("text_proj")),
+            ("mid_block_scale_factor", json!(2)),
+            ("mid_block_type", json!("UNetMidBlock2DSimpleCrossAttn")),
+            ("num_class_embeds", json!(1000)),
+            ("resnet_out_scale_factor", json!(2.0)),
+            ("resnet_skip_time_act", json!(true)),
+            ("resnet_time_scale_shift", json!("scale_shift")),
+            ("reverse_transformer_layers_per_block", json!([[1], [1]])),
+            ("time_cond_proj_dim", json!(256)),
+            ("time_embedding_act_fn", json!("silu")),
+            ("time_embedding_dim", json!(512)),
+            ("time_embedding_type", json!("fourier")),
+            ("timestep_post_act", json!("silu")),
+            ("a_new_option", json!(1)),
+        ] {
+            let message = message(&json!({ key: value }).to_string());
+            assert!(message.contains(&format!("`{key}`")), "{key}: {message}");
+        }
+    }
+
+    #[test]
+    fn values_that_make_no_network_are_refused_by_name() {
+        for (text, key) in [
+            (r#"{"block_out_channels": []}"#, "block_out_channels"),
+            (r#"{"block_out_channels": [320, 0, 640, 640]}"#, "block_out_channels"),
+            (r#"{"block_out_channels": [9223372036854775807, 1, 1, 1]}"#, "block_out_channels"),
+            (r#"{"block_out_channels": [320, 640]}"#, "down_block_types"),
+            (r#"{"block_out_channels": [1, 1, 1, 1], "norm_num_groups": 1, "attention_head_dim": 1}"#, "block_out_channels"),
+            (r#"{"down_block_types": ["AttnDownBlock2D"]}"#, "down_block_types"),
+            (r#"{"up_block_types": ["UpBlock2D"]}"#, "up_block_types"),
+            (r#"{"layers_per_block": 0}"#, "layers_per_block"),
+            (r#"{"layers_per_block": [2, 2]}"#, "layers_per_block"),
+            (r#"{"layers_per_block": "two"}"#, "layers_per_block"),
+            (r#"{"transformer_layers_per_block": [[1], [1], [1], [1]]}"#, "transformer_layers_per_block"),
+            (r#"{"attention_head_dim": 0}"#, "attention_head_dim"),
+            (r#"{"attention_head_dim": 7}"#, "attention_head_dim"),
+            (r#"{"num_attention_heads": [8]}"#, "num_attention_heads"),
+            (r#"{"norm_num_groups": 0}"#, "norm_num_groups"),
+            (r#"{"norm_num_groups": 48}"#, "norm_num_groups"),
+            (r#"{"norm_eps": 0}"#, "norm_eps"),
+            (r#"{"freq_shift": 160}"#, "freq_shift"),
+            (r#"{"cross_attention_dim": [768, 1024, 768, 768]}"#, "cross_attention_dim"),
+            (r#"{"cross_attention_dim": []}"#, "cross_attention_dim"),
+            (r#"{"in_channels": 0}"#, "in_channels"),
+            (r#"{"out_channels": -4}"#, "out_channels"),
+            (r#"{"sample_size": [64, 64, 64]}"#, "sample_size"),
+        ] {
+            let message = message(text);
+            assert!(message.contains(&format!("`{key}`")), "{text}: {message}");
+        }
+    }
+
+    proptest! {
+        /// What is read makes a network: nothing that `init` can't build gets that far.
+        #[test]
+        fn what_is_read_can_be_built(
+            channels in prop::collection::vec(0usize..40, 0..4), groups in 0usize..6, heads in 0usize..6, layers in 0usize..3,
+            attention in any::<[bool; 8]>(), shift in 0usize..30,
+        ) {
+            let names = |plain: &str, attends: &[bool]| -> Value {
+                let name = |attends: &bool| if *attends { format!("CrossAttn{plain}") } else { plain.to_owned() };
+                attends.iter().take(channels.len()).map(name).collect()
+            };
+            let mut options = Map::new();
+            options.insert("down_block_types".into(), names("DownBlock2D", &attention[..4]));
+            options.insert("up_block_types".into(), names("UpBlock2D", &attention[4..]));
+            options.insert("block_out_channels".into(), json!(channels));
+            options.insert("norm_num_groups".into(), json!(groups));
+            options.insert("attention_head_dim".into(), json!(heads));
+            options.insert("layers_per_block".into(), json!(layers));
+            options.insert("freq_shift".into(), json!(shift));
+            if let Ok(config) = parse(&Value::Object(options).to_string()) {
+                prop_assert!(summarize(&config.init(&Device::flex()), &config.keys()).parameters > 0);
+            }
+        }
+    }
+}

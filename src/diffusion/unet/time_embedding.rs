@@ -58,3 +58,41 @@ impl TimeEmbedding {
         self.linear_2.forward(silu(self.linear_1.forward(input)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Eight numbers each for the timesteps 0, 1 and 999.5.
+    fn projected(cosines_first: bool, freq_shift: f32) -> Vec<f32> {
+        let timesteps = Tensor::from_floats([0.0, 1.0, 999.5], &Device::flex());
+        TimeProjection::new(8, cosines_first, freq_shift).forward(timesteps).into_data().to_vec().unwrap()
+    }
+
+    /// `get_timestep_embedding(torch.tensor([0., 1., 999.5]), 8, …)` of diffusers 0.42.1; a step in the last place of a frequency
+    /// is 6e-5 radians of 999.5.
+    fn assert_is(got: &[f32], want: [[f32; 8]; 3]) {
+        let want = want.as_flattened();
+        assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-4), "{got:?}, expected {want:?}");
+    }
+
+    #[test]
+    fn is_the_reference() {
+        let expected = [
+            [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+            [0.540_302_3, 0.995_004_2, 0.999_95, 0.999_999_5, 0.841_471, 0.099_833_414, 0.009_999_833, 0.001],
+            [0.889_961_24, 0.835_931_8, -0.841_781_2, 0.540_723, 0.456_036_18, -0.548_833_4, -0.539_818_9, 0.841_200_65],
+        ];
+        assert_is(&projected(true, 0.0), expected);
+    }
+
+    #[test]
+    fn sines_first_and_a_shift_are_the_reference() {
+        let expected = [
+            [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0],
+            [0.841_471, 0.046_399_23, 0.002_154_433_2, 0.0001, 0.540_302_3, 0.998_922_94, 0.999_997_7, 1.0],
+            [0.456_036_18, 0.667_767, 0.835_056_3, 0.099_783_66, 0.889_961_24, -0.744_370_34, -0.550_164_46, 0.995_009_1],
+        ];
+        assert_is(&projected(false, 1.0), expected);
+    }
+}
