@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `tokenizer` | text to ids, for CLIP, BERT and RoBERTa |
 //! | `text_encoder`, `clip`, `bert` | ids to text states |
-//! | `autoencoder`, `vae`, `tiny_vae` | pixels to latents and back |
+//! | `vae`, `tiny_vae` | pixels to latents and back |
 //! | `unet` | the denoiser |
 //! | `samplers` | from noise to latents |
 //! | `pipeline` | all of them: prompts to radiographs |
@@ -15,12 +15,17 @@
 mod attention;
 mod autoencoder;
 mod bert;
+mod checkpoint;
 mod clip;
 mod error;
+mod inspect;
 mod options;
+mod pipeline;
+mod random_pipeline;
 mod resnet;
 pub mod samplers;
 mod text_encoder;
+mod text_projection;
 mod tiny_vae;
 mod tokenizer;
 mod trace;
@@ -30,9 +35,17 @@ pub mod weights;
 
 pub use autoencoder::{Autoencoder, AutoencoderConfig, Slices, Tile};
 pub use bert::{BertConfig, BertModel};
+pub use checkpoint::ModelIndex;
 pub use clip::{ClipTextConfig, ClipTextModel};
 pub use error::DiffusionError;
+pub use inspect::{Component, Inspection, Weights, inspect};
+pub use pipeline::{
+    Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings, StableDiffusion,
+    Start, Step, initial_pixels,
+};
+pub use random_pipeline::{RandomSize, write_random_pipeline, write_text_projection};
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
+pub use text_projection::{TextProjection, TextProjectionConfig};
 pub use tiny_vae::{Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys};
 pub use tokenizer::{Encoded, Tokenizer};
 pub use trace::Trace;

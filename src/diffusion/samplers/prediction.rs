@@ -1,5 +1,7 @@
 //! What the network's output means.
 
+use std::fmt;
+
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
@@ -20,6 +22,16 @@ pub enum Prediction {
     /// `sample`: the clean sample.
     #[serde(rename = "sample")]
     Sample,
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epsilon => "epsilon",
+            Self::Velocity => "v_prediction",
+            Self::Sample => "sample",
+        })
+    }
 }
 
 /// A linear combination of a noisy sample and the network's output.
