@@ -180,6 +180,7 @@ fn a_start_image_is_kept_to_the_degree_asked_for() {
         distances.push(a.iter().zip(b.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>());
     }
     assert!(distances[0] < distances[1], "{distances:?}");
+    std::fs::remove_dir_all(bench.path("out")).unwrap();
     bench.refuses(&["--prompt", "x", "--init-image", "start.png", "--strength", "0"], &["strength is 0", "more than 0"]);
     bench.refuses(&["--prompt", "x", "--init-image", "tiny/model_index.json"], &["model_index.json"]);
 }
