@@ -131,12 +131,7 @@ fn provenance(sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenan
 }
 
 /// The request of a row, with seed 0.
-pub(super) fn request(
-    sheet: &Sheet,
-    line: &Line,
-    prompt: String,
-    labels: Vec<Label>,
-) -> Result<SampleRequest, AugmentError> {
+pub(super) fn request(sheet: &Sheet, line: &Line, prompt: String, labels: Vec<Label>) -> Result<SampleRequest, AugmentError> {
     let patient = optional(sheet, line, "patient_id", TEXT)?;
     let source = match (optional(sheet, line, "source_id", TEXT)?, patient) {
         (Some(id), Some(patient)) => {
