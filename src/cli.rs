@@ -1,9 +1,14 @@
 //! What a user types.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use burn::tensor::FloatDType;
 use clap::{Args, Parser, Subcommand};
 use roentgen::device::DeviceChoice;
+use roentgen::diffusion::samplers::SamplerKind;
+use roentgen::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
 
 /// Train chest X-ray classifiers on real and synthetic radiographs, and learn with intervals whether the synthetic ones helped.
 ///
@@ -28,6 +33,13 @@ pub enum Command {
     Train(TrainArgs),
     /// Score images with a trained classifier
     Predict(PredictArgs),
+    /// Make radiographs from prompts with a Stable Diffusion checkpoint, such as RoentGen
+    Generate(GenerateArgs),
+    /// Say what a checkpoint folder is, and whether this program can run it
+    Inspect(InspectArgs),
+    /// For those who develop or measure this program
+    #[command(subcommand)]
+    Dev(DevCommand),
     /// Look at a data set before training on it
     #[command(subcommand)]
     Data(DataCommand),
@@ -124,6 +136,179 @@ pub struct DataArgs {
     /// Print JSON for scripts
     #[arg(long)]
     pub json: bool,
+}
+
+/// `generate`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Defaults are RoentGen's published setting: 75 steps of the folder's own sampler (PNDM), guidance 4.\n\n\
+    roentgen generate --pipeline roentgen-v1 --prompt \"Big right-sided pleural effusion\" --count 4 --out runs/effusion\n\
+    roentgen generate --pipeline roentgen-v1 --prompts prompts.csv --batch-size 4 --out runs/set"
+)]
+pub struct GenerateArgs {
+    /// Checkpoint folder in diffusers' layout, with model_index.json in it
+    #[arg(long)]
+    pub pipeline: PathBuf,
+    /// What to paint; more than 77 tokens are cut
+    #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
+    pub prompt: Option<String>,
+    /// CSV with a column `prompt` (or `report`) and, if you like, seed, age, sex, view, patient_id, source_id and findings, which go
+    /// into the manifest as the images' labels
+    #[arg(long)]
+    pub prompts: Option<PathBuf>,
+    /// What to stay away from
+    #[arg(long, default_value = "")]
+    pub negative_prompt: String,
+    /// Images a prompt
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Seed of the first image; the others count on from it
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc; the folder's own if absent
+    #[arg(long)]
+    pub sampler: Option<SamplerKind>,
+    /// Karras's noise levels, for euler, dpm++2m and unipc
+    #[arg(long)]
+    pub karras: bool,
+    /// Fresh noise of DDIM's steps: 0 for none, 1 for as much as DDPM's
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub eta: f64,
+    /// Sampling steps
+    #[arg(long, default_value_t = ROENTGEN_STEPS)]
+    pub steps: usize,
+    /// Classifier-free guidance scale; 1 and below switch guidance off and halve the work
+    #[arg(long, default_value_t = ROENTGEN_GUIDANCE, allow_negative_numbers = true)]
+    pub guidance: f64,
+    /// Between 0 and 1: rescale guided predictions, for models trained with zero-terminal-SNR schedules
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub guidance_rescale: f64,
+    /// Side in pixels, or WIDTHxHEIGHT, multiples of 8; the model's own if absent
+    #[arg(long)]
+    pub size: Option<ImageSize>,
+    /// Start from this radiograph instead of noise
+    #[arg(long, value_name = "IMAGE")]
+    pub init_image: Option<PathBuf>,
+    /// How much of the start image is changed: above 0, at most 1
+    #[arg(long, default_value_t = 0.8, requires = "init_image", allow_negative_numbers = true)]
+    pub strength: f64,
+    /// Images made at a time: faster on a GPU, more memory
+    #[arg(long, default_value = "1")]
+    pub batch_size: NonZeroUsize,
+    /// Bits a sample of the PNGs, 8 or 16
+    #[arg(long, default_value = "8", value_parser = clap::builder::PossibleValuesParser::new(["8", "16"]))]
+    pub bits: String,
+    /// Compute type of text encoder and U-Net; f16 and bf16 are for GPUs
+    #[arg(long, default_value = "f32")]
+    pub dtype: ComputeType,
+    /// Keep each network in host memory between its uses: for small GPUs
+    #[arg(long)]
+    pub offload: bool,
+    /// Decode in overlapping tiles: for images much larger than the model's own size
+    #[arg(long)]
+    pub tiled: bool,
+    /// Folder to write: 000000.png, … and manifest.csv; an interrupted run found there is continued, another run is refused
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Type of the weights in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ComputeType {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// Brain floats.
+    Bf16,
+}
+
+impl From<ComputeType> for FloatDType {
+    fn from(dtype: ComputeType) -> Self {
+        match dtype {
+            ComputeType::F32 => Self::F32,
+            ComputeType::F16 => Self::F16,
+            ComputeType::Bf16 => Self::BF16,
+        }
+    }
+}
+
+/// `512` or `WIDTHxHEIGHT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+}
+
+impl FromStr for ImageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (width, height) = text.split_once('x').unwrap_or((text, text));
+        match (width.parse(), height.parse()) {
+            (Ok(width), Ok(height)) => Ok(Self { width, height }),
+            _ => Err("expected a side such as 512, or WIDTHxHEIGHT".to_owned()),
+        }
+    }
+}
+
+/// `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// Checkpoint folder in diffusers' layout
+    pub folder: PathBuf,
+    /// Print JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `dev`.
+#[derive(Subcommand, Debug)]
+pub enum DevCommand {
+    /// Write a checkpoint folder with random weights: full size to measure speed and memory, tiny to try the commands
+    RandomPipeline(RandomPipelineArgs),
+    /// Put an untrained projection between a folder's text encoder and its U-Net, whose widths differ, to be fine-tuned
+    TextProjection(TextProjectionArgs),
+}
+
+/// `dev random-pipeline`.
+#[derive(Args, Debug)]
+pub struct RandomPipelineArgs {
+    /// tiny (64 pixels, 1 MB) or sd14 (the shapes of Stable Diffusion 1.4: 512 pixels, 4.3 GB as f32)
+    #[arg(long, default_value = "tiny")]
+    pub size: RandomSizeChoice,
+    /// Of the weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Type of the weights in the files
+    #[arg(long, default_value = "f32")]
+    pub dtype: ComputeType,
+    /// Folder to write
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// `dev text-projection`.
+#[derive(Args, Debug)]
+pub struct TextProjectionArgs {
+    /// Checkpoint folder in diffusers' layout; gets a folder `text_projection`
+    pub folder: PathBuf,
+    /// Of the weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Sizes of a random pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RandomSizeChoice {
+    /// For tests.
+    Tiny,
+    /// Stable Diffusion 1.4.
+    Sd14,
 }
 
 /// What every long command takes.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, DataCommand};
+use cli::{Cli, Command, DataCommand, DevCommand};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -15,6 +15,10 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
+        Command::Generate(args) => commands::generate::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Dev(DevCommand::RandomPipeline(args)) => commands::random_pipeline::run(&args),
+        Command::Dev(DevCommand::TextProjection(args)) => commands::text_projection::run(&args),
         Command::Data(DataCommand::Summary(args)) => commands::data::summary(&args),
         Command::Data(DataCommand::Check(args)) => commands::data::check(&args),
     };

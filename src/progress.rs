@@ -1,6 +1,11 @@
 //! Progress bars of long work.
 
+use std::time::Duration;
+
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often a bar is drawn while nothing happens.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Bars on the terminal; none when the output is for a script.
 #[must_use]
@@ -22,5 +27,24 @@ pub fn counting(bars: &MultiProgress, total: usize, unit: &str) -> ProgressBar {
     let bar = bars.add(ProgressBar::new(total as u64));
     let template = format!("{{bar:28.cyan/blue}} {{pos}}/{{len}} {unit}  {{eta}} left");
     bar.set_style(ProgressStyle::with_template(&template).expect("the template is well-formed"));
+    bar
+}
+
+/// A bar over sampler steps.
+#[must_use]
+pub fn steps(bars: &MultiProgress, total: usize) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new(total as u64));
+    let template = "{bar:28.cyan/blue} step {pos}/{len}  {elapsed} elapsed, {eta} left  {msg}";
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// A sign of life of work whose length is not known.
+#[must_use]
+pub fn spinner(bars: &MultiProgress, message: String) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new_spinner());
+    bar.set_message(message);
+    bar.enable_steady_tick(TICK);
     bar
 }

@@ -3,7 +3,11 @@
 pub mod compare;
 pub mod data;
 pub mod demo;
+pub mod generate;
+pub mod inspect;
 pub mod predict;
+pub mod random_pipeline;
+pub mod text_projection;
 pub mod train;
 
 use std::io::{self, Write};

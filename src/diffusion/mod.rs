@@ -13,13 +13,19 @@
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
 mod attention;
+mod autoencoder;
 mod bert;
+mod checkpoint;
 mod clip;
 mod error;
+mod inspect;
 mod options;
+mod pipeline;
+mod random_pipeline;
 mod resnet;
 pub mod samplers;
 mod text_encoder;
+mod text_projection;
 mod tiny_vae;
 mod tokenizer;
 mod trace;
@@ -27,10 +33,21 @@ mod unet;
 mod vae;
 pub mod weights;
 
+pub use autoencoder::{Autoencoder, AutoencoderConfig, Slices, Tile};
 pub use bert::{BertConfig, BertModel};
+pub use checkpoint::ModelIndex;
 pub use clip::{ClipTextConfig, ClipTextModel};
 pub use error::DiffusionError;
+pub use inspect::{Component, Inspection, Weights, inspect};
+pub use pipeline::{
+    Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings, StableDiffusion,
+    Start, Step, initial_pixels,
+};
+pub use random_pipeline::{RandomSize, write_random_pipeline, write_text_projection};
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
+pub use text_projection::{TextProjection, TextProjectionConfig};
+pub use tiny_vae::{Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys};
 pub use tokenizer::{Encoded, Tokenizer};
 pub use trace::Trace;
 pub use unet::{UNet, UNetBlock, UNetConfig, UNetKeys, UNetLevel};
+pub use vae::{AutoencoderKl, AutoencoderKlConfig, AutoencoderKlKeys, Posterior};

@@ -132,3 +132,55 @@ impl Upsample {
 pub(super) fn conv3x3(channels: [usize; 2], device: &Device) -> Conv2d {
     Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::autoencoder::testing::{assert_shown, draw, fill};
+    use super::super::weights::KeyMap;
+    use super::*;
+
+    struct SameNames;
+    impl KeyMap for SameNames {}
+
+    // Expected numbers: tests/parity/autoencoders.py (diffusers 0.42.1).
+
+    #[test]
+    fn residual_block_with_time_and_shortcut_equals_diffusers() {
+        let config = ResnetBlockConfig::new([4, 6], 2, 1e-5).with_time_embedding(Some(6));
+        let block = fill(config.init(&Device::flex()), &SameNames);
+        let x = block.forward(draw("x", [2, 4, 5, 7], 1.0) * 0.01, Some(&silu(draw("time", [2, 6], 1.0))));
+        assert_shown(x, [2, 6, 5, 7], [0.3414215, 0.1620124, 0.2192921, 0.1034371, 0.0419161, 0.1001674]);
+    }
+
+    #[test]
+    fn residual_block_without_either_equals_diffusers() {
+        let block = fill(ResnetBlockConfig::new([4, 4], 2, 1e-6).init(&Device::flex()), &SameNames);
+        let x = block.forward(draw("x", [2, 4, 5, 7], 1.0) * 0.01, None);
+        assert_shown(x, [2, 4, 5, 7], [0.3424260, 0.1236521, 0.2903044, 0.2140445, -0.1592072, -0.1369486]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a time embedding goes to exactly the blocks that project one")]
+    fn residual_block_refuses_a_time_that_it_would_ignore() {
+        let block = ResnetBlockConfig::new([4, 4], 2, 1e-6).init(&Device::flex());
+        block.forward(draw("x", [1, 4, 2, 2], 1.0), Some(&draw("time", [1, 6], 1.0)));
+    }
+
+    #[test]
+    fn downsampling_pads_as_diffusers() {
+        for (border, shape, expected) in [
+            (Border::AllSides, [2, 4, 3, 4], [0.3481031, -0.0425321, -0.1012771, 0.3482696, 0.4578206, 0.0019025]),
+            (Border::RightAndBottom, [2, 4, 2, 3], [0.4743847, 0.7936482, 0.1517425, -1.0044861, 0.7356895, -0.8440554]),
+        ] {
+            let layer = fill(Downsample::new(4, border, &Device::flex()), &SameNames);
+            assert_shown(layer.forward(draw("x", [2, 4, 5, 7], 1.0)), shape, expected);
+        }
+    }
+
+    #[test]
+    fn upsampling_to_any_size_equals_diffusers() {
+        let layer = fill(Upsample::new(4, &Device::flex()), &SameNames);
+        let x = layer.forward(draw("x", [2, 4, 5, 7], 1.0), [9, 14]);
+        assert_shown(x, [2, 4, 9, 14], [0.4077167, -0.3887311, -0.2208726, 0.5271825, 0.7077290, -0.2476143]);
+    }
+}

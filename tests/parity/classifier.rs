@@ -16,7 +16,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
-use super::{Array, Case, Outputs};
+use super::{Array, Case, Outputs, rule};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
     match case.name.split_once('/')? {
@@ -73,37 +73,11 @@ fn op_norms(case: &Case) -> Outputs {
     vec![("normed".into(), Array::new(&probabilities.shape, &normed))]
 }
 
-/// The README's rule: `u` of flat index `i`.
-fn u(salt: &str, name: &str, i: u64) -> f64 {
-    let h0 = format!("{salt}/{name}")
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    let z = h0.wrapping_add((i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    let z = z ^ (z >> 31);
-    (z >> 40) as f64 / f64::from(1u32 << 24)
-}
-
-fn value(salt: &str, name: &str, shape: &[usize], i: u64) -> f32 {
-    let (lo, hi) = match shape.len() {
-        1 if name.ends_with("running_var") => (0.5, 1.5),
-        1 if name.ends_with(".weight") => (0.8, 1.2),
-        0 | 1 => (-0.1, 0.1),
-        dims => {
-            let gain = if dims == 4 { 1.4 } else { 1.0 };
-            let hi = gain * (3.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
-            (-hi, hi)
-        }
-    };
-    (lo + (hi - lo) * u(salt, name, i)) as f32
-}
-
 fn uniform(params: &Value) -> Outputs {
     let (salt, name) = (params["salt"].as_str().unwrap(), params["name"].as_str().unwrap());
-    let us: Vec<f64> = (0..4).map(|i| u(salt, name, i)).collect();
-    let values: Vec<f32> = (0..4).map(|i| value(salt, name, &[64, 3, 7, 7], i)).collect();
-    vec![("u".into(), Array::new(&[4], &us)), ("values".into(), Array::new(&[4], &values))]
+    let us = rule::uniform(salt, name, 4);
+    let values = rule::tensor(salt, name, &[64, 3, 7, 7], false);
+    vec![("u".into(), Array::new(&[4], &us)), ("values".into(), Array::new(&[4], &values[..4]))]
 }
 
 fn card(config: &DenseNetConfig) -> Card {
@@ -143,7 +117,8 @@ fn by_rule(case: &Case) -> Outputs {
     let floats = names.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
     let filled: Vec<(String, Vec<usize>, Vec<u8>)> = floats
         .map(|(name, array)| {
-            let bytes = (0..array.values.len() as u64).flat_map(|i| value(salt, name, &array.shape, i).to_le_bytes());
+            let values = rule::tensor(salt, name, &array.shape, true);
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
             (name.clone(), array.shape.clone(), bytes.collect())
         })
         .collect();

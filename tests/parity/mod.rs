@@ -13,6 +13,7 @@ mod fullsize;
 mod metrics;
 mod pipeline;
 mod preprocess;
+mod rule;
 mod schedulers;
 mod text_encoders;
 mod tokenizers;

@@ -96,7 +96,7 @@ fn row(array: &Array, i: usize) -> Tensor<4> {
 
 fn array(tensor: Tensor<4>) -> Array {
     let shape = tensor.dims();
-    Array::new(&shape, &tensor.into_data().to_vec::<f32>().unwrap())
+    Array::new(&shape, &tensor.into_data().try_to_vec::<f32>().unwrap())
 }
 
 fn stack(rows: &[Tensor<4>]) -> Array {

@@ -126,7 +126,7 @@ mod tests {
             "t.csv: column `Pleural Effusion` means the same as column `Effusion`; keep one of them"
         );
         assert!(message("image,age\na.png,1\n").starts_with("t.csv: no column is a finding"));
-        assert_eq!(message("image,Mass\n"), "t.csv has no image; check the path and the filters");
+        assert_eq!(message("image,Mass\n"), "t.csv has no rows; check the path and the filters");
     }
 
     #[test]

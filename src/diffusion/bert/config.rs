@@ -67,8 +67,14 @@ impl BertConfig {
         options.without_influence(&[
             "attention_probs_dropout_prob",
             "classifier_dropout",
+            "directionality",
             "hidden_dropout_prob",
             "initializer_range",
+            "pooler_fc_size",
+            "pooler_num_attention_heads",
+            "pooler_num_fc_layers",
+            "pooler_size_per_head",
+            "pooler_type",
         ]);
         Sizes::finish(options)?;
         Ok(Self { sizes, token_types, activation, places, uses_attention_mask })

@@ -11,60 +11,13 @@ use super::ddpm::DdpmConfig;
 use super::dpm_solver::DpmSolverConfig;
 use super::euler::EulerConfig;
 use super::euler_ancestral::EulerAncestralConfig;
+use super::known::KNOWN;
 use super::pndm::PndmConfig;
 use super::spacing::{Timesteps, refuse_steps};
 use super::unipc::UniPcConfig;
 use super::{NoiseSchedule, Prediction, Sampler, SamplerKind};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
-
-/// Options of the classes that Stable Diffusion's schedulers can be turned into; a file may have those of any of them.
-const KNOWN: [&str; 44] = [
-    "algorithm_type",
-    "beta_end",
-    "beta_schedule",
-    "beta_start",
-    "clip_sample",
-    "clip_sample_range",
-    "disable_corrector",
-    "dynamic_thresholding_ratio",
-    "euler_at_final",
-    "final_sigmas_type",
-    "flow_shift",
-    "interpolation_type",
-    "lambda_min_clipped",
-    "lower_order_final",
-    "num_train_timesteps",
-    "predict_x0",
-    "prediction_type",
-    "rescale_betas_zero_snr",
-    "rho",
-    "sample_max_value",
-    "set_alpha_to_one",
-    "shift_terminal",
-    "sigma_data",
-    "sigma_max",
-    "sigma_min",
-    "sigma_schedule",
-    "skip_prk_steps",
-    "solver_order",
-    "solver_p",
-    "solver_type",
-    "steps_offset",
-    "thresholding",
-    "time_shift_type",
-    "timestep_spacing",
-    "timestep_type",
-    "trained_betas",
-    "use_beta_sigmas",
-    "use_dynamic_shifting",
-    "use_exponential_sigmas",
-    "use_flow_sigmas",
-    "use_karras_sigmas",
-    "use_lu_lambdas",
-    "variance_type",
-    "noise_sampler_seed",
-];
 
 /// The scheduler of Stable Diffusion 1.4 as published, from which RoentGen was fine-tuned.
 const ROENTGEN: &str = r#"{
@@ -87,6 +40,8 @@ const ROENTGEN: &str = r#"{
 pub struct SchedulerConfig {
     options: Options,
     text: String,
+    kind: SamplerKind,
+    prediction: Prediction,
     schedule: NoiseSchedule,
     class: Class,
     eta: f64,
@@ -139,7 +94,7 @@ impl SchedulerConfig {
     /// [`DiffusionError::NotJson`]; [`DiffusionError::UnknownOption`] for an option that no scheduler has;
     /// [`DiffusionError::Option`] for a value that this program doesn't compute, the class name included.
     pub fn parse(text: &str, path: &Path) -> Result<Self, DiffusionError> {
-        let mut options = Options::parse(text, path)?;
+        let options = Options::parse(text, path)?;
         let name: String = options.clone().require("_class_name")?;
         let kind = SamplerKind::of_class(&name).ok_or_else(|| {
             let known = SamplerKind::ALL.map(SamplerKind::class_name).join(", ");
@@ -149,7 +104,6 @@ impl SchedulerConfig {
                 &format!("{known}; or ask for one of this program's samplers"),
             )
         })?;
-        options.without_influence(&["_class_name"]);
         Self::of_kind(options, text.to_owned(), kind)
     }
 
@@ -173,7 +127,7 @@ impl SchedulerConfig {
             Class::UniPc(config) => config.sigmas.karras = on,
             _ if !on => {}
             _ => {
-                let value = format!("on with the sampler {}", self.kind());
+                let value = format!("on with the sampler {}", self.kind);
                 let expected = "off, or one of the samplers euler, dpm++2m, unipc".to_owned();
                 return Err(DiffusionError::Setting { key: "karras", value, expected });
             }
@@ -186,7 +140,7 @@ impl SchedulerConfig {
     /// # Errors
     /// [`DiffusionError::Setting`] outside the range, and above 0 for samplers other than DDIM.
     pub fn with_eta(mut self, eta: f64) -> Result<Self, DiffusionError> {
-        let range = if matches!(self.class, Class::Ddim(_)) { 0.0..=1.0 } else { 0.0..=0.0 };
+        let range = if self.kind == SamplerKind::Ddim { 0.0..=1.0 } else { 0.0..=0.0 };
         if !range.contains(&eta) {
             let expected = "0 to 1 for the sampler ddim, 0 for others".to_owned();
             return Err(DiffusionError::Setting { key: "eta", value: eta.to_string(), expected });
@@ -198,47 +152,32 @@ impl SchedulerConfig {
     fn of_kind(options: Options, text: String, kind: SamplerKind) -> Result<Self, DiffusionError> {
         let mut left = options.clone();
         let timesteps = Timesteps::take(&mut left, kind.default_spacing())?;
+        let prediction = Prediction::take(&mut left, kind)?;
         let class = match kind {
-            SamplerKind::Ddpm => Class::Ddpm(DdpmConfig::take(&mut left, timesteps)?),
-            SamplerKind::Ddim => Class::Ddim(DdimConfig::take(&mut left, timesteps)?),
-            SamplerKind::Pndm => Class::Pndm(PndmConfig::take(&mut left, timesteps)?),
-            SamplerKind::Euler => Class::Euler(EulerConfig::take(&mut left, timesteps)?),
-            SamplerKind::EulerAncestral => Class::EulerAncestral(EulerAncestralConfig::take(&mut left, timesteps)?),
-            SamplerKind::DpmSolver => Class::DpmSolver(DpmSolverConfig::take(&mut left, timesteps)?),
-            SamplerKind::UniPc => Class::UniPc(UniPcConfig::take(&mut left, timesteps)?),
+            SamplerKind::Ddpm => Class::Ddpm(DdpmConfig::take(&mut left, timesteps, prediction)?),
+            SamplerKind::Ddim => Class::Ddim(DdimConfig::take(&mut left, timesteps, prediction)?),
+            SamplerKind::Pndm => Class::Pndm(PndmConfig::take(&mut left, timesteps, prediction)?),
+            SamplerKind::Euler => Class::Euler(EulerConfig::take(&mut left, timesteps, prediction)?),
+            SamplerKind::EulerAncestral => Class::EulerAncestral(EulerAncestralConfig { timesteps, prediction }),
+            SamplerKind::DpmSolver => Class::DpmSolver(DpmSolverConfig::take(&mut left, timesteps, prediction)?),
+            SamplerKind::UniPc => Class::UniPc(UniPcConfig::take(&mut left, timesteps, prediction)?),
         };
         let schedule = NoiseSchedule::take(&mut left, kind != SamplerKind::Pndm)?;
         left.without_influence(&KNOWN);
         left.finish()?;
-        Ok(Self { options, text, schedule, class, eta: 0.0 })
+        Ok(Self { options, text, kind, prediction, schedule, class, eta: 0.0 })
     }
 
     /// Which sampler this is.
     #[must_use]
-    pub fn kind(&self) -> SamplerKind {
-        match self.class {
-            Class::Ddpm(_) => SamplerKind::Ddpm,
-            Class::Ddim(_) => SamplerKind::Ddim,
-            Class::Pndm(_) => SamplerKind::Pndm,
-            Class::Euler(_) => SamplerKind::Euler,
-            Class::EulerAncestral(_) => SamplerKind::EulerAncestral,
-            Class::DpmSolver(_) => SamplerKind::DpmSolver,
-            Class::UniPc(_) => SamplerKind::UniPc,
-        }
+    pub const fn kind(&self) -> SamplerKind {
+        self.kind
     }
 
     /// What the network is taken to predict.
     #[must_use]
-    pub fn prediction(&self) -> Prediction {
-        match &self.class {
-            Class::Ddpm(config) => config.prediction(),
-            Class::Ddim(config) => config.prediction(),
-            Class::Pndm(config) => config.prediction(),
-            Class::Euler(config) => config.prediction(),
-            Class::EulerAncestral(config) => config.prediction(),
-            Class::DpmSolver(config) => config.prediction(),
-            Class::UniPc(config) => config.prediction(),
-        }
+    pub const fn prediction(&self) -> Prediction {
+        self.prediction
     }
 
     /// The training timesteps' noise levels.
@@ -287,5 +226,147 @@ fn read(path: &Path) -> Result<(String, PathBuf), DiffusionError> {
     match std::fs::read_to_string(&file) {
         Ok(text) => Ok((text, file)),
         Err(source) => Err(DiffusionError::Io { action: "read", path: file, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(options: &Value) -> Result<SchedulerConfig, DiffusionError> {
+        SchedulerConfig::parse(&options.to_string(), Path::new("scheduler_config.json"))
+    }
+
+    /// The error of a class with options.
+    fn refusal(kind: SamplerKind, mut options: Value) -> String {
+        options["_class_name"] = json!(kind.class_name());
+        parse(&options).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_preset_is_roentgens() {
+        let config = SchedulerConfig::roentgen();
+        assert_eq!((config.kind(), config.prediction()), (SamplerKind::Pndm, Prediction::Epsilon));
+        let sampler = config.sampler(SchedulerConfig::ROENTGEN_STEPS).unwrap();
+        // 74 strides of 1000 / 75 and the offset; diffusers 0.42.1.
+        assert_eq!((sampler.timesteps().len(), &sampler.timesteps()[..3]), (76, &[963.0, 950.0, 950.0][..]));
+        assert_eq!(config.text(), ROENTGEN);
+    }
+
+    /// Defaults of the target, not of the file's class; checked with diffusers 0.42.1, `from_config`.
+    #[test]
+    fn another_kind_takes_its_own_defaults() {
+        let first = |config: &SchedulerConfig| config.sampler(20).unwrap().timesteps()[0];
+        let solver = SchedulerConfig::roentgen().with_kind(SamplerKind::DpmSolver).unwrap();
+        assert_eq!(first(&solver), 999.0);
+        // What save_pretrained writes for the same scheduler names the spacing.
+        let saved = json!({"_class_name": "PNDMScheduler", "timestep_spacing": "leading", "steps_offset": 1});
+        assert_eq!(first(&parse(&saved).unwrap().with_kind(SamplerKind::DpmSolver).unwrap()), 941.0);
+    }
+
+    #[test]
+    fn options_of_other_classes_are_known_and_others_are_not() {
+        let mut all: Value = KNOWN.map(|key| (key, Value::Null)).into_iter().collect();
+        for kind in SamplerKind::ALL {
+            all["_class_name"] = json!(kind.class_name());
+            assert_eq!(parse(&all).unwrap().kind(), kind);
+        }
+        all["time_travel"] = json!(true);
+        assert!(parse(&all).unwrap_err().to_string().contains("unknown option `time_travel`"));
+        // A PNDM file may say how DPM-Solver would do it.
+        parse(&json!({"_class_name": "PNDMScheduler", "use_flow_sigmas": true, "variance_type": "learned", "rho": 7.0}))
+            .unwrap();
+    }
+
+    #[test]
+    fn minus_infinity_is_read() {
+        let text = r#"{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity}"#;
+        let config = SchedulerConfig::parse(text, Path::new("x")).unwrap();
+        assert_eq!(config.text(), text);
+    }
+
+    #[test]
+    fn values_that_are_not_computed_are_refused_by_name() {
+        use SamplerKind::{Ddim, Ddpm, DpmSolver, Euler, EulerAncestral, Pndm, UniPc};
+        for (kind, options, key) in [
+            (Ddpm, json!({"variance_type": "learned_range"}), "variance_type"),
+            (Ddpm, json!({"variance_type": "fixed_large_log"}), "variance_type"),
+            (Ddim, json!({"timestep_spacing": "karras"}), "timestep_spacing"),
+            (Ddim, json!({"steps_offset": -1}), "steps_offset"),
+            (Ddim, json!({"clip_sample_range": 0}), "clip_sample_range"),
+            (Ddim, json!({"dynamic_thresholding_ratio": 2}), "dynamic_thresholding_ratio"),
+            (Ddim, json!({"sample_max_value": -1}), "sample_max_value"),
+            (Ddim, json!({"prediction_type": "flow_prediction"}), "prediction_type"),
+            (Pndm, json!({"prediction_type": "sample"}), "prediction_type"),
+            (EulerAncestral, json!({"prediction_type": "sample"}), "prediction_type"),
+            (Euler, json!({"interpolation_type": "log_linear"}), "interpolation_type"),
+            (Euler, json!({"timestep_type": "continuous"}), "timestep_type"),
+            (Euler, json!({"use_beta_sigmas": true}), "use_beta_sigmas"),
+            (Euler, json!({"sigma_min": 0}), "sigma_min"),
+            (DpmSolver, json!({"variance_type": "learned"}), "variance_type"),
+            (DpmSolver, json!({"solver_order": 4}), "solver_order"),
+            (DpmSolver, json!({"algorithm_type": "dpmsolver"}), "final_sigmas_type"),
+            (DpmSolver, json!({"lambda_min_clipped": "Infinity"}), "lambda_min_clipped"),
+            (UniPc, json!({"solver_p": {}}), "solver_p"),
+            (UniPc, json!({"solver_order": 0}), "solver_order"),
+            (UniPc, json!({"shift_terminal": 0.1}), "shift_terminal"),
+            (UniPc, json!({"lower_order_final": false}), "lower_order_final"),
+            (UniPc, json!({"predict_x0": false}), "predict_x0"),
+        ] {
+            let message = refusal(kind, options);
+            assert!(message.contains(&format!("`{key}` is")), "{kind}: {message}");
+        }
+    }
+
+    #[test]
+    fn files_without_a_known_class_are_refused_unless_a_sampler_is_asked_for() {
+        assert!(parse(&json!({})).unwrap_err().to_string().contains("`_class_name` is nothing"));
+        let message = parse(&json!({"_class_name": "LMSDiscreteScheduler"})).unwrap_err().to_string();
+        assert!(message.contains("is \"LMSDiscreteScheduler\", expected DDPMScheduler, "), "{message}");
+        let folder = tempfile::tempdir().unwrap();
+        let message = SchedulerConfig::read(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("has no scheduler_config.json"), "{message}");
+        std::fs::write(folder.path().join("scheduler_config.json"), r#"{"_class_name": "LMSDiscreteScheduler"}"#).unwrap();
+        SchedulerConfig::read(folder.path()).unwrap_err();
+        assert_eq!(SchedulerConfig::read_as(folder.path(), SamplerKind::Euler).unwrap().kind(), SamplerKind::Euler);
+        let missing = SchedulerConfig::read(&folder.path().join("x.json")).unwrap_err();
+        assert!(matches!(missing, DiffusionError::Io { action: "read", .. }));
+    }
+
+    #[test]
+    fn steps_are_within_the_schedule() {
+        for kind in SamplerKind::ALL {
+            let config = parse(&json!({"_class_name": kind.class_name(), "num_train_timesteps": 100})).unwrap();
+            for steps in [0, 101] {
+                let message = config.sampler(steps).unwrap_err().to_string();
+                assert_eq!(message, format!("steps is {steps}, expected 1 to 100, the number of training timesteps"));
+            }
+        }
+        let reason = |options: Value, steps| parse(&options).unwrap().sampler(steps).unwrap_err().to_string();
+        let message = reason(json!({"_class_name": "DDIMScheduler", "steps_offset": 1}), 1000);
+        assert!(message.contains("steps_offset 1 makes the first timestep 1000, which is not below 1000"), "{message}");
+        assert!(reason(json!({"_class_name": "PNDMScheduler"}), 3).contains("expected 4 or more"));
+        let message = reason(json!({"_class_name": "DPMSolverMultistepScheduler", "timestep_spacing": "leading"}), 1000);
+        assert!(message.contains("expected fewer than 1000"), "{message}");
+        let message = reason(json!({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": 50}), 10);
+        assert!(message.starts_with("lambda_min_clipped is 50, expected at most "), "{message}");
+    }
+
+    #[test]
+    fn karras_and_eta_are_refused_where_they_would_be_ignored() {
+        let config = SchedulerConfig::roentgen();
+        assert!(
+            config.clone().with_karras_sigmas(true).unwrap_err().to_string().contains("karras is on with the sampler pndm")
+        );
+        config.clone().with_karras_sigmas(false).unwrap();
+        assert!(config.clone().with_eta(0.5).unwrap_err().to_string().contains("eta is 0.5, expected 0 to 1"));
+        let ddim = config.clone().with_kind(SamplerKind::Ddim).unwrap();
+        ddim.clone().with_eta(f64::NAN).unwrap_err();
+        assert!(ddim.with_eta(1.0).unwrap().sampler(10).unwrap().needs_noise(9));
+        // diffusers 0.42.1: 20 steps of DPM-Solver++ with Karras' ratios.
+        let karras = config.with_kind(SamplerKind::DpmSolver).unwrap().with_karras_sigmas(true).unwrap();
+        assert_eq!(karras.sampler(20).unwrap().timesteps()[..4], [999.0, 962.0, 921.0, 876.0]);
     }
 }

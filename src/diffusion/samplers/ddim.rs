@@ -21,17 +21,13 @@ pub(super) struct DdimConfig {
 }
 
 impl DdimConfig {
-    pub(super) fn take(options: &mut Options, timesteps: Timesteps) -> Result<Self, DiffusionError> {
+    pub(super) fn take(options: &mut Options, timesteps: Timesteps, prediction: Prediction) -> Result<Self, DiffusionError> {
         Ok(Self {
             timesteps,
-            prediction: Prediction::take(options)?,
+            prediction,
             limit: Limit::take(options)?,
             set_alpha_to_one: options.take_or("set_alpha_to_one", true)?,
         })
-    }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        self.prediction
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize, eta: f64) -> Result<Ddim, DiffusionError> {
@@ -86,5 +82,36 @@ impl Sampler for Ddim {
 
     fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4> {
         self.schedule.level(self.whole[i], self.end).mix(original, noise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SamplerKind;
+    use super::super::testing::{Run, check};
+
+    /// The first five are in diffusers' `test_scheduler_ddim.py`; the others were computed with diffusers 0.42.1 in the same way.
+    #[test]
+    fn runs_end_where_the_reference_ends() {
+        check(
+            SamplerKind::Ddim,
+            &[
+                Run::of(json!({}), [172.0067, 0.171114]),
+                Run::of(json!({"prediction_type": "v_prediction"}), [52.5302, 0.052258]),
+                Run::of(json!({"set_alpha_to_one": true, "beta_start": 0.01}), [149.8294, 0.149052]),
+                Run::of(json!({"set_alpha_to_one": false, "beta_start": 0.01}), [149.0784, 0.148305]),
+                Run { begin: 8, ..Run::of(json!({}), [354.5418, 0.408259]) },
+                Run { eta: 0.7, ..Run::of(json!({}), [469.4488, 0.742545]) },
+                Run {
+                    steps: 7,
+                    ..Run::of(
+                        json!({"prediction_type": "sample", "clip_sample": false, "timestep_spacing": "trailing"}),
+                        [651.1728, 0.647794],
+                    )
+                },
+            ],
+        );
     }
 }

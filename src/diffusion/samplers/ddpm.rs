@@ -34,17 +34,13 @@ pub(super) struct DdpmConfig {
 }
 
 impl DdpmConfig {
-    pub(super) fn take(options: &mut Options, timesteps: Timesteps) -> Result<Self, DiffusionError> {
+    pub(super) fn take(options: &mut Options, timesteps: Timesteps, prediction: Prediction) -> Result<Self, DiffusionError> {
         Ok(Self {
             timesteps,
-            prediction: Prediction::take(options)?,
+            prediction,
             limit: Limit::take(options)?,
             variance: options.take_or("variance_type", Variance::Small)?,
         })
-    }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        self.prediction
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Result<Ddpm, DiffusionError> {
@@ -96,5 +92,29 @@ impl Sampler for Ddpm {
 
     fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4> {
         self.schedule.level(self.whole[i], 1.0).mix(original, noise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SamplerKind;
+    use super::super::testing::{Run, check};
+
+    /// Computed with diffusers 0.42.1, its random noise replaced by the one given here.
+    #[test]
+    fn runs_end_where_the_reference_ends() {
+        let large =
+            json!({"variance_type": "fixed_large", "prediction_type": "v_prediction", "clip_sample": false, "steps_offset": 1});
+        check(
+            SamplerKind::Ddpm,
+            &[
+                Run::of(json!({}), [354.7376, 0.569444]),
+                Run::of(json!({"variance_type": "fixed_small_log"}), [354.7376, 0.569444]),
+                Run::of(large, [358.5413, 0.576952]),
+                Run { begin: 6, ..Run::of(json!({"clip_sample_range": 0.5}), [302.1215, 0.475824]) },
+            ],
+        );
     }
 }

@@ -66,17 +66,18 @@ pub(super) struct DpmSolverConfig {
     lower_order_final: bool,
     euler_at_final: bool,
     lambda_min: f64,
-    /// Timesteps of Karras' ratios are cut to whole numbers with cosine betas, rounded with others.
+    /// Timesteps of Karras' ratios are cut to whole numbers with cosine betas, rounded with others. The cut can differ by one from the
+    /// reference's, where f32 tables decide it.
     cuts_timesteps: bool,
 }
 
 impl DpmSolverConfig {
-    pub(super) fn take(options: &mut Options, timesteps: Timesteps) -> Result<Self, DiffusionError> {
+    pub(super) fn take(options: &mut Options, timesteps: Timesteps, prediction: Prediction) -> Result<Self, DiffusionError> {
         let fixed = ["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"];
         options.neutral("variance_type", &fixed.map(|name| json!(name)))?;
         let config = Self {
             timesteps,
-            prediction: Prediction::take(options)?,
+            prediction,
             sigmas: SigmaSpacing::take(options)?,
             limit: Limit::threshold(options)?,
             algorithm: options.take_or("algorithm_type", Algorithm::Clean)?,
@@ -96,10 +97,6 @@ impl DpmSolverConfig {
             return Err(options.refuse("final_sigmas_type", "\"zero\"", "\"sigma_min\" with an algorithm_type without ++"));
         }
         Ok(config)
-    }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        self.prediction
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Result<DpmSolver, DiffusionError> {
@@ -258,5 +255,72 @@ impl Sampler for DpmSolver {
 
     fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4> {
         self.sigmas.level(i).mix(original, noise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SamplerKind;
+    use super::super::testing::{Run, check};
+
+    /// Computed with diffusers 0.42.1.
+    #[test]
+    fn runs_end_where_the_reference_ends() {
+        check(
+            SamplerKind::DpmSolver,
+            &[
+                Run::of(json!({}), [185.0113, 0.184051]),
+                Run::of(json!({"use_karras_sigmas": true}), [226.1858, 0.225012]),
+                Run::of(json!({"prediction_type": "v_prediction"}), [75.662, 0.075269]),
+                Run::of(json!({"solver_order": 1}), [169.9294, 0.169048]),
+                Run::of(json!({"solver_order": 3}), [187.5937, 0.18662]),
+                Run::of(json!({"solver_type": "heun"}), [186.7469, 0.185778]),
+                Run::of(json!({"lambda_min_clipped": -1.5}), [195.493, 0.194479]),
+                Run { begin: 5, ..Run::of(json!({}), [232.3384, 0.341778]) },
+                Run {
+                    steps: 16,
+                    ..Run::of(json!({"solver_order": 3, "final_sigmas_type": "sigma_min"}), [153.0936, 0.152299])
+                },
+                Run::of(
+                    json!({"final_sigmas_type": "sigma_min", "lower_order_final": false, "euler_at_final": true}),
+                    [187.5533, 0.18658],
+                ),
+                // The last ratio comes twice.
+                Run::of(
+                    json!({"use_karras_sigmas": true, "final_sigmas_type": "sigma_min", "lower_order_final": false}),
+                    [226.1745, 0.225001],
+                ),
+            ],
+        );
+    }
+
+    /// Computed with diffusers 0.42.1, its random noise replaced by the one given here.
+    #[test]
+    fn other_algorithms_end_where_the_reference_ends() {
+        let last = "sigma_min";
+        check(
+            SamplerKind::DpmSolver,
+            &[
+                Run::of(
+                    json!({"algorithm_type": "dpmsolver", "final_sigmas_type": last, "solver_order": 3}),
+                    [186.0469, 0.185082],
+                ),
+                Run::of(
+                    json!({"algorithm_type": "dpmsolver", "final_sigmas_type": last, "solver_type": "heun",
+                        "prediction_type": "v_prediction", "thresholding": true}),
+                    [69.9437, 0.069581],
+                ),
+                Run::of(json!({"algorithm_type": "sde-dpmsolver", "final_sigmas_type": last}), [490.7005, 0.777291]),
+                Run::of(
+                    json!({"algorithm_type": "sde-dpmsolver", "final_sigmas_type": last, "solver_type": "heun"}),
+                    [401.5894, 0.658173],
+                ),
+                Run::of(json!({"algorithm_type": "sde-dpmsolver++"}), [397.1699, 0.638674]),
+                Run::of(json!({"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"}), [408.1867, 0.656416]),
+                Run::of(json!({"algorithm_type": "sde-dpmsolver++", "solver_order": 3}), [396.2402, 0.637195]),
+            ],
+        );
     }
 }

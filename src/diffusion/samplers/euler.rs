@@ -22,14 +22,10 @@ pub(super) struct EulerConfig {
 }
 
 impl EulerConfig {
-    pub(super) fn take(options: &mut Options, timesteps: Timesteps) -> Result<Self, DiffusionError> {
+    pub(super) fn take(options: &mut Options, timesteps: Timesteps, prediction: Prediction) -> Result<Self, DiffusionError> {
         options.neutral("interpolation_type", &[json!("linear")])?;
         options.neutral("timestep_type", &[json!("discrete")])?;
-        Ok(Self { timesteps, prediction: Prediction::take(options)?, sigmas: SigmaSpacing::take(options)? })
-    }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        self.prediction
+        Ok(Self { timesteps, prediction, sigmas: SigmaSpacing::take(options)? })
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Euler {
@@ -99,5 +95,33 @@ impl Sampler for Euler {
 
     fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4> {
         combine([(1.0, original), (self.sigmas.ratios[i], noise)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SamplerKind;
+    use super::super::testing::{Run, check};
+
+    /// Computed with diffusers 0.42.1.
+    #[test]
+    fn runs_end_where_the_reference_ends() {
+        let bounded = json!({
+            "use_karras_sigmas": true, "sigma_min": 0.1, "sigma_max": 9.0, "timestep_spacing": "leading",
+            "prediction_type": "sample", "final_sigmas_type": "sigma_min",
+        });
+        let zero = json!({"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": true});
+        check(
+            SamplerKind::Euler,
+            &[
+                Run::of(json!({}), [169.4608, 0.168582]),
+                Run::of(json!({"use_karras_sigmas": true}), [160.3038, 0.159472]),
+                Run::of(bounded, [609.8985, 0.606734]),
+                Run { begin: 8, ..Run::of(json!({}), [347.7541, 0.404839]) },
+                Run::of(zero, [50.57, 0.050308]),
+            ],
+        );
     }
 }

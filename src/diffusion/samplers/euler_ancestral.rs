@@ -9,25 +9,15 @@ use super::prediction::Prediction;
 use super::sigmas::{Sigmas, interpolate};
 use super::spacing::Timesteps;
 use super::{Sampler, combine, euler, fresh};
-use crate::diffusion::DiffusionError;
-use crate::diffusion::options::Options;
 
 /// Options of `EulerAncestralDiscreteScheduler`.
 #[derive(Clone, Debug)]
 pub(super) struct EulerAncestralConfig {
-    timesteps: Timesteps,
-    prediction: Prediction,
+    pub(super) timesteps: Timesteps,
+    pub(super) prediction: Prediction,
 }
 
 impl EulerAncestralConfig {
-    pub(super) fn take(options: &mut Options, timesteps: Timesteps) -> Result<Self, DiffusionError> {
-        Ok(Self { timesteps, prediction: Prediction::take_without_sample(options)? })
-    }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        self.prediction
-    }
-
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> EulerAncestral {
         let timesteps = self.timesteps.fractional(schedule.len(), steps);
         let table = schedule.ratios();
@@ -76,5 +66,27 @@ impl Sampler for EulerAncestral {
 
     fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4> {
         combine([(1.0, original), (self.sigmas.ratios[i], noise)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SamplerKind;
+    use super::super::testing::{Run, check};
+
+    /// Computed with diffusers 0.42.1, its random noise replaced by the one given here.
+    #[test]
+    fn runs_end_where_the_reference_ends() {
+        let leading = json!({"prediction_type": "v_prediction", "timestep_spacing": "leading"});
+        check(
+            SamplerKind::EulerAncestral,
+            &[
+                Run::of(json!({}), [331.6251, 0.533125]),
+                Run::of(leading, [159.5101, 0.256639]),
+                Run { begin: 7, ..Run::of(json!({}), [315.4336, 0.430801]) },
+            ],
+        );
     }
 }

@@ -59,7 +59,7 @@ impl SamplerKind {
 
 impl fmt::Display for SamplerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Ddpm => "ddpm",
             Self::Ddim => "ddim",
             Self::Pndm => "pndm",

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `kind` | the samplers by name |
-//! | `config` | `scheduler_config.json` and the way from it to a sampler |
+//! | `config`, `known` | `scheduler_config.json` and the way from it to a sampler |
 //! | `noise_schedule` | betas and their products; noising for training |
 //! | `spacing` | which timesteps are visited |
 //! | `sigmas` | noise-to-signal ratios of those timesteps, Karras' among them |
@@ -22,11 +22,14 @@ mod dpm_solver;
 mod euler;
 mod euler_ancestral;
 mod kind;
+mod known;
 mod noise_schedule;
 mod pndm;
 mod prediction;
 mod sigmas;
 mod spacing;
+#[cfg(test)]
+mod testing;
 mod unipc;
 
 use std::fmt::Debug;
@@ -98,4 +101,77 @@ fn combine(terms: impl IntoIterator<Item = (f64, Tensor<4>)>) -> Tensor<4> {
 /// The noise of a step that needs it.
 fn fresh(noise: Option<Tensor<4>>, i: usize) -> Tensor<4> {
     noise.unwrap_or_else(|| panic!("step {i} needs noise"))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tolerance};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Deterministic samplers, some with every second option.
+    fn deterministic() -> impl Strategy<Value = (SamplerKind, serde_json::Value)> {
+        let leading = "leading";
+        prop::sample::select(vec![
+            (SamplerKind::Ddim, json!({"clip_sample": false, "timestep_spacing": leading})),
+            (SamplerKind::Pndm, json!({"skip_prk_steps": true, "set_alpha_to_one": true, "timestep_spacing": leading})),
+            (SamplerKind::Pndm, json!({"skip_prk_steps": false, "set_alpha_to_one": true, "timestep_spacing": leading})),
+            (SamplerKind::Euler, json!({})),
+            (SamplerKind::Euler, json!({"use_karras_sigmas": true, "timestep_spacing": "trailing"})),
+            (SamplerKind::DpmSolver, json!({"solver_order": 3})),
+            (SamplerKind::DpmSolver, json!({"use_karras_sigmas": true, "solver_type": "heun"})),
+            (SamplerKind::UniPc, json!({"timestep_spacing": "trailing"})),
+            (SamplerKind::UniPc, json!({"solver_order": 3, "use_karras_sigmas": true})),
+        ])
+    }
+
+    proptest! {
+        /// The solution of the sampling equation for a known noise is a straight line, which every solver follows.
+        #[test]
+        fn the_true_noise_leads_to_the_clean_sample(
+            (kind, options) in deterministic(),
+            steps in 4usize..40,
+            clean in prop::array::uniform4(-3f32..3.0),
+            noise in prop::array::uniform4(-3f32..3.0),
+        ) {
+            let tensor = |v: [f32; 4]| Tensor::<1>::from_floats(v, &Device::flex()).reshape([1, 1, 2, 2]);
+            let (clean, noise) = (tensor(clean), tensor(noise));
+            let mut sampler = testing::config(kind, &options).sampler(steps).unwrap();
+            let mut sample = sampler.add_noise(clean.clone(), noise.clone(), 0);
+            for i in 0..sampler.timesteps().len() {
+                prop_assert!(!sampler.needs_noise(i));
+                sample = sampler.step(noise.clone(), i, sample, None);
+            }
+            // The ratio at the start is 157, so that f32 leaves 157 * 1e-7 of the noise.
+            sample.into_data().assert_approx_eq::<f32>(&clean.into_data(), Tolerance::absolute(5e-4));
+        }
+
+        #[test]
+        fn timesteps_descend(
+            kind in prop::sample::select(SamplerKind::ALL.to_vec()),
+            spacing in prop::sample::select(vec!["leading", "trailing", "linspace"]),
+            steps in 4usize..=500,
+        ) {
+            let sampler = testing::config(kind, &json!({"timestep_spacing": spacing, "skip_prk_steps": true})).sampler(steps).unwrap();
+            let timesteps = sampler.timesteps();
+            let repeats = usize::from(kind == SamplerKind::Pndm);
+            prop_assert_eq!(timesteps.len(), steps + repeats);
+            prop_assert_eq!(timesteps.windows(2).filter(|pair| pair[0] > pair[1]).count(), steps - 1);
+            prop_assert!(timesteps[0] < 1000.0 && timesteps[timesteps.len() - 1] >= 0.0);
+            if let Some(sigmas) = sampler.sigmas() {
+                prop_assert_eq!(sigmas.len(), steps + 1);
+                prop_assert!(sigmas.is_sorted_by(|a, b| a > b));
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "step 0 needs noise")]
+    fn a_stochastic_step_without_noise_is_a_broken_contract() {
+        let mut sampler = testing::config(SamplerKind::Ddpm, &json!({})).sampler(5).unwrap();
+        let zeros = Tensor::zeros([1, 1, 2, 2], &Device::flex());
+        sampler.step(zeros.clone(), 0, zeros, None);
+    }
 }

@@ -120,7 +120,7 @@ impl NoiseSchedule {
 
     /// Number of training timesteps.
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // never empty
+    #[expect(clippy::len_without_is_empty, reason = "there is always a timestep")]
     pub fn len(&self) -> usize {
         self.betas.len()
     }
@@ -203,6 +203,121 @@ impl BetaSchedule {
             Self::SquaredCosine => {
                 let product = |i: usize| ((i as f64 / count as f64 + 0.008) / 1.008 * FRAC_PI_2).cos().powi(2);
                 (0..count).map(|i| (1.0 - product(i + 1) / product(i)).min(0.999)).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn schedule(options: Value) -> Result<NoiseSchedule, DiffusionError> {
+        NoiseSchedule::take(&mut Options::parse(&options.to_string(), Path::new("scheduler_config.json")).unwrap(), true)
+    }
+
+    /// Betas and products at three timesteps in diffusers 0.42.1, which computes them in f32: 1e-6 of their size is its rounding.
+    #[test]
+    fn tables_are_those_of_the_reference() {
+        let sd = json!({"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"});
+        let mut zero = sd.clone();
+        zero["rescale_betas_zero_snr"] = json!(true);
+        let cases = [
+            (sd, 1e-6, [0.00084999995, 0.0048149535, 0.012], [0.999149978, 0.276332468, 0.004660095]),
+            (
+                json!({"beta_schedule": "squaredcos_cap_v2"}),
+                2e-6,
+                [4.12842e-5, 0.00315569, 0.999],
+                [0.99995869, 0.49228504, 2.43e-9],
+            ),
+            (zero, 1e-6, [0.00085002, 0.00553048, 1.0], [0.99914998, 0.24101864, 0.0]),
+        ];
+        for (options, tolerance, betas, products) in cases {
+            let schedule = schedule(options.clone()).unwrap();
+            for (i, t) in [0, 500, 999].into_iter().enumerate() {
+                let (beta, product) = (schedule.betas()[t], schedule.alphas_cumprod()[t]);
+                assert!((beta - betas[i]).abs() < tolerance, "{options} at {t}: beta {beta}");
+                assert!((product - products[i]).abs() < tolerance, "{options} at {t}: product {product}");
+            }
+        }
+    }
+
+    #[test]
+    fn zero_terminal_snr_is_exact_and_kept_finite_where_it_is_divided_by() {
+        let schedule = schedule(json!({"rescale_betas_zero_snr": true})).unwrap();
+        assert_eq!(schedule.alphas_cumprod()[999], 0.0);
+        assert_eq!(schedule.snr(999), 0.0);
+        // sqrt(2^24 - 1), the reference's `alphas_cumprod[-1] = 2**-24`.
+        assert!((schedule.ratios()[999] - (2f64.powi(24) - 1.0).sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn given_betas_are_taken_as_they_are() {
+        let schedule = schedule(json!({"num_train_timesteps": 3, "trained_betas": [0.1, 0.2, 0.5]})).unwrap();
+        assert_eq!(schedule.betas(), [0.1, 0.2, 0.5]);
+        // 0.9, 0.9 * 0.8, 0.9 * 0.8 * 0.5
+        assert!((schedule.alphas_cumprod()[2] - 0.36).abs() < 1e-15);
+    }
+
+    #[test]
+    fn impossible_betas_are_refused_by_name() {
+        for (options, key) in [
+            (json!({"num_train_timesteps": 0}), "num_train_timesteps"),
+            (json!({"beta_start": 0.0}), "beta_start"),
+            (json!({"beta_end": 1.5}), "beta_end"),
+            (json!({"beta_schedule": "sigmoid"}), "beta_schedule"),
+            (json!({"trained_betas": [0.1]}), "trained_betas"),
+            (json!({"trained_betas": [-0.1], "num_train_timesteps": 1}), "trained_betas"),
+            (json!({"rescale_betas_zero_snr": true, "num_train_timesteps": 1}), "rescale_betas_zero_snr"),
+        ] {
+            let message = schedule(options).unwrap_err().to_string();
+            assert!(message.contains(&format!("`{key}` is")), "{message}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "2 timesteps for 1 samples")]
+    fn one_timestep_a_sample() {
+        let zeros = Tensor::zeros([1, 1, 1, 1], &Device::flex());
+        let _ = schedule(json!({})).unwrap().add_noise(zeros.clone(), zeros, &[1, 2]);
+    }
+
+    proptest! {
+        /// Also that signal and noise keep the variance at one, in every row, and that velocity is at a right angle to both.
+        #[test]
+        fn products_decrease_and_variance_is_kept(
+            kind in prop::sample::select(vec!["linear", "scaled_linear", "squaredcos_cap_v2"]),
+            rescale in any::<bool>(),
+            count in 10usize..1200,
+            start in 1e-5f64..1e-2,
+            end in 1e-2f64..0.05,
+            at in prop::array::uniform2(0f64..1.0),
+        ) {
+            let options = json!({"beta_schedule": kind, "rescale_betas_zero_snr": rescale, "num_train_timesteps": count,
+                "beta_start": start, "beta_end": end});
+            let schedule = schedule(options).unwrap();
+            prop_assert!(schedule.alphas_cumprod().is_sorted_by(|a, b| a > b));
+            let timesteps = at.map(|share| (share * count as f64) as usize);
+            let (one, zero) = (Tensor::ones([2, 1, 1, 1], &Device::flex()), Tensor::zeros([2, 1, 1, 1], &Device::flex()));
+            let values = |tensor: Tensor<4>| tensor.into_data().try_to_vec::<f32>().unwrap();
+            let signal = values(schedule.add_noise(one.clone(), zero.clone(), &timesteps));
+            let noise = values(schedule.add_noise(zero.clone(), one.clone(), &timesteps));
+            let velocity = [
+                values(schedule.velocity(one.clone(), zero.clone(), &timesteps)),
+                values(schedule.velocity(zero, one, &timesteps)),
+            ];
+            for row in 0..2 {
+                let (signal, noise) = (f64::from(signal[row]), f64::from(noise[row]));
+                prop_assert!((signal.powi(2) + noise.powi(2) - 1.0).abs() < 1e-6);
+                let snr = schedule.snr(timesteps[row]);
+                prop_assert!((signal.powi(2) - snr * noise.powi(2)).abs() < 1e-6);
+                prop_assert_eq!([velocity[0][row], velocity[1][row]].map(f64::from), [-noise, signal]);
             }
         }
     }

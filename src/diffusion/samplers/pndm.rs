@@ -23,17 +23,13 @@ pub(super) struct PndmConfig {
 }
 
 impl PndmConfig {
-    pub(super) fn take(options: &mut Options, timesteps: Timesteps) -> Result<Self, DiffusionError> {
+    pub(super) fn take(options: &mut Options, timesteps: Timesteps, prediction: Prediction) -> Result<Self, DiffusionError> {
         Ok(Self {
             timesteps,
-            prediction: Prediction::take_without_sample(options)?,
+            prediction,
             set_alpha_to_one: options.take_or("set_alpha_to_one", false)?,
             skip_prk_steps: options.take_or("skip_prk_steps", false)?,
         })
-    }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        self.prediction
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Result<Pndm, DiffusionError> {
@@ -103,9 +99,9 @@ impl Pndm {
     /// Runge-Kutta, equation (13) of the paper: weights 1/6, 1/3, 1/3, 1/6.
     fn runge_kutta(&mut self, output: Tensor<4>, i: usize, sample: Tensor<4>) -> Tensor<4> {
         let stage = self.calls % 4;
-        let to = self.whole[i] - if self.calls % 2 == 0 { self.stride / 2 } else { 0 };
+        let to = self.whole[i] - [self.stride / 2, 0][stage % 2];
         let from = self.whole[self.calls - stage];
-        let weighted = output.clone().mul_scalar(if stage % 3 == 0 { 1.0 / 6.0 } else { 1.0 / 3.0 });
+        let weighted = output.clone().mul_scalar([1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0][stage]);
         let sum = match self.sum.take() {
             Some(sum) => sum + weighted,
             None => weighted,
@@ -178,5 +174,30 @@ impl Sampler for Pndm {
 
     fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4> {
         self.schedule.level(self.whole[i], self.end).mix(original, noise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SamplerKind;
+    use super::super::testing::{Run, check};
+
+    /// The first two are in diffusers' `test_scheduler_pndm.py`; the others were computed with diffusers 0.42.1 in the same way.
+    #[test]
+    fn runs_end_where_the_reference_ends() {
+        check(
+            SamplerKind::Pndm,
+            &[
+                Run::of(json!({}), [198.1318, 0.197104]),
+                Run::of(json!({"prediction_type": "v_prediction"}), [67.3986, 0.067049]),
+                Run { steps: 4, ..Run::of(json!({}), [239.2798, 0.238038]) },
+                Run::of(json!({"skip_prk_steps": true, "steps_offset": 1}), [198.9697, 0.197937]),
+                Run::of(json!({"skip_prk_steps": true, "set_alpha_to_one": true}), [200.5681, 0.199528]),
+                Run { begin: 4, ..Run::of(json!({"skip_prk_steps": true}), [235.1089, 0.358232]) },
+                Run { steps: 1, ..Run::of(json!({"skip_prk_steps": true}), [383.5, 0.38151]) },
+            ],
+        );
     }
 }

@@ -1,10 +1,12 @@
 //! What the network's output means.
 
+use std::fmt;
+
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
-use super::combine;
 use super::noise_schedule::Level;
+use super::{SamplerKind, combine};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
@@ -20,6 +22,16 @@ pub enum Prediction {
     /// `sample`: the clean sample.
     #[serde(rename = "sample")]
     Sample,
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epsilon => "epsilon",
+            Self::Velocity => "v_prediction",
+            Self::Sample => "sample",
+        })
+    }
 }
 
 /// A linear combination of a noisy sample and the network's output.
@@ -46,20 +58,21 @@ impl Mix {
 }
 
 impl Prediction {
-    pub(super) fn take(options: &mut Options) -> Result<Self, DiffusionError> {
-        options.take_or("prediction_type", Self::Epsilon)
-    }
-
-    /// As [`take`](Self::take), for scheduler classes that the reference gives no `sample` prediction.
-    pub(super) fn take_without_sample(options: &mut Options) -> Result<Self, DiffusionError> {
-        match Self::take(options)? {
-            Self::Sample => Err(options.refuse("prediction_type", "\"sample\"", "epsilon or v_prediction for this sampler")),
-            other => Ok(other),
+    /// Takes `prediction_type`; the reference has no `sample` prediction for two of the samplers.
+    pub(super) fn take(options: &mut Options, kind: SamplerKind) -> Result<Self, DiffusionError> {
+        let prediction = options.take_or("prediction_type", Self::Epsilon)?;
+        if prediction == Self::Sample && matches!(kind, SamplerKind::Pndm | SamplerKind::EulerAncestral) {
+            let expected = format!("epsilon or v_prediction with the sampler {kind}");
+            return Err(options.refuse("prediction_type", "\"sample\"", &expected));
         }
+        Ok(prediction)
     }
 
     /// The clean sample.
     pub(super) fn clean(self, Level { alpha, sigma }: Level) -> Mix {
+        // With zero terminal SNR the estimate from a noise prediction is infinite; finite factors keep its sign for a limit to
+        // work on, where infinities of both signs would cancel to no number.
+        let alpha = alpha.max(1e-30);
         match self {
             Self::Epsilon => Mix { sample: 1.0 / alpha, output: -sigma / alpha },
             Self::Velocity => Mix { sample: alpha, output: -sigma },
@@ -153,4 +166,46 @@ fn quantiles(values: Tensor<4>, quantile: f64) -> Tensor<4> {
     let at = |i: usize| sorted.clone().narrow(1, i, 1);
     let value = at(below).mul_scalar(1.0 - rank.fract()) + at(above).mul_scalar(rank.fract());
     value.reshape([batch, 1, 1, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData, Tolerance};
+
+    use super::*;
+
+    #[test]
+    fn thresholds_are_quantiles_of_each_sample() {
+        // torch.quantile([1, 2, 4, 8], 0.9) is 6.8 and that of [0.5, 0.5, 0.5, 0.5] is clamped to 1 (torch 2.15).
+        let values = [1.0, -2.0, 4.0, -8.0, 0.5, -0.5, 0.5, -0.5];
+        let sample = Tensor::<1>::from_floats(values, &Device::flex()).reshape([2, 1, 2, 2]);
+        let limited = |max| Limit::Threshold { quantile: 0.9, max }.apply(sample.clone()).into_data();
+        let expect = |bound: f32| {
+            let high = [1.0, -2.0, 4.0, -8.0].map(|v: f32| v.clamp(-bound, bound) / bound);
+            TensorData::new([high, [0.5, -0.5, 0.5, -0.5]].concat(), [2, 1, 2, 2])
+        };
+        limited(10.0).assert_approx_eq::<f32>(&expect(6.8), Tolerance::absolute(1e-6));
+        limited(3.0).assert_approx_eq::<f32>(&expect(3.0), Tolerance::absolute(1e-6));
+    }
+
+    #[test]
+    fn a_limited_estimate_without_signal_has_the_sign_of_the_difference() {
+        // As in the reference, where (sample - noise) / 0 is infinite and clipped.
+        let device = Device::flex();
+        let row = |v: [f32; 4]| Tensor::<1>::from_floats(v, &device).reshape([1, 1, 2, 2]);
+        let clean = Prediction::Epsilon.clean(Level::of_alpha_cumprod(0.0));
+        let rest = Mix { sample: 0.0, output: 0.0 };
+        let tensors = [row([3.0, 1.0, -2.0, 0.0]), row([1.0, 3.0, 1.0, -1.0])];
+        let limited = Limit::Clip { range: 1.0 }.step(clean, 1.0, rest, tensors);
+        assert_eq!(limited.into_data().try_to_vec::<f32>().unwrap(), [1.0, -1.0, -1.0, 1.0]);
+    }
+
+    #[test]
+    fn clean_and_noise_explain_the_sample() {
+        let level = Level::of_ratio(2.0);
+        for prediction in [Prediction::Epsilon, Prediction::Velocity, Prediction::Sample] {
+            let sum = prediction.clean(level).times(level.alpha).plus(prediction.noise(level).times(level.sigma));
+            assert!((sum.sample - 1.0).abs() < 1e-12 && sum.output.abs() < 1e-12, "{prediction:?}: {sum:?}");
+        }
+    }
 }

@@ -111,3 +111,36 @@ pub(super) fn at_timesteps(schedule: &NoiseSchedule, timesteps: Vec<f64>, spacin
     ratios.push(spacing.end(&table));
     Sigmas { timesteps, ratios }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATIOS: [f64; 4] = [0.1, 0.2, 0.8, 1.6];
+
+    #[test]
+    fn ratios_between_timesteps_are_linear() {
+        let at = |t| interpolate(&RATIOS, t);
+        assert_eq!([at(0.0), at(1.0), at(1.5), at(3.0), at(9.0)], [0.1, 0.2, 0.5, 1.6, 1.6]);
+    }
+
+    #[test]
+    fn timesteps_between_ratios_are_linear_in_the_logarithm() {
+        // The geometric mean of neighbours is half way; outside the schedule its ends count.
+        for (ratio, timestep) in [(0.1, 0.0), (0.4, 1.5), (1.6, 3.0), (5.0, 3.0), (0.01, 0.0), (0.0, 0.0)] {
+            assert!((timestep_of(&RATIOS, ratio) - timestep).abs() < 1e-12, "{ratio}");
+        }
+        assert_eq!(timestep_of(&[0.5], 0.5), 0.0);
+    }
+
+    #[test]
+    fn karras_ratios_are_evenly_spaced_in_their_seventh_root() {
+        let mut spacing = SigmaSpacing { karras: true, ends: [None; 2], last: LastSigma::Zero };
+        let near = |got: Vec<f64>, want: [f64; 3]| assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-9), "{got:?}");
+        // Roots 3, 2 and 1.
+        near(spacing.karras([1.0, 2187.0], 3), [2187.0, 128.0, 1.0]);
+        spacing.ends = [Some(1.0), Some(2187.0)];
+        near(spacing.karras([0.1, 9.0], 3), [2187.0, 128.0, 1.0]);
+        assert_eq!(spacing.karras([0.1, 9.0], 1).len(), 1);
+    }
+}

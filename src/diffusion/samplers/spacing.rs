@@ -93,3 +93,41 @@ fn trailing(train: usize, last: usize, steps: usize) -> Vec<f64> {
 pub(super) fn refuse_steps(steps: usize, expected: &str) -> DiffusionError {
     DiffusionError::Setting { key: "steps", value: steps.to_string(), expected: expected.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timesteps(spacing: Spacing, offset: usize) -> Timesteps {
+        Timesteps { spacing, offset }
+    }
+
+    /// `set_timesteps` of diffusers 0.42.1: DDIM, Euler and DPM-Solver with 1000 training timesteps.
+    #[test]
+    fn lists_are_those_of_the_reference() {
+        let cases = [
+            (Spacing::Linspace, vec![999, 666, 333, 0], vec![999.0, 749.0, 500.0, 250.0]),
+            (Spacing::Leading, vec![751, 501, 251, 1], vec![801.0, 601.0, 401.0, 201.0]),
+            (Spacing::Trailing, vec![999, 749, 499, 249], vec![999.0, 749.0, 499.0, 249.0]),
+        ];
+        for (spacing, whole, without_zero) in cases {
+            let timesteps = timesteps(spacing, 1);
+            assert_eq!(timesteps.whole(1000, 4).unwrap(), whole, "{spacing:?}");
+            assert_eq!(timesteps.without_zero(1000, 1000, 4).unwrap(), without_zero, "{spacing:?}");
+        }
+        // 999 / 6 = 166.5: Euler keeps the fraction, DDIM rounds half to even.
+        assert_eq!(timesteps(Spacing::Linspace, 0).fractional(1000, 7)[5], 166.5);
+        assert_eq!(timesteps(Spacing::Linspace, 0).whole(1000, 7).unwrap()[3..6], [500, 333, 166]);
+        assert_eq!(timesteps(Spacing::Linspace, 0).whole(1000, 1).unwrap(), [0]);
+    }
+
+    #[test]
+    fn trailing_never_leaves_the_schedule() {
+        // 1000 / (1000 / 61) is above 61 in f64: the reference has a 62nd timestep, -1.
+        for steps in 1..=1000 {
+            let list = timesteps(Spacing::Trailing, 0).whole(1000, steps).unwrap();
+            assert_eq!((list.len(), list[0]), (steps, 999));
+            assert!(list[steps - 1] >= 0, "{steps}");
+        }
+    }
+}

@@ -42,11 +42,11 @@ pub(super) struct UniPcConfig {
 }
 
 impl UniPcConfig {
-    pub(super) fn take(options: &mut Options, timesteps: Timesteps) -> Result<Self, DiffusionError> {
+    pub(super) fn take(options: &mut Options, timesteps: Timesteps, prediction: Prediction) -> Result<Self, DiffusionError> {
         options.neutral("solver_p", &[])?;
         let config = Self {
             timesteps,
-            prediction: Prediction::take(options)?,
+            prediction,
             sigmas: SigmaSpacing::take(options)?,
             limit: Limit::threshold(options)?,
             predict_x0: options.take_or("predict_x0", true)?,
@@ -68,10 +68,6 @@ impl UniPcConfig {
             return Err(options.refuse("predict_x0", "false", expected));
         }
         Ok(config)
-    }
-
-    pub(super) fn prediction(&self) -> Prediction {
-        self.prediction
     }
 
     pub(super) fn init(&self, schedule: &NoiseSchedule, steps: usize) -> Result<UniPc, DiffusionError> {
@@ -227,5 +223,48 @@ impl Sampler for UniPc {
 
     fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, i: usize) -> Tensor<4> {
         self.sigmas.level(i).mix(original, noise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::SamplerKind;
+    use super::super::testing::{Run, check};
+
+    /// Computed with diffusers 0.42.1.
+    #[test]
+    fn runs_end_where_the_reference_ends() {
+        let last = "sigma_min";
+        check(
+            SamplerKind::UniPc,
+            &[
+                Run::of(json!({}), [186.762, 0.185793]),
+                Run::of(json!({"use_karras_sigmas": true}), [230.1784, 0.228984]),
+                Run::of(json!({"solver_order": 3, "solver_type": "bh1", "final_sigmas_type": last}), [193.6001, 0.192596]),
+                Run::of(json!({"solver_order": 4}), [187.5165, 0.186544]),
+                Run::of(json!({"disable_corrector": [0, 1, 4], "solver_order": 3}), [187.4087, 0.186436]),
+                Run::of(
+                    json!({"predict_x0": false, "final_sigmas_type": last, "prediction_type": "v_prediction"}),
+                    [71.2132, 0.070844],
+                ),
+                // With the reference's tables in f64; those in f32 make 89.0763 of it.
+                Run::of(json!({"lower_order_final": false, "final_sigmas_type": last, "solver_order": 3}), [89.0696, 0.088608]),
+                // The last ratio comes twice.
+                Run::of(
+                    json!({"use_karras_sigmas": true, "final_sigmas_type": last, "solver_order": 1, "lower_order_final": false}),
+                    [169.5979, 0.168718],
+                ),
+                Run { begin: 5, ..Run::of(json!({}), [234.8088, 0.345412]) },
+            ],
+        );
+    }
+
+    #[test]
+    fn small_systems_are_solved() {
+        // x + 2y = 5 and 3x + 4y = 11 by hand; the first pivot is not on the diagonal.
+        let solution = super::solve(vec![vec![1.0, 2.0, 5.0], vec![3.0, 4.0, 11.0]]);
+        assert!((solution[0] - 1.0).abs() < 1e-12 && (solution[1] - 2.0).abs() < 1e-12, "{solution:?}");
     }
 }

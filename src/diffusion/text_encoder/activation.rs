@@ -37,3 +37,43 @@ impl Activation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn take(text: &str) -> Result<Activation, DiffusionError> {
+        Activation::take(&mut Options::parse(text, Path::new("config.json")).unwrap(), "gelu")
+    }
+
+    #[test]
+    fn values_are_those_of_torch() {
+        // torch 2.15.0, f64: gelu(x), gelu(x, approximate="tanh"), x * sigmoid(1.702 * x)
+        let rows = [
+            (Activation::Gelu, [0.841344746, -0.158655254, 2.995950306, -0.154268770]),
+            (Activation::GeluTanh, [0.841191991, -0.158808009, 2.996362607, -0.154285988]),
+            (Activation::QuickGelu, [0.845795765, -0.154204235, 2.981928691, -0.149611563]),
+        ];
+        for (activation, expected) in rows {
+            let x = Tensor::<1>::from_floats([1.0, -1.0, 3.0, -0.5], &Device::flex());
+            let values: Vec<f32> = activation.forward(x).into_data().try_to_vec().unwrap();
+            for (value, expected) in values.into_iter().zip(expected) {
+                // Two units in the last place of values around 3.
+                assert!((f64::from(value) - expected).abs() < 5e-7, "{activation:?}: {value} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_transformers() {
+        assert_eq!(take("{}").unwrap(), Activation::Gelu);
+        assert_eq!(take(r#"{"hidden_act": "quick_gelu"}"#).unwrap(), Activation::QuickGelu);
+        assert_eq!(take(r#"{"hidden_act": "gelu_new"}"#).unwrap(), Activation::GeluTanh);
+        let message = take(r#"{"hidden_act": "mish"}"#).unwrap_err().to_string();
+        assert!(message.contains("`hidden_act` is mish"), "{message}");
+    }
+}

@@ -9,7 +9,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::bert::{BertConfig, BertKeys, Family};
 use crate::diffusion::clip::{ClipKeys, ClipTextConfig};
 use crate::diffusion::options::Options;
-use crate::diffusion::weights::{self, Difference, KeyMap, Loaded, Stem};
+use crate::diffusion::weights::{self, Difference, Facts, KeyMap, Loaded, Stem};
 
 /// Configuration of a [`TextEncoderModel`].
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +85,19 @@ impl TextEncoderConfig {
                 weights::load(self.init(device).without_pooler(), folder, Stem::Transformers, self.keys(), dtype)
             }
             loaded => loaded,
+        }
+    }
+
+    /// Compares the files of `folder` with the model, as [`load`](Self::load) would, without reading a weight.
+    ///
+    /// # Errors
+    /// Those of [`weights::check`].
+    pub fn check(&self, folder: &Path) -> Result<Facts, DiffusionError> {
+        let check = |model| weights::check(&model, folder, Stem::Transformers, self.keys());
+        let model = self.init(&Device::flex());
+        match check(model.clone()) {
+            Err(DiffusionError::WeightsDiffer { difference, .. }) if is_pooler(&difference) => check(model.without_pooler()),
+            checked => checked,
         }
     }
 }

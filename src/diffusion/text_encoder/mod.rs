@@ -3,6 +3,8 @@
 mod activation;
 mod config;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 
@@ -80,6 +82,7 @@ pub trait TextEncoder: Send + Sync + Debug {
 ///
 /// Should be created using [`TextEncoderConfig`].
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a pipeline, and it is never moved about")]
 pub enum TextEncoderModel {
     /// CLIP's text tower.
     Clip(ClipTextModel),

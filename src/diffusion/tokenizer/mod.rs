@@ -6,6 +6,8 @@
 mod build;
 mod encoded;
 mod special;
+#[cfg(test)]
+mod tests;
 mod tokenizer_config;
 mod vocabulary;
 

@@ -102,8 +102,8 @@ impl SpecialTokens {
                 let map = folder.join("special_tokens_map.json");
                 if map.is_file() {
                     let later = Listed::take(&mut Options::read(&map)?)?;
-                    listed.named.extend(later.named.into_iter().map(|(name, token)| (name, token.as_special())));
-                    listed.extra.extend(later.extra.into_iter().map(TokenValue::as_special));
+                    listed.named.extend(later.named.into_iter().map(|(name, token)| (name, token.into_special())));
+                    listed.extra.extend(later.extra.into_iter().map(TokenValue::into_special));
                 }
                 let mut by_id = read_added_tokens(folder, &listed)?;
                 by_id.extend(vocabulary.added().iter().map(|(id, token)| (*id, token.clone())));
@@ -141,7 +141,7 @@ impl TokenValue {
         }
     }
 
-    fn as_special(self) -> Self {
+    fn into_special(self) -> Self {
         match self {
             Self::Entry(entry) => Self::Entry(TokenEntry { special: true, ..entry }),
             text => text,

@@ -119,6 +119,9 @@ impl Vocabulary {
         let added = file.get("added_tokens").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let added = added.iter().map(saved_token).collect::<Result<_, _>>();
         let added = added.map_err(|error| damaged(&path, &format!("its `added_tokens`: {error}")))?;
+        if let Some(token) = file.get("post_processor").and_then(unknown_in_frame) {
+            return Err(damaged(&path, &format!("its `post_processor` frames texts with `{token}` and gives no id for it")));
+        }
         let baked = Baked {
             pad_token: file.get("padding").and_then(|padding| padding.get("pad_token")?.as_str().map(str::to_owned)),
             padding_side: file.get("padding").and_then(side),
@@ -206,4 +209,11 @@ fn side(settings: &Value) -> Option<Side> {
         "Left" => Some(Side::Left),
         _ => Some(Side::Right),
     }
+}
+
+/// A token that frames texts and has no id; the library relies on there being none.
+fn unknown_in_frame(processor: &Value) -> Option<&str> {
+    let (frame, ids) = (processor.get("single")?.as_array()?, processor.get("special_tokens"));
+    let tokens = frame.iter().filter_map(|piece| piece.get("SpecialToken")?.get("id")?.as_str());
+    tokens.into_iter().find(|token| ids.and_then(|ids| ids.get(token)).is_none())
 }

@@ -24,6 +24,11 @@ impl<'a> Expected<'a> {
         expected
     }
 
+    /// Number of weights.
+    pub(super) fn parameters(&self) -> usize {
+        self.tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
     pub(super) fn compare(&self, source: &Source) -> Difference {
         let mut difference = Difference::default();
         for (key, shape) in &self.tensors {
@@ -57,4 +62,19 @@ impl ModuleVisitor for Expected<'_> {
         let shape = self.place.file_shape(self.keys, &key, param.lazy_shape().to_vec());
         self.tensors.push((key, shape));
     }
+}
+
+/// How large a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Number of weights.
+    pub parameters: usize,
+}
+
+/// Counts a model's weights without reading one.
+pub fn summarize<M: Module>(model: &M, keys: &dyn KeyMap) -> Summary {
+    let expected = Expected::of(model, keys);
+    Summary { tensors: expected.tensors.len(), parameters: expected.parameters() }
 }

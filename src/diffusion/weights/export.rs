@@ -15,21 +15,6 @@ use super::fill::transpose;
 use super::place::Place;
 use crate::diffusion::DiffusionError;
 
-/// How large a model is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// Number of tensors.
-    pub tensors: usize,
-    /// Number of weights.
-    pub parameters: usize,
-}
-
-/// Counts a model's weights without reading one.
-pub fn summarize<M: Module>(model: &M, keys: &dyn KeyMap) -> Summary {
-    let expected = Expected::of(model, keys).tensors;
-    Summary { tensors: expected.len(), parameters: expected.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum() }
-}
-
 /// Writes `model` as safetensors under its current names in files; values are rounded to `dtype` (F32, F16 or BF16; others are
 /// written as F32). Written whole or not at all, a tensor at a time; equal models give equal bytes.
 ///

@@ -1,6 +1,6 @@
 //! Tensors of files into a model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::store::bridge;
@@ -43,12 +43,7 @@ pub fn load<M: Module>(
     keys: &dyn KeyMap,
     dtype: FloatDType,
 ) -> Result<Loaded<M>, DiffusionError> {
-    let source = Source::open(folder, stem, keys)?;
-    let expected = Expected::of(&model, keys);
-    let difference = expected.compare(&source);
-    if !difference.is_empty() {
-        return Err(DiffusionError::WeightsDiffer { path: source.path, difference: Box::new(difference) });
-    }
+    let (source, expected) = open_fitting(&model, folder, stem, keys)?;
     let mut digest = Digest::default();
     let mut stored = None;
     let read = |key: &str, _: &[usize]| {
@@ -59,8 +54,47 @@ pub fn load<M: Module>(
         Ok(data)
     };
     let model = init_with(model, keys, dtype, read)?;
-    let parameters = expected.tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-    Ok(Loaded { model, parameters, stored: stored.unwrap_or(FloatDType::F32), digest: digest.finish() })
+    Ok(Loaded { model, parameters: expected.parameters(), stored: stored.unwrap_or(FloatDType::F32), digest: digest.finish() })
+}
+
+/// What a component's files hold, from their headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The file, or the index of shards.
+    pub path: PathBuf,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Number of weights.
+    pub parameters: usize,
+    /// Their type; F32 where they are of several.
+    pub stored: FloatDType,
+}
+
+/// Compares a component's files with a model without reading a weight.
+///
+/// # Errors
+/// As [`load`], but for values that are no numbers.
+pub fn check<M: Module>(model: &M, folder: &Path, stem: Stem, keys: &dyn KeyMap) -> Result<Facts, DiffusionError> {
+    let (source, expected) = open_fitting(model, folder, stem, keys)?;
+    let stored = source.tensors.values().fold(None, |so_far, (_, _, stored)| Some(wider(so_far, stored)));
+    let (tensors, parameters) = (expected.tensors.len(), expected.parameters());
+    Ok(Facts { path: source.path, tensors, parameters, stored: stored.unwrap_or(FloatDType::F32) })
+}
+
+/// A component's tensors, with the names and shapes of `model`.
+fn open_fitting<'a, M: Module>(
+    model: &M,
+    folder: &Path,
+    stem: Stem,
+    keys: &'a dyn KeyMap,
+) -> Result<(Source, Expected<'a>), DiffusionError> {
+    let source = Source::open(folder, stem, keys)?;
+    let expected = Expected::of(model, keys);
+    let difference = expected.compare(&source);
+    if difference.is_empty() {
+        return Ok((source, expected));
+    }
+    Err(DiffusionError::WeightsDiffer { path: source.path, difference: Box::new(difference) })
 }
 
 /// `model` with every weight from `value(key, shape)`: 32-bit floats in the layout of files, by the name and shape in files.
@@ -200,8 +234,8 @@ mod tests {
     use proptest::prelude::*;
     use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+    use super::super::save;
     use super::super::testing::{ToyKeys, filled, toy};
-    use super::super::{save, summarize};
     use super::*;
 
     type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
@@ -247,7 +281,8 @@ mod tests {
             assert!(SafeTensors::deserialize(&bytes).unwrap().iter().all(|(_, view)| view.dtype() == stored));
             let loaded = load_toy(folder.path()).unwrap();
             assert_eq!(loaded.stored, dtype);
-            assert_eq!(loaded.parameters, summarize(&toy(), &ToyKeys).parameters);
+            let facts = check(&toy(), folder.path(), Stem::Diffusers, &ToyKeys).unwrap();
+            assert_eq!((facts.parameters, facts.stored), (loaded.parameters, dtype));
             let again = folder.path().join("again.safetensors");
             save(&loaded.model, &again, &ToyKeys, dtype).unwrap();
             assert!(std::fs::read(again).unwrap() == bytes, "{dtype:?}");

@@ -4,6 +4,7 @@
 //! Values are read a tensor at a time, so that loading takes little more memory than the model.
 
 mod difference;
+mod draw;
 mod expected;
 mod export;
 mod files;
@@ -15,9 +16,11 @@ mod source;
 mod testing;
 
 pub use difference::Difference;
-pub use export::{Summary, save, summarize};
+pub use draw::draw;
+pub use expected::{Summary, summarize};
+pub use export::save;
 pub use files::Stem;
-pub use fill::{Loaded, init_with, load};
+pub use fill::{Facts, Loaded, check, init_with, load};
 
 /// How the tensor names of files correspond to the parameters of a model.
 ///

@@ -1,0 +1,129 @@
+//! `roentgen generate`.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use roentgen::diffusion::{Depth, OpenOptions, Settings, StableDiffusion, Start, initial_pixels};
+use roentgen::generate::{Outcome, Progress, fill, prompts};
+use roentgen::progress;
+use roentgen::synthesizer::DiffusionSynthesizer;
+use roentgen_augment::Fingerprint;
+
+use crate::cli::GenerateArgs;
+use crate::commands::print;
+
+/// Channels that differ by more than this share of the range, on average, are no gray picture's.
+const COLOURED: f64 = 0.05;
+
+pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
+    let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
+    let requests = table.requests(args.count, args.seed);
+    let (device, name) = args.common.device.open()?;
+    let bars = progress::bars(args.common.json);
+
+    let opening = progress::spinner(&bars, format!("loading {}", args.pipeline.display()));
+    let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
+    let pipeline = StableDiffusion::open(&args.pipeline, &options, |part| opening.set_message(format!("{part} loaded")))?;
+    opening.finish_and_clear();
+    let settings = settings(args, &pipeline)?;
+    let evaluations = settings.evaluations()?;
+    let start = start(args, &settings, &device)?;
+    let mut synthesizer = DiffusionSynthesizer::new(pipeline, settings, args.negative_prompt.clone(), args.batch_size);
+    if let Some((start, digest)) = start {
+        synthesizer = synthesizer.with_start(start, digest);
+    }
+
+    let bar = progress::steps(&bars, requests.len() * evaluations);
+    let (begun, mut images) = (Instant::now(), 0);
+    let outcome = fill(&args.out, &synthesizer, &table.vocabulary, &requests, |progress| {
+        match progress {
+            Progress::Step(step) => {
+                let batch = args.batch_size.get().min(requests.len() - images);
+                bar.set_position(((images * evaluations) + batch * step.number * evaluations / step.total) as u64);
+            }
+            Progress::Images(more) => {
+                images += more;
+                bar.set_position((images * evaluations) as u64);
+                bar.set_message(format!("{images}/{} images", requests.len()));
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    bar.finish_and_clear();
+    report(args, &outcome, begun.elapsed().as_secs_f64(), &name.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(args: &GenerateArgs, pipeline: &StableDiffusion) -> Result<Settings> {
+    let defaults = pipeline.settings();
+    let mut scheduler = defaults.scheduler;
+    if let Some(kind) = args.sampler {
+        scheduler = scheduler.with_kind(kind)?;
+    }
+    if args.karras {
+        scheduler = scheduler.with_karras_sigmas(true)?;
+    }
+    if args.eta != 0.0 {
+        scheduler = scheduler.with_eta(args.eta)?;
+    }
+    let settings = Settings {
+        scheduler,
+        steps: args.steps,
+        guidance_scale: args.guidance,
+        guidance_rescale: args.guidance_rescale,
+        size: args.size.map_or(defaults.size, |size| [size.height, size.width]),
+        depth: if args.bits == "16" { Depth::Sixteen } else { Depth::Eight },
+        tiled: args.tiled,
+        clip_skip: defaults.clip_skip,
+    };
+    pipeline.check(&settings)?;
+    Ok(settings)
+}
+
+/// The start image and its digest.
+fn start(args: &GenerateArgs, settings: &Settings, device: &Device) -> Result<Option<(Start, Fingerprint)>> {
+    let Some(path) = &args.init_image else { return Ok(None) };
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let digest = Fingerprint::of(&[&bytes, &args.strength.to_le_bytes()]);
+    let pixels = initial_pixels(path, settings.size, device)?;
+    Ok(Some((Start::Picture { pixels, strength: args.strength }, digest)))
+}
+
+fn report(args: &GenerateArgs, outcome: &Outcome, seconds: f64, device: &str) -> Result<()> {
+    let manifest = args.out.join("manifest.csv");
+    let (cut, most) = outcome.cut_prompts;
+    if args.common.json {
+        let summary = serde_json::json!({
+            "manifest": manifest,
+            "images": outcome.images,
+            "made": outcome.made,
+            "seconds": seconds,
+            "device": device,
+            "mean_channel_spread": outcome.mean_channel_spread,
+            "cut_prompts": cut,
+            "most_tokens_cut": most,
+        });
+        print(serde_json::to_string_pretty(&summary)?)?;
+        return Ok(());
+    }
+    let there = outcome.images - outcome.made;
+    let rate = if outcome.made == 0 {
+        String::new()
+    } else {
+        format!(", {:.1} s an image on {device}", seconds / outcome.made as f64)
+    };
+    print(format!("{} images made{rate}; {there} were there\nmanifest: {}", outcome.made, manifest.display()))?;
+    if cut > 0 {
+        eprintln!("note: {cut} prompts were longer than the text encoder reads; the longest lost its last {most} tokens");
+    }
+    if outcome.mean_channel_spread > COLOURED {
+        eprintln!(
+            "note: the model painted in colour (channels differ by {:.0} % of the range on average); the gray images are their mean",
+            100.0 * outcome.mean_channel_spread
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! `roentgen inspect`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use roentgen::diffusion::inspect;
+
+use crate::cli::InspectArgs;
+use crate::commands::print;
+
+pub fn run(args: &InspectArgs) -> Result<ExitCode> {
+    let inspection = inspect(&args.folder)?;
+    if args.json {
+        print(serde_json::to_string_pretty(&inspection)?)?;
+    } else {
+        print(inspection.to_string())?;
+    }
+    Ok(if inspection.runs { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

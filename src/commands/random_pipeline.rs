@@ -1,0 +1,26 @@
+//! `roentgen dev random-pipeline`.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use roentgen::diffusion::{RandomSize, write_random_pipeline};
+use roentgen::progress;
+
+use crate::cli::{RandomPipelineArgs, RandomSizeChoice};
+use crate::commands::print;
+
+pub fn run(args: &RandomPipelineArgs) -> Result<ExitCode> {
+    if args.out.join("model_index.json").exists() {
+        bail!("{} holds a pipeline already; give another folder", args.out.display());
+    }
+    let size = match args.size {
+        RandomSizeChoice::Tiny => RandomSize::Tiny,
+        RandomSizeChoice::Sd14 => RandomSize::Sd14,
+    };
+    let bars = progress::bars(false);
+    let bar = progress::spinner(&bars, "drawing weights".to_owned());
+    write_random_pipeline(&args.out, size, args.seed, args.dtype.into(), |part| bar.set_message(format!("{part} written")))?;
+    bar.finish_and_clear();
+    print(format!("random weights, of no use but to try and measure: {}", args.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

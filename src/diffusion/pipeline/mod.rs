@@ -1,0 +1,187 @@
+//! Prompts to radiographs: the whole of Stable Diffusion.
+//!
+//! ```text
+//! prompts ─► tokenizer ─► ids [B, 77] ─► text encoder ─► states [B, 77, D] ─┐
+//! seeds ─► noise [B, 4, H/8, W/8] ─► (sampler × U-Net with guidance) × steps ─► latents ─► VAE decoder ─► [B, 3, H, W] ─► gray
+//! ```
+//!
+//! Reference: diffusers 0.42.1, `StableDiffusionPipeline.__call__`.
+
+mod denoise;
+mod export;
+mod guidance;
+mod noise;
+mod open;
+mod picture;
+mod settings;
+mod start;
+mod text;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use burn::module::Module;
+use burn::tensor::{Device, FloatDType, Tensor};
+use roentgen_augment::Fingerprint;
+
+use self::denoise::Denoise;
+use self::noise::ImageNoise;
+use super::samplers::SchedulerConfig;
+use super::text_projection::{TextProjection, TextProjectionConfig};
+use super::{
+    Autoencoder, AutoencoderConfig, DiffusionError, Slices, TextEncoder, TextEncoderConfig, TextEncoderModel, Tokenizer, UNet,
+    UNetConfig,
+};
+
+pub use denoise::Step;
+pub use open::OpenOptions;
+pub(super) use open::check_fit;
+pub use picture::{Depth, Picture};
+pub use settings::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings};
+pub use start::{Start, initial_pixels};
+pub use text::EncodedText;
+
+/// One image to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRequest {
+    /// What to paint.
+    pub prompt: String,
+    /// What to stay away from; empty for nothing. Has no influence without guidance.
+    pub negative_prompt: String,
+    /// Of all its noise.
+    pub seed: u64,
+}
+
+/// A checkpoint folder, loaded.
+#[derive(Debug)]
+pub struct StableDiffusion {
+    folder: PathBuf,
+    tokenizer: Tokenizer,
+    text_encoder: Part<TextEncoderModel, TextEncoderConfig>,
+    /// Between a text encoder and a U-Net of different widths.
+    projection: Option<Part<TextProjection, TextProjectionConfig>>,
+    unet: Part<UNet, UNetConfig>,
+    vae: Part<Autoencoder, AutoencoderConfig>,
+    scheduler: SchedulerConfig,
+    /// Where it computes.
+    device: Device,
+    /// Compute type of text encoder and U-Net; the autoencoder computes in F32.
+    dtype: FloatDType,
+    fingerprint: Fingerprint,
+    /// Files that are written as they were read, by path in the folder.
+    texts: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// A network, at home on the compute device or, between its uses, on the host.
+#[derive(Debug)]
+struct Part<M, C> {
+    model: M,
+    config: C,
+    /// The type of its tensors in the files.
+    stored: FloatDType,
+}
+
+impl<M: Module, C> Part<M, C> {
+    /// The network on `device`; nothing is copied where it is at home there.
+    fn on(&self, device: &Device) -> M {
+        self.model.clone().to_device(device)
+    }
+}
+
+impl StableDiffusion {
+    /// Digest of every weight, configuration and vocabulary, and of the compute type.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The folder it was read from.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
+    /// RoentGen's steps and guidance with this folder's scheduler and native size.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        // diffusers' default of a configuration without one.
+        const SAMPLE_SIZE: usize = 64;
+        let latents = self.unet.config.sample_size.unwrap_or([SAMPLE_SIZE, SAMPLE_SIZE]);
+        Settings {
+            scheduler: self.scheduler.clone(),
+            steps: ROENTGEN_STEPS,
+            guidance_scale: ROENTGEN_GUIDANCE,
+            guidance_rescale: 0.0,
+            size: latents.map(|side| side * self.vae.model.factor()),
+            clip_skip: 0,
+            depth: Depth::default(),
+            tiled: false,
+        }
+    }
+
+    /// Refuses settings out of range.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] names the setting and its range.
+    pub fn check(&self, settings: &Settings) -> Result<(), DiffusionError> {
+        settings.check(self.vae.model.factor())?;
+        let layers = self.text_encoder.model.layers();
+        if settings.clip_skip > layers {
+            let (value, expected) = (settings.clip_skip.to_string(), format!("at most {layers}, the text encoder's layers"));
+            return Err(DiffusionError::Setting { key: "clip_skip", value, expected });
+        }
+        settings.scheduler.sampler(settings.steps).map(|_| ())
+    }
+
+    /// One picture a request, in order. Picture `i` depends on request `i` and the settings alone: made in another batch, it differs
+    /// by rounding at most.
+    ///
+    /// `watch` is called after every step and may stop the run.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] for a setting out of range; [`DiffusionError::NonFiniteImage`]; [`DiffusionError::Stopped`].
+    pub fn generate(
+        &self,
+        requests: &[ImageRequest],
+        settings: &Settings,
+        start: &Start,
+        watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<Picture>, DiffusionError> {
+        let latents = self.latents(requests, settings, start, watch)?;
+        Ok(picture::pictures(self.decode(latents, settings.tiled), settings.depth))
+    }
+
+    /// The latents `[B, C, H/8, W/8]` of a request each, before the decoder.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn latents(
+        &self,
+        requests: &[ImageRequest],
+        settings: &Settings,
+        start: &Start,
+        watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, DiffusionError> {
+        self.check(settings)?;
+        let sampler = settings.scheduler.sampler(settings.steps)?;
+        let mut noises: Vec<_> = requests.iter().map(|request| ImageNoise::new(request.seed)).collect();
+        let (latents, begin) = self.begin(start, &mut noises, settings, sampler.as_ref())?;
+        let prompts = requests.iter().map(|request| request.prompt.as_str());
+        let texts: Vec<&str> = match settings.is_guided() {
+            true => requests.iter().map(|request| request.negative_prompt.as_str()).chain(prompts).collect(),
+            false => prompts.collect(),
+        };
+        let states = self.encode(&texts, settings.clip_skip)?.states;
+        let guidance = settings.is_guided().then_some((settings.guidance_scale, settings.guidance_rescale));
+        let unet = self.unet.on(&self.device);
+        Denoise { unet: &unet, sampler, states, guidance, dtype: self.dtype, begin }.run(latents, &mut noises, watch)
+    }
+
+    /// Latents `[B, C, H/8, W/8]` to pixels `[B, 3, H, W]`, about [-1, 1]; an image at a time, and in tiles if `tiled`.
+    #[must_use]
+    pub fn decode(&self, latents: Tensor<4>, tiled: bool) -> Tensor<4> {
+        let vae = self.vae.on(&self.device);
+        let slices = Slices { one_by_one: true, tile: tiled.then(|| vae.default_tile()) };
+        vae.from_latents(latents, &slices)
+    }
+}

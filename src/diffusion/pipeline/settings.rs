@@ -1,0 +1,76 @@
+//! How images are sampled.
+
+use super::picture::Depth;
+use crate::diffusion::DiffusionError;
+use crate::diffusion::samplers::SchedulerConfig;
+
+/// Everything but the prompts and seeds that decides what a pipeline paints.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The sampler and its noise schedule.
+    pub scheduler: SchedulerConfig,
+    /// Sampling steps, 1 or more.
+    pub steps: usize,
+    /// Classifier-free guidance scale, 0 or more. At 1 and below there is none and each step is half the work, as in diffusers.
+    pub guidance_scale: f64,
+    /// How much of the guided prediction is rescaled to the deviation of the conditional one, in [0, 1]; for models of
+    /// zero-terminal-SNR schedules.
+    pub guidance_rescale: f64,
+    /// Height and width in pixels, multiples of the autoencoder's factor (8).
+    pub size: [usize; 2],
+    /// Last layers of the text encoder to leave out.
+    pub clip_skip: usize,
+    /// Bits of a sample in the images.
+    pub depth: Depth,
+    /// Decode in overlapping tiles: less memory for images larger than the model's own size, with blended seams.
+    pub tiled: bool,
+}
+
+/// RoentGen's published sampling (Chambon et al. 2022, arXiv 2211.12737, section 2): PNDM, 75 steps, guidance scale 4.
+pub const ROENTGEN_STEPS: usize = 75;
+
+/// As [`ROENTGEN_STEPS`].
+pub const ROENTGEN_GUIDANCE: f64 = 4.0;
+
+impl Settings {
+    /// Checks the ranges; `factor` is the autoencoder's.
+    pub(super) fn check(&self, factor: usize) -> Result<(), DiffusionError> {
+        let wrong =
+            |key, value: String, expected: &str| Err(DiffusionError::Setting { key, value, expected: expected.to_owned() });
+        if self.steps == 0 {
+            return wrong("steps", self.steps.to_string(), "1 or more");
+        }
+        if !(self.guidance_scale.is_finite() && self.guidance_scale >= 0.0) {
+            return wrong("guidance", self.guidance_scale.to_string(), "0 or more (1 and below switch it off)");
+        }
+        if !(0.0..=1.0).contains(&self.guidance_rescale) {
+            return wrong("guidance_rescale", self.guidance_rescale.to_string(), "between 0 and 1");
+        }
+        let [height, width] = self.size;
+        if let Some(side) = [height, width].into_iter().find(|side| *side == 0 || side % factor != 0) {
+            let (below, above) = (side / factor * factor, side.div_ceil(factor).max(1) * factor);
+            let near = if below == 0 { format!("{above}") } else { format!("{below} or {above}") };
+            return wrong("size", side.to_string(), &format!("a multiple of {factor} pixels, such as {near}"));
+        }
+        Ok(())
+    }
+
+    /// U-Net evaluations an image: PNDM has one more than steps.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] for steps that the sampler can't take.
+    pub fn evaluations(&self) -> Result<usize, DiffusionError> {
+        Ok(self.scheduler.sampler(self.steps)?.timesteps().len())
+    }
+
+    /// A text that differs wherever images would.
+    pub(crate) fn canonical(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// Whether the U-Net computes two rows an image.
+    #[must_use]
+    pub fn is_guided(&self) -> bool {
+        self.guidance_scale > 1.0
+    }
+}

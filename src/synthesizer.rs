@@ -1,0 +1,103 @@
+//! Stable Diffusion behind the port that `augment` draws synthetic radiographs from.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+use roentgen_augment::{Fingerprint, GrayImage, SampleRequest, SynthesisError, Synthesizer, SynthesizerCard};
+
+use crate::diffusion::{DiffusionError, ImageRequest, Picture, Settings, StableDiffusion, Start, Step};
+
+/// A checkpoint folder with sampling settings, as a generator of radiographs. It reads prompts and seeds; labels only pass through.
+#[derive(Debug)]
+pub struct DiffusionSynthesizer {
+    pipeline: StableDiffusion,
+    settings: Settings,
+    negative_prompt: String,
+    start: Start,
+    batch_size: NonZeroUsize,
+    fingerprint: Fingerprint,
+}
+
+impl DiffusionSynthesizer {
+    /// `pipeline` with `settings`, `batch_size` images at a time.
+    #[must_use]
+    pub fn new(pipeline: StableDiffusion, settings: Settings, negative_prompt: String, batch_size: NonZeroUsize) -> Self {
+        let fingerprint =
+            Fingerprint::of(&[&pipeline.fingerprint().0, settings.canonical().as_bytes(), negative_prompt.as_bytes()]);
+        Self { pipeline, settings, negative_prompt, start: Start::Noise, batch_size, fingerprint }
+    }
+
+    /// Starts from a picture instead of noise; `digest` identifies it.
+    #[must_use]
+    pub fn with_start(self, start: Start, digest: Fingerprint) -> Self {
+        let fingerprint = Fingerprint::of(&[&self.fingerprint.0, &digest.0]);
+        Self { start, fingerprint, ..self }
+    }
+
+    /// The pipeline.
+    #[must_use]
+    pub fn pipeline(&self) -> &StableDiffusion {
+        &self.pipeline
+    }
+
+    /// How it samples.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Images made at a time.
+    #[must_use]
+    pub fn batch_size(&self) -> NonZeroUsize {
+        self.batch_size
+    }
+
+    /// One picture a request of one batch, whatever its size; `watch` sees every step.
+    ///
+    /// # Errors
+    /// As [`StableDiffusion::generate`].
+    pub fn pictures(
+        &self,
+        requests: &[SampleRequest],
+        watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<Picture>, DiffusionError> {
+        let requests: Vec<_> = requests
+            .iter()
+            .map(|request| ImageRequest {
+                prompt: request.prompt.clone(),
+                negative_prompt: self.negative_prompt.clone(),
+                seed: request.seed,
+            })
+            .collect();
+        self.pipeline.generate(&requests, &self.settings, &self.start, watch)
+    }
+}
+
+impl Synthesizer for DiffusionSynthesizer {
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn card(&self) -> SynthesizerCard {
+        let folder = self.pipeline.folder();
+        let name = folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().into_owned()));
+        SynthesizerCard {
+            model: name.unwrap_or_else(|| folder.display().to_string()),
+            sampler: Some(self.settings.scheduler.kind().to_string()),
+            steps: u32::try_from(self.settings.steps).ok(),
+            guidance_scale: Some(self.settings.guidance_scale as f32),
+        }
+    }
+
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, SynthesisError> {
+        let mut images = Vec::with_capacity(requests.len());
+        for batch in requests.chunks(self.batch_size.get()) {
+            let pictures = self.pictures(batch, &mut |_| ControlFlow::Continue(())).map_err(|error| SynthesisError {
+                message: format!("{}: {error}", self.pipeline.folder().display()),
+                source: Some(Box::new(error)),
+            })?;
+            images.extend(pictures.into_iter().map(|picture| picture.image));
+        }
+        Ok(images)
+    }
+}

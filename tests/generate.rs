@@ -1,0 +1,319 @@
+//! `generate`, `inspect` and `dev` as a user types them, on a tiny pipeline with random weights.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use roentgen_augment::{GrayDepth, SampleOrigin, decode_sample};
+use serde_json::{Value, json};
+
+/// A folder with a tiny pipeline in `tiny`, and whatever a test makes of it.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+fn roentgen(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_roentgen")).args(args).current_dir(folder).env("RUST_BACKTRACE", "0").output().unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        static TINY: OnceLock<tempfile::TempDir> = OnceLock::new();
+        let tiny = TINY.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let output = roentgen(folder.path(), &["dev", "random-pipeline", "--out", "tiny", "--seed", "3"]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            folder
+        });
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        copy(&tiny.path().join("tiny"), &bench.path("tiny"));
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn edit_json(&self, name: &str, edit: impl FnOnce(&mut Value)) {
+        let mut value: Value = serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap();
+        edit(&mut value);
+        self.write(name, &value.to_string());
+    }
+
+    /// Generates a few steps on the CPU into `out`.
+    fn generate(&self, more: &[&str]) -> Output {
+        let base = ["generate", "--pipeline", "tiny", "--out", "out", "--device", "cpu"];
+        // Few steps unless the test says how many.
+        let steps: &[&str] = if more.contains(&"--steps") { &[] } else { &["--steps", "3"] };
+        roentgen(self.folder.path(), &[&base[..], steps, more].concat())
+    }
+
+    fn makes(&self, more: &[&str]) -> Value {
+        let output = self.generate(&[more, &["--json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Expects a failure that is explained, without a panic and without a manifest.
+    fn refuses(&self, more: &[&str], said: &[&str]) {
+        let output = self.generate(more);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{more:?} succeeded");
+        assert!(message.starts_with("error: ") && !message.contains("panicked"), "{more:?} said {message}");
+        for part in said {
+            assert!(message.contains(part), "{more:?} said {message}\nexpected {part}");
+        }
+        assert!(!self.path("out/manifest.csv").exists());
+    }
+
+    fn sample(&self, name: &str) -> (Vec<u8>, SampleOrigin) {
+        let bytes = std::fs::read(self.path(name)).unwrap();
+        let origin = decode_sample(&bytes).unwrap().1;
+        (bytes, origin)
+    }
+}
+
+#[test]
+fn images_carry_their_requests_and_the_manifest_lists_them() {
+    let bench = Bench::new();
+    let summary =
+        bench.makes(&["--prompt", "Big right-sided pleural effusion", "--count", "2", "--seed", "40", "--bits", "16"]);
+    assert_eq!((&summary["images"], &summary["made"]), (&json!(2), &json!(2)));
+    let (bytes, origin) = bench.sample("out/000001.png");
+    assert_eq!((origin.request.prompt.as_str(), origin.request.seed), ("Big right-sided pleural effusion", 41));
+    assert_eq!((origin.card.model.as_str(), origin.card.steps, origin.card.guidance_scale), ("tiny", Some(3), Some(4.0)));
+    let image = decode_sample(&bytes).unwrap().0;
+    assert!(matches!(image.depth(), GrayDepth::U16(_)) && (image.width(), image.height()) == (64, 64));
+    let manifest = std::fs::read_to_string(bench.path("out/manifest.csv")).unwrap();
+    assert_eq!(manifest.lines().count(), 3);
+    assert!(manifest.lines().nth(2).unwrap().starts_with("000001.png,"));
+}
+
+#[test]
+fn a_manifest_asks_for_the_same_images_again() {
+    let bench = Bench::new();
+    bench.write("prompts.csv", "prompt,Effusion,patient_id,source_id\nbig effusion,1,p1,a.png\nno effusion,0,p2,b.png\n");
+    bench.makes(&["--prompts", "prompts.csv", "--count", "2", "--batch-size", "3"]);
+    let (first, _) = bench.sample("out/000002.png");
+    std::fs::rename(bench.path("out"), bench.path("first")).unwrap();
+    bench.makes(&["--prompts", "first/manifest.csv", "--batch-size", "3"]);
+    assert!(bench.sample("out/000002.png").0 == first);
+    let manifests = ["first", "out"].map(|folder| std::fs::read(bench.path(folder).join("manifest.csv")).unwrap());
+    assert!(manifests[0] == manifests[1]);
+    assert!(String::from_utf8_lossy(&manifests[0]).contains("000002.png,p2"));
+}
+
+#[test]
+fn an_interrupted_run_goes_on_and_another_run_is_refused() {
+    let bench = Bench::new();
+    let prompt = ["--prompt", "effusion", "--count", "3"];
+    bench.makes(&prompt);
+    let whole: Vec<_> = (0..3).map(|i| std::fs::read(bench.path(&format!("out/00000{i}.png"))).unwrap()).collect();
+    // As after a stop: one image made, one cut short by another program, one missing, no manifest.
+    std::fs::write(bench.path("out/000001.png"), &whole[1][..whole[1].len() / 2]).unwrap();
+    std::fs::remove_file(bench.path("out/000002.png")).unwrap();
+    std::fs::remove_file(bench.path("out/manifest.csv")).unwrap();
+    assert_eq!(bench.makes(&prompt)["made"], 2);
+    for (i, before) in whole.iter().enumerate() {
+        assert!(std::fs::read(bench.path(&format!("out/00000{i}.png"))).unwrap() == *before, "image {i}");
+    }
+    std::fs::remove_file(bench.path("out/manifest.csv")).unwrap();
+    bench.refuses(&["--prompt", "pneumothorax", "--count", "3"], &["000000.png", "another run", "prompt"]);
+    bench.refuses(&["--prompt", "effusion", "--steps", "4"], &["000000.png", "steps"]);
+    bench.refuses(&["--prompt", "effusion", "--negative-prompt", "text"], &["000000.png", "settings differ"]);
+}
+
+#[test]
+fn images_of_a_batch_are_those_made_alone() {
+    let bench = Bench::new();
+    bench.makes(&["--prompt", "effusion", "--count", "3", "--batch-size", "3", "--sampler", "euler-a"]);
+    let together: Vec<_> = (0..3).map(|i| decode_sample(&bench.sample(&format!("out/00000{i}.png")).0).unwrap().0).collect();
+    std::fs::remove_dir_all(bench.path("out")).unwrap();
+    bench.makes(&["--prompt", "effusion", "--count", "3", "--sampler", "euler-a"]);
+    for (i, together) in together.iter().enumerate() {
+        let alone = decode_sample(&bench.sample(&format!("out/00000{i}.png")).0).unwrap().0;
+        let (GrayDepth::U8(together), GrayDepth::U8(alone)) = (together.depth(), alone.depth()) else { panic!("8 bits") };
+        // Sums in another order may round a gray level the other way.
+        assert!(together.iter().zip(alone.iter()).all(|(a, b)| a.abs_diff(*b) <= 1), "image {i}");
+    }
+}
+
+#[test]
+fn a_start_image_is_kept_to_the_degree_asked_for() {
+    let bench = Bench::new();
+    bench.makes(&["--prompt", "effusion"]);
+    std::fs::rename(bench.path("out/000000.png"), bench.path("start.png")).unwrap();
+    let start = decode_sample(&std::fs::read(bench.path("start.png")).unwrap()).unwrap().0;
+    let mut distances = Vec::new();
+    for strength in ["0.1", "1"] {
+        std::fs::remove_dir_all(bench.path("out")).unwrap();
+        bench.makes(&[
+            "--prompt",
+            "effusion",
+            "--init-image",
+            "start.png",
+            "--strength",
+            strength,
+            "--steps",
+            "20",
+            "--seed",
+            "9",
+        ]);
+        let image = decode_sample(&bench.sample("out/000000.png").0).unwrap().0;
+        let (GrayDepth::U8(a), GrayDepth::U8(b)) = (start.depth(), image.depth()) else { panic!("8 bits") };
+        distances.push(a.iter().zip(b.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>());
+    }
+    assert!(distances[0] < distances[1], "{distances:?}");
+    bench.refuses(&["--prompt", "x", "--init-image", "start.png", "--strength", "0"], &["strength is 0", "more than 0"]);
+    bench.refuses(&["--prompt", "x", "--init-image", "tiny/model_index.json"], &["model_index.json"]);
+}
+
+#[test]
+fn a_prompt_of_ten_thousand_words_is_cut_and_said_so() {
+    let bench = Bench::new();
+    bench.write("long.csv", &format!("prompt\n{}\n", "effusion ".repeat(10_000)));
+    let output = bench.generate(&["--prompts", "long.csv"]);
+    assert!(output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("1 prompts were longer than the text encoder reads"), "{message}");
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let bench = Bench::new();
+    for (args, said) in [
+        (&["--steps", "0"][..], &["steps is 0"][..]),
+        (&["--steps", "1001"], &["1001", "1000"]),
+        (&["--guidance", "-1"], &["guidance is -1", "0 or more"]),
+        (&["--guidance", "nan"], &["guidance is NaN"]),
+        (&["--guidance-rescale", "2"], &["guidance_rescale is 2", "between 0 and 1"]),
+        (&["--size", "500"], &["size is 500", "496 or 504"]),
+        (&["--size", "0"], &["size is 0"]),
+        (&["--sampler", "euler", "--eta", "0.5"], &["eta"]),
+        (&["--sampler", "ddim", "--karras"], &["karras"]),
+    ] {
+        bench.refuses(&[&["--prompt", "x"][..], args].concat(), said);
+    }
+    let sampler = bench.generate(&["--prompt", "x", "--sampler", "best"]);
+    assert!(String::from_utf8_lossy(&sampler.stderr).contains("dpm++2m"));
+}
+
+#[test]
+fn prompt_files_without_prompts_are_refused() {
+    let bench = Bench::new();
+    for (text, said) in
+        [("", "`prompt`"), ("prompt\n", "no rows"), ("prompt\n\"\"\n", "row 2"), ("prompt,colour\nx,red\n", "`colour`")]
+    {
+        bench.write("prompts.csv", text);
+        bench.refuses(&["--prompts", "prompts.csv"], &["prompts.csv", said]);
+    }
+    bench.refuses(&["--prompts", "absent.csv"], &["absent.csv"]);
+}
+
+/// The weights file of the U-Net.
+const UNET: &str = "tiny/unet/diffusion_pytorch_model.safetensors";
+
+#[test]
+fn broken_checkpoints_are_refused_by_name() {
+    let bench = Bench::new();
+    let whole = std::fs::read(bench.path(UNET)).unwrap();
+    let prompt = ["--prompt", "x"];
+
+    std::fs::write(bench.path(UNET), &whole[..whole.len() - 5]).unwrap();
+    bench.refuses(&prompt, &["diffusion_pytorch_model.safetensors", "damaged or cut short"]);
+
+    let mut nan = whole.clone();
+    let end = nan.len();
+    nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(bench.path(UNET), &nan).unwrap();
+    bench.refuses(&prompt, &["NaN", "flat index"]);
+
+    std::fs::copy(bench.path("tiny/vae/diffusion_pytorch_model.safetensors"), bench.path(UNET)).unwrap();
+    bench.refuses(&prompt, &["do not fit", "missing", "unexpected", "more"]);
+
+    std::fs::remove_file(bench.path(UNET)).unwrap();
+    bench.refuses(&prompt, &["tiny/unet has no diffusion_pytorch_model.safetensors"]);
+
+    std::fs::write(bench.path(UNET), &whole).unwrap();
+    bench.edit_json("tiny/unet/config.json", |config| config["block_out_channels"][0] = json!(24));
+    bench.refuses(&prompt, &["wrong shape conv_in.weight: expected [24, 4, 3, 3], found [16, 4, 3, 3]"]);
+
+    let inspected = roentgen(bench.folder.path(), &["inspect", "tiny"]);
+    assert!(!inspected.status.success());
+    assert!(String::from_utf8_lossy(&inspected.stdout).contains("PROBLEM"));
+}
+
+#[test]
+fn foreign_checkpoints_are_refused_by_name() {
+    let bench = Bench::new();
+    let prompt = ["--prompt", "x"];
+    bench.edit_json("tiny/unet/config.json", |config| config["new_trick"] = json!(true));
+    bench.refuses(&prompt, &["unet/config.json", "unknown option `new_trick` (= true)"]);
+    bench.edit_json("tiny/unet/config.json", |config| {
+        config.as_object_mut().unwrap().remove("new_trick");
+        config["cross_attention_dim"] = json!(48);
+    });
+    bench.refuses(&prompt, &["32 wide", "takes 48"]);
+    bench.edit_json("tiny/model_index.json", |index| index["_class_name"] = json!("StableDiffusionXLPipeline"));
+    bench.refuses(&prompt, &["Stable Diffusion XL"]);
+    let message = |folder: &str| {
+        let output = roentgen(bench.folder.path(), &["inspect", folder]);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(message("tiny").contains("Stable Diffusion XL"));
+    assert!(message("tiny/unet").contains("a single component (UNet2DConditionModel)"));
+    assert!(message("absent").contains("absent has no model_index.json"));
+}
+
+#[test]
+fn a_text_projection_joins_parts_of_different_widths() {
+    let bench = Bench::new();
+    let add = || roentgen(bench.folder.path(), &["dev", "text-projection", "tiny"]);
+    assert!(String::from_utf8_lossy(&add().stderr).contains("needs no projection"));
+
+    // A U-Net for 24 wide states: random weights of that shape come from a pipeline of that width.
+    let other = tempfile::tempdir().unwrap();
+    copy(&bench.path("tiny"), other.path());
+    bench.edit_json("tiny/text_encoder/config.json", |config| config["hidden_size"] = json!(24));
+    bench.edit_json("tiny/text_encoder/config.json", |config| config["num_attention_heads"] = json!(2));
+    assert!(add().status.success());
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(bench.path("tiny/text_projection/config.json")).unwrap()).unwrap();
+    assert_eq!((&config["in_features"], &config["out_features"]), (&json!(24), &json!(32)));
+    // The widths fit now, so what is wrong is the text encoder's weights.
+    bench.refuses(&["--prompt", "x"], &["text_encoder", "wrong shape"]);
+
+    copy(other.path(), &bench.path("tiny"));
+    bench.edit_json("tiny/text_projection/config.json", |config| config["in_features"] = json!(32));
+    bench.refuses(&["--prompt", "x"], &["text_projection", "wrong shape linear.weight: expected [32, 32], found [32, 24]"]);
+}
+
+#[test]
+fn inspect_says_what_a_folder_is() {
+    let bench = Bench::new();
+    let output = roentgen(bench.folder.path(), &["inspect", "tiny", "--json"]);
+    let inspection: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(inspection["runs"], json!(true));
+    let names: Vec<_> = inspection["components"].as_array().unwrap().iter().map(|component| &component["name"]).collect();
+    assert_eq!(names, ["tokenizer", "text_encoder", "unet", "vae", "scheduler"]);
+    assert_eq!(inspection["components"][2]["weights"]["stored"], json!("F32"));
+    let again = roentgen(bench.folder.path(), &["dev", "random-pipeline", "--out", "tiny"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("holds a pipeline already"));
+}
