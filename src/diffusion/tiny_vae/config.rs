@@ -167,7 +167,22 @@ mod tests {
     #[test]
     fn defaults_are_those_of_diffusers() {
         let config = parse(r#"{"_class_name": "AutoencoderTiny"}"#).unwrap();
-        assert_eq!(config, AutoencoderTinyConfig::new());
+        // The signature of `diffusers.AutoencoderTiny.__init__`.
+        let expected = AutoencoderTinyConfig {
+            in_channels: 3,
+            out_channels: 3,
+            width: 64,
+            num_encoder_blocks: vec![1, 3, 3, 3],
+            num_decoder_blocks: vec![3, 3, 3, 1],
+            act_fn: Activation::Relu,
+            latent_channels: 4,
+            latent_magnitude: 3.0,
+            latent_shift: 0.5,
+            scaling_factor: 1.0,
+            use_midblock_gn: false,
+        };
+        assert_eq!(config, expected);
+        assert_eq!(AutoencoderTinyConfig::new(), expected);
         assert_eq!((config.factor(), config.default_tile()), (8, Tile::new(512, 8).unwrap()));
     }
 
