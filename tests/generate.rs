@@ -314,3 +314,43 @@ fn inspect_says_what_a_folder_is() {
     let again = roentgen(bench.folder.path(), &["dev", "random-pipeline", "--out", "tiny"]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("holds a pipeline already"));
 }
+
+/// A comparison whose synthetic films a checkpoint makes.
+#[test]
+fn a_checkpoint_is_the_generator_of_a_study() {
+    let bench = Bench::new();
+    let run = |table: &str| {
+        format!(
+            "seeds = [1]\ndata = {{ format = \"phantom\", phantom = {{ train = 20, valid = 20, test = 20 }} }}\npreprocess = {{ size = 32 }}\n\
+             network = {{ architecture = \"small\" }}\nbootstrap = {{ replicates = 20 }}\n\
+             training = {{ steps = 2, batch_size = 4, eval_every = 2, warmup_steps = 1 }}\n\
+             arms = [{{ name = \"real\" }}, {{ name = \"mixed\", mode = {{ replace = {{ fraction = 0.2 }} }} }}]\n\
+             generator = {{ kind = \"diffusion\", diffusion = {{ pipeline = \"tiny\", {table} }} }}\n"
+        )
+    };
+    bench.write("run.toml", &run("steps = 2, device = \"cpu\", batch_size = 3"));
+    let compare = || roentgen(bench.folder.path(), &["compare", "run.toml", "--out", "study", "--device", "cpu", "--json"]);
+    let output = compare();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(bench.path("study/report.html")).unwrap();
+    assert!(
+        page.contains("Stable Diffusion checkpoint") && page.contains("template text"),
+        "the report says what made the images"
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["arms"].as_array().unwrap().len(), 2);
+
+    for (table, said) in [
+        ("steps = 0", "generator.diffusion.steps is 0"),
+        ("sampler = \"best\"", "dpm++2m"),
+        ("device = \"tpu\"", "generator.diffusion.device is tpu"),
+        ("guidance = -1.0", "generator.diffusion.guidance is -1"),
+        ("seed = 1", "unknown field `seed`"),
+    ] {
+        bench.write("run.toml", &run(table));
+        let output = compare();
+        assert!(!output.status.success(), "{table}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.starts_with("error: ") && message.contains(said), "{table}: {message}");
+    }
+}
