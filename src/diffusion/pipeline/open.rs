@@ -50,7 +50,7 @@ impl StableDiffusion {
         let text_encoder = TextEncoderConfig::read(&config("text_encoder"))?;
         let unet = UNetConfig::read(&config("unet"))?;
         let vae = AutoencoderConfig::read(&config("vae"))?;
-        let scheduler = SchedulerConfig::read(&index.component("scheduler").join("scheduler_config.json"))?;
+        let scheduler = SchedulerConfig::read(&index.component("scheduler").join("scheduler_config.json"))?.for_pipeline()?;
         let projection = TextProjectionConfig::find(folder)?;
         let device = Device::flex();
         check_fit(folder, &tokenizer, &text_encoder.init(&device), projection, &unet, &vae.init(&device))?;
