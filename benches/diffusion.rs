@@ -166,11 +166,8 @@ fn image_10_steps(bencher: Bencher, size: Size) {
     let pipeline =
         StableDiffusion::open(&size.folder(), &OpenOptions::new(&Device::flex()), |_| ()).expect("the folder was just written");
     let settings = Settings { steps: STEPS, guidance_scale: GUIDANCE, ..pipeline.settings() };
-    let request = ImageRequest {
-        prompt: "Big right-sided pleural effusion".to_owned(),
-        negative_prompt: String::new(),
-        seed: SEED,
-    };
+    let request =
+        ImageRequest { prompt: "Big right-sided pleural effusion".to_owned(), negative_prompt: String::new(), seed: SEED };
     bencher.bench_local(|| {
         let requests = black_box(std::slice::from_ref(&request));
         pipeline.generate(requests, &settings, &Start::Noise, &mut |_| ControlFlow::Continue(())).expect("valid settings")
