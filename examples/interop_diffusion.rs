@@ -1,7 +1,8 @@
 //! The half of `tests/interop/diffusion.py` that runs here.
 //!
 //! `interop_diffusion FOLDER OUT CASES INPUTS OUTPUTS` opens the pipeline `FOLDER`, writes it again as `OUT`, and makes an image for
-//! each of `CASES`, a JSON list of `{"name", "prompt", "negative_prompt", "sampler", "steps", "guidance", "size": [height, width]}`.
+//! each of `CASES`, a JSON list of `{"name", "prompt", "negative_prompt", "sampler", "steps", "guidance", "size": [height, width]}`;
+//! without a `sampler`, by the folder's own.
 //!
 //! An image starts from `NAME/latents` `[1, C, H/8, W/8]` of the safetensors file `INPUTS`, or, where the case has a `strength`, from
 //! `NAME/pixels` `[1, 3, H, W]`. Written to `OUTPUTS`: `NAME/latents` before the decoder, `NAME/pixels` behind it, and the noise
@@ -49,8 +50,12 @@ fn run(case: &Value, pipeline: &StableDiffusion, inputs: &Tensors, made: &mut Te
     let name = case["name"].as_str().ok_or("a case without a name")?;
     let text = |key: &str| case[key].as_str().unwrap_or_default().to_owned();
     let number = |value: &Value| value.as_u64().map(|value| value as usize).ok_or(format!("{name}: a number is missing"));
+    let own = pipeline.settings().scheduler;
     let settings = Settings {
-        scheduler: pipeline.settings().scheduler.with_kind(text("sampler").parse()?)?,
+        scheduler: match case["sampler"].as_str() {
+            Some(kind) => own.with_kind(kind.parse()?)?,
+            None => own,
+        },
         steps: number(&case["steps"])?,
         guidance_scale: case["guidance"].as_f64().ok_or("a case without guidance")?,
         size: [number(&case["size"][0])?, number(&case["size"][1])?],

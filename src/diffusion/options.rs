@@ -46,6 +46,11 @@ impl Options {
         self.values.get(key).filter(|value| !value.is_null())
     }
 
+    /// Gives an option another value.
+    pub(super) fn set(&mut self, key: &str, value: Value) {
+        self.values.insert(key.to_owned(), value);
+    }
+
     /// The option, or `None` where it is absent or null.
     pub(super) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, DiffusionError> {
         match self.values.remove(key) {

@@ -180,6 +180,15 @@ def with_checker(folder):
     path.write_text(json.dumps(index))
 
 
+def outdated(folder):
+    """A scheduler from before `steps_offset` and `clip_sample`: diffusers' pipelines correct it when they are made."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    old = {"_class_name": "DDIMScheduler", "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    path.write_text(json.dumps({**old, "num_train_timesteps": 1000, "set_alpha_to_one": False, "steps_offset": 0}))
+    path = folder / "model_index.json"
+    path.write_text(path.read_text().replace("PNDMScheduler", "DDIMScheduler"))
+
+
 def pickled(folder):
     """The text encoder as a PyTorch file, which transformers 5 reads but no longer writes."""
     path = folder / "text_encoder" / "model.safetensors"
@@ -197,6 +206,7 @@ IMAGE_TO_IMAGE = [{**case, "strength": 0.6} for case in text_to_image()] + [
 ROENTGEN = [{"sampler": "pndm", "steps": 75, "guidance": 4.0}]
 UNGUIDED = [{"sampler": "ddim", "steps": 5, "guidance": 1.0}, {"sampler": "euler", "steps": 5, "guidance": 4.0, "wide": True}]
 ONE = text_to_image(samplers=["ddim"])
+OWN = text_to_image(samplers=[None])
 
 # Name: the pipeline, type of its weights, how diffusers saves them, what else is done to the folder, images to compare.
 SOURCES = {
@@ -210,6 +220,7 @@ SOURCES = {
     "sd2 f16 variant": (sd2, torch.float16, {"variant": "fp16"}, None, ONE),
     "sd1 f16 .bin": (sd1, torch.float16, {"safe_serialization": False}, pickled, ONE),
     "sd1 safety checker": (sd1, torch.float32, {}, with_checker, ONE),
+    "sd1 old scheduler": (sd1, torch.float32, {}, outdated, OWN),
 }
 
 
@@ -258,7 +269,8 @@ class Draws:
 @torch.no_grad()
 def theirs(pipe, case, inputs, produced):
     """Latents and pixels of diffusers from the same start."""
-    scheduler = SAMPLERS[case["sampler"]].from_config(pipe.scheduler.config)
+    own = pipe.scheduler
+    scheduler = SAMPLERS[case["sampler"]].from_config(own.config) if case["sampler"] else own
     request = {
         "prompt": case["prompt"],
         "negative_prompt": case["negative_prompt"],

@@ -44,7 +44,7 @@ impl Checkpoint {
         let text_encoder = TextEncoderConfig::read(&config("text_encoder"))?;
         let unet = UNetConfig::read(&config("unet"))?;
         let vae = AutoencoderConfig::read(&config("vae"))?;
-        let scheduler = SchedulerConfig::read(&index.component("scheduler").join("scheduler_config.json"))?;
+        let scheduler = SchedulerConfig::read(&index.component("scheduler").join("scheduler_config.json"))?.for_pipeline()?;
         let projection = TextProjectionConfig::find(folder)?;
         // Networks whose weights are never used are never made.
         let device = Device::flex();
