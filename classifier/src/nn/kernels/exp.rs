@@ -18,7 +18,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p * f + 8.333_452e-3;
     let p = p * f + 4.166_579_6e-2;
     let p = p * f + 1.666_666_5e-1;
-    let p = p * f + 5.000_000_1e-1;
+    let p = p * f + 0.5;
     let y = p * f * f + f + 1.0;
     f32::from_bits((y.to_bits() as i32 + ((n as i32) << 23)) as u32)
 }
