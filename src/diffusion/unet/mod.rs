@@ -28,8 +28,8 @@ mod up_block;
 use burn::module::Module;
 use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::silu;
 use burn::tensor::{Bool, FloatDType, Tensor};
+use roentgen_classifier::nn::kernels::silu;
 
 use super::Trace;
 use condition::Condition;

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, GroupNormConfig};
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::kernels::silu;
 
 use super::super::Trace;
 use super::super::resnet::{Border, Downsample, ResnetBlock, conv3x3};

@@ -1,5 +1,0 @@
-//! attention.
-
-fn main() {
-    divan::main();
-}

@@ -1,5 +1,0 @@
-//! conv.
-
-fn main() {
-    divan::main();
-}

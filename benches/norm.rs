@@ -1,5 +1,0 @@
-//! norm.
-
-fn main() {
-    divan::main();
-}
