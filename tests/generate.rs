@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use roentgen_augment::{GrayDepth, SampleOrigin, decode_sample};
+use roentgen_augment::{GrayDepth, GrayImage, SampleOrigin, decode_sample, encode_png};
 use serde_json::{Value, json};
 
 /// A folder with a tiny pipeline in `tiny`, and whatever a test makes of it.
@@ -155,31 +155,28 @@ fn images_of_a_batch_are_those_made_alone() {
 }
 
 #[test]
-fn a_start_image_is_kept_to_the_degree_asked_for() {
+fn a_start_image_decides_as_much_as_strength_leaves() {
     let bench = Bench::new();
     bench.makes(&["--prompt", "effusion"]);
     std::fs::rename(bench.path("out/000000.png"), bench.path("start.png")).unwrap();
-    let start = decode_sample(&std::fs::read(bench.path("start.png")).unwrap()).unwrap().0;
-    let mut distances = Vec::new();
-    for strength in ["0.1", "1"] {
-        std::fs::remove_dir_all(bench.path("out")).unwrap();
-        bench.makes(&[
-            "--prompt",
-            "effusion",
-            "--init-image",
-            "start.png",
-            "--strength",
-            strength,
-            "--steps",
-            "20",
-            "--seed",
-            "9",
-        ]);
-        let image = decode_sample(&bench.sample("out/000000.png").0).unwrap().0;
-        let (GrayDepth::U8(a), GrayDepth::U8(b)) = (start.depth(), image.depth()) else { panic!("8 bits") };
-        distances.push(a.iter().zip(b.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>());
-    }
-    assert!(distances[0] < distances[1], "{distances:?}");
+    let image = decode_sample(&std::fs::read(bench.path("start.png")).unwrap()).unwrap().0;
+    let GrayDepth::U8(samples) = image.depth() else { panic!("8 bits") };
+    let negative: Vec<u8> = samples.iter().map(|sample| 255 - sample).collect();
+    let negative = encode_png(&GrayImage::from_u8(image.width(), image.height(), negative));
+    std::fs::write(bench.path("negative.png"), negative).unwrap();
+    // How much two start images differ in what is made of them with one seed.
+    let distance = |strength: &str| {
+        let images = ["start.png", "negative.png"].map(|start| {
+            std::fs::remove_dir_all(bench.path("out")).ok();
+            bench.makes(&["--prompt", "effusion", "--steps", "20", "--init-image", start, "--strength", strength]);
+            decode_sample(&bench.sample("out/000000.png").0).unwrap().0
+        });
+        let [GrayDepth::U8(a), GrayDepth::U8(b)] = [images[0].depth(), images[1].depth()] else { panic!("8 bits") };
+        a.iter().zip(b.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
+    };
+    let (little, much) = (distance("0.1"), distance("1"));
+    assert!(little > 2 * much, "{little} {much}");
+    std::fs::remove_dir_all(bench.path("out")).unwrap();
     bench.refuses(&["--prompt", "x", "--init-image", "start.png", "--strength", "0"], &["strength is 0", "more than 0"]);
     bench.refuses(&["--prompt", "x", "--init-image", "tiny/model_index.json"], &["model_index.json"]);
 }
@@ -316,4 +313,44 @@ fn inspect_says_what_a_folder_is() {
     assert_eq!(inspection["components"][2]["weights"]["stored"], json!("F32"));
     let again = roentgen(bench.folder.path(), &["dev", "random-pipeline", "--out", "tiny"]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("holds a pipeline already"));
+}
+
+/// A comparison whose synthetic films a checkpoint makes.
+#[test]
+fn a_checkpoint_is_the_generator_of_a_study() {
+    let bench = Bench::new();
+    let run = |table: &str| {
+        format!(
+            "seeds = [1]\ndata = {{ format = \"phantom\", phantom = {{ train = 20, valid = 20, test = 20 }} }}\npreprocess = {{ size = 32 }}\n\
+             network = {{ architecture = \"small\" }}\nbootstrap = {{ replicates = 20 }}\n\
+             training = {{ steps = 2, batch_size = 4, eval_every = 2, warmup_steps = 1 }}\n\
+             arms = [{{ name = \"real\" }}, {{ name = \"mixed\", mode = {{ replace = {{ fraction = 0.2 }} }} }}]\n\
+             generator = {{ kind = \"diffusion\", diffusion = {{ pipeline = \"tiny\", {table} }} }}\n"
+        )
+    };
+    bench.write("run.toml", &run("steps = 2, device = \"cpu\", batch_size = 3"));
+    let compare = || roentgen(bench.folder.path(), &["compare", "run.toml", "--out", "study", "--device", "cpu", "--json"]);
+    let output = compare();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(bench.path("study/report.html")).unwrap();
+    assert!(
+        page.contains("Stable Diffusion checkpoint") && page.contains("template text"),
+        "the report says what made the images"
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["arms"].as_array().unwrap().len(), 2);
+
+    for (table, said) in [
+        ("steps = 0", "generator.diffusion.steps is 0"),
+        ("sampler = \"best\"", "dpm++2m"),
+        ("device = \"tpu\"", "generator.diffusion.device is tpu"),
+        ("guidance = -1.0", "generator.diffusion.guidance is -1"),
+        ("seed = 1", "unknown field `seed`"),
+    ] {
+        bench.write("run.toml", &run(table));
+        let output = compare();
+        assert!(!output.status.success(), "{table}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.starts_with("error: ") && message.contains(said), "{table}: {message}");
+    }
 }

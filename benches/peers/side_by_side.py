@@ -16,8 +16,16 @@ from pathlib import Path
 import torch_peers
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
-BENCHES = {"decode": "pixels", "densenet121": "densenet", "small": "densenet"}
+SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+BENCHES = {
+    "decode": "pixels",
+    "densenet121": "densenet",
+    "small": "densenet",
+    "text": "diffusion",
+    "unet": "diffusion",
+    "vae": "diffusion",
+    "image": "diffusion",
+}
 
 
 def bench_of(name):
@@ -35,10 +43,12 @@ def ours(name, executables):
     """divan's fastest and median time, and the peak memory of the process."""
     work, _, argument = name.partition("/")
     only = f"^{bench_of(name)}::{work}::{argument}$"
-    process = subprocess.Popen([executables[bench_of(name)], "--bench", only], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    command = [executables[bench_of(name)], "--bench", only]
+    environment = {**os.environ, "ROENTGEN_BENCH_SD14": "1"}  # sizes that are not run unless asked for
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
-    rows = [re.findall(r"([\d.]+) (ns|µs|ms|s)\b", line) for line in output.splitlines()]
+    rows = [re.findall(r"([\d.]+) (ns|µs|ms|s|m)\b", line) for line in output.splitlines()]
     rows = [row for row in rows if len(row) == 4]
     if status or len(rows) != 1:
         sys.exit(f"`{only}` gave {len(rows)} rows and status {status}:\n{output}")
@@ -64,9 +74,9 @@ def time(seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("name", nargs="*", default=[], help="pieces of work (default: all that both have)")
+    parser.add_argument("name", nargs="*", default=[], help="pieces of work (default: all but sd14)")
     arguments = parser.parse_args()
-    names = arguments.name or [name for name in torch_peers.WORKS if "_rounded" not in name]
+    names = arguments.name or [name for name in torch_peers.DEFAULT if "_rounded" not in name]
     executables = {bench: executable(bench) for bench in sorted({bench_of(name) for name in names})}
     print("| work | ours min / median | peer min / median | time ratio min / median | peak MiB ours / peer | memory ratio |")
     print("|---|---|---|---|---|---|")

@@ -1,8 +1,9 @@
-"""The work of `cargo bench` in PyTorch, Pillow, NumPy and scikit-learn, on two threads.
+"""The work of `cargo bench` in PyTorch, diffusers, Pillow, NumPy and scikit-learn, on two threads.
 
     cargo bench --bench pixels        # once: writes the films that are read here
     python benches/peers/torch_peers.py [NAME ...]
 
+Work in the shapes of Stable Diffusion 1.4 (`sd14`) takes 5 GB of memory and minutes, and is left out unless it is named.
 One JSON line a piece of work: name, seconds (median, min, max), runs, and the peak memory of a process that did nothing else.
 """
 
@@ -124,6 +125,127 @@ def bootstrap(replicates, rows):
     return work
 
 
+# Stable Diffusion 1.4, and the shapes of `roentgen dev random-pipeline --size tiny`. What is left out has the same default.
+SHAPES = {
+    "sd14": {
+        "text": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+        "vocabulary": 49408,
+        "unet": {
+            "sample_size": 64,
+            "block_out_channels": (320, 640, 1280, 1280),
+            "attention_head_dim": 8,
+            "layers_per_block": 2,
+            "norm_num_groups": 32,
+        },
+        "vae": {"sample_size": 512, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "norm_num_groups": 32},
+    },
+    "tiny": {
+        "text": {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
+        "vocabulary": 514,
+        "unet": {
+            "sample_size": 8,
+            "block_out_channels": (16, 32, 32, 32),
+            "attention_head_dim": 4,
+            "layers_per_block": 1,
+            "norm_num_groups": 8,
+        },
+        "vae": {"sample_size": 64, "block_out_channels": (8, 16, 16, 16), "layers_per_block": 1, "norm_num_groups": 4},
+    },
+}
+TOKENS = 77
+GUIDANCE = 4.0
+
+
+def seeded():
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    return torch
+
+
+def clip(shape):
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    ids = {"vocab_size": shape["vocabulary"], "bos_token_id": 0, "eos_token_id": 2}
+    return CLIPTextModel(CLIPTextConfig(**shape["text"], **ids, hidden_act="quick_gelu")).eval()
+
+
+def unet(shape):
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(**shape["unet"], cross_attention_dim=shape["text"]["hidden_size"]).eval()
+
+
+def vae(shape):
+    from diffusers import AutoencoderKL
+
+    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    return AutoencoderKL(**shape["vae"], **blocks).eval()
+
+
+def text_encoder(shape):
+    torch = seeded()
+    encoder = clip(shape)
+    ids = torch.arange(2 * TOKENS).reshape(2, TOKENS) % shape["vocabulary"]
+    return torch.inference_mode()(lambda: encoder(ids).last_hidden_state)
+
+
+def guided_step(shape):
+    torch = seeded()
+    net = unet(shape)
+    side = shape["unet"]["sample_size"]
+    latents, states = torch.randn(1, 4, side, side), torch.randn(2, TOKENS, shape["text"]["hidden_size"])
+
+    @torch.inference_mode()
+    def step():
+        unconditional, conditional = net(torch.cat([latents, latents]), 500, states).sample.chunk(2)
+        return unconditional + GUIDANCE * (conditional - unconditional)
+
+    return step
+
+
+def decode_latents(shape):
+    torch = seeded()
+    net = vae(shape)
+    side = shape["unet"]["sample_size"]
+    latents = torch.randn(1, 4, side, side)
+    return torch.inference_mode()(lambda: net.decode(latents).sample)
+
+
+def image(shape, steps):
+    """Prompt to 8-bit picture with diffusers' pipeline. The tokenizer knows single bytes, as that of our random pipelines."""
+    torch = seeded()
+    from diffusers import PNDMScheduler, StableDiffusionPipeline
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    characters = sorted(ByteLevel.alphabet())
+    tokens = characters + [character + "</w>" for character in characters]
+    ids = {token: i for i, token in enumerate(tokens)}
+    ids |= {"<|startoftext|>": shape["vocabulary"] - 2, "<|endoftext|>": shape["vocabulary"] - 1}
+    pipeline = StableDiffusionPipeline(
+        tokenizer=CLIPTokenizer(vocab=ids, merges=[], model_max_length=TOKENS),
+        text_encoder=clip(shape),
+        unet=unet(shape),
+        vae=vae(shape),
+        scheduler=PNDMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+    def paint():
+        generator = torch.Generator().manual_seed(0)
+        request = {"num_inference_steps": steps, "guidance_scale": GUIDANCE, "generator": generator}
+        return pipeline("Big right-sided pleural effusion", **request).images[0]
+
+    return paint
+
+
 # Name: what prepares the work, and how often it runs.
 WORKS = {
     "decode_1024px/png": (lambda: decode("png"), 15),
@@ -138,10 +260,21 @@ WORKS = {
     "densenet121_train/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=True), 4),
     "densenet121_train/b4_224px": (lambda: densenet(DENSENET121, 4, 224, train=True), 4),
     "small_train/b32_64px": (lambda: densenet(SMALL, 32, 64, train=True), 10),
+    "text_encoder_2_prompts/tiny_64px": (lambda: text_encoder(SHAPES["tiny"]), 5),
+    "unet_guided_step/tiny_64px": (lambda: guided_step(SHAPES["tiny"]), 4),
+    "vae_decode/tiny_64px": (lambda: decode_latents(SHAPES["tiny"]), 4),
+    "image_10_steps/tiny_64px": (lambda: image(SHAPES["tiny"], 10), 2),
+    "text_encoder_2_prompts/sd14_512px": (lambda: text_encoder(SHAPES["sd14"]), 5),
+    "unet_guided_step/sd14_512px": (lambda: guided_step(SHAPES["sd14"]), 4),
+    "vae_decode/sd14_512px": (lambda: decode_latents(SHAPES["sd14"]), 4),
+    "image_10_steps/sd14_512px": (lambda: image(SHAPES["sd14"], 10), 1),
     "auroc_14_findings/100000": (lambda: auroc(100_000), 5),
     "delong_2_scores/100000": (lambda: delong(100_000), 5),
     "bootstrap_1000_replicates_309_rows_14_findings_of_runs/1": (lambda: bootstrap(1_000, 309), 1),
 }
+
+# All but what takes long.
+DEFAULT = [name for name in WORKS if "/sd14" not in name]
 
 
 def measure(name):
@@ -161,8 +294,8 @@ def measure(name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="*", help="pieces of work (default: all)")
-    names = parser.parse_args().name or list(WORKS)
+    parser.add_argument("name", nargs="*", help="pieces of work (default: all but sd14)")
+    names = parser.parse_args().name or DEFAULT
     if unknown := set(names) - set(WORKS):
         parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(WORKS)}")
     if len(names) == 1:

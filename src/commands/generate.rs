@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use roentgen::diffusion::{Depth, OpenOptions, Settings, StableDiffusion, Start, initial_pixels};
+use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, Settings, Start, initial_pixels};
 use roentgen::generate::{Outcome, Progress, fill, prompts};
 use roentgen::progress;
 use roentgen::synthesizer::DiffusionSynthesizer;
@@ -24,13 +24,14 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let (device, name) = args.common.device.open()?;
     let bars = progress::bars(args.common.json);
 
-    let opening = progress::spinner(&bars, format!("loading {}", args.pipeline.display()));
-    let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
-    let pipeline = StableDiffusion::open(&args.pipeline, &options, |part| opening.set_message(format!("{part} loaded")))?;
-    opening.finish_and_clear();
-    let settings = settings(args, &pipeline)?;
+    let checkpoint = Checkpoint::read(&args.pipeline)?;
+    let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
     let start = start(args, &settings, &device)?;
+    let opening = progress::spinner(&bars, format!("loading {}", args.pipeline.display()));
+    let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
+    let pipeline = checkpoint.load(&options, |part| opening.set_message(format!("{part} loaded")))?;
+    opening.finish_and_clear();
     let mut synthesizer = DiffusionSynthesizer::new(pipeline, settings, args.negative_prompt.clone(), args.batch_size);
     if let Some((start, digest)) = start {
         synthesizer = synthesizer.with_start(start, digest);
@@ -57,8 +58,8 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(args: &GenerateArgs, pipeline: &StableDiffusion) -> Result<Settings> {
-    let defaults = pipeline.settings();
+fn settings(args: &GenerateArgs, checkpoint: &Checkpoint) -> Result<Settings> {
+    let defaults = checkpoint.settings();
     let mut scheduler = defaults.scheduler;
     if let Some(kind) = args.sampler {
         scheduler = scheduler.with_kind(kind)?;
@@ -79,7 +80,7 @@ fn settings(args: &GenerateArgs, pipeline: &StableDiffusion) -> Result<Settings>
         tiled: args.tiled,
         clip_skip: defaults.clip_skip,
     };
-    pipeline.check(&settings)?;
+    checkpoint.check(&settings)?;
     Ok(settings)
 }
 

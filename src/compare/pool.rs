@@ -9,25 +9,65 @@ use roentgen_augment::{
     TrainSet, template_prompt,
 };
 
-use crate::config::{ArmConfig, GeneratorConfig, GeneratorKind, RunConfig};
+use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, RunConfig};
+use crate::device::DeviceError;
+use crate::diffusion::{Checkpoint, DiffusionError, OpenOptions};
+use crate::synthesizer::DiffusionSynthesizer;
 
-/// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise.
-#[must_use]
-pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> Arc<dyn Synthesizer> {
+/// Why there are no synthetic images to draw from.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The cache, or a request that descends from a held-out patient.
+    #[error(transparent)]
+    Data(#[from] AugmentError),
+    /// A setting of the generator.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// The device it generates on.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise; a
+/// checkpoint's are of the size it was trained on.
+///
+/// # Errors
+/// [`PoolError`] for a checkpoint that can't be loaded.
+pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> Result<Arc<dyn Synthesizer>, PoolError> {
     let physics = match config.kind {
         GeneratorKind::Phantom => PhantomPhysics::reference(),
         GeneratorKind::ShiftedPhantom => PhantomPhysics::shifted(),
+        GeneratorKind::Diffusion => return diffusion(config).map(|synthesizer| Arc::new(synthesizer) as _),
     };
     let vocabulary = train.data().vocabulary().as_ref().clone();
-    Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size)))
+    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))))
+}
+
+fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
+    let table = config.diffusion.as_ref().expect("a valid run file has the table with this kind");
+    let checkpoint = Checkpoint::read(&table.pipeline)?;
+    let mut settings = checkpoint.settings();
+    if let Some(kind) = table.sampler()? {
+        settings.scheduler = settings.scheduler.with_kind(kind)?;
+    }
+    (settings.steps, settings.guidance_scale) = (table.steps, table.guidance);
+    settings.size = config.size.map_or(settings.size, |side| [side, side]);
+    checkpoint.check(&settings)?;
+    let (device, _) = table.device()?.open()?;
+    let pipeline = checkpoint.load(&OpenOptions::new(&device), |_| ())?;
+    Ok(DiffusionSynthesizer::new(pipeline, settings, table.negative_prompt.clone(), table.batch_size))
 }
 
 /// How the images of a `[generator]` table reach the trainer; one cache for all arms, in `default_cache` unless the table says
 /// where.
 ///
 /// # Errors
-/// A cache that can't be opened.
-pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_cache: &Path) -> Result<Supply, AugmentError> {
+/// A cache that can't be opened, or a generator that can't be loaded.
+pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_cache: &Path) -> Result<Supply, PoolError> {
     let cache = match config.supply {
         SupplyMode::OnDemand => None,
         SupplyMode::Cached | SupplyMode::CacheThenGenerate => {
@@ -36,7 +76,7 @@ pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_c
             Some(Arc::new(SampleCache::open(folder, CacheOptions { max_bytes })?))
         }
     };
-    Supply::new(config.supply, synthesizer(config, train, size), cache)
+    Ok(Supply::new(config.supply, synthesizer(config, train, size)?, cache)?)
 }
 
 /// The pool of each arm of a run, in order: requests made from the training rows alone; `None` for an arm without synthetic
@@ -45,12 +85,8 @@ pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_c
 /// Pools are nested: a larger one begins with the requests of a smaller one, so arms share cached samples.
 ///
 /// # Errors
-/// A cache that can't be opened, or a request that descends from a held-out patient.
-pub fn pools(
-    config: &RunConfig,
-    train: &TrainSet,
-    default_cache: &Path,
-) -> Result<Vec<Option<SyntheticDataset>>, AugmentError> {
+/// A cache that can't be opened, a generator that can't be loaded, or a request that descends from a held-out patient.
+pub fn pools(config: &RunConfig, train: &TrainSet, default_cache: &Path) -> Result<Vec<Option<SyntheticDataset>>, PoolError> {
     let images = train.data().rows().len();
     let (true, Some(generator)) = (config.arms.iter().any(|arm| arm.pool_size(images) > 0), &config.generator) else {
         return Ok(vec![None; config.arms.len()]);
@@ -64,7 +100,8 @@ pub fn pools(
             size if arm.balanced_requests => plan.balanced(size),
             size => plan.of_size(size),
         };
-        SyntheticDataset::new(requests.into(), supply.clone(), config.preprocess, train.held_out_patients()).map(Some)
+        let held_out = train.held_out_patients();
+        Ok(Some(SyntheticDataset::new(requests.into(), supply.clone(), config.preprocess, held_out)?))
     };
     config.arms.iter().map(pool).collect()
 }

@@ -6,7 +6,7 @@ use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, Schedule};
 use roentgen_classifier::Augmentation;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, DiffusionConfig};
 
 pub use roentgen_augment::SupplyMode;
 
@@ -31,6 +31,23 @@ pub struct GeneratorConfig {
     /// Most MiB that the cache may take; no bound if absent.
     #[serde(default)]
     pub cache_mib: Option<u64>,
+    /// The checkpoint and how it samples; with `kind = "diffusion"`, and only then.
+    #[serde(default)]
+    pub diffusion: Option<DiffusionConfig>,
+}
+
+impl GeneratorConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        match (self.kind, &self.diffusion) {
+            (GeneratorKind::Diffusion, None) => {
+                let expected = "a [generator.diffusion] table that names the pipeline";
+                Err(ConfigError::value("generator.kind", "diffusion", expected))
+            }
+            (GeneratorKind::Diffusion, Some(diffusion)) => diffusion.validate(),
+            (_, None) => Ok(()),
+            (_, Some(_)) => Err(ConfigError::value("generator.diffusion", "set", "nothing, or kind = \"diffusion\"")),
+        }
+    }
 }
 
 /// Kinds of generator.
@@ -41,6 +58,8 @@ pub enum GeneratorKind {
     Phantom,
     /// The analytic chest phantom as a deliberately less faithful simulator.
     ShiftedPhantom,
+    /// A Stable Diffusion checkpoint, see [`DiffusionConfig`].
+    Diffusion,
 }
 
 impl GeneratorKind {
@@ -50,6 +69,7 @@ impl GeneratorKind {
         match self {
             Self::Phantom => "analytic chest phantom",
             Self::ShiftedPhantom => "shifted simulator (phantom, less faithful)",
+            Self::Diffusion => "Stable Diffusion checkpoint",
         }
     }
 
@@ -63,6 +83,10 @@ impl GeneratorKind {
             Self::ShiftedPhantom => {
                 "Synthetic images come from a shifted simulator: the analytic chest phantom made deliberately less faithful. \
                  They stand in for a generative model; nothing here says anything about one."
+            }
+            Self::Diffusion => {
+                "Prompts were built from the labels, age, sex and view of training rows: template text, no reports. What the checkpoint \
+                 itself was trained on, and whether held-out patients are among it, only its makers can say."
             }
         }
     }

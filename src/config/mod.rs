@@ -2,6 +2,7 @@
 
 mod arm;
 mod data;
+mod diffusion;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arm::{ArmConfig, GeneratorConfig, GeneratorKind, SupplyMode};
 pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
+pub use diffusion::DiffusionConfig;
 
 /// Why a run file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -194,6 +196,9 @@ impl RunConfig {
         for path in data.into_iter().chain(weights).chain(cache) {
             *path = folder.join(&*path);
         }
+        if let Some(diffusion) = config.generator.as_mut().and_then(|generator| generator.diffusion.as_mut()) {
+            diffusion.pipeline = folder.join(&diffusion.pipeline);
+        }
         Ok(config)
     }
 
@@ -215,6 +220,9 @@ impl RunConfig {
         if !names.contains(&self.baseline) {
             let known = names.into_iter().cloned().collect::<Vec<_>>().join(", ");
             return Err(ConfigError::value("baseline", &self.baseline, format!("the name of an arm ({known})")));
+        }
+        if let Some(generator) = &self.generator {
+            generator.validate()?;
         }
         if self.seeds.is_empty() {
             return Err(ConfigError::value("seeds", "empty", "at least one seed"));

@@ -40,8 +40,8 @@ pub use clip::{ClipTextConfig, ClipTextModel};
 pub use error::DiffusionError;
 pub use inspect::{Component, Inspection, Weights, inspect};
 pub use pipeline::{
-    Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings, StableDiffusion,
-    Start, Step, initial_pixels,
+    Checkpoint, Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings,
+    StableDiffusion, Start, Step, initial_pixels,
 };
 pub use random_pipeline::{RandomSize, write_random_pipeline, write_text_projection};
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};

@@ -46,6 +46,11 @@ impl Options {
         self.values.get(key).filter(|value| !value.is_null())
     }
 
+    /// Gives an option another value.
+    pub(super) fn set(&mut self, key: &str, value: Value) {
+        self.values.insert(key.to_owned(), value);
+    }
+
     /// The option, or `None` where it is absent or null.
     pub(super) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, DiffusionError> {
         match self.values.remove(key) {
@@ -87,9 +92,9 @@ impl Options {
         keys.iter().for_each(|key| drop(self.values.remove(*key)));
     }
 
-    /// Refuses what was not taken.
+    /// Refuses what was not taken; null is an option that is not set.
     pub(super) fn finish(self) -> Result<(), DiffusionError> {
-        match self.values.into_iter().find(|(key, _)| !key.starts_with('_')) {
+        match self.values.into_iter().find(|(key, value)| !key.starts_with('_') && !value.is_null()) {
             None => Ok(()),
             Some((key, value)) => Err(DiffusionError::UnknownOption { path: self.path, key, value: value.to_string() }),
         }
@@ -173,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_refused_by_name() {
-        let mut options = options(r#"{"_class_name": "X", "known": 1, "new_trick": {"a": 1}}"#);
+        let mut options = options(r#"{"_class_name": "X", "known": 1, "not_set": null, "new_trick": {"a": 1}}"#);
         assert_eq!(options.take_or("known", 0).unwrap(), 1);
         let message = options.finish().unwrap_err().to_string();
         assert!(message.contains("`new_trick` (= {\"a\":1})"), "{message}");

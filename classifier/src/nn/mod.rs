@@ -3,6 +3,7 @@
 //! Letters: `B` batch, `C` channels, `H` height, `W` width.
 
 mod batch_norm;
+pub mod kernels;
 mod pointwise;
 
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};

@@ -22,6 +22,7 @@ use super::weights::KeyMap;
 ///
 /// Should be created using [`AutoencoderConfig`].
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a pipeline holds one, and burn has no modules in boxes")]
 pub enum Autoencoder {
     /// `diffusers.AutoencoderKL`.
     Kl(AutoencoderKl),

@@ -33,7 +33,7 @@ impl Tile {
     /// [`DiffusionError::Setting`] if the overlap would not be a whole number of latents.
     pub fn new(pixels: usize, factor: usize) -> Result<Self, DiffusionError> {
         let unit = Self::QUARTERS * factor;
-        match pixels > 0 && pixels % unit == 0 {
+        match pixels > 0 && pixels.is_multiple_of(unit) {
             true => Ok(Self { latents: pixels / factor }),
             false => Err(DiffusionError::Setting {
                 key: "tile",

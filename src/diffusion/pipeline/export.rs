@@ -34,13 +34,13 @@ impl StableDiffusion {
         }
         let file = |component: &str, stem: Stem| folder.join(component).join(stem.file_name());
         let text = &self.text_encoder;
-        save(&text.model, &file("text_encoder", Stem::Transformers), text.config.keys(), text.stored)?;
-        if let Some(projection) = &self.projection {
-            write(&Path::new(TEXT_PROJECTION).join("config.json"), projection.config.to_json().as_bytes())?;
+        save(&text.model, &file("text_encoder", Stem::Transformers), self.checkpoint.text_encoder.keys(), text.stored)?;
+        if let (Some(projection), Some(config)) = (&self.projection, self.checkpoint.projection) {
+            write(&Path::new(TEXT_PROJECTION).join("config.json"), config.to_json().as_bytes())?;
             save(&projection.model, &file(TEXT_PROJECTION, Stem::Diffusers), &TextProjectionKeys, projection.stored)?;
         }
         let unet = &self.unet;
-        save(&unet.model, &file("unet", Stem::Diffusers), &unet.config.keys(), unet.stored)?;
+        save(&unet.model, &file("unet", Stem::Diffusers), &self.checkpoint.unet.keys(), unet.stored)?;
         let vae = &self.vae;
         save(&vae.model, &file("vae", Stem::Diffusers), vae.model.keys(), vae.stored)?;
         for (path, bytes) in indices {

@@ -9,6 +9,7 @@
 
 mod denoise;
 mod export;
+mod folder;
 mod guidance;
 mod noise;
 mod open;
@@ -26,16 +27,13 @@ use roentgen_augment::Fingerprint;
 
 use self::denoise::Denoise;
 use self::noise::ImageNoise;
-use super::samplers::SchedulerConfig;
-use super::text_projection::{TextProjection, TextProjectionConfig};
-use super::{
-    Autoencoder, AutoencoderConfig, DiffusionError, Slices, TextEncoder, TextEncoderConfig, TextEncoderModel, Tokenizer, UNet,
-    UNetConfig,
-};
+use super::text_projection::TextProjection;
+use super::{Autoencoder, DiffusionError, Slices, TextEncoderModel, UNet};
 
 pub use denoise::Step;
+pub use folder::Checkpoint;
+pub(super) use folder::check_fit;
 pub use open::OpenOptions;
-pub(super) use open::check_fit;
 pub use picture::{Depth, Picture};
 pub use settings::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings};
 pub use start::{Start, initial_pixels};
@@ -55,14 +53,11 @@ pub struct ImageRequest {
 /// A checkpoint folder, loaded.
 #[derive(Debug)]
 pub struct StableDiffusion {
-    folder: PathBuf,
-    tokenizer: Tokenizer,
-    text_encoder: Part<TextEncoderModel, TextEncoderConfig>,
-    /// Between a text encoder and a U-Net of different widths.
-    projection: Option<Part<TextProjection, TextProjectionConfig>>,
-    unet: Part<UNet, UNetConfig>,
-    vae: Part<Autoencoder, AutoencoderConfig>,
-    scheduler: SchedulerConfig,
+    checkpoint: Checkpoint,
+    text_encoder: Part<TextEncoderModel>,
+    projection: Option<Part<TextProjection>>,
+    unet: Part<UNet>,
+    vae: Part<Autoencoder>,
     /// Where it computes.
     device: Device,
     /// Compute type of text encoder and U-Net; the autoencoder computes in F32.
@@ -74,14 +69,13 @@ pub struct StableDiffusion {
 
 /// A network, at home on the compute device or, between its uses, on the host.
 #[derive(Debug)]
-struct Part<M, C> {
+struct Part<M> {
     model: M,
-    config: C,
     /// The type of its tensors in the files.
     stored: FloatDType,
 }
 
-impl<M: Module, C> Part<M, C> {
+impl<M: Module> Part<M> {
     /// The network on `device`; nothing is copied where it is at home there.
     fn on(&self, device: &Device) -> M {
         self.model.clone().to_device(device)
@@ -98,39 +92,19 @@ impl StableDiffusion {
     /// The folder it was read from.
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
-        &self.folder
+        &self.checkpoint.index.folder
+    }
+
+    /// The configurations it was made from.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
     }
 
     /// RoentGen's steps and guidance with this folder's scheduler and native size.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        // diffusers' default of a configuration without one.
-        const SAMPLE_SIZE: usize = 64;
-        let latents = self.unet.config.sample_size.unwrap_or([SAMPLE_SIZE, SAMPLE_SIZE]);
-        Settings {
-            scheduler: self.scheduler.clone(),
-            steps: ROENTGEN_STEPS,
-            guidance_scale: ROENTGEN_GUIDANCE,
-            guidance_rescale: 0.0,
-            size: latents.map(|side| side * self.vae.model.factor()),
-            clip_skip: 0,
-            depth: Depth::default(),
-            tiled: false,
-        }
-    }
-
-    /// Refuses settings out of range.
-    ///
-    /// # Errors
-    /// [`DiffusionError::Setting`] names the setting and its range.
-    pub fn check(&self, settings: &Settings) -> Result<(), DiffusionError> {
-        settings.check(self.vae.model.factor())?;
-        let layers = self.text_encoder.model.layers();
-        if settings.clip_skip > layers {
-            let (value, expected) = (settings.clip_skip.to_string(), format!("at most {layers}, the text encoder's layers"));
-            return Err(DiffusionError::Setting { key: "clip_skip", value, expected });
-        }
-        settings.scheduler.sampler(settings.steps).map(|_| ())
+        self.checkpoint.settings()
     }
 
     /// One picture a request, in order. Picture `i` depends on request `i` and the settings alone: made in another batch, it differs
@@ -162,7 +136,7 @@ impl StableDiffusion {
         start: &Start,
         watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
     ) -> Result<Tensor<4>, DiffusionError> {
-        self.check(settings)?;
+        self.checkpoint.check(settings)?;
         let sampler = settings.scheduler.sampler(settings.steps)?;
         let mut noises: Vec<_> = requests.iter().map(|request| ImageNoise::new(request.seed)).collect();
         let (latents, begin) = self.begin(start, &mut noises, settings, sampler.as_ref())?;

@@ -31,7 +31,7 @@ impl StableDiffusion {
     /// If the encoder has fewer layers than `clip_skip`.
     pub fn encode(&self, prompts: &[&str], clip_skip: usize) -> Result<EncodedText, DiffusionError> {
         let (distinct, rows) = distinct(prompts);
-        let encoded = self.tokenizer.encode(&distinct, self.text_length())?;
+        let encoded = self.checkpoint.tokenizer.encode(&distinct, self.text_length())?;
         let encoder = self.text_encoder.on(&self.device);
         // Like diffusers, a mask is given to the encoders alone that ask for one in their configuration.
         let mask = encoder.uses_attention_mask().then(|| encoded.mask(&self.device));
@@ -57,14 +57,14 @@ impl StableDiffusion {
     /// [`DiffusionError::Tokenizer`].
     pub fn dropped_tokens(&self, prompts: &[&str]) -> Result<Vec<usize>, DiffusionError> {
         let (distinct, rows) = distinct(prompts);
-        let dropped = self.tokenizer.encode(&distinct, self.text_length())?.dropped();
+        let dropped = self.checkpoint.tokenizer.encode(&distinct, self.text_length())?.dropped();
         Ok(rows.into_iter().map(|row| dropped[row]).collect())
     }
 
     /// Tokens of a padded prompt: the tokenizer's length, or the encoder's where that is less.
     fn text_length(&self) -> usize {
         let positions = self.text_encoder.model.max_positions();
-        self.tokenizer.model_max_length().map_or(positions, |length| length.min(positions))
+        self.checkpoint.tokenizer.model_max_length().map_or(positions, |length| length.min(positions))
     }
 }
 

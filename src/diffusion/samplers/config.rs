@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::ddim::DdimConfig;
 use super::ddpm::DdpmConfig;
 use super::dpm_solver::DpmSolverConfig;
@@ -114,6 +116,23 @@ impl SchedulerConfig {
     /// [`DiffusionError::Option`] where the file's values don't suit the sampler.
     pub fn with_kind(self, kind: SamplerKind) -> Result<Self, DiffusionError> {
         Self::of_kind(self.options, self.text, kind)
+    }
+
+    /// The file as diffusers' Stable Diffusion pipelines take the scheduler of their folder: `steps_offset` is 1 and nothing is
+    /// clipped, whatever it says. Files from before these options existed mean that.
+    ///
+    /// Reference: diffusers 0.42.1, `StableDiffusionPipeline.__init__`. What the file leaves out stays out for
+    /// [`with_kind`](Self::with_kind).
+    pub(in crate::diffusion) fn for_pipeline(self) -> Result<Self, DiffusionError> {
+        let mut named = self.options.clone();
+        let mut options = self.options;
+        for (key, value) in [("steps_offset", json!(1)), ("clip_sample", json!(false))] {
+            if named.peek(key).is_some() {
+                named.set(key, value.clone());
+            }
+            options.set(key, value);
+        }
+        Ok(Self { options: named, ..Self::of_kind(options, self.text, self.kind)? })
     }
 
     /// Spaces the noise levels by Karras' rule, or not.
@@ -264,6 +283,15 @@ mod tests {
         // What save_pretrained writes for the same scheduler names the spacing.
         let saved = json!({"_class_name": "PNDMScheduler", "timestep_spacing": "leading", "steps_offset": 1});
         assert_eq!(first(&parse(&saved).unwrap().with_kind(SamplerKind::DpmSolver).unwrap()), 941.0);
+    }
+
+    /// diffusers 0.42.1: a `StableDiffusionPipeline` of the file, and `from_config` of its scheduler's configuration.
+    #[test]
+    fn pipelines_correct_old_files() {
+        let old = parse(&json!({"_class_name": "DDIMScheduler", "steps_offset": 0})).unwrap().for_pipeline().unwrap();
+        assert_eq!(old.sampler(20).unwrap().timesteps()[0], 951.0);
+        let limit = |config: &SchedulerConfig| format!("{:?}", config.class).contains("limit: Unlimited");
+        assert!(limit(&old) && !limit(&old.with_kind(SamplerKind::Ddim).unwrap()));
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl Activation {
 
 /// One member of the sequence; its position is its name in files.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has a dozen, and burn has no modules in boxes")]
 pub(super) enum Layer {
     /// A convolution.
     Conv(Conv2d),

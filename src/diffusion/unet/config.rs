@@ -9,11 +9,11 @@ use super::super::DiffusionError;
 use super::super::options::Options;
 use super::super::resnet::{ResnetBlockConfig, conv3x3};
 use super::UNet;
+use super::config_file;
 use super::down_block::DownBlock;
 use super::keys::UNetKeys;
 use super::level::UNetLevel;
 use super::mid_block::MidBlock;
-use super::read;
 use super::time_embedding::{TimeEmbedding, TimeProjection};
 use super::transformer::Transformer2dConfig;
 use super::up_block::UpBlock;
@@ -52,11 +52,11 @@ impl UNetConfig {
     /// Reads a `config.json` of diffusers, of any version.
     ///
     /// # Errors
-    /// [`DiffusionError::Io`] and [`DiffusionError::NotJson`]; [`DiffusionError::OtherModel`] for another class of model or the U-Net of
-    /// Stable Diffusion XL; [`DiffusionError::Option`] and [`DiffusionError::UnknownOption`] name an option that is not computed
-    /// here.
+    /// [`DiffusionError::Io`] and [`DiffusionError::NotJson`]; [`DiffusionError::OtherModel`] for another class of model or the
+    /// U-Net of Stable Diffusion XL; [`DiffusionError::Option`] and [`DiffusionError::UnknownOption`] name an option that
+    /// is not computed here.
     pub fn read(path: &Path) -> Result<Self, DiffusionError> {
-        read::config(Options::read(path)?)
+        config_file::read(Options::read(path)?)
     }
 
     /// [`read`](Self::read) from a text; `path` is for messages.
@@ -64,7 +64,7 @@ impl UNetConfig {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn parse(text: &str, path: &Path) -> Result<Self, DiffusionError> {
-        read::config(Options::parse(text, path)?)
+        config_file::read(Options::parse(text, path)?)
     }
 
     /// A U-Net of this architecture; its weights are random, and not made before they are used.

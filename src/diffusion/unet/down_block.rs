@@ -9,6 +9,7 @@ use super::super::Trace;
 use super::super::resnet::{Border, Downsample, ResnetBlock};
 use super::condition::Condition;
 use super::config::UNetConfig;
+use super::layer::layers;
 use super::level::UNetBlock;
 use super::transformer::Transformer2d;
 
@@ -37,7 +38,7 @@ impl DownBlock {
         }
     }
 
-    /// `[B, C, H, W]` to `[B, O, ceil(H/2), ceil(W/2)]` (`[B, O, H, W]` in the last block); every layer's result is added to `skips`.
+    /// `[B, C, H, W]` to `[B, O, ceil(H/2), ceil(W/2)]`, or `[B, O, H, W]` in the last block; adds every result to `skips`.
     pub(super) fn forward(
         &self,
         input: Tensor<4>,
@@ -46,13 +47,8 @@ impl DownBlock {
         trace: &mut Trace,
     ) -> Tensor<4> {
         let mut x = input;
-        for (i, resnet) in self.resnets.iter().enumerate() {
-            x = resnet.forward(x, Some(&condition.time));
-            trace.record(&format!("resnets.{i}"), &x);
-            if let Some(attention) = self.attentions.get(i) {
-                x = trace.within(format_args!("attentions.{i}"), |trace| attention.forward(x, condition, trace));
-                trace.record(&format!("attentions.{i}"), &x);
-            }
+        for layer in layers(&self.resnets, &self.attentions) {
+            x = layer.forward(x, condition, trace);
             skips.push(x.clone());
         }
         for downsampler in &self.downsamplers {

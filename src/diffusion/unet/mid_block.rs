@@ -9,6 +9,7 @@ use super::super::Trace;
 use super::super::resnet::ResnetBlock;
 use super::condition::Condition;
 use super::config::UNetConfig;
+use super::layer::layers;
 use super::transformer::{Transformer2d, Transformer2dConfig};
 
 /// A transformer between two residual blocks.
@@ -31,15 +32,6 @@ impl MidBlock {
 
     /// `[B, C, H, W]` to `[B, C, H, W]`.
     pub(super) fn forward(&self, input: Tensor<4>, condition: &Condition, trace: &mut Trace) -> Tensor<4> {
-        let mut x = input;
-        for (i, resnet) in self.resnets.iter().enumerate() {
-            x = resnet.forward(x, Some(&condition.time));
-            trace.record(&format!("resnets.{i}"), &x);
-            if let Some(attention) = self.attentions.get(i) {
-                x = trace.within(format_args!("attentions.{i}"), |trace| attention.forward(x, condition, trace));
-                trace.record(&format!("attentions.{i}"), &x);
-            }
-        }
-        x
+        layers(&self.resnets, &self.attentions).fold(input, |x, layer| layer.forward(x, condition, trace))
     }
 }

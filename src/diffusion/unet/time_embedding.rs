@@ -66,11 +66,11 @@ mod tests {
     /// Eight numbers each for the timesteps 0, 1 and 999.5.
     fn projected(cosines_first: bool, freq_shift: f32) -> Vec<f32> {
         let timesteps = Tensor::from_floats([0.0, 1.0, 999.5], &Device::flex());
-        TimeProjection::new(8, cosines_first, freq_shift).forward(timesteps).into_data().to_vec().unwrap()
+        TimeProjection::new(8, cosines_first, freq_shift).forward(timesteps).into_data().try_to_vec().unwrap()
     }
 
-    /// `get_timestep_embedding(torch.tensor([0., 1., 999.5]), 8, …)` of diffusers 0.42.1; a step in the last place of a frequency
-    /// is 6e-5 radians of 999.5.
+    /// `get_timestep_embedding(torch.tensor([0., 1., 999.5]), 8, …)` of diffusers 0.42.1; a step in the last place of an angle
+    /// of 999.5 radians is 6e-5.
     fn assert_is(got: &[f32], want: [[f32; 8]; 3]) {
         let want = want.as_flattened();
         assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-4), "{got:?}, expected {want:?}");

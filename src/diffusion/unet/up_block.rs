@@ -9,6 +9,7 @@ use super::super::Trace;
 use super::super::resnet::{ResnetBlock, Upsample};
 use super::condition::Condition;
 use super::config::UNetConfig;
+use super::layer::layers;
 use super::level::UNetBlock;
 use super::transformer::Transformer2d;
 
@@ -52,14 +53,9 @@ impl UpBlock {
         trace: &mut Trace,
     ) -> Tensor<4> {
         let mut x = input;
-        for (i, resnet) in self.resnets.iter().enumerate() {
+        for layer in layers(&self.resnets, &self.attentions) {
             let skip = skips.pop().expect("the way down left a skip tensor for every residual block of the way up");
-            x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(&condition.time));
-            trace.record(&format!("resnets.{i}"), &x);
-            if let Some(attention) = self.attentions.get(i) {
-                x = trace.within(format_args!("attentions.{i}"), |trace| attention.forward(x, condition, trace));
-                trace.record(&format!("attentions.{i}"), &x);
-            }
+            x = layer.forward(Tensor::cat(vec![x, skip], 1), condition, trace);
         }
         for upsampler in &self.upsamplers {
             let [.., height, width] = skips.last().expect("a block above takes skip tensors too").dims();

@@ -21,17 +21,24 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// A checkpoint of another model differs in hundreds of names; a screenful says as much.
-        const SHOWN: usize = 20;
-        let missing = self.missing.iter().map(|(name, shape)| format!("missing    {name} {shape:?}"));
-        let unexpected = self.unexpected.iter().map(|(name, shape)| format!("unexpected {name} {shape:?}"));
         let wrong = self.wrong_shape.iter();
-        let wrong = wrong.map(|(name, expected, found)| format!("wrong shape {name}: expected {expected:?}, found {found:?}"));
-        let lines: Vec<String> = wrong.chain(missing).chain(unexpected).collect();
-        lines.iter().take(SHOWN).try_for_each(|line| write!(f, "\n  {line}"))?;
-        if lines.len() > SHOWN {
-            write!(f, "\n  … and {} more", lines.len() - SHOWN)?;
-        }
-        Ok(())
+        let wrong = wrong.map(|(name, expected, found)| format!("{name}: expected {expected:?}, found {found:?}"));
+        let named = |(name, shape): &(String, Vec<usize>)| format!("{name} {shape:?}");
+        list(f, "wrong shape", wrong)?;
+        list(f, "missing", self.missing.iter().map(named))?;
+        list(f, "unexpected", self.unexpected.iter().map(named))
     }
+}
+
+/// A checkpoint of another model differs in hundreds of names; a few of each kind say as much.
+fn list(f: &mut fmt::Formatter<'_>, kind: &str, lines: impl ExactSizeIterator<Item = String>) -> fmt::Result {
+    const SHOWN: usize = 8;
+    let more = lines.len().saturating_sub(SHOWN);
+    for line in lines.take(SHOWN) {
+        write!(f, "\n  {kind} {line}")?;
+    }
+    if more > 0 {
+        write!(f, "\n  … and {more} more {kind}")?;
+    }
+    Ok(())
 }

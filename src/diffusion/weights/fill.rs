@@ -333,7 +333,7 @@ mod tests {
         layer.2 = vec![40, 33];
         let message = load_entries(&wrong).unwrap_err().to_string();
         for part in [
-            "missing    conv.bias [4]",
+            "missing conv.bias [4]",
             "unexpected extra.weight [1]",
             "wrong shape layers.0.weight: expected [33, 40], found [40, 33]",
         ] {

@@ -1,33 +1,19 @@
 //! The U-Net's architecture from the options of its `config.json`.
 //!
-//! Defaults and meanings: diffusers 0.42.1, `UNet2DConditionModel.__init__`. Options that no Stable Diffusion 1 or 2 model sets must
-//! have the value that leaves them out.
+//! Defaults and meanings: diffusers 0.42.1, `UNet2DConditionModel.__init__`. Options that no Stable Diffusion 1 or 2 model sets
+//! must have the value that leaves them out.
 
 use std::ops::RangeInclusive;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::super::DiffusionError;
 use super::super::options::Options;
 use super::config::UNetConfig;
-use super::level::{UNetBlock, UNetLevel};
+use super::level::{UNetBlock, levels};
+use super::per_level::{PerLevel, WIDTH, in_range};
 
-/// Far above any model, far below what overflows: the largest width is 1280.
-const WIDTH: RangeInclusive<usize> = 1..=65_536;
-/// The same for numbers of layers, of which there are 2.
-const LAYERS: RangeInclusive<usize> = 1..=100;
-
-/// One value for all levels, or one for each from the highest resolution to the lowest.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "one value or a list of them")]
-enum PerLevel<T> {
-    One(T),
-    Each(Vec<T>),
-}
-
-pub(super) fn config(mut options: Options) -> Result<UNetConfig, DiffusionError> {
+pub(super) fn read(mut options: Options) -> Result<UNetConfig, DiffusionError> {
     refuse_other_models(&options)?;
     leave_out(&mut options)?;
     let levels = levels(&mut options)?;
@@ -120,59 +106,6 @@ fn leave_out(options: &mut Options) -> Result<(), DiffusionError> {
     Ok(())
 }
 
-fn levels(options: &mut Options) -> Result<Vec<UNetLevel>, DiffusionError> {
-    let channels = options.take_or("block_out_channels", vec![320, 640, 1280, 1280])?;
-    in_range(options, "block_out_channels", &channels, WIDTH)?;
-    let count = channels.len();
-    if !LAYERS.contains(&count) {
-        return Err(options.refuse("block_out_channels", &format!("{channels:?}"), "channels of at least one level"));
-    }
-    let down = blocks(options, "down_block_types", ["DownBlock2D", "CrossAttnDownBlock2D"], 3, count)?;
-    let mut up = blocks(options, "up_block_types", ["UpBlock2D", "CrossAttnUpBlock2D"], 0, count)?;
-    up.reverse();
-    let layers = per_level(options, "layers_per_block", 2, count)?;
-    in_range(options, "layers_per_block", &layers, LAYERS)?;
-    let transformer_layers = per_level(options, "transformer_layers_per_block", 1, count)?;
-    in_range(options, "transformer_layers_per_block", &transformer_layers, LAYERS)?;
-    let only_cross_attention = per_level(options, "only_cross_attention", false, count)?;
-    // By its name the width of a head, and always used as the number of heads; `num_attention_heads` is the right name, which few
-    // files have.
-    let key = if options.peek("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
-    let heads = per_level(options, key, 8, count)?;
-    in_range(options, key, &heads, WIDTH)?;
-    options.without_influence(&["num_attention_heads", "attention_head_dim"]);
-    let level = |i| UNetLevel {
-        channels: channels[i],
-        layers: layers[i],
-        heads: heads[i],
-        transformer_layers: transformer_layers[i],
-        only_cross_attention: only_cross_attention[i],
-        down: down[i],
-        up: up[i],
-    };
-    Ok((0..count).map(level).collect())
-}
-
-/// Names of block classes; of `names`, the first is the plain one. `plain` is where the default has that one.
-fn blocks(
-    options: &mut Options,
-    key: &str,
-    names: [&str; 2],
-    plain: usize,
-    count: usize,
-) -> Result<Vec<UNetBlock>, DiffusionError> {
-    let default = || (0..4).map(|i| names[usize::from(i != plain)].to_owned()).collect();
-    let classes: Vec<String> = options.take(key)?.unwrap_or_else(default);
-    let block = |class: &String| match names.iter().position(|name| name == class) {
-        Some(0) => Ok(UNetBlock::Plain),
-        Some(_) => Ok(UNetBlock::CrossAttention),
-        None => Err(options.refuse(key, &format!("{classes:?}"), &format!("blocks of class {} or {}", names[0], names[1]))),
-    };
-    let blocks = classes.iter().map(block).collect::<Result<Vec<_>, _>>()?;
-    same_length(options, key, blocks.len(), count)?;
-    Ok(blocks)
-}
-
 /// The width of text states, which is the same at every level.
 fn text_width(options: &mut Options) -> Result<usize, DiffusionError> {
     let key = "cross_attention_dim";
@@ -188,37 +121,10 @@ fn text_width(options: &mut Options) -> Result<usize, DiffusionError> {
     }
 }
 
-fn per_level<T>(options: &mut Options, key: &str, default: T, count: usize) -> Result<Vec<T>, DiffusionError>
-where
-    T: Clone + DeserializeOwned,
-{
-    match options.take(key)? {
-        None => Ok(vec![default; count]),
-        Some(PerLevel::One(value)) => Ok(vec![value; count]),
-        Some(PerLevel::Each(values)) => same_length(options, key, values.len(), count).map(|()| values),
-    }
-}
-
-fn same_length(options: &Options, key: &str, found: usize, count: usize) -> Result<(), DiffusionError> {
-    match found == count {
-        true => Ok(()),
-        false => {
-            Err(options.refuse(key, &format!("a list of {found}"), &format!("{count}, one for each of block_out_channels")))
-        }
-    }
-}
-
 fn within(options: &mut Options, key: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, DiffusionError> {
     let value = options.take_or(key, default)?;
     in_range(options, key, &[value], range)?;
     Ok(value)
-}
-
-fn in_range(options: &Options, key: &str, values: &[usize], range: RangeInclusive<usize>) -> Result<(), DiffusionError> {
-    match values.iter().find(|value| !range.contains(value)) {
-        None => Ok(()),
-        Some(value) => Err(options.refuse(key, &value.to_string(), &format!("{} to {}", range.start(), range.end()))),
-    }
 }
 
 /// What one option demands of another.
@@ -226,19 +132,19 @@ fn check(config: &UNetConfig, options: &Options) -> Result<(), DiffusionError> {
     let groups = config.norm_num_groups;
     for (i, level) in config.levels.iter().enumerate() {
         let (channels, heads) = (level.channels, level.heads);
-        if channels % groups != 0 {
+        if !channels.is_multiple_of(groups) {
             let expected = format!("a divisor of the {channels} channels of level {i}");
             return Err(options.refuse("norm_num_groups", &groups.to_string(), &expected));
         }
         let lowest = i + 1 == config.levels.len();
         let attends = lowest || level.down == UNetBlock::CrossAttention || level.up == UNetBlock::CrossAttention;
-        if attends && channels % heads != 0 {
+        if attends && !channels.is_multiple_of(heads) {
             let expected = format!("a number of heads that divides the {channels} channels of level {i}");
             return Err(options.refuse("attention_head_dim", &heads.to_string(), &expected));
         }
     }
     let highest = config.levels[0].channels;
-    if highest % 2 != 0 {
+    if !highest.is_multiple_of(2) {
         return Err(options.refuse(
             "block_out_channels",
             &highest.to_string(),
@@ -264,6 +170,7 @@ mod tests {
     use serde_json::{Map, Value};
 
     use super::super::super::weights::summarize;
+    use super::super::level::UNetLevel;
     use super::*;
 
     fn parse(text: &str) -> Result<UNetConfig, DiffusionError> {
@@ -318,29 +225,6 @@ mod tests {
         assert_eq!(config, expected);
         // All but two options have these values by default.
         assert_eq!(parse(r#"{"sample_size": 64, "cross_attention_dim": 768}"#).unwrap(), expected);
-    }
-
-    #[test]
-    fn lists_are_from_the_highest_resolution_to_the_lowest() {
-        let config = parse(
-            r#"{"attention_head_dim": [5, 10, 20, 20], "layers_per_block": [1, 2, 3, 4], "sample_size": [48, 96],
-                "only_cross_attention": [true, true, true, false], "transformer_layers_per_block": [1, 2, 3, 4],
-                "cross_attention_dim": [1024, 1024, 1024, 1024], "num_attention_heads": null, "use_linear_projection": true,
-                "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"]}"#,
-        )
-        .unwrap();
-        assert_eq!(config.sample_size, Some([48, 96]));
-        assert_eq!(config.cross_attention_dim, 1024);
-        assert!(config.use_linear_projection);
-        let of = |field: fn(&UNetLevel) -> usize| config.levels.iter().map(field).collect::<Vec<_>>();
-        assert_eq!(of(|level| level.heads), [5, 10, 20, 20]);
-        assert_eq!(of(|level| level.layers), [1, 2, 3, 4]);
-        assert_eq!(of(|level| level.transformer_layers), [1, 2, 3, 4]);
-        assert_eq!(of(|level| usize::from(level.only_cross_attention)), [1, 1, 1, 0]);
-        // The list of blocks on the way up begins at the lowest resolution.
-        assert_eq!(of(|level| usize::from(level.up == UNetBlock::CrossAttention)), [0, 0, 0, 1]);
-        let named = parse(r#"{"num_attention_heads": 16, "attention_head_dim": 64}"#).unwrap();
-        assert_eq!(named.levels[0].heads, 16);
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! attention.
+
+fn main() {
+    divan::main();
+}

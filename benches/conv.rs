@@ -1,0 +1,5 @@
+//! conv.
+
+fn main() {
+    divan::main();
+}

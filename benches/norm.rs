@@ -1,0 +1,5 @@
+//! norm.
+
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,39 @@
+//! Memory of the kernels: contiguous inputs, and outputs that are written once.
+
+use std::mem::MaybeUninit;
+
+use burn::tensor::{Bytes, DType, Shape};
+use burn_flex::{FlexTensor, Layout};
+
+/// Values that a thread takes at a time: enough to pay for handing them out, few enough for the second-level cache.
+pub(super) const PIECE: usize = 1 << 14;
+
+/// A tensor whose elements lie in row-major order, without gaps; copied only if they don't.
+pub(super) struct Values(FlexTensor);
+
+impl Values {
+    pub(super) fn of(tensor: FlexTensor) -> Self {
+        Self(tensor.to_contiguous())
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.0.layout().shape().clone()
+    }
+
+    pub(super) fn as_slice(&self) -> &[f32] {
+        self.0.as_slice().expect("kernels are given 32-bit floats, and the tensor is contiguous")
+    }
+}
+
+/// A new tensor; `write` fills every element.
+///
+/// # Safety
+/// `write` must have written every element when it returns.
+pub(super) unsafe fn filled(shape: Shape, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> FlexTensor {
+    let count = shape.num_elements();
+    let mut values: Vec<f32> = Vec::with_capacity(count);
+    write(&mut values.spare_capacity_mut()[..count]);
+    // SAFETY: the capacity is at least `count`, and the caller promises that `write` wrote all of it.
+    unsafe { values.set_len(count) };
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
