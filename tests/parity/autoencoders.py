@@ -123,7 +123,7 @@ def main():
     show("tiny scaled", vae.scale_latents(latents))
 
     x, time = draw("x", (2, 4, 5, 7)), draw("time", (2, 6))
-    # ResnetBlock2D applies the SiLU that all blocks of our U-Net share, so it is handed the preimage's value directly.
+    # ResnetBlock2D applies the SiLU to the time embedding itself; our blocks get it applied.
     for title, block, embedding in [
         ("resnet time", ResnetBlock2D(in_channels=4, out_channels=6, temb_channels=6, groups=2, eps=1e-5), time),
         ("resnet same", ResnetBlock2D(in_channels=4, out_channels=4, temb_channels=None, groups=2, eps=1e-6), None),
@@ -137,4 +137,25 @@ def main():
     show("up", fill(Upsample2D(4, use_conv=True))(x, output_size=(9, 14)))
 
 
+def slope(title, loss, at):
+    """Derivative of `loss` in the direction `direction`, in 64 bits."""
+    at = at.double().requires_grad_()
+    loss(at).backward()
+    print(f"{title}: {(at.grad * draw('direction', at.shape)).sum().item():.7f}")
+
+
+def slopes():
+    noise = draw("noise", (1, 3, 2, 2)).double()
+    vae = kl().double()
+
+    def kl_loss(images):
+        posterior = vae.encode(images).latent_dist
+        return vae.decode(posterior.mean + posterior.std * noise).sample.square().mean() + posterior.kl().mean()
+
+    slope("kl slope", kl_loss, draw("image", (1, 3, 9, 8)))
+    small = tiny(gn=True, act_fn="silu").double()
+    slope("tiny slope", lambda x: small.decode(small.encode(x).latents * 4).sample.square().mean(), draw("image", (1, 3, 8, 12)))
+
+
 main()
+slopes()

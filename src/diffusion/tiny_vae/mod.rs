@@ -154,7 +154,7 @@ mod tests {
     use safetensors::SafeTensors;
 
     use super::super::autoencoder::Tile;
-    use super::super::autoencoder::testing::{assert_gradient, assert_shown, draw, fill};
+    use super::super::autoencoder::testing::{assert_shown, assert_slope, draw, fill};
     use super::super::weights::{Stem, load, summarize};
     use super::*;
 
@@ -255,7 +255,7 @@ mod tests {
         let vae = filled(&config().with_use_midblock_gn(true).with_act_fn(Activation::Silu)).train();
         // Latents of this network are small: without a factor they hardly move the image.
         let loss = |images: Tensor<4>| vae.decode(vae.encode(images) * 4.0).square().mean();
-        let gradients = assert_gradient(loss, draw("image", [1, 3, 8, 12], 1.0));
+        let gradients = assert_slope(loss, draw("image", [1, 3, 8, 12], 1.0), -0.0299108);
         assert_eq!(GradientsParams::from_grads(gradients, &vae).len(), summarize(&vae, &AutoencoderTinyKeys).tensors);
     }
 
