@@ -8,6 +8,7 @@ One JSON line a piece of work: name, seconds (median, min, max), runs, and the p
 """
 
 import argparse
+import functools
 import json
 import resource
 import statistics
@@ -68,6 +69,20 @@ def densenet(shape, batch, side, train):
         optimizer.step()
 
     return step
+
+
+def attention(batch, queries, keys, heads, size, train):
+    """From and to the `[B, L, heads * size]` of the projections, as in the networks."""
+    torch = seeded()
+    tokens = [torch.randn(batch, length, heads * size, requires_grad=train) for length in (queries, keys, keys)]
+    towards = torch.randn(batch, queries, heads * size)
+
+    def forward():
+        split = [x.view(batch, -1, heads, size).transpose(1, 2) for x in tokens]
+        results = torch.nn.functional.scaled_dot_product_attention(*split)
+        return results.transpose(1, 2).reshape(batch, queries, heads * size)
+
+    return (lambda: torch.autograd.grad(forward(), tokens, towards)) if train else torch.inference_mode()(forward)
 
 
 def scores(rows, findings, seed):
@@ -246,8 +261,26 @@ def image(shape, steps):
     return paint
 
 
+# Batch, queries, keys, heads, and numbers a head has for a token; how often it runs.
+ATTENTION = {
+    (1, 4096, 4096, 8, 40): 5,
+    (2, 256, 256, 8, 160): 30,
+    (2, 4096, 77, 8, 40): 20,
+    (1, 4096, 4096, 1, 512): 5,
+    (2, 77, 77, 12, 64): 100,
+    (2, 64, 77, 4, 4): 100,
+}
+
 # Name: what prepares the work, and how often it runs.
 WORKS = {
+    **{
+        f"attention_{work}/b{b}_q{q}_k{k}_h{h}_d{d}": (
+            functools.partial(attention, b, q, k, h, d, train=work == "train"),
+            runs,
+        )
+        for work in ("forward", "train")
+        for (b, q, k, h, d), runs in ATTENTION.items()
+    },
     "decode_1024px/png": (lambda: decode("png"), 15),
     "decode_1024px/jpeg": (lambda: decode("jpeg"), 15),
     "decode_1024px_to_64px/png": (lambda: decode("png", 64, "F"), 15),
