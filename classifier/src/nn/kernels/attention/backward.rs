@@ -3,16 +3,14 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use rayon::prelude::{
-    IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut,
-};
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use super::super::buffer::PIECE;
 use super::super::product::{Matrix, Product};
 use super::forward::Inputs;
 use super::problem::{Problem, Rows};
 use super::softmax::{Dot, Slope};
-use super::tile::{Scattered, from_columns, hide, to_columns, transposed};
+use super::tile::{Scattered, for_each_task, from_columns, hide, to_columns, transposed};
 
 /// What the forward pass has left, and the gradient by its results.
 #[derive(Clone, Copy)]
@@ -85,15 +83,13 @@ impl Pass<'_> {
             .chain(others.spare_capacity_mut()[..(parts - 1) * length].chunks_exact_mut(length))
             .map(Scattered::new)
             .collect();
-        (0..problem.pairs() * parts).into_par_iter().for_each_init(
-            || Scratch::new(problem),
-            |scratch, task| {
-                let (pair, part) = (task / parts, task % parts);
-                let tiles = tiles * part / parts..tiles * (part + 1) / parts;
-                // SAFETY: no other task has these keys of this pair, nor this part of its gradient by the queries.
-                unsafe { self.attend(pair, tiles, of_parts[part], scratch) };
-            },
-        );
+        let run = |scratch: &mut Scratch, task: usize| {
+            let (pair, part) = (task / parts, task % parts);
+            let tiles = tiles * part / parts..tiles * (part + 1) / parts;
+            // SAFETY: no other task has these keys of this pair, nor this part of its gradient by the queries.
+            unsafe { self.attend(pair, tiles, of_parts[part], scratch) };
+        };
+        for_each_task(problem.pairs() * parts, problem.work() / parts, || Scratch::new(problem), run);
         // SAFETY: the tasks of each part have written all queries of all pairs.
         unsafe { others.set_len((parts - 1) * length) };
         for other in others.chunks_exact(length) {
@@ -147,10 +143,9 @@ impl Pass<'_> {
         let Self { problem, inputs, .. } = self;
         let scores = &mut scratch.scores[..keys.len() * rows.padded];
         let slopes = &mut scratch.slopes[..keys.len() * rows.padded];
-        for (out, scale, columns, values) in [
-            (&mut *scores, problem.scale(), &scratch.query, inputs.key),
-            (&mut *slopes, 1.0, &scratch.gradient, inputs.value),
-        ] {
+        for (out, scale, columns, values) in
+            [(&mut *scores, problem.scale(), &scratch.query, inputs.key), (&mut *slopes, 1.0, &scratch.gradient, inputs.value)]
+        {
             let product = Product {
                 sizes: [rows.padded, keys.len(), problem.size],
                 out: transposed(out.as_mut_ptr(), rows),

@@ -1,12 +1,10 @@
 //! Attention tile by tile.
 
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
-
 use super::super::buffer::Values;
 use super::super::product::{Matrix, Product};
 use super::problem::{Problem, Rows};
 use super::softmax::{Rescale, Step};
-use super::tile::{Scattered, from_columns, hide, to_columns, transposed};
+use super::tile::{Scattered, for_each_task, from_columns, hide, to_columns, transposed};
 
 /// Queries, keys and values.
 #[derive(Clone, Copy)]
@@ -54,15 +52,13 @@ impl Scratch {
 /// query that sees no key.
 pub(super) fn forward(problem: &Problem, inputs: Inputs, results: Scattered, norms: Scattered) {
     let tiles = problem.query_tiles();
-    (0..problem.pairs() * tiles).into_par_iter().for_each_init(
-        || Scratch::new(problem),
-        |scratch, task| {
-            let (pair, rows) = (task / tiles, problem.rows(task % tiles));
-            attend(problem, inputs, pair, rows, scratch);
-            // SAFETY: no other task has these queries of this pair.
-            unsafe { finish(problem, pair, rows, scratch, results, norms) };
-        },
-    );
+    let run = |scratch: &mut Scratch, task: usize| {
+        let (pair, rows) = (task / tiles, problem.rows(task % tiles));
+        attend(problem, inputs, pair, rows, scratch);
+        // SAFETY: no other task has these queries of this pair.
+        unsafe { finish(problem, pair, rows, scratch, results, norms) };
+    };
+    for_each_task(problem.pairs() * tiles, problem.work() / tiles, || Scratch::new(problem), run);
 }
 
 /// The results of some queries, not yet divided by the sums.

@@ -48,7 +48,11 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usiz
     let [batch, queries, width] = query.dims();
     let keys = key.dims()[1];
     assert!(width.is_multiple_of(heads), "{heads} heads do not divide a width of {width}");
-    assert_eq!([key.dims(), value.dims()], [[batch, keys, width]; 2], "keys and values for queries of [{batch}, {queries}, {width}]");
+    assert_eq!(
+        [key.dims(), value.dims()],
+        [[batch, keys, width]; 2],
+        "keys and values for queries of [{batch}, {queries}, {width}]"
+    );
     if ![&query, &key, &value].into_iter().all(applies) || batch * queries * keys * width == 0 {
         return composition(query, key, value, heads, visible);
     }

@@ -35,6 +35,11 @@ impl Problem {
         self.batch * self.heads
     }
 
+    /// Multiplications that the scores of a pair take.
+    pub(super) fn work(&self) -> usize {
+        self.queries * self.keys * self.size
+    }
+
     /// Numbers between a token and the next.
     pub(super) fn width(&self) -> usize {
         self.heads * self.size

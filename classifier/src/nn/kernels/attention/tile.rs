@@ -1,7 +1,22 @@
 //! What the passes over tiles share.
 
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
 use super::super::product::Matrix;
 use super::problem::{Problem, Rows};
+
+/// Runs every task; each thread has a scratch of its own. `work` is the number of multiplications of a task.
+pub(super) fn for_each_task<S>(tasks: usize, work: usize, scratch: impl Fn() -> S + Sync, run: impl Fn(&mut S, usize) + Sync) {
+    /// Below this a task is done before another thread has woken up.
+    const WORTH_A_THREAD: usize = 1 << 18;
+    let together = WORTH_A_THREAD.div_ceil(work.max(1));
+    if tasks <= together {
+        let mut scratch = scratch();
+        (0..tasks).for_each(|task| run(&mut scratch, task));
+    } else {
+        (0..tasks).into_par_iter().with_min_len(together).for_each_init(&scratch, &run);
+    }
+}
 
 /// A buffer that tasks write in places of their own.
 #[derive(Clone, Copy)]
@@ -61,13 +76,7 @@ pub(super) fn to_columns(problem: &Problem, pair: usize, rows: Rows, values: &[f
     let columns = &mut columns[..problem.size * rows.padded];
     let values = &values[problem.query(pair, rows.start)..][..(rows.count - 1) * problem.width() + problem.size];
     // SAFETY: the slices hold these rows.
-    unsafe {
-        transpose(
-            [rows.count, problem.size],
-            (values.as_ptr(), problem.width()),
-            (columns.as_mut_ptr(), rows.padded),
-        )
-    };
+    unsafe { transpose([rows.count, problem.size], (values.as_ptr(), problem.width()), (columns.as_mut_ptr(), rows.padded)) };
     for row in columns.chunks_exact_mut(rows.padded) {
         row[rows.count..].fill(0.0);
     }
