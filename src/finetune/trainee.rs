@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
 use super::learner::Learner;
+use super::lora::{self, Lora};
 use super::networks::{self, Networks, Values};
 use super::objective::Task;
 use super::{FinetuneError, Part, StepReport, Strategy, TraineeSettings, TraineeState};
@@ -109,6 +110,21 @@ impl Trainee {
         self.learner.leaves.list.iter().map(|leaf| leaf.name.as_str())
     }
 
+    /// The weights under training as files have them, F32, in the order of [`names`](Self::names).
+    pub fn weights(&self, which: Which) -> impl Iterator<Item = (&str, TensorData)> {
+        let values = self.values(which);
+        self.learner.leaves.list.iter().zip(values).map(|(leaf, value)| {
+            let data = leaf.slot.to_file(value.into_data());
+            (leaf.name.as_str(), data)
+        })
+    }
+
+    /// The adapters under training; none without any.
+    #[must_use]
+    pub fn lora(&self, which: Which) -> Lora {
+        lora::gather(&self.settings.strategy, &self.learner.leaves, &self.values(which))
+    }
+
     /// The parts that train.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
@@ -120,7 +136,7 @@ impl Trainee {
     /// Number of weights under training.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.learner.leaves.list.iter().map(|leaf| leaf.shape.iter().product::<usize>()).sum()
+        self.learner.leaves.list.iter().map(|leaf| leaf.slot.shape.iter().product::<usize>()).sum()
     }
 
     /// The settings it was made with.
@@ -157,12 +173,19 @@ impl Trainee {
         pipeline.expect("nothing is read again in the compute type")
     }
 
-    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was.
+    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was. Adapters are merged, and
+    /// written by themselves too: `lora/pytorch_lora_weights.safetensors` for diffusers, `lora/PART` for peft.
     ///
     /// # Errors
     /// [`FinetuneError::Diffusion`] if a file can't be read again or written.
     pub fn export(&self, folder: &Path, which: Which) -> Result<(), FinetuneError> {
         let pipeline = self.networks.pipeline(&self.learner.leaves, &self.values(which), true)?;
+        if self.settings.strategy.has_lora() {
+            let (lora, target) = (self.lora(which), folder.join("lora"));
+            lora.save_diffusers(&target)?;
+            lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &target.join(part.name())))?;
+        }
+        // Last, so that a folder with an index is whole.
         Ok(pipeline.save(folder)?)
     }
 
