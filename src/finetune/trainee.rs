@@ -271,7 +271,7 @@ impl Trainee {
             TextCondition::States(states) => states.clone(),
         };
         let states = match self.networks.projection(leaves, values) {
-            Some(projection) => projection.forward(self.into_graph(states.cast(base.dtype), values)),
+            Some(projection) => projection.forward(self.in_graph(states.cast(base.dtype), values)),
             None => states.cast(base.dtype),
         };
 
@@ -279,20 +279,20 @@ impl Trainee {
         let timesteps: Vec<f32> = batch.timesteps.iter().map(|timestep| *timestep as f32).collect();
         let timesteps = Tensor::from_data(TensorData::new(timesteps, [batch.timesteps.len()]), &self.device);
         let unet = self.networks.unet(leaves, values);
-        let sample = self.into_graph(sample.cast(base.dtype), values);
-        let predicted = unet.forward(sample, self.into_graph(timesteps, values), self.into_graph(states, values), None);
-        let target = self.into_graph(target, values);
+        let sample = self.in_graph(sample.cast(base.dtype), values);
+        let predicted = unet.forward(sample, self.in_graph(timesteps, values), self.in_graph(states, values), None);
+        let target = self.in_graph(target, values);
         Ok(objective.losses(prediction, schedule, predicted, target, &batch.timesteps))
     }
 
     fn reconstruct(&self, batch: &Reconstruction, values: Values<'_>) -> Tensor<1> {
         let vae = self.networks.vae(&self.learner.leaves, values);
-        let noise = batch.posterior_noise.clone().map(|noise| self.into_graph(noise, values));
-        self.settings.reconstruction.losses(&vae, self.into_graph(batch.pixels.clone(), values), noise)
+        let noise = batch.posterior_noise.clone().map(|noise| self.in_graph(noise, values));
+        self.settings.reconstruction.losses(&vae, self.in_graph(batch.pixels.clone(), values), noise)
     }
 
     /// A constant of the graph, where there is one.
-    fn into_graph<const D: usize>(&self, tensor: Tensor<D>, values: Values<'_>) -> Tensor<D> {
+    fn in_graph<const D: usize>(&self, tensor: Tensor<D>, values: Values<'_>) -> Tensor<D> {
         match values {
             Values::Tracked => self.learner.leaves.tape().constant(tensor),
             Values::Plain(_) => tensor,

@@ -47,6 +47,13 @@ impl Lora {
     }
 }
 
+/// A safetensors file.
+struct Parsed {
+    tensors: Vec<(String, TensorData)>,
+    /// Of its header.
+    notes: HashMap<String, String>,
+}
+
 struct Reader<'a> {
     path: &'a Path,
 }
@@ -58,8 +65,8 @@ impl Reader<'_> {
 
     fn diffusers(&self, file: &Path) -> Result<Lora, FinetuneError> {
         let bytes = read(file)?;
-        let (tensors, metadata) = self.parse(&bytes)?;
-        let metadata: Map<String, Value> = metadata
+        let Parsed { tensors, notes } = self.parse(&bytes)?;
+        let metadata: Map<String, Value> = notes
             .get(METADATA)
             .map(|text| serde_json::from_str(text))
             .transpose()
@@ -85,7 +92,7 @@ impl Reader<'_> {
         self.check_config(&config.iter().map(|(key, value)| (key.as_str(), value)).collect())?;
         let alpha = config.get("lora_alpha").and_then(Value::as_f64);
         let bytes = read(file)?;
-        let (tensors, _) = self.parse(&bytes)?;
+        let Parsed { tensors, .. } = self.parse(&bytes)?;
         self.assemble(
             &tensors,
             |_| alpha,
@@ -163,7 +170,7 @@ impl Reader<'_> {
     }
 
     /// Every tensor as 32-bit floats, and the header's notes.
-    fn parse(&self, bytes: &[u8]) -> Result<(Vec<(String, TensorData)>, HashMap<String, String>), FinetuneError> {
+    fn parse(&self, bytes: &[u8]) -> Result<Parsed, FinetuneError> {
         let damaged = |error: safetensors::SafeTensorError| {
             self.refuse(format!("it is no safetensors file, or cut short ({error}); download or save it again"))
         };
@@ -174,7 +181,7 @@ impl Reader<'_> {
         for (name, view) in file.iter() {
             tensors.push((name.to_owned(), self.floats(name, &view)?));
         }
-        Ok((tensors, notes))
+        Ok(Parsed { tensors, notes })
     }
 
     fn floats(&self, name: &str, view: &TensorView<'_>) -> Result<TensorData, FinetuneError> {
