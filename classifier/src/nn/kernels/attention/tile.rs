@@ -57,8 +57,9 @@ unsafe fn transpose([rows, columns]: [usize; 2], from: (*const f32, usize), to: 
         for row in (0..whole_rows).step_by(SIDE) {
             for column in (0..whole_columns).step_by(SIDE) {
                 let block: [[f32; SIDE]; SIDE] = std::array::from_fn(|i| at(row + i, column).cast::<[f32; SIDE]>().read());
-                for j in 0..SIDE {
-                    place(row, column + j).cast::<[f32; SIDE]>().write(std::array::from_fn(|i| block[i][j]));
+                let turned: [[f32; SIDE]; SIDE] = std::array::from_fn(|j| std::array::from_fn(|i| block[i][j]));
+                for (j, column_part) in turned.into_iter().enumerate() {
+                    place(row, column + j).cast::<[f32; SIDE]>().write(column_part);
                 }
             }
         }
