@@ -235,7 +235,8 @@ fn records(n: usize) -> Vec<Arc<CxrRecord>> {
 }
 
 fn request() -> SampleRequest {
-    let plan = RequestPlan::new(&records(1), films(1).vocabulary(), &template_prompt).expect("a labelled row");
+    let (records, films) = (records(1), films(1));
+    let plan = RequestPlan::new(&records, films.vocabulary(), &template_prompt).expect("a labelled row");
     plan.replicas(1).remove(0)
 }
 
