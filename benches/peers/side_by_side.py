@@ -25,6 +25,7 @@ BENCHES = {
     "unet": "diffusion",
     "vae": "diffusion",
     "image": "diffusion",
+    "finetune": "finetune",
 }
 
 

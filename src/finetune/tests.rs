@@ -61,7 +61,11 @@ fn what_trains_moves_and_names_its_part() {
             step(&mut trainee, seed);
         }
         let (live, average) = (weights(&trainee, Which::Live), weights(&trainee, Which::Ema));
-        for (name, value) in &live {
+        // At the lowest resolution there is one token, which sees itself whatever query and key are.
+        let idle = |name: &str| {
+            name.contains("mid_block") && (name.contains("attn1.to_q.lora_B") || name.contains("attn1.to_k.lora_B"))
+        };
+        for (name, value) in live.iter().filter(|(name, _)| !idle(name)) {
             assert_ne!(value, &start[name], "{name} of {strategy:?}");
             assert_ne!(value, &average[name], "{name} of {strategy:?}");
             assert!(trainee.parts().iter().any(|part| name.starts_with(&format!("{part}."))), "{name}");
