@@ -1,5 +1,7 @@
 //! What a user types.
 
+mod lora_choice;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use roentgen::device::DeviceChoice;
 use roentgen::diffusion::samplers::SamplerKind;
 use roentgen::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
+
+pub use lora_choice::LoraChoice;
 
 /// Train chest X-ray classifiers on real and synthetic radiographs, and learn with intervals whether the synthetic ones helped.
 ///
@@ -192,6 +196,10 @@ pub struct GenerateArgs {
     /// How much of the start image is changed: above 0, at most 1
     #[arg(long, default_value_t = 0.8, requires = "init_image", allow_negative_numbers = true)]
     pub strength: f64,
+    /// Adapters to merge into the weights, with a scale of 1 unless one is given: a LoRA file of diffusers or a folder of peft; may be
+    /// given several times
+    #[arg(long, value_name = "FILE[:SCALE]")]
+    pub lora: Vec<LoraChoice>,
     /// Images made at a time: faster on a GPU, more memory
     #[arg(long, default_value = "1")]
     pub batch_size: NonZeroUsize,

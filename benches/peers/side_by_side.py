@@ -26,6 +26,7 @@ BENCHES = {
     "unet": "diffusion",
     "vae": "diffusion",
     "image": "diffusion",
+    "finetune": "finetune",
 }
 
 

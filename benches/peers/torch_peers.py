@@ -296,6 +296,31 @@ ATTENTION = {
     (2, 64, 77, 4, 4): 100,
 }
 
+
+def finetune_step(shape, side, samples):
+    """A step of diffusers' train_text_to_image.py on given latents and text states: the U-Net alone, F32, AdamW, clipping."""
+    torch = seeded()
+    from diffusers import DDPMScheduler
+
+    net = unet(shape).train()
+    noiser = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-5, weight_decay=1e-2)
+    latents, noise = torch.randn(2, samples, 4, side, side)
+    states = torch.randn(samples, TOKENS, shape["text"]["hidden_size"])
+    timesteps = (500 + 31 * torch.arange(samples)) % 1000
+
+    def step():
+        predicted = net(noiser.add_noise(latents, noise, timesteps), timesteps, states).sample
+        loss = torch.nn.functional.mse_loss(predicted, noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
+
+
 # Name: what prepares the work, and how often it runs.
 WORKS = {
     **{
@@ -330,6 +355,10 @@ WORKS = {
     "unet_level_train/320ch_64x64": (lambda: one_row(ONE_LEVEL, 64, 768, train=True), 4),
     "vae_decode/sd14_512px": (lambda: decode_latents(SHAPES["sd14"]), 4),
     "image_10_steps/sd14_512px": (lambda: image(SHAPES["sd14"], 10), 1),
+    "finetune_step/tiny_8latents_b1": (lambda: finetune_step(SHAPES["tiny"], 8, 1), 4),
+    "finetune_step/tiny_8latents_b16": (lambda: finetune_step(SHAPES["tiny"], 8, 16), 4),
+    "finetune_step/sd14_32latents_b1": (lambda: finetune_step(SHAPES["sd14"], 32, 1), 3),
+    "finetune_step/sd14_64latents_b1": (lambda: finetune_step(SHAPES["sd14"], 64, 1), 3),
     "auroc_14_findings/100000": (lambda: auroc(100_000), 5),
     "delong_2_scores/100000": (lambda: delong(100_000), 5),
     "bootstrap_1000_replicates_309_rows_14_findings_of_runs/1": (lambda: bootstrap(1_000, 309), 1),

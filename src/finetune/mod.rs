@@ -15,6 +15,7 @@
 //! | `clip`, `optimizer`, `ema`, `learning_rate` | a step: gradient norm, AdamW, moving average, schedule |
 //! | `learner` | these together: gradients in, weights out |
 //! | `state` | all of it as named tensors, to go on another day |
+//! | `forward` | the loss of a batch |
 //! | `trainee` | the whole, as the training loop sees it |
 //!
 //! Nothing here draws a random number but the first weights of new layers, which come from a seed and their names: noise, timesteps
@@ -27,6 +28,7 @@ mod batch;
 mod clip;
 mod ema;
 mod error;
+mod forward;
 mod learner;
 mod learning_rate;
 mod leaves;
@@ -38,6 +40,10 @@ mod scratch;
 mod settings;
 mod state;
 mod strategy;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod trainee;
 mod vae;
 

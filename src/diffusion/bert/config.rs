@@ -88,6 +88,10 @@ impl BertConfig {
         }
     }
 
+    pub(in crate::diffusion) fn vocabulary_size(&self) -> usize {
+        self.sizes.vocabulary
+    }
+
     pub(in crate::diffusion) fn init(&self, device: &Device) -> BertModel {
         let Sizes { vocabulary, width, inner, layers, heads, positions, epsilon } = self.sizes;
         let embedding = |rows| EmbeddingConfig::new(rows, width).init(device);

@@ -62,6 +62,10 @@ impl ClipTextConfig {
         self.sizes.layers
     }
 
+    pub(in crate::diffusion) fn vocabulary_size(&self) -> usize {
+        self.sizes.vocabulary
+    }
+
     pub(in crate::diffusion) fn init(&self, device: &Device) -> ClipTextModel {
         let Sizes { vocabulary, width, inner, layers, heads, positions, epsilon } = self.sizes;
         let norm = || LayerNormConfig::new(width).with_epsilon(epsilon).init(device);
