@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod data;
 pub mod demo;
+pub mod finetune;
 pub mod generate;
 pub mod inspect;
 pub mod predict;
