@@ -12,7 +12,7 @@ use burn::tensor::{DType, TensorData};
 use roentgen_augment::{Fingerprint, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use super::run_error::RunError;
+use super::error::RunError;
 
 /// The `[cache]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::{Card, Checkpoint};
 use crate::finetune::TraineeState;
-use crate::finetune::run_error::RunError;
+use crate::finetune::run::error::RunError;
 
 const STATE: &str = "state.safetensors";
 const CARD: &str = "checkpoint.json";

@@ -7,7 +7,7 @@ use std::path::Path;
 use roentgen_augment::{Fingerprint, Split, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use super::run_error::RunError;
+use super::error::RunError;
 
 /// One image with its text, as a run uses it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

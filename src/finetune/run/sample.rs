@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::TensorData;
 use roentgen_augment::{AugmentError, Fingerprint, Pixels, Signed};
 
-use super::CodeCache;
+use super::cache::CodeCache;
 use super::pairs::PairSet;
 use super::random::{Purpose, Randomness};
 

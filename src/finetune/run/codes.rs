@@ -3,9 +3,10 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use roentgen_augment::{Pixels, Signed};
 
-use super::run_error::RunError;
-use super::samples::{HostSample, Input};
-use super::{CodeCache, Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
+use super::error::RunError;
+use super::sample::{HostSample, Input};
+use super::cache::CodeCache;
+use crate::finetune::{Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
 use crate::diffusion::Posterior;
 
 /// Turns samples into batches.

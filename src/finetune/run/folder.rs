@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::data_record::DataRecord;
-use super::run_error::RunError;
+use super::error::RunError;
 use crate::config::{FinetuneConfig, changes};
 
 /// `run.json`
@@ -139,7 +139,7 @@ fn deciding(mut table: Table, config: &FinetuneConfig) -> Table {
         without("model", &["base"]);
     }
     // Under a constant learning rate, a longer run begins like a shorter one.
-    if config.schedule.shape == super::LearningRateSchedule::Constant {
+    if config.schedule.shape == crate::finetune::LearningRateSchedule::Constant {
         without("schedule", &["steps"]);
     }
     table

@@ -10,7 +10,7 @@ use roentgen_augment::{
 };
 
 use super::data_record::{DataRecord, RecordedPair};
-use super::run_error::RunError;
+use super::error::RunError;
 
 /// One image with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::events::EventFile;
 use super::folder::RunFolder;
 use super::memory::peak_bytes;
 use super::metrics::{self, Metric, MetricsFile, TrainMetric, ValidMetric};
-use super::run_error::RunError;
+use super::error::RunError;
 use super::sheet::Painted;
 use crate::report::svg_losses;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use roentgen_augment::{GrayDepth, GrayImage, encode_png, write_atomic};
 
 use super::interrupt::Interrupt;
-use super::run_error::RunError;
+use super::error::RunError;
 use crate::config::SampleConfig;
 use crate::diffusion::{ImageRequest, Settings, StableDiffusion, Start};
 

@@ -14,12 +14,13 @@ use super::interrupt::Interrupt;
 use super::log::{RunLog, StepLine};
 use super::metrics::ValidMetric;
 use super::order::Order;
-use super::run_error::RunError;
-use super::samples::{HostSample, SampleMaker};
+use super::error::RunError;
+use super::sample::{HostSample, SampleMaker};
 use super::sheet::SampleSheet;
-use super::validate::Validation;
+use super::validation::Validation;
 use super::watch::Verdict;
-use super::{CodeCache, FinetuneError, Trainee, Which};
+use super::cache::CodeCache;
+use crate::finetune::{FinetuneError, Trainee, Which};
 use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
 

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::run_error::RunError;
-use super::{LossWatch, TraineeState};
+use super::error::RunError;
+use super::watch::LossWatch;
+use crate::finetune::{TraineeState};
 
 /// The `[checkpoints]` table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::{AugmentError, Split};
 
-use super::FinetuneError;
+use crate::finetune::FinetuneError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::diffusion::DiffusionError;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use roentgen_augment::Fingerprint;
 
 use super::folder::content_digest;
-use super::run_error::RunError;
-use super::{Assembly, Origin};
+use super::error::RunError;
+use crate::finetune::{Assembly, Origin};
 use crate::diffusion::{Checkpoint, is_taesd, write_taesd};
 
 /// A pipeline that can be trained, with digests of what is in it.

@@ -2,9 +2,9 @@
 
 use super::codes::Coder;
 use super::metrics::BinnedLoss;
-use super::run_error::RunError;
-use super::samples::SampleMaker;
-use super::{Trainee, Which};
+use super::error::RunError;
+use super::sample::SampleMaker;
+use crate::finetune::{Trainee, Which};
 
 /// A fixed set of samples: every image once in each range of timesteps.
 #[derive(Clone, Debug)]
@@ -45,6 +45,6 @@ impl Validation {
     }
 }
 
-fn losses(trainee: &Trainee, batch: &super::TrainBatch, which: Which) -> Result<f64, RunError> {
+fn losses(trainee: &Trainee, batch: &crate::finetune::TrainBatch, which: Which) -> Result<f64, RunError> {
     Ok(trainee.losses(batch, which)?.into_iter().map(f64::from).sum())
 }
