@@ -232,11 +232,10 @@ impl FinetuneConfig {
 
 /// Every path in the `[model]` table.
 fn model_paths(model: &mut Assembly) -> Vec<&mut PathBuf> {
-    let origin = |origin: &'_ mut Origin| match origin {
+    let parts = [&mut model.unet, &mut model.text_encoder, &mut model.vae].into_iter().filter_map(|origin| match origin {
         Origin::Base => None,
         Origin::Folder(path) | Origin::Scratch(path) => Some(path),
-    };
-    let parts = [&mut model.unet, &mut model.text_encoder, &mut model.vae].into_iter().filter_map(origin);
+    });
     model.base.iter_mut().chain(model.tokenizer.iter_mut()).chain(model.scheduler.iter_mut()).chain(parts).collect()
 }
 

@@ -65,7 +65,7 @@ impl Coder<'_> {
 
     /// `[B, ..shape]` of a field that all samples have or none.
     fn stacked(&self, samples: &[HostSample], field: fn(&HostSample) -> Option<&Vec<f32>>, shape: &[usize]) -> Option<Tensor<4>> {
-        let mut values = Vec::new();
+        let mut values: Vec<f32> = Vec::new();
         for sample in samples {
             values.extend(field(sample)?);
         }

@@ -151,12 +151,6 @@ impl RunLog {
         self.bar.suspend(|| eprintln!("{text}"));
     }
 
-    /// The bar.
-    #[must_use]
-    pub fn bar(&self) -> &ProgressBar {
-        &self.bar
-    }
-
     fn scalars(&mut self, step: u64, values: Vec<(String, f64)>) -> Result<(), RunError> {
         self.events.scalars(step, &values).map_err(RunError::io("write", self.metrics.path()))
     }

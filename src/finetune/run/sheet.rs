@@ -9,7 +9,7 @@ use roentgen_augment::{GrayDepth, GrayImage, encode_png, write_atomic};
 use super::interrupt::Interrupt;
 use super::error::RunError;
 use crate::config::SampleConfig;
-use crate::diffusion::{ImageRequest, Settings, StableDiffusion, Start};
+use crate::diffusion::{ImageRequest, Settings, StableDiffusion, Start, Step};
 
 /// What is painted each time.
 #[derive(Clone, Debug)]
@@ -23,8 +23,6 @@ pub struct SampleSheet {
 /// A sheet that was painted.
 #[derive(Clone, Debug)]
 pub struct Painted {
-    /// The file.
-    pub path: PathBuf,
     /// Its bytes.
     pub png: Vec<u8>,
     /// Height and width.
@@ -51,19 +49,13 @@ impl SampleSheet {
         Ok(Self { prompts, count: config.count, settings, folder: folder.to_owned() })
     }
 
-    /// How it samples.
-    #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Paints the sheet of a step: a row a prompt, a column a seed.
     ///
     /// # Errors
     /// [`RunError::Diffusion`], with [`DiffusionError::Stopped`](crate::diffusion::DiffusionError::Stopped) for an interruption;
     /// [`RunError::Io`].
     pub fn paint(&self, pipeline: &StableDiffusion, step: u64, interrupt: Interrupt) -> Result<Painted, RunError> {
-        let mut watch = |_: &_| if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let mut watch = |_: &Step<'_>| if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let mut pictures = Vec::new();
         for prompt in &self.prompts {
             let request = |seed| ImageRequest { prompt: prompt.clone(), negative_prompt: String::new(), seed };
@@ -75,7 +67,7 @@ impl SampleSheet {
         let path = self.folder.join(format!("step-{step:08}.png"));
         let png = encode_png(&sheet);
         write_atomic(&path, |out| out.write_all(&png)).map_err(RunError::io("write", &path))?;
-        Ok(Painted { path, png, size: [sheet.height(), sheet.width()] })
+        Ok(Painted { png, size: [sheet.height(), sheet.width()] })
     }
 }
 

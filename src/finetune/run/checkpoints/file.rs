@@ -44,7 +44,7 @@ pub(super) fn write(folder: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
     }
     std::fs::create_dir_all(folder)?;
     let TraineeState { steps, ema_updates, behind, tensors } = &checkpoint.state;
-    assert!(tensors.values().all(|data| data.dtype == DType::F32), "states are of 32-bit floats");
+    assert!(tensors.values().all(|data| data.dtype() == DType::F32), "states are of 32-bit floats");
     let state = folder.join(STATE);
     let views = tensors.iter().map(|(name, data)| (name, Stored(data)));
     safetensors::serialize_to_file(views, None, &state).map_err(into_io)?;
