@@ -7,6 +7,7 @@ use crate::diffusion::{Encoded, Posterior};
 
 /// A batch of samples. Tensors are F32 on the compute device, without autodiff.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once a step")]
 pub enum TrainBatch {
     /// For [`Strategy::Denoise`](super::Strategy::Denoise).
     Denoise(Denoising),
@@ -32,6 +33,7 @@ pub struct Denoising {
 
 /// Latents as the denoiser sees them, scaled.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once a step")]
 pub enum Latents {
     /// `[B, C, H, W]`, drawn or of an autoencoder that draws nothing.
     Drawn(Tensor<4>),
@@ -64,6 +66,7 @@ pub struct Reconstruction {
 
 /// What a frozen autoencoder makes of images.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once a step")]
 pub enum ImageCodes {
     /// `[B, C, H, W]`, scaled: of an autoencoder that gives latents.
     Latents(Tensor<4>),

@@ -1,6 +1,6 @@
 //! Gradients in, weights out: what all strategies share.
 
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::tensor::{DType, Device, Gradients, Tensor};
 
 use super::clip;
 use super::ema::Ema;
@@ -43,7 +43,7 @@ pub struct StepReport {
 
 impl Learner {
     pub(super) fn new(leaves: Leaves, settings: &TraineeSettings, device: &Device) -> Self {
-        let zeros = |value: &Tensor<1>| Tensor::zeros(value.shape(), device);
+        let zeros = |value: &Tensor<1>| Tensor::zeros(value.shape(), (device, DType::F32));
         let moments =
             leaves.list.iter().map(|leaf| Moments { first: zeros(&leaf.value), second: zeros(&leaf.value), steps: 0 });
         Self {

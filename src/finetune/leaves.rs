@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Tensor};
 
 use super::Part;
+use crate::diffusion::weights::Slot;
 
 /// A weight under training, or a factor of an adapter.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub(super) struct Leaf {
     /// Part, module and parameter, as files name them: `unet.conv_in.weight`.
     pub(super) name: String,
     pub(super) part: Part,
-    /// In memory.
-    pub(super) shape: Vec<usize>,
+    /// Its place in the part.
+    pub(super) slot: Slot,
     /// F32, flat, a leaf of the autodiff graph.
     pub(super) value: Tensor<1>,
 }
@@ -65,10 +66,10 @@ impl Leaves {
     }
 
     /// Adds a weight with a value on the compute device.
-    pub(super) fn push(&mut self, part: Part, key: &str, shape: Vec<usize>, value: Tensor<1>) {
-        let name = format!("{part}.{key}");
+    pub(super) fn push(&mut self, part: Part, slot: Slot, value: Tensor<1>) {
+        let name = format!("{part}.{}", slot.key);
         self.positions.insert(name.clone(), self.list.len());
-        self.list.push(Leaf { name, part, shape, value: self.tape.leaf(value) });
+        self.list.push(Leaf { name, part, slot, value: self.tape.leaf(value) });
     }
 
     pub(super) fn position(&self, part: Part, key: &str) -> Option<usize> {

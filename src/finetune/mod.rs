@@ -49,7 +49,7 @@ pub use ema::{Ema, EmaConfig};
 pub use error::FinetuneError;
 pub use learner::StepReport;
 pub use learning_rate::LearningRateSchedule;
-pub use lora::LoraSettings;
+pub use lora::{Lora, LoraSettings};
 pub use objective::Objective;
 pub use optimizer::AdamWConfig;
 pub use run::{

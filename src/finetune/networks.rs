@@ -65,7 +65,7 @@ fn adopt<M: Module>(
         Tuning::Frozen => Ok(model),
         Tuning::Full => {
             let wanted = |slot: &Slot| settings.strategy.trains(part, &slot.key);
-            Ok(extract(model, keys, wanted, |slot, value| leaves.push(part, &slot.key, slot.shape, value)))
+            Ok(extract(model, keys, wanted, |slot, value| leaves.push(part, slot, value)))
         }
         Tuning::Lora(adapters) => {
             let mut slots = Vec::new();

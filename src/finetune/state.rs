@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::FinetuneError;
 use super::learner::Learner;
@@ -31,7 +31,8 @@ impl Learner {
             for (kind, tensor) in KINDS.iter().zip(self.tensors(position)) {
                 if let Some(tensor) = tensor {
                     let (bytes, _, dtype) = tensor.into_data().into_parts();
-                    tensors.insert(format!("{kind}.{}", leaf.name), TensorData::from_bytes(bytes, leaf.shape.clone(), dtype));
+                    tensors
+                        .insert(format!("{kind}.{}", leaf.name), TensorData::from_bytes(bytes, leaf.slot.shape.clone(), dtype));
                 }
             }
         }
@@ -66,7 +67,8 @@ impl Learner {
             let mut take = |kind: &str| {
                 let data = tensors.remove(&format!("{kind}.{name}")).expect("names were compared");
                 let (bytes, shape, dtype) = data.into_parts();
-                Tensor::<1>::from_data(TensorData::from_bytes(bytes, [shape.num_elements()], dtype), device)
+                let flat = TensorData::from_bytes(bytes, [shape.num_elements()], dtype);
+                Tensor::<1>::from_data(flat, (device, DType::F32))
             };
             let value = take("weight");
             let moments = &mut self.moments[position];
@@ -94,8 +96,10 @@ impl Learner {
             for kind in kinds {
                 let name = format!("{kind}.{}", leaf.name);
                 match left.remove(&name) {
-                    None => difference.missing.push((name, leaf.shape.clone())),
-                    Some(found) if found != leaf.shape => difference.wrong_shape.push((name, leaf.shape.clone(), found)),
+                    None => difference.missing.push((name, leaf.slot.shape.clone())),
+                    Some(found) if found != leaf.slot.shape => {
+                        difference.wrong_shape.push((name, leaf.slot.shape.clone(), found))
+                    }
                     Some(_) => {}
                 }
             }

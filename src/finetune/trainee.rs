@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
 use super::learner::Learner;
+use super::lora::{self, Lora};
 use super::networks::{self, Networks, Values};
 use super::objective::Task;
 use super::{FinetuneError, Part, StepReport, Strategy, TraineeSettings, TraineeState};
@@ -109,6 +110,21 @@ impl Trainee {
         self.learner.leaves.list.iter().map(|leaf| leaf.name.as_str())
     }
 
+    /// The weights under training as files have them, F32, in the order of [`names`](Self::names).
+    pub fn weights(&self, which: Which) -> impl Iterator<Item = (&str, TensorData)> {
+        let values = self.values(which);
+        self.learner.leaves.list.iter().zip(values).map(|(leaf, value)| {
+            let data = leaf.slot.to_file(value.into_data());
+            (leaf.name.as_str(), data)
+        })
+    }
+
+    /// The adapters under training; none without any.
+    #[must_use]
+    pub fn lora(&self, which: Which) -> Lora {
+        lora::gather(&self.settings.strategy, &self.learner.leaves, &self.values(which))
+    }
+
     /// The parts that train.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
@@ -120,7 +136,7 @@ impl Trainee {
     /// Number of weights under training.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.learner.leaves.list.iter().map(|leaf| leaf.shape.iter().product::<usize>()).sum()
+        self.learner.leaves.list.iter().map(|leaf| leaf.slot.shape.iter().product::<usize>()).sum()
     }
 
     /// The settings it was made with.
@@ -157,12 +173,19 @@ impl Trainee {
         pipeline.expect("nothing is read again in the compute type")
     }
 
-    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was.
+    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was. Adapters are merged, and
+    /// written by themselves too: `lora/pytorch_lora_weights.safetensors` for diffusers, `lora/PART` for peft.
     ///
     /// # Errors
     /// [`FinetuneError::Diffusion`] if a file can't be read again or written.
     pub fn export(&self, folder: &Path, which: Which) -> Result<(), FinetuneError> {
         let pipeline = self.networks.pipeline(&self.learner.leaves, &self.values(which), true)?;
+        if self.settings.strategy.has_lora() {
+            let (lora, target) = (self.lora(which), folder.join("lora"));
+            lora.save_diffusers(&target)?;
+            lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &target.join(part.name())))?;
+        }
+        // Last, so that a folder with an index is whole.
         Ok(pipeline.save(folder)?)
     }
 
@@ -248,7 +271,7 @@ impl Trainee {
             TextCondition::States(states) => states.clone(),
         };
         let states = match self.networks.projection(leaves, values) {
-            Some(projection) => projection.forward(self.into_graph(states.cast(base.dtype), values)),
+            Some(projection) => projection.forward(self.in_graph(states.cast(base.dtype), values)),
             None => states.cast(base.dtype),
         };
 
@@ -256,20 +279,20 @@ impl Trainee {
         let timesteps: Vec<f32> = batch.timesteps.iter().map(|timestep| *timestep as f32).collect();
         let timesteps = Tensor::from_data(TensorData::new(timesteps, [batch.timesteps.len()]), &self.device);
         let unet = self.networks.unet(leaves, values);
-        let sample = self.into_graph(sample.cast(base.dtype), values);
-        let predicted = unet.forward(sample, self.into_graph(timesteps, values), self.into_graph(states, values), None);
-        let target = self.into_graph(target, values);
+        let sample = self.in_graph(sample.cast(base.dtype), values);
+        let predicted = unet.forward(sample, self.in_graph(timesteps, values), self.in_graph(states, values), None);
+        let target = self.in_graph(target, values);
         Ok(objective.losses(prediction, schedule, predicted, target, &batch.timesteps))
     }
 
     fn reconstruct(&self, batch: &Reconstruction, values: Values<'_>) -> Tensor<1> {
         let vae = self.networks.vae(&self.learner.leaves, values);
-        let noise = batch.posterior_noise.clone().map(|noise| self.into_graph(noise, values));
-        self.settings.reconstruction.losses(&vae, self.into_graph(batch.pixels.clone(), values), noise)
+        let noise = batch.posterior_noise.clone().map(|noise| self.in_graph(noise, values));
+        self.settings.reconstruction.losses(&vae, self.in_graph(batch.pixels.clone(), values), noise)
     }
 
     /// A constant of the graph, where there is one.
-    fn into_graph<const D: usize>(&self, tensor: Tensor<D>, values: Values<'_>) -> Tensor<D> {
+    fn in_graph<const D: usize>(&self, tensor: Tensor<D>, values: Values<'_>) -> Tensor<D> {
         match values {
             Values::Tracked => self.learner.leaves.tape().constant(tensor),
             Values::Plain(_) => tensor,

@@ -127,6 +127,12 @@ impl StableDiffusion {
         &self.checkpoint
     }
 
+    /// Its denoiser.
+    #[must_use]
+    pub fn unet(&self) -> &UNet {
+        &self.unet.model
+    }
+
     /// RoentGen's steps and guidance with this folder's scheduler and native size.
     #[must_use]
     pub fn settings(&self) -> Settings {

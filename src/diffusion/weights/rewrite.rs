@@ -1,10 +1,11 @@
 //! The weights of a model by name, flat: read, and replaced by others.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use roentgen_augment::Fingerprint;
 
 use super::KeyMap;
+use super::fill::transpose;
 use super::place::Place;
 
 /// A parameter of a model.
@@ -26,6 +27,21 @@ impl Slot {
         let shape = param.lazy_shape().to_vec();
         let file_shape = place.file_shape(keys, &key, shape.clone());
         Self { key, shape, file_shape, transposed: place.is_linear_weight() }
+    }
+
+    /// One that files have as memory has it.
+    pub(crate) fn plain(key: String, shape: Vec<usize>) -> Self {
+        Self { key, file_shape: shape.clone(), shape, transposed: false }
+    }
+
+    /// A value of 32-bit floats in the layout of files, from memory's.
+    pub(crate) fn to_file(&self, data: TensorData) -> TensorData {
+        let data = match self.transposed {
+            true => transpose(&data, [self.shape[0], self.shape[1]]),
+            false => data,
+        };
+        let (bytes, _, dtype) = data.into_parts();
+        TensorData::from_bytes(bytes, self.file_shape.clone(), dtype)
     }
 }
 

@@ -1,5 +1,7 @@
 //! How large adapters are, and where they sit.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::finetune::FinetuneError;
@@ -19,12 +21,14 @@ pub struct LoraSettings {
     /// Empty stands for the attention projections: `to_q`, `to_k`, `to_v`, `to_out.0` in a U-Net, `q_proj`, `k_proj`, `v_proj`,
     /// `out_proj` in CLIP, `query`, `key`, `value`, `attention.output.dense` in BERT.
     pub targets: Vec<String>,
+    /// A file or folder of adapters to begin from, of this rank, alpha and these modules; `None` begins from new ones.
+    pub start: Option<PathBuf>,
 }
 
 impl Default for LoraSettings {
     /// diffusers' defaults (`train_text_to_image_lora.py`), with an `alpha` of the rank.
     fn default() -> Self {
-        Self { rank: 4, alpha: 4.0, targets: Vec::new() }
+        Self { rank: 4, alpha: 4.0, targets: Vec::new(), start: None }
     }
 }
 
