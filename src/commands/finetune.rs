@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use roentgen::config::FinetuneConfig;
-use roentgen::finetune::{INTERRUPTED, Opened, Run, RunOutcome};
+use roentgen::device::DeviceChoice;
+use roentgen::finetune::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
 use roentgen::progress;
 
 use crate::cli::FinetuneArgs;
@@ -16,14 +17,26 @@ pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
     overrides.extend(args.preset.iter().map(|preset| format!("preset={preset}")));
     let config = FinetuneConfig::read(&args.run, &overrides)?;
-    let (device, name) = args.common.device.open()?;
+    let devices = devices(args, &config)?;
     let bars = progress::bars(args.common.json);
-    let (mut run, opened) = Run::open(&config, &args.out, (&device, name.to_string()), &bars)?;
+    let (mut run, opened) = Run::open(&config, &args.out, &devices, &bars)?;
     announce(&opened);
     let begun = Instant::now();
     let outcome = run.go()?;
     report(args, &config, &opened, &outcome, begun.elapsed().as_secs_f64())?;
     Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// The run file's devices, or the command line's one.
+fn devices(args: &FinetuneArgs, config: &FinetuneConfig) -> Result<Devices> {
+    let mut choices = config.devices.iter().map(|name| name.parse()).collect::<Result<Vec<DeviceChoice>, _>>()?;
+    if choices.is_empty() {
+        choices.push(args.common.device);
+    }
+    let opened = choices.into_iter().map(DeviceChoice::open).collect::<Result<Vec<_>, _>>()?;
+    let have_collectives = opened.iter().all(|(_, name)| matches!(name, DeviceChoice::Cuda(_)));
+    let (list, names) = opened.into_iter().map(|(device, name)| (device, name.to_string())).unzip();
+    Ok(Devices { list, names, have_collectives })
 }
 
 fn announce(opened: &Opened) {

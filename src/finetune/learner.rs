@@ -71,6 +71,13 @@ impl Learner {
         }
     }
 
+    /// Replaces each gradient since the last step.
+    pub(super) fn exchange_gradients(&mut self, exchange: &mut dyn FnMut(Tensor<1>) -> Tensor<1>) {
+        for sum in &mut self.gradients {
+            *sum = sum.take().map(&mut *exchange);
+        }
+    }
+
     /// One step of the optimiser with learning rates times `lr_scale`.
     pub(super) fn step(&mut self, lr_scale: f64) -> Result<StepReport, FinetuneError> {
         let step = self.steps + 1;

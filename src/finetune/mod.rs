@@ -53,7 +53,7 @@ pub use lora::{Lora, LoraSettings};
 pub use objective::Objective;
 pub use optimizer::AdamWConfig;
 pub use run::{
-    BinnedLoss, CacheConfig, CheckpointConfig, ExportChoice, INTERRUPTED, Metric, Opened, Run, RunError, RunOutcome, TrainMetric,
+    BinnedLoss, CacheConfig, CheckpointConfig, Devices, ExchangeKind, ExportChoice, INTERRUPTED, Metric, Opened, Run, RunError, RunOutcome, TrainMetric,
     ValidMetric, WatchConfig, read_metrics,
 };
 pub use settings::{LearningRates, TraineeSettings};

@@ -85,6 +85,12 @@ impl Trainee {
         self.learner.step(lr_scale)
     }
 
+    /// Replaces the gradients since the last step by what `exchange` makes of each, in the order of the weights: their sum over several
+    /// devices that hold the same weights.
+    pub fn exchange_gradients(&mut self, exchange: &mut dyn FnMut(Tensor<1>) -> Tensor<1>) {
+        self.learner.exchange_gradients(exchange);
+    }
+
     /// Drops the gradients since the last step.
     pub fn forget_gradients(&mut self) {
         self.learner.forget_gradients();

@@ -13,8 +13,9 @@ use roentgen_augment::{Preprocess, PromptSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, DataConfig};
+use crate::device::DeviceChoice;
 use crate::finetune::{
-    Assembly, CacheConfig, CheckpointConfig, EmaConfig, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings,
+    Assembly, CacheConfig, CheckpointConfig, EmaConfig, ExchangeKind, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings,
     WatchConfig,
 };
 
@@ -98,6 +99,13 @@ pub struct FinetuneConfig {
     /// What frozen networks make of images and texts, on disk.
     #[serde(default)]
     pub cache: CacheConfig,
+    /// Devices to train on together, such as `["cuda:0", "cuda:1"]`: each takes an equal part of the micro-batches. The command line's
+    /// `--device` alone if empty.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    /// How their gradients are summed: `auto` (NCCL on CUDA, else the host) or `host`.
+    #[serde(default)]
+    pub exchange: ExchangeKind,
     /// Steps between two lines of `metrics.jsonl`.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
@@ -181,6 +189,11 @@ impl FinetuneConfig {
         check(self.batch_size > 0, "batch_size", self.batch_size.to_string(), "at least 1")?;
         let divides = self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation);
         check(divides, "accumulation", self.accumulation.to_string(), "a divisor of batch_size")?;
+        let shared = self.accumulation.is_multiple_of(self.devices.len().max(1));
+        check(shared, "accumulation", self.accumulation.to_string(), "a multiple of the number of devices")?;
+        for device in &self.devices {
+            check(device.parse::<DeviceChoice>().is_ok(), "devices", device.clone(), "names such as \"cpu\" or \"cuda:1\"")?;
+        }
         let dropout = self.caption_dropout;
         check((0.0..1.0).contains(&dropout), "caption_dropout", dropout.to_string(), "a number in [0, 1)")?;
         check(self.preprocess.size >= 8, "preprocess.size", self.preprocess.size.to_string(), "at least 8 pixels")?;

@@ -1,9 +1,17 @@
 //! What a checkpoint's configurations say to those who train on it.
 
+use std::path::Path;
+
 use super::Checkpoint;
 use crate::diffusion::{AutoencoderConfig, DiffusionError};
 
 impl Checkpoint {
+    /// The folder it was read from.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.index.folder
+    }
+
     /// Pixels along the side of a latent.
     #[must_use]
     pub fn factor(&self) -> usize {

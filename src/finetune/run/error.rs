@@ -94,6 +94,10 @@ pub enum RunError {
         /// How many each rule dropped.
         reasons: String,
     },
+    /// A device's thread ended.
+    #[error("one of the devices gave up, see above; run the same command again to go on from the last checkpoint, with fewer devices \
+             or a higher accumulation if its memory was full")]
+    DeviceLost,
     /// The loss ran away.
     #[error(
         "step {step}: the run diverges, its smoothed loss {smoothed:.3} is {ratio:.0} times the best ({best:.3}); the checkpoint of \

@@ -7,6 +7,7 @@
 //! | `random`, `order` | every random number, each a function of the seed and its purpose |
 //! | `sample`, `cache`, `codes` | samples on the host, what frozen networks make of them, batches on the device |
 //! | `steps` | the loop |
+//! | `replicas`, `exchange` | the same weights on several devices, and the sum of their gradients |
 //! | `validation`, `sheet`, `watch` | losses on held-out images, pictures of fixed prompts, a loss that runs away |
 //! | `checkpoints`, `interrupt` | what a run goes on from, and Ctrl-C |
 //! | `log`, `metrics`, `events`, `memory` | progress bar, `metrics.jsonl`, TensorBoard, memory |
@@ -17,6 +18,7 @@ mod codes;
 mod data_record;
 mod error;
 mod events;
+mod exchange;
 mod folder;
 mod interrupt;
 mod log;
@@ -26,6 +28,7 @@ mod open;
 mod order;
 mod pairs;
 mod random;
+mod replicas;
 mod sample;
 mod sheet;
 mod start;
@@ -36,8 +39,9 @@ mod watch;
 pub use cache::CacheConfig;
 pub use checkpoints::{CheckpointConfig, ExportChoice};
 pub use error::RunError;
+pub use exchange::ExchangeKind;
 pub use interrupt::INTERRUPTED;
 pub use metrics::{BinnedLoss, Metric, TrainMetric, ValidMetric, read as read_metrics};
-pub use open::Opened;
+pub use open::{Devices, Opened};
 pub use steps::{Run, RunOutcome};
 pub use watch::WatchConfig;

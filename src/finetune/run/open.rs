@@ -15,8 +15,10 @@ use super::log::RunLog;
 use super::order::Order;
 use super::pairs::{PairSet, Pairing};
 use super::random::Randomness;
+use super::replicas::Replicas;
 use super::steps::Run;
 use super::error::RunError;
+use super::exchange::Exchange;
 use super::sample::{SampleMaker, SampleShape};
 use super::sheet::SampleSheet;
 use super::start::StartingPoint;
@@ -26,6 +28,17 @@ use crate::finetune::{Strategy, Trainee};
 use crate::config::{ConfigError, FinetuneConfig};
 use crate::diffusion::{Checkpoint, Depth};
 use crate::{data, progress};
+
+/// Where a run trains.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    /// At least one.
+    pub list: Vec<Device>,
+    /// As `--device` names them.
+    pub names: Vec<String>,
+    /// Whether they have collective operations (CUDA).
+    pub have_collectives: bool,
+}
 
 /// What opening a run found, for people.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +59,8 @@ pub struct Opened {
 const SHEET_ROWS: usize = 4;
 
 impl Run {
-    /// Opens a run in `out`: a new one, or one to go on with. `device_name` is written down.
+    /// Opens a run in `out`: a new one, or one to go on with. `devices` are one or more that train together; their names are written
+    /// down.
     ///
     /// # Errors
     /// [`RunError::OtherRun`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with
@@ -54,7 +68,7 @@ impl Run {
     pub fn open(
         config: &FinetuneConfig,
         out: &Path,
-        (device, device_name): (&Device, String),
+        devices: &Devices,
         bars: &MultiProgress,
     ) -> Result<(Self, Opened), RunError> {
         let interrupt = Interrupt::listen();
@@ -83,14 +97,21 @@ impl Run {
         let shape = shape(config, &start);
         let prompts = sheet_prompts(config, valid.as_ref().map_or(&train, |(set, _)| set));
         let settings = start.checkpoint.settings();
+        let (device, others) = devices.list.split_first().expect("a run has a device");
+        let pipeline = start.checkpoint.folder().to_owned();
         let mut trainee = Trainee::new(start.checkpoint, &config.trainee(), device)?;
+        let replica = |device: &Device| {
+            let trainee = Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?;
+            Ok::<_, RunError>((trainee, device.clone()))
+        };
+        let others = others.iter().map(replica).collect::<Result<Vec<_>, _>>()?;
         let valid_record = valid.iter().flat_map(|(set, _)| set.record());
         let record = DataRecord::new(train.record().into_iter().chain(valid_record));
         let pairs = [train.pairs().len(), valid.as_ref().map_or(0, |(set, _)| set.pairs().len())];
         let card = RunCard {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: config.seed,
-            device: device_name,
+            device: devices.names.join(", "),
             pairs,
             parameters: trainee.parameters(),
             start: start.digest.to_string(),
@@ -102,13 +123,18 @@ impl Run {
         let checkpoints = CheckpointFolder::open(out)?;
         let (newest, damaged) = checkpoints.newest()?;
         let memory = newest.as_ref().map(|checkpoint| checkpoint.memory).unwrap_or_default();
+        let cache = Arc::new(CodeCache::open(&config.cache_folder(out), config.cache.mib << 20)?);
+        let replicas = match others.is_empty() {
+            true => Replicas::default(),
+            false => Replicas::new(others, Exchange::new(config.exchange, &devices.list, devices.have_collectives), &cache),
+        };
         if let Some(checkpoint) = newest {
+            replicas.restore(&checkpoint.state)?;
             trainee.restore(checkpoint.state)?;
         }
         opening.finish_and_clear();
 
         // 4. What it does on the way
-        let cache = Arc::new(CodeCache::open(&config.cache_folder(out), config.cache.mib << 20)?);
         let order = Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size);
         let maker = |pairs, random, dropout| SampleMaker::new(Arc::new(pairs), shape.clone(), random, dropout, Arc::clone(&cache));
         let (valid, valid_summary) = valid.unzip();
@@ -142,6 +168,7 @@ impl Run {
             folder,
             device: device.clone(),
             trainee,
+            replicas,
             memory,
             checkpoints,
             order,

@@ -14,6 +14,7 @@ use super::interrupt::Interrupt;
 use super::log::{RunLog, StepLine};
 use super::metrics::ValidMetric;
 use super::order::Order;
+use super::replicas::{Replicas, Seat};
 use super::error::RunError;
 use super::sample::{HostSample, SampleMaker};
 use super::sheet::SampleSheet;
@@ -31,6 +32,7 @@ pub struct Run {
     pub(super) folder: RunFolder,
     pub(super) device: Device,
     pub(super) trainee: Trainee,
+    pub(super) replicas: Replicas,
     pub(super) memory: LoopMemory,
     pub(super) checkpoints: CheckpointFolder,
     pub(super) order: Order,
@@ -94,16 +96,17 @@ impl Run {
     fn train(&mut self, step: u64, mut samples: Vec<HostSample>, waited: Duration) -> Result<(), RunError> {
         let images = samples.len();
         let share = 1.0 / self.config.accumulation as f64;
-        let mut loss = 0.0;
+        let mut micro = Vec::with_capacity(self.config.accumulation);
         while !samples.is_empty() {
-            let micro: Vec<_> = samples.drain(..images / self.config.accumulation).collect();
-            let batch = Coder { trainee: &self.trainee, cache: &self.cache, device: &self.device }.batch(micro)?;
-            loss += share * self.trainee.accumulate(&batch, share).map_err(|error| self.non_finite(error))?.mean;
+            micro.push(samples.drain(..images / self.config.accumulation).collect());
         }
+        let mut seat = Seat { trainee: &mut self.trainee, cache: &self.cache, device: &self.device };
+        let losses = self.replicas.accumulate(&mut seat, micro, share).map_err(|error| non_finite(error, self.saved))?;
+        let loss = losses.into_iter().fold(0.0, |sum, loss| sum + share * loss);
         let rates = self.config.trainee().learning_rates;
         let highest = self.trainee.parts().into_iter().map(|part| rates.of(part)).fold(0.0, f64::max);
         let factor = self.config.schedule.factor(step, highest);
-        let report = self.trainee.step(factor).map_err(|error| self.non_finite(error))?;
+        let report = self.replicas.step(&mut self.trainee, factor).map_err(|error| non_finite(error, self.saved))?;
         let verdict = self.memory.watch.push(loss, &self.config.watch);
         self.memory.pending = true;
         let smoothed = self.memory.watch.smoothed();
@@ -133,15 +136,6 @@ impl Run {
                 Ok(())
             }
             Verdict::Stop { ratio } => Err(RunError::Diverged { step, smoothed, best, ratio, kept: self.saved }),
-        }
-    }
-
-    fn non_finite(&self, error: FinetuneError) -> RunError {
-        match error {
-            source @ (FinetuneError::NonFiniteLoss { .. } | FinetuneError::NonFiniteGradient { .. }) => {
-                RunError::NonFinite { kept: self.saved, source }
-            }
-            other => other.into(),
         }
     }
 
@@ -228,8 +222,20 @@ impl Run {
             }
         }
         self.trainee.export(&temporary, Which::Ema)?;
+        self.export_adapters()?;
         std::fs::rename(&temporary, &folder).map_err(RunError::io("write", &folder))?;
         Ok(RunOutcome { steps, ..self.outcome(false, Some(folder)) })
+    }
+
+    /// Adapters by themselves, for diffusers and for peft; the pipeline has them merged.
+    fn export_adapters(&self) -> Result<(), RunError> {
+        if !self.config.strategy.has_lora() {
+            return Ok(());
+        }
+        let (folder, lora) = (self.folder.path().join("adapters"), self.trainee.lora(Which::Ema));
+        lora.save_diffusers(&folder)?;
+        lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &folder.join(part.name())))?;
+        Ok(())
     }
 
     fn outcome(&self, interrupted: bool, pipeline: Option<PathBuf>) -> RunOutcome {
@@ -241,5 +247,15 @@ impl Run {
             best: self.memory.best.map(|best| (best.step, best.loss())),
             pipeline,
         }
+    }
+}
+
+/// An error with the checkpoint that is left, where the loss or a gradient is no number.
+fn non_finite(error: RunError, kept: u64) -> RunError {
+    match error {
+        RunError::Finetune(
+            source @ (FinetuneError::NonFiniteLoss { .. } | FinetuneError::NonFiniteGradient { .. }),
+        ) => RunError::NonFinite { kept, source },
+        other => other,
     }
 }
