@@ -37,6 +37,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Score images with a trained classifier
     Predict(PredictArgs),
+    /// Fine-tune a Stable Diffusion checkpoint on radiographs and their reports, or train one from scratch
+    Finetune(FinetuneArgs),
     /// Make radiographs from prompts with a Stable Diffusion checkpoint, such as RoentGen
     Generate(GenerateArgs),
     /// Say what a checkpoint folder is, and whether this program can run it
@@ -88,6 +90,27 @@ pub struct TrainArgs {
     /// Folder to write; an interrupted run found there is continued
     #[arg(long)]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `finetune`.
+#[derive(Args, Debug)]
+pub struct FinetuneArgs {
+    /// Run file (TOML); every key is described in docs/finetune.md
+    pub run: PathBuf,
+    /// Folder to write; an interrupted run found there goes on, another run is refused
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Override a key of the run file, with its table: --set schedule.steps=1000
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Override `seed`
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Override `preset`: roentgen-v1, roentgen-v2 or small
+    #[arg(long)]
+    pub preset: Option<String>,
     #[command(flatten)]
     pub common: Common,
 }

@@ -17,9 +17,10 @@
 //! | `state` | all of it as named tensors, to go on another day |
 //! | `forward` | the loss of a batch |
 //! | `trainee` | the whole, as the training loop sees it |
+//! | `run` | the training loop, with everything around it: data, caches, checkpoints, logs |
 //!
-//! Nothing here draws a random number but the first weights of new layers, which come from a seed and their names: noise, timesteps
-//! and left-out captions arrive in the batch. Equal states and equal batches give equal bits on the same machine.
+//! Outside `run`, nothing draws a random number but the first weights of new layers, which come from a seed and their names: noise,
+//! timesteps and left-out captions arrive in the batch. Equal states and equal batches give equal bits on the same machine.
 //!
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
@@ -36,6 +37,7 @@ pub(crate) mod lora;
 mod networks;
 mod objective;
 mod optimizer;
+mod run;
 mod scratch;
 mod settings;
 mod state;
@@ -56,6 +58,10 @@ pub use learning_rate::LearningRateSchedule;
 pub use lora::{Lora, LoraSettings};
 pub use objective::Objective;
 pub use optimizer::AdamWConfig;
+pub use run::{
+    BinnedLoss, CacheConfig, CheckpointConfig, Devices, ExchangeKind, ExportChoice, INTERRUPTED, Metric, Opened, Run, RunError, RunOutcome, TrainMetric,
+    ValidMetric, WatchConfig, read_metrics,
+};
 pub use settings::{LearningRates, TraineeSettings};
 pub use state::TraineeState;
 pub use strategy::{Part, Strategy, Tuning};

@@ -92,7 +92,7 @@ impl Trainee {
     }
 
     /// Replaces each parameter's accumulated gradient, flat, in the order of [`names`](Self::names): for data-parallel training, where
-    /// devices exchange them here and all go on with the mean.
+    /// devices that hold the same weights exchange them here, and all go on with what `replace` makes of them.
     pub fn map_gradients(&mut self, replace: impl FnMut(Tensor<1>) -> Tensor<1>) {
         self.learner.map_gradients(replace);
     }
