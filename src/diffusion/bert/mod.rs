@@ -5,8 +5,9 @@
 mod config;
 
 use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, Linear};
 use burn::tensor::{Int, Tensor};
+use roentgen_classifier::nn::LayerNorm;
 
 use super::attention::{Visible, multi_head};
 use super::text_encoder::{Activation, TextEncoder, TextInput, TextStates};

@@ -1,8 +1,9 @@
 //! The autoencoder's part at the latent resolution.
 
 use burn::module::Module;
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::{GroupNorm, GroupNormConfig};
 
 use super::super::attention::{Visible, multi_head};
 use super::super::resnet::ResnetBlock;
