@@ -211,7 +211,14 @@ impl DenseBlock {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match DenseFeatures::start(x, self.channels) {
-            Ok(maps) => self.layers.iter().fold(maps, |maps, layer| { let new = layer.forward_maps(&maps); maps.with(new) }).finish(),
+            Ok(maps) => self
+                .layers
+                .iter()
+                .fold(maps, |maps, layer| {
+                    let new = layer.forward_maps(&maps);
+                    maps.with(new)
+                })
+                .finish(),
             Err(x) => self.layers.iter().fold(x, |x, layer| Tensor::cat(vec![x.clone(), layer.forward(x)], 1)),
         }
     }

@@ -128,7 +128,8 @@ fn pull<F: Function>(input: &Input, rows: Rows<'_>) -> [Vec<f32>; 2] {
             pulled[i] = dz * gamma[i];
             normal[i] = normal_x;
         }
-        let [first, second] = sums([&*pulled, &*normal], |[dz, normal]| [dz, dz * normal]).map(|sum| (sum / width as f64) as f32);
+        let [first, second] =
+            sums([&*pulled, &*normal], |[dz, normal]| [dz, dz * normal]).map(|sum| (sum / width as f64) as f32);
         for ((out, pulled), normal) in out.iter_mut().zip(&*pulled).zip(&*normal) {
             out.write(rstd * (pulled - first - normal * second));
         }

@@ -50,8 +50,25 @@ pub(super) unsafe fn multiply(
     // SAFETY: the caller promises what the product reads and writes.
     unsafe {
         gemm::gemm(
-            rows, columns, sums, out.first, out_column, out_row, accumulates, a.first, a_column, a_row, b.first, b_column, b_row,
-            1.0, 1.0, false, false, false, parallelism,
+            rows,
+            columns,
+            sums,
+            out.first,
+            out_column,
+            out_row,
+            accumulates,
+            a.first,
+            a_column,
+            a_row,
+            b.first,
+            b_column,
+            b_row,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
         );
     }
 }

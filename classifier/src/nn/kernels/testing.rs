@@ -34,11 +34,11 @@ pub(super) fn affine_map(channels: usize) -> [Tensor<1>; 2] {
     [(index.clone() * 1.3).cos() * 0.4 + 1.0, (index * 0.9).sin()]
 }
 
-fn tracked<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(super) fn tracked<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_data(x.to_data(), &Device::flex().autodiff()).require_grad()
 }
 
-fn loss<const D: usize>(output: Tensor<D>) -> Tensor<1> {
+pub(super) fn loss<const D: usize>(output: Tensor<D>) -> Tensor<1> {
     let count = output.shape().num_elements() as i64;
     let weights = Tensor::<1, Int>::arange(0..count, &output.device()).float();
     let weights = (weights * 0.7 + 0.3).sin().reshape(output.shape());

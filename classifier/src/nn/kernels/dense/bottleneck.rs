@@ -135,7 +135,8 @@ impl Bottleneck {
             let (batch, capacity, plane) = (maps.batch, maps.capacity, maps.plane());
             let (values, by_maps) = maps.values_and_gradient();
             let by_maps = Shared(by_maps.as_mut_ptr());
-            let work = Pull { layer: self, lines: &lines, values, gradient: gradient.as_slice(), by_maps, batch, capacity, plane };
+            let work =
+                Pull { layer: self, lines: &lines, values, gradient: gradient.as_slice(), by_maps, batch, capacity, plane };
             let part = tiles.len().div_ceil(shares);
             tiles.par_chunks(part).with_max_len(1).map(|tiles| work.share(tiles, within(tiles))).collect()
         };

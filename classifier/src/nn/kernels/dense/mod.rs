@@ -9,6 +9,8 @@
 
 mod bottleneck;
 mod growth;
+#[cfg(test)]
+mod tests;
 mod tile;
 
 use burn::backend::autodiff::NodeId;
