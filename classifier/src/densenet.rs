@@ -210,17 +210,14 @@ impl DenseBlock {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        match DenseFeatures::start(x, self.channels) {
-            Ok(maps) => self
-                .layers
-                .iter()
-                .fold(maps, |maps, layer| {
-                    let new = layer.forward_maps(&maps);
-                    maps.with(new)
-                })
-                .finish(),
-            Err(x) => self.layers.iter().fold(x, |x, layer| Tensor::cat(vec![x.clone(), layer.forward(x)], 1)),
+        if !DenseFeatures::take(&x) {
+            return self.layers.iter().fold(x, |x, layer| Tensor::cat(vec![x.clone(), layer.forward(x)], 1));
         }
+        let next = |maps: DenseFeatures, layer: &DenseLayer| {
+            let new = layer.forward_maps(&maps);
+            maps.with(new)
+        };
+        self.layers.iter().fold(DenseFeatures::start(x, self.channels), next).finish()
     }
 }
 

@@ -11,7 +11,8 @@ pub(super) fn exp(x: f32) -> f32 {
     /// Adding and subtracting it rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.3, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let f = (x - n * LN2_HIGH) - n * LN2_LOW;
     let p = 1.987_569_2e-4;
     let p = p * f + 1.398_199_9e-3;
@@ -20,7 +21,8 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p * f + 1.666_666_5e-1;
     let p = p * f + 0.5;
     let y = p * f * f + f + 1.0;
-    f32::from_bits((y.to_bits() as i32 + ((n as i32) << 23)) as u32)
+    // The last bits of `rounded` are `n`; shifted, they are added to the exponent.
+    f32::from_bits(y.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 
 #[cfg(test)]

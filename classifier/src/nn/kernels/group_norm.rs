@@ -84,11 +84,11 @@ impl Sizes {
 pub(super) fn forward<F: Function>(input: &Input, groups: usize) -> (FlexTensor, Vec<f32>) {
     let sizes = Sizes::of(&input.x.shape(), groups);
     let mut statistics = vec![0f32; 2 * sizes.batch * groups];
-    let normalise = |(i, ((out, x), statistics)): (usize, ((&mut [MaybeUninit<f32>], &[f32]), &mut [f32]))| {
+    let normalise = |group: usize, out: &mut [MaybeUninit<f32>], x: &[f32], statistics: &mut [f32]| {
         let moments = Moments::of_many(x);
         let scale = [moments.mean(), moments.rstd(input.epsilon)];
         statistics.copy_from_slice(&[moments.mean() as f32, moments.variance() as f32]);
-        let first = sizes.first_channel(i);
+        let first = sizes.first_channel(group);
         let planes = out.par_chunks_mut(sizes.plane).zip(x.par_chunks(sizes.plane)).enumerate();
         planes.with_min_len(sizes.planes_at_a_time()).for_each(|(i, (out, x))| {
             let line = Line::normalising(scale, input.affine(first + i));
@@ -98,7 +98,8 @@ pub(super) fn forward<F: Function>(input: &Input, groups: usize) -> (FlexTensor,
     let write = |out: &mut [MaybeUninit<f32>]| {
         let groups = out.par_chunks_mut(sizes.group()).zip(input.x.as_slice().par_chunks(sizes.group()));
         let groups = groups.zip(statistics.par_chunks_mut(2)).enumerate();
-        groups.with_min_len(sizes.groups_at_a_time()).for_each(normalise);
+        let groups = groups.with_min_len(sizes.groups_at_a_time());
+        groups.for_each(|(i, ((out, x), statistics))| normalise(i, out, x, statistics));
     };
     // SAFETY: groups make up the tensor and planes a group; each plane of the output is as long as that of `x`, and written.
     let output = unsafe { filled(input.x.shape(), write) };

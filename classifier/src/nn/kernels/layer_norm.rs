@@ -51,7 +51,7 @@ pub(super) fn forward<F: Function>(input: &Input) -> (FlexTensor, Vec<f32>) {
     let x = input.x.as_slice();
     let rows = rows_at_a_time(width);
     let mut statistics = vec![0f32; 2 * (x.len() / width)];
-    let normalise = |((out, x), statistics): ((&mut [MaybeUninit<f32>], &[f32]), &mut [f32])| {
+    let normalise = |out: &mut [MaybeUninit<f32>], x: &[f32], statistics: &mut [f32]| {
         for ((out, x), statistics) in out.chunks_mut(width).zip(x.chunks(width)).zip(statistics.chunks_mut(2)) {
             let moments = Moments::of(x);
             let (mean, rstd) = (moments.mean() as f32, moments.rstd(input.epsilon) as f32);
@@ -63,7 +63,9 @@ pub(super) fn forward<F: Function>(input: &Input) -> (FlexTensor, Vec<f32>) {
     };
     let write = |out: &mut [MaybeUninit<f32>]| {
         let pieces = out.par_chunks_mut(rows * width).zip(x.par_chunks(rows * width));
-        pieces.zip(statistics.par_chunks_mut(2 * rows)).for_each(|piece| pulp::Arch::new().dispatch(|| normalise(piece)));
+        pieces.zip(statistics.par_chunks_mut(2 * rows)).for_each(|((out, x), statistics)| {
+            pulp::Arch::new().dispatch(|| normalise(out, x, statistics));
+        });
     };
     // SAFETY: rows make up the tensor; each row of the output is as long as that of `x`, gamma and beta, and written.
     let output = unsafe { filled(input.x.shape(), write) };

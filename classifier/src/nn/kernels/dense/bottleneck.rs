@@ -2,14 +2,13 @@
 
 use burn::tensor::Shape;
 use burn_flex::FlexTensor;
-use gemm::Parallelism;
 use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSlice};
 
 use super::super::buffer::{Values, filled, vector};
 use super::super::function::{Function, Relu};
 use super::super::moments::sums;
 use super::super::plane::Line;
-use super::super::product::{Matrix, Sizes, multiply};
+use super::super::product::{Matrix, Product};
 use super::BottleneckOptions;
 use super::growth::Maps;
 use super::tile::Tile;
@@ -84,13 +83,12 @@ impl Bottleneck {
     }
 
     fn weights(&self) -> Matrix<*const f32> {
-        Matrix::of_rows(self.weight.as_slice().as_ptr(), self.channels())
+        rows(self.weight.as_slice().as_ptr(), self.channels())
     }
 
     pub(super) fn forward(&self, maps: &mut Maps) -> FlexTensor {
         let (channels, outputs, plane) = (self.channels(), self.outputs(), maps.plane());
         let tiles = Tile::all(maps.batch, plane, channels);
-        let parallelism = within(&tiles);
         let (lines, maps) = (self.lines(), &*maps);
         let output = Output { channels: outputs, plane };
         let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
@@ -100,17 +98,17 @@ impl Bottleneck {
                 scratch.resize((channels + outputs) * columns, 0.0);
                 let (normal, product) = scratch.split_at_mut(channels * columns);
                 pulp::Arch::new().dispatch(|| normalise(&lines, maps.values(), [maps.capacity, plane], tile, normal));
-                let sizes = Sizes { rows: outputs, columns, sums: channels };
-                let normal = Matrix::of_rows(normal.as_ptr(), columns);
+                let sizes = [outputs, columns, channels];
+                let normal = rows(normal.as_ptr(), columns);
                 if tile.images.len() == 1 {
-                    let out = Matrix::of_rows(out.at(output.first(tile.images.start, tile)), plane);
+                    let out = rows(out.at(output.first(tile.images.start, tile)), plane);
                     // SAFETY: the tile's pixels of all output channels, which no other tile has.
-                    unsafe { multiply(sizes, out, [self.weights(), normal], false, parallelism) };
+                    unsafe { Product { sizes, out, add: false, lhs: self.weights(), rhs: normal, scale: 1.0 }.compute() };
                     return;
                 }
-                let into = Matrix::of_rows(product.as_mut_ptr(), columns);
+                let out_tile = rows(product.as_mut_ptr(), columns);
                 // SAFETY: `product` has a row for every output channel.
-                unsafe { multiply(sizes, into, [self.weights(), normal], false, parallelism) };
+                unsafe { Product { sizes, out: out_tile, add: false, lhs: self.weights(), rhs: normal, scale: 1.0 }.compute() };
                 for (i, image) in tile.images.clone().enumerate() {
                     for (channel, row) in product.chunks(columns).enumerate() {
                         let from = &row[i * plane..][..plane];
@@ -138,7 +136,7 @@ impl Bottleneck {
             let work =
                 Pull { layer: self, lines: &lines, values, gradient: gradient.as_slice(), by_maps, batch, capacity, plane };
             let part = tiles.len().div_ceil(shares);
-            tiles.par_chunks(part).with_max_len(1).map(|tiles| work.share(tiles, within(tiles))).collect()
+            tiles.par_chunks(part).with_max_len(1).map(|tiles| work.share(tiles)).collect()
         };
         let (channels, outputs) = (self.channels(), self.outputs());
         let mut weight = vec![0f32; outputs * channels];
@@ -166,9 +164,13 @@ impl Bottleneck {
     }
 }
 
-/// How a tile's product is shared out, where there are fewer tiles than threads.
-fn within(tiles: &[Tile]) -> Parallelism {
-    if tiles.len() < rayon::current_num_threads() { Parallelism::Rayon(0) } else { Parallelism::None }
+/// Rows of `width` elements from `first` on.
+fn rows<P>(first: P, width: usize) -> Matrix<P> {
+    Matrix { first, row: width, column: 1 }
+}
+
+fn transposed<P>(matrix: Matrix<P>) -> Matrix<P> {
+    Matrix { first: matrix.first, row: matrix.column, column: matrix.row }
 }
 
 /// `max(z, 0)` of a tile, a row for each channel.
@@ -196,7 +198,7 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    fn share(&self, tiles: &[Tile], parallelism: Parallelism) -> Share {
+    fn share(&self, tiles: &[Tile]) -> Share {
         let (channels, outputs) = (self.layer.channels(), self.layer.outputs());
         let mut share = Share { weight: vec![0.0; outputs * channels], sums: vec![[0.0; 2]; channels] };
         let widest = tiles.iter().map(Tile::columns).max().unwrap_or(0);
@@ -207,15 +209,26 @@ impl Pull<'_> {
             let (by_normal, rest) = rest.split_at_mut(channels * columns);
             pulp::Arch::new().dispatch(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
             let gradient = self.gradient_of(tile, &mut rest[..outputs * columns]);
-            let sizes = Sizes { rows: outputs, columns: channels, sums: columns };
-            let into = Matrix::of_rows(share.weight.as_mut_ptr(), channels);
-            let normal_matrix = Matrix::of_rows(normal.as_ptr(), columns);
+            let by_weight = Product {
+                sizes: [outputs, channels, columns],
+                out: rows(share.weight.as_mut_ptr(), channels),
+                add: i > 0,
+                lhs: gradient,
+                rhs: transposed(rows(normal.as_ptr(), columns)),
+                scale: 1.0,
+            };
             // SAFETY: `share.weight` is [O, C], the gradient [O, columns] and the tile [C, columns].
-            unsafe { multiply(sizes, into, [gradient, normal_matrix.transposed()], i > 0, parallelism) };
-            let sizes = Sizes { rows: channels, columns, sums: outputs };
-            let into = Matrix::of_rows(by_normal.as_mut_ptr(), columns);
-            // SAFETY: `by_normal` is [C, columns], the weight [O, C].
-            unsafe { multiply(sizes, into, [self.layer.weights().transposed(), gradient], false, parallelism) };
+            unsafe { by_weight.compute() };
+            let by_tile = Product {
+                sizes: [channels, columns, outputs],
+                out: rows(by_normal.as_mut_ptr(), columns),
+                add: false,
+                lhs: transposed(self.layer.weights()),
+                rhs: gradient,
+                scale: 1.0,
+            };
+            // SAFETY: `by_normal` is [C, columns], the weight [O, C] and the gradient [O, columns].
+            unsafe { by_tile.compute() };
             pulp::Arch::new().dispatch(|| self.through_norm(tile, normal, by_normal, &mut share.sums));
         }
         share
@@ -225,14 +238,14 @@ impl Pull<'_> {
     fn gradient_of(&self, tile: &Tile, gathered: &mut [f32]) -> Matrix<*const f32> {
         let output = Output { channels: self.layer.outputs(), plane: self.plane };
         if tile.images.len() == 1 {
-            return Matrix::of_rows(self.gradient[output.first(tile.images.start, tile)..].as_ptr(), self.plane);
+            return rows(self.gradient[output.first(tile.images.start, tile)..].as_ptr(), self.plane);
         }
         for (channel, row) in gathered.chunks_mut(tile.columns()).enumerate() {
             for (image, to) in tile.images.clone().zip(row.chunks_mut(self.plane)) {
                 to.copy_from_slice(&self.gradient[output.first(image, tile) + channel * self.plane..][..self.plane]);
             }
         }
-        Matrix::of_rows(gathered.as_ptr(), tile.columns())
+        rows(gathered.as_ptr(), tile.columns())
     }
 
     /// Adds to the gradient by the maps, and to the sums of each channel.
@@ -240,8 +253,8 @@ impl Pull<'_> {
     fn through_norm(&self, tile: &Tile, normal: &[f32], by_normal: &mut [f32], totals: &mut [[f64; 2]]) {
         let (columns, pixels) = (tile.columns(), tile.pixels.len());
         let means = &self.layer.statistics.as_slice()[..self.lines.len()];
-        let rows = normal.chunks(columns).zip(by_normal.chunks_mut(columns)).zip(totals);
-        for (channel, (((normal, dz), total), (line, mean))) in rows.zip(self.lines.iter().zip(means)).enumerate() {
+        let each = normal.chunks(columns).zip(by_normal.chunks_mut(columns)).zip(totals);
+        for (channel, (((normal, dz), total), (line, mean))) in each.zip(self.lines.iter().zip(means)).enumerate() {
             for (dz, normal) in dz.iter_mut().zip(normal) {
                 *dz = if *normal > 0.0 { *dz } else { 0.0 };
             }

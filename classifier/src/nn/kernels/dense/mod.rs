@@ -46,18 +46,19 @@ pub struct BottleneckOptions {
 }
 
 impl DenseFeatures {
-    /// `[B, C, H, W]`, with room for `capacity` channels.
-    ///
-    /// # Errors
-    /// Gives `x` back where the kernels do not apply.
-    pub fn start(x: Tensor<4>, capacity: usize) -> Result<Self, Tensor<4>> {
-        if !applies(&x) {
-            return Err(x);
-        }
+    /// Whether blocks that begin with such maps can be computed here.
+    #[must_use]
+    pub fn take(x: &Tensor<4>) -> bool {
+        applies(x)
+    }
+
+    /// `[B, C, H, W]`, with room for `capacity` channels; only where they are [taken](Self::take).
+    #[must_use]
+    pub fn start(x: Tensor<4>, capacity: usize) -> Self {
         let [batch, _, height, width] = x.dims();
         let growth = Growth::new([batch, capacity, height, width], x.device().is_autodiff());
         let order = Tensor::zeros([1], &x.device());
-        Ok(Self { order, growth, channels: 0 }.with(x))
+        Self { order, growth, channels: 0 }.with(x)
     }
 
     /// With `[B, K, H, W]` more channels.

@@ -36,7 +36,7 @@ fn second_half(x: Tensor<4>) -> Tensor<4> {
 fn in_one_buffer(x: Tensor<4>, layers: &[Layer]) -> Tensor<4> {
     let channels = x.dims()[1] + layers.iter().map(|layer| layer.weight.dims()[0].div_ceil(2)).sum::<usize>();
     let options = BottleneckOptions { epsilon: EPSILON, of_batch: true };
-    let maps = DenseFeatures::start(x, channels).expect("32-bit floats on the CPU");
+    let maps = DenseFeatures::start(x, channels);
     let next = |maps: DenseFeatures, layer: &Layer| {
         let new = second_half(maps.bottleneck(maps.statistics(), layer.affine.clone(), layer.weight.clone(), options));
         maps.with(new)
@@ -115,7 +115,7 @@ fn given_statistics_are_used_and_bear_no_gradient() {
     let given = |device: &Device| statistics.map(|values| Tensor::<1>::from_floats(values, device));
     let options = BottleneckOptions { epsilon: EPSILON, of_batch: false };
     let ours = with_gradients(&x, &layers, |x, layers| {
-        let maps = DenseFeatures::start(x, 5).expect("32-bit floats on the CPU");
+        let maps = DenseFeatures::start(x, 5);
         let statistics = given(&layers[0].weight.device());
         let new = maps.bottleneck(statistics, layers[0].affine.clone(), layers[0].weight.clone(), options);
         maps.with(second_half(new)).finish()

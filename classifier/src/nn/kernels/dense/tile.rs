@@ -4,8 +4,8 @@ use std::ops::Range;
 
 /// Elements of the normalised tile that a thread multiplies by: half of a second-level cache of 512 KiB.
 const ELEMENTS: usize = 1 << 16;
-/// Columns that a matrix product should at least have.
-const COLUMNS: Range<usize> = 64..512;
+/// Columns that a matrix product pays for, and enough.
+const COLUMNS: [usize; 2] = [16, 512];
 
 /// Some pixels: all of several images, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub(super) struct Tile {
 impl Tile {
     /// All tiles of `batch` images of `plane` pixels, for `rows` channels; the cut depends on nothing else.
     pub(super) fn all(batch: usize, plane: usize, rows: usize) -> Vec<Self> {
-        let columns = (ELEMENTS / rows).clamp(COLUMNS.start, COLUMNS.end);
+        // At least two tiles, where that leaves enough columns.
+        let columns = (ELEMENTS / rows).min(batch * plane / 2).clamp(COLUMNS[0], COLUMNS[1]);
         if plane <= columns {
             let images = columns / plane;
             let starts = (0..batch).step_by(images);
