@@ -45,7 +45,7 @@ pub use pipeline::{
 };
 pub use random_pipeline::{RandomSize, write_random_pipeline, write_text_projection};
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
-pub use text_projection::{TextProjection, TextProjectionConfig};
+pub use text_projection::{TextProjection, TextProjectionConfig, TextProjectionKeys};
 pub use tiny_vae::{Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys};
 pub use tokenizer::{Encoded, Tokenizer};
 pub use trace::Trace;

@@ -81,6 +81,14 @@ impl BertConfig {
         Ok(Self { sizes, token_types, activation, places, uses_attention_mask })
     }
 
+    /// Its class in transformers.
+    pub(in crate::diffusion) fn class_name(&self) -> &'static str {
+        match self.places {
+            Places::FromZero => "BertModel",
+            Places::AfterPadding(_) => "RobertaModel",
+        }
+    }
+
     pub(in crate::diffusion) fn init(&self, device: &Device) -> BertModel {
         let Sizes { vocabulary, width, inner, layers, heads, positions, epsilon } = self.sizes;
         let embedding = |rows| EmbeddingConfig::new(rows, width).init(device);

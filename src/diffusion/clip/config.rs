@@ -51,6 +51,18 @@ impl ClipTextConfig {
         Ok(Self { sizes, activation, end, uses_attention_mask })
     }
 
+    /// Width of its states.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.sizes.width
+    }
+
+    /// Number of its layers.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        self.sizes.layers
+    }
+
     pub(in crate::diffusion) fn init(&self, device: &Device) -> ClipTextModel {
         let Sizes { vocabulary, width, inner, layers, heads, positions, epsilon } = self.sizes;
         let norm = || LayerNormConfig::new(width).with_epsilon(epsilon).init(device);

@@ -65,6 +65,15 @@ impl TextEncoderConfig {
         }
     }
 
+    /// Its class in transformers.
+    #[must_use]
+    pub fn class_name(&self) -> &'static str {
+        match self {
+            Self::Clip(_) => "CLIPTextModel",
+            Self::Bert(config) => config.class_name(),
+        }
+    }
+
     /// How the names of files correspond to parameters.
     #[must_use]
     pub fn keys(&self) -> &'static dyn KeyMap {
