@@ -1,7 +1,8 @@
 //! CLIP's `config.json` and the names in its files.
 
-use burn::nn::{EmbeddingConfig, LayerNormConfig, LinearConfig};
+use burn::nn::{EmbeddingConfig, LinearConfig};
 use burn::tensor::Device;
+use roentgen_classifier::nn::LayerNormConfig;
 
 use super::{ClipTextModel, Embeddings, Encoder, EndToken, Layer, Mlp, SelfAttention};
 use crate::diffusion::DiffusionError;

@@ -1,9 +1,10 @@
 //! The autoencoder's part at the latent resolution.
 
 use burn::module::Module;
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::kernels::{Visible, attention};
+use roentgen_classifier::nn::{GroupNorm, GroupNormConfig};
 
 use super::super::resnet::ResnetBlock;
 use super::{AutoencoderKlConfig, EPSILON};

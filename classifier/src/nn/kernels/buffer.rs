@@ -25,6 +25,12 @@ impl Values {
     }
 }
 
+/// The elements of a tensor that nobody else holds: an output may take their place.
+pub(super) fn overwritable(tensor: &mut FlexTensor) -> Option<&mut [f32]> {
+    let (start, end) = tensor.layout().contiguous_offsets()?;
+    tensor.try_storage_mut().map(|storage| &mut storage[start..end])
+}
+
 /// A new tensor; `write` fills every element.
 ///
 /// # Safety
@@ -62,4 +68,10 @@ impl Unwritten {
         unsafe { self.values.set_len(self.shape.num_elements()) };
         FlexTensor::new(Bytes::from_elems(self.values), Layout::contiguous(self.shape), DType::F32)
     }
+}
+
+/// A new tensor of one axis.
+pub(super) fn vector(values: Vec<f32>) -> FlexTensor {
+    let layout = Layout::contiguous(Shape::new([values.len()]));
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
