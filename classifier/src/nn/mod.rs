@@ -3,8 +3,10 @@
 //! Letters: `B` batch, `C` channels, `H` height, `W` width.
 
 mod batch_norm;
+mod conv2d;
 pub mod kernels;
 mod pointwise;
 
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
+pub use conv2d::{Conv2d, Conv2dConfig};
 pub use pointwise::{Pointwise, PointwiseConfig};

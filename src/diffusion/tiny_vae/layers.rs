@@ -2,12 +2,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::activation::{gelu, mish, relu, silu};
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig};
 
 use super::super::resnet::conv3x3;
 

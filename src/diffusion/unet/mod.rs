@@ -27,8 +27,8 @@ mod up_block;
 
 use burn::module::Module;
 use burn::nn::GroupNorm;
-use burn::nn::conv::Conv2d;
 use burn::tensor::{Bool, FloatDType, Tensor};
+use roentgen_classifier::nn::Conv2d;
 use roentgen_classifier::nn::kernels::silu;
 
 use super::Trace;

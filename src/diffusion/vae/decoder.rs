@@ -1,9 +1,9 @@
 //! Latents to images.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::Conv2d;
 use roentgen_classifier::nn::kernels::silu;
 
 use super::super::Trace;

@@ -6,6 +6,7 @@
 //! | room | kernel |
 //! |---|---|
 //! | `activation` | SiLU |
+//! | `conv` | convolution |
 //!
 //! # Why `unsafe` is allowed here
 //! Kernels write every element of a fresh buffer exactly once without clearing it first, and call the matrix product of the
@@ -14,12 +15,15 @@
 
 mod activation;
 mod buffer;
+mod conv;
 mod exp;
+mod product;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, Tensor};
 
 pub use activation::silu;
+pub use conv::conv2d;
 
 /// Whether the kernels compute this tensor.
 fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
