@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
-use roentgen_classifier::nn::kernels::{Visible, attention};
+use roentgen_classifier::nn::kernels::{Visible, attention, conv2d};
 
 fn main() {
     divan::main();
@@ -67,5 +68,76 @@ fn attention_train(bencher: Bencher, shape: Attention) {
         let results = attention(black_box(query.clone()), key.clone(), value.clone(), shape.heads, &Visible::default());
         let mut grads = (results * towards.clone()).sum().backward();
         [&query, &key, &value].map(|x| x.grad_remove(&mut grads).expect("it was required").into_data())
+    });
+}
+
+/// A convolution reads batch, input and output channels, kernel, stride, and pixels a side of the input.
+#[derive(Clone, Copy)]
+struct Convolution {
+    batch: usize,
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    side: usize,
+}
+
+impl fmt::Display for Convolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, channels: [input, output], kernel, stride, side } = self;
+        write!(f, "b{batch}_i{input}_o{output}_k{kernel}_s{stride}_{side}px")
+    }
+}
+
+const fn convolution(batch: usize, channels: [usize; 2], kernel: usize, stride: usize, side: usize) -> Convolution {
+    Convolution { batch, channels, kernel, stride, side }
+}
+
+/// The U-Net of Stable Diffusion at 512 px: highest and lowest level, a change of resolution, and the first; then DenseNet-121 at
+/// 224 px and at 64 px.
+const CONVOLUTIONS: [Convolution; 11] = [
+    convolution(1, [320, 320], 3, 1, 64),
+    convolution(2, [1280, 1280], 3, 1, 8),
+    convolution(1, [320, 320], 3, 2, 64),
+    convolution(1, [4, 320], 3, 1, 64),
+    convolution(4, [1, 64], 7, 2, 224),
+    convolution(4, [128, 32], 3, 1, 56),
+    convolution(4, [256, 128], 1, 1, 56),
+    convolution(8, [128, 32], 3, 1, 16),
+    convolution(8, [256, 128], 1, 1, 16),
+    convolution(8, [128, 32], 3, 1, 2),
+    convolution(8, [512, 128], 1, 1, 4),
+];
+
+impl Convolution {
+    /// Input and weight.
+    fn operands(self, device: &Device) -> [Tensor<4>; 2] {
+        device.seed(0);
+        let Self { batch, channels: [input, output], kernel, side, .. } = self;
+        [normal([batch, input, side, side], device), normal([output, input, kernel, kernel], device)]
+    }
+
+    fn compute(self, input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+        let padding = [self.kernel / 2; 2];
+        conv2d(input, weight, None, ConvOptions::new([self.stride; 2], padding, [1, 1], 1))
+    }
+}
+
+/// No gradients.
+#[divan::bench(args = CONVOLUTIONS, max_time = 2)]
+fn conv_forward(bencher: Bencher, shape: Convolution) {
+    let [input, weight] = shape.operands(&Device::flex());
+    bencher.bench_local(|| shape.compute(black_box(input.clone()), weight.clone()).into_data());
+}
+
+/// Forward and the gradients by input and weight.
+#[divan::bench(args = CONVOLUTIONS, max_time = 4)]
+fn conv_train(bencher: Bencher, shape: Convolution) {
+    let device = Device::flex().autodiff();
+    let [input, weight] = shape.operands(&device).map(Tensor::require_grad);
+    let towards = normal(shape.compute(input.clone(), weight.clone()).dims(), &device);
+    bencher.bench_local(|| {
+        let output = shape.compute(black_box(input.clone()), weight.clone());
+        let mut grads = (output * towards.clone()).sum().backward();
+        [&input, &weight].map(|x| x.grad_remove(&mut grads).expect("it was required").into_data())
     });
 }

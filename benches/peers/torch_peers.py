@@ -85,6 +85,23 @@ def attention(batch, queries, keys, heads, size, train):
     return (lambda: torch.autograd.grad(forward(), tokens, towards)) if train else torch.inference_mode()(forward)
 
 
+def convolution(batch, inputs, outputs, kernel, stride, side, train):
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    image = torch.randn(batch, inputs, side, side, requires_grad=train)
+    weight = torch.randn(outputs, inputs, kernel, kernel, requires_grad=train)
+
+    def forward():
+        return torch.nn.functional.conv2d(image, weight, stride=stride, padding=kernel // 2)
+
+    if not train:
+        return torch.inference_mode()(forward)
+    towards = torch.randn_like(forward())
+    return lambda: torch.autograd.grad((forward() * towards).sum(), [image, weight])
+
+
 def scores(rows, findings, seed):
     import numpy as np
 
@@ -320,6 +337,20 @@ def finetune_step(shape, side, samples):
 
     return step
 
+# Batch, input and output channels, kernel, stride, and pixels a side of the input; how often it runs.
+CONVOLUTIONS = {
+    (1, 320, 320, 3, 1, 64): 10,
+    (2, 1280, 1280, 3, 1, 8): 10,
+    (1, 320, 320, 3, 2, 64): 20,
+    (1, 4, 320, 3, 1, 64): 50,
+    (4, 1, 64, 7, 2, 224): 30,
+    (4, 128, 32, 3, 1, 56): 30,
+    (4, 256, 128, 1, 1, 56): 30,
+    (8, 128, 32, 3, 1, 16): 100,
+    (8, 256, 128, 1, 1, 16): 100,
+    (8, 128, 32, 3, 1, 2): 200,
+    (8, 512, 128, 1, 1, 4): 200,
+}
 
 # Name: what prepares the work, and how often it runs.
 WORKS = {
@@ -330,6 +361,14 @@ WORKS = {
         )
         for work in ("forward", "train")
         for (b, q, k, h, d), runs in ATTENTION.items()
+    },
+    **{
+        f"conv_{work}/b{b}_i{i}_o{o}_k{k}_s{s}_{side}px": (
+            functools.partial(convolution, b, i, o, k, s, side, train=work == "train"),
+            runs,
+        )
+        for work in ("forward", "train")
+        for (b, i, o, k, s, side), runs in CONVOLUTIONS.items()
     },
     "decode_1024px/png": (lambda: decode("png"), 15),
     "decode_1024px/jpeg": (lambda: decode("jpeg"), 15),

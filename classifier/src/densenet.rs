@@ -3,7 +3,6 @@
 //! Letters: `B` batch, `C` channels, `H` height, `W` width, `F` findings.
 
 use burn::module::{Initializer, ModuleVisitor, Param};
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::Module;
@@ -11,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::nn::kernels::{Activation, DenseFeatures, relu};
-use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Pointwise, PointwiseConfig};
+use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Pointwise, PointwiseConfig};
 
 /// Shape of a [`DenseNet`]. Field names are torchvision's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,10 +277,9 @@ impl Transition {
 }
 
 fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Conv2d {
-    let pad = kernel / 2;
     Conv2dConfig::new(channels, [kernel, kernel])
         .with_stride([stride, stride])
-        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+        .with_padding_around(kernel / 2)
         .with_bias(false)
         .with_initializer(Initializer::Zeros)
         .init(device)

@@ -4,13 +4,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions, PadMode};
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::kernels::Activation;
-use roentgen_classifier::nn::{GroupNorm, GroupNormConfig};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
 
 /// Configuration of a [`ResnetBlock`].
 #[derive(Config, Debug)]
@@ -88,26 +87,20 @@ pub(super) enum Border {
 #[derive(Module, Debug)]
 pub(super) struct Downsample {
     conv: Conv2d,
-    #[module(skip)]
-    border: Border,
 }
 
 impl Downsample {
     pub(super) fn new(channels: usize, border: Border, device: &Device) -> Self {
         let padding = match border {
-            Border::AllSides => PaddingConfig2d::Explicit(1, 1, 1, 1),
-            Border::RightAndBottom => PaddingConfig2d::Valid,
+            Border::AllSides => [(1, 1); 2],
+            Border::RightAndBottom => [(0, 1); 2],
         };
-        let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]).with_padding(padding).init(device);
-        Self { conv, border }
+        Self { conv: Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]).with_padding(padding).init(device) }
     }
 
     /// `[B, C, H, W]` to `[B, C, ceil(H/2), ceil(W/2)]`, or the floors with [`Border::RightAndBottom`].
     pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        match self.border {
-            Border::AllSides => self.conv.forward(input),
-            Border::RightAndBottom => self.conv.forward(input.pad((0, 1, 0, 1), PadMode::Constant(0.0))),
-        }
+        self.conv.forward(input)
     }
 }
 
@@ -131,7 +124,7 @@ impl Upsample {
 
 /// 3x3, stride 1, same size.
 pub(super) fn conv3x3(channels: [usize; 2], device: &Device) -> Conv2d {
-    Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    Conv2dConfig::new(channels, [3, 3]).with_padding_around(1).init(device)
 }
 
 #[cfg(test)]

@@ -59,8 +59,8 @@ pub use lora::{Lora, LoraSettings};
 pub use objective::Objective;
 pub use optimizer::AdamWConfig;
 pub use run::{
-    BinnedLoss, CacheConfig, CheckpointConfig, Devices, ExchangeKind, ExportChoice, INTERRUPTED, Metric, Opened, Run, RunError, RunOutcome, TrainMetric,
-    ValidMetric, WatchConfig, read_metrics,
+    BinnedLoss, CacheConfig, CheckpointConfig, Devices, ExchangeKind, ExportChoice, INTERRUPTED, Metric, Opened, Run, RunError,
+    RunOutcome, TrainMetric, ValidMetric, WatchConfig, read_metrics,
 };
 pub use settings::{LearningRates, TraineeSettings};
 pub use state::TraineeState;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigError, DataConfig};
 use crate::device::DeviceChoice;
 use crate::finetune::{
-    Assembly, CacheConfig, CheckpointConfig, EmaConfig, ExchangeKind, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings,
-    WatchConfig,
+    Assembly, CacheConfig, CheckpointConfig, EmaConfig, ExchangeKind, FinetuneError, Objective, Origin,
+    ReconstructionObjective, Strategy, TraineeSettings, WatchConfig,
 };
 
 pub use preset::Preset;
@@ -259,7 +259,11 @@ fn run_file_key(key: &str) -> String {
         "dtype" => "precision".to_owned(),
         "reconstruction.kl_weight" => "vae.kl_weight".to_owned(),
         other => other.strip_prefix("adamw.").map_or_else(
-            || other.strip_prefix("learning_rates.").map_or_else(|| other.to_owned(), |part| format!("optimizer.{part}_learning_rate")),
+            || {
+                other
+                    .strip_prefix("learning_rates.")
+                    .map_or_else(|| other.to_owned(), |part| format!("optimizer.{part}_learning_rate"))
+            },
             |rest| format!("optimizer.{rest}"),
         ),
     }

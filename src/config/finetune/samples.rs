@@ -38,7 +38,12 @@ impl SampleConfig {
         check(self.every == 0 || self.count > 0, "samples.count", self.count.to_string(), "at least 1")?;
         check(self.steps > 0, "samples.steps", self.steps.to_string(), "at least 1")?;
         let guidance = self.guidance;
-        check(guidance.is_finite() && guidance >= 0.0, "samples.guidance", guidance.to_string(), "0 or more (1 and below: none)")?;
+        check(
+            guidance.is_finite() && guidance >= 0.0,
+            "samples.guidance",
+            guidance.to_string(),
+            "0 or more (1 and below: none)",
+        )?;
         self.kind().map(|_| ())
     }
 
@@ -48,9 +53,8 @@ impl SampleConfig {
     /// [`ConfigError::Value`] for an unknown one.
     pub fn kind(&self) -> Result<Option<SamplerKind>, ConfigError> {
         let parse = |name: &String| {
-            name.parse().map_err(|_| {
-                ConfigError::value("samples.sampler", name, "ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc")
-            })
+            name.parse()
+                .map_err(|_| ConfigError::value("samples.sampler", name, "ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc"))
         };
         self.sampler.as_ref().map(parse).transpose()
     }

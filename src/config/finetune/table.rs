@@ -8,7 +8,9 @@ use super::ConfigError;
 pub(super) fn merged(mut base: Table, over: Table) -> Table {
     for (key, value) in over {
         let value = match (base.remove(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if !is_choice(&key, &below, &above) => Value::Table(merged(below, above)),
+            (Some(Value::Table(below)), Value::Table(above)) if !is_choice(&key, &below, &above) => {
+                Value::Table(merged(below, above))
+            }
             (_, value) => value,
         };
         base.insert(key, value);

@@ -31,7 +31,11 @@ impl ValidationConfig {
             return Err(ConfigError::value("validation.bins", self.bins, format!("1 to {MOST}")));
         }
         if self.images == 0 && self.every > 0 {
-            return Err(ConfigError::value("validation.images", 0, "at least 1 (validation.every = 0 switches validation off)"));
+            return Err(ConfigError::value(
+                "validation.images",
+                0,
+                "at least 1 (validation.every = 0 switches validation off)",
+            ));
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ mod config;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Int, Tensor};
-use roentgen_classifier::nn::kernels::{Visible, attention};
 use roentgen_classifier::nn::LayerNorm;
+use roentgen_classifier::nn::kernels::{Visible, attention};
 
 use super::text_encoder::{Activation, TextEncoder, TextInput, TextStates};
 

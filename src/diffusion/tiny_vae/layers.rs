@@ -2,13 +2,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::mish;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::kernels::{self, gelu, relu, silu};
-use roentgen_classifier::nn::{GroupNorm, GroupNormConfig};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
 
 use super::super::resnet::conv3x3;
 

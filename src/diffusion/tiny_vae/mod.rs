@@ -8,9 +8,8 @@ mod layers;
 mod taesd;
 
 use burn::module::Module;
-use burn::nn::PaddingConfig2d;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig};
 
 pub use config::AutoencoderTinyConfig;
 pub use keys::AutoencoderTinyKeys;
@@ -140,11 +139,7 @@ impl AutoencoderTinyConfig {
 
 /// The convolution at a change of resolution.
 fn unbiased(width: usize, stride: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([width, width], [3, 3])
-        .with_stride([stride, stride])
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-        .with_bias(false)
-        .init(device)
+    Conv2dConfig::new([width, width], [3, 3]).with_stride([stride, stride]).with_padding_around(1).with_bias(false).init(device)
 }
 
 #[cfg(test)]

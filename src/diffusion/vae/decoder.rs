@@ -1,10 +1,9 @@
 //! Latents to images.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::kernels::Activation;
-use roentgen_classifier::nn::{GroupNorm, GroupNormConfig};
+use roentgen_classifier::nn::{Conv2d, GroupNorm, GroupNormConfig};
 
 use super::super::Trace;
 use super::super::resnet::{ResnetBlock, Upsample, conv3x3};

@@ -3,11 +3,11 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use roentgen_augment::{Pixels, Signed};
 
+use super::cache::CodeCache;
 use super::error::RunError;
 use super::sample::{HostSample, Input};
-use super::cache::CodeCache;
-use crate::finetune::{Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
 use crate::diffusion::Posterior;
+use crate::finetune::{Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
 
 /// Turns samples into batches.
 #[derive(Debug)]
@@ -64,7 +64,12 @@ impl Coder<'_> {
     }
 
     /// `[B, ..shape]` of a field that all samples have or none.
-    fn stacked(&self, samples: &[HostSample], field: fn(&HostSample) -> Option<&Vec<f32>>, shape: &[usize]) -> Option<Tensor<4>> {
+    fn stacked(
+        &self,
+        samples: &[HostSample],
+        field: fn(&HostSample) -> Option<&Vec<f32>>,
+        shape: &[usize],
+    ) -> Option<Tensor<4>> {
         let mut values: Vec<f32> = Vec::new();
         for sample in samples {
             values.extend(field(sample)?);

@@ -154,6 +154,9 @@ mod tests {
         );
         assert!(old.changes(&old).is_empty());
         let many = DataRecord::new((0..9).map(|i| pair(&i.to_string(), 1, "")));
-        assert!(DataRecord::default().changes(&many)[0].contains("9 images gone") && DataRecord::default().changes(&many)[0].ends_with("and 4 more"));
+        assert!(
+            DataRecord::default().changes(&many)[0].contains("9 images gone")
+                && DataRecord::default().changes(&many)[0].ends_with("and 4 more")
+        );
     }
 }

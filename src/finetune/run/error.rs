@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::{AugmentError, Split};
 
-use crate::finetune::FinetuneError;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::diffusion::DiffusionError;
+use crate::finetune::FinetuneError;
 
 /// Everything that can end a run of the trainer. Whatever it is, the last checkpoint stays.
 #[derive(Debug, thiserror::Error)]
@@ -95,8 +95,10 @@ pub enum RunError {
         reasons: String,
     },
     /// A device's thread ended.
-    #[error("one of the devices gave up, see above; run the same command again to go on from the last checkpoint, with fewer devices \
-             or a higher accumulation if its memory was full")]
+    #[error(
+        "one of the devices gave up, see above; run the same command again to go on from the last checkpoint, with fewer devices \
+             or a higher accumulation if its memory was full"
+    )]
     DeviceLost,
     /// The loss ran away.
     #[error(

@@ -126,7 +126,19 @@ impl RunFolder {
 /// Settings without those that change no trained weight: words, places, threads, how often something is written or looked at. What
 /// the places hold is compared by itself.
 fn deciding(mut table: Table, config: &FinetuneConfig) -> Table {
-    for key in ["preset", "title", "log_every", "workers", "devices", "exchange", "samples", "watch", "cache", "validation", "checkpoints"] {
+    for key in [
+        "preset",
+        "title",
+        "log_every",
+        "workers",
+        "devices",
+        "exchange",
+        "samples",
+        "watch",
+        "cache",
+        "validation",
+        "checkpoints",
+    ] {
         table.remove(key);
     }
     let mut without = |name: &str, keys: &[&str]| {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
+use super::error::RunError;
 use super::events::EventFile;
 use super::folder::RunFolder;
 use super::memory::peak_bytes;
 use super::metrics::{self, Metric, MetricsFile, TrainMetric, ValidMetric};
-use super::error::RunError;
 use super::sheet::Painted;
 use crate::report::svg_losses;
 

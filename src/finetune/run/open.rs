@@ -7,8 +7,11 @@ use burn::tensor::Device;
 use indicatif::MultiProgress;
 use roentgen_augment::PromptSummary;
 
+use super::cache::CodeCache;
 use super::checkpoints::CheckpointFolder;
 use super::data_record::DataRecord;
+use super::error::RunError;
+use super::exchange::Exchange;
 use super::folder::{RunCard, RunFolder};
 use super::interrupt::Interrupt;
 use super::log::RunLog;
@@ -16,17 +19,14 @@ use super::order::Order;
 use super::pairs::{PairSet, Pairing};
 use super::random::Randomness;
 use super::replicas::Replicas;
-use super::steps::Run;
-use super::error::RunError;
-use super::exchange::Exchange;
 use super::sample::{SampleMaker, SampleShape};
 use super::sheet::SampleSheet;
 use super::start::StartingPoint;
+use super::steps::Run;
 use super::validation::Validation;
-use super::cache::CodeCache;
-use crate::finetune::{Strategy, Trainee};
 use crate::config::{ConfigError, FinetuneConfig};
 use crate::diffusion::{Checkpoint, Depth};
+use crate::finetune::{Strategy, Trainee};
 use crate::{data, progress};
 
 /// Where a run trains.
@@ -136,7 +136,8 @@ impl Run {
 
         // 4. What it does on the way
         let order = Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size);
-        let maker = |pairs, random, dropout| SampleMaker::new(Arc::new(pairs), shape.clone(), random, dropout, Arc::clone(&cache));
+        let maker =
+            |pairs, random, dropout| SampleMaker::new(Arc::new(pairs), shape.clone(), random, dropout, Arc::clone(&cache));
         let (valid, valid_summary) = valid.unzip();
         let reconstructs = matches!(config.strategy, Strategy::Reconstruct { .. });
         let validation = valid.map(|pairs| {
@@ -148,20 +149,15 @@ impl Run {
         let sheet = match config.samples.every {
             0 => None,
             _ => {
-                let settings = crate::diffusion::Settings { size: [config.preprocess.size; 2], depth: Depth::Eight, ..settings };
+                let settings =
+                    crate::diffusion::Settings { size: [config.preprocess.size; 2], depth: Depth::Eight, ..settings };
                 Some(SampleSheet::new(&out.join("samples"), &config.samples, prompts, settings)?)
             }
         };
         let steps = trainee.steps();
         let bar = progress::steps(bars, config.schedule.steps as usize);
         let log = RunLog::open(&folder, steps, memory.pending, config.log_every, bar)?;
-        let opened = Opened {
-            train: train_summary,
-            valid: valid_summary,
-            parameters: trainee.parameters(),
-            steps,
-            damaged,
-        };
+        let opened = Opened { train: train_summary, valid: valid_summary, parameters: trainee.parameters(), steps, damaged };
         let samples = maker(train, Randomness::training(config.seed), config.caption_dropout);
         let run = Self {
             config: config.clone(),
@@ -191,7 +187,11 @@ fn check_size(config: &FinetuneConfig, checkpoint: &Checkpoint) -> Result<(), Co
         return Ok(());
     }
     let near = size.div_ceil(factor) * factor;
-    Err(ConfigError::value("preprocess.size", size, format!("a multiple of {factor}, the autoencoder's factor, such as {near}")))
+    Err(ConfigError::value(
+        "preprocess.size",
+        size,
+        format!("a multiple of {factor}, the autoencoder's factor, such as {near}"),
+    ))
 }
 
 fn shape(config: &FinetuneConfig, start: &StartingPoint) -> SampleShape {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::{GrayDepth, GrayImage, encode_png, write_atomic};
 
-use super::interrupt::Interrupt;
 use super::error::RunError;
+use super::interrupt::Interrupt;
 use crate::config::SampleConfig;
 use crate::diffusion::{ImageRequest, Settings, StableDiffusion, Start, Step};
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::Fingerprint;
 
-use super::folder::content_digest;
 use super::error::RunError;
-use crate::finetune::{Assembly, Origin};
+use super::folder::content_digest;
 use crate::diffusion::{Checkpoint, is_taesd, write_taesd};
+use crate::finetune::{Assembly, Origin};
 
 /// A pipeline that can be trained, with digests of what is in it.
 #[derive(Debug)]

@@ -7,23 +7,23 @@ use std::time::Duration;
 use burn::tensor::Device;
 use roentgen_augment::{AugmentError, BatchStream, Prefetch};
 
+use super::cache::CodeCache;
 use super::checkpoints::{Best, Checkpoint, CheckpointFolder, ExportChoice, LoopMemory};
 use super::codes::Coder;
+use super::error::RunError;
 use super::folder::RunFolder;
 use super::interrupt::Interrupt;
 use super::log::{RunLog, StepLine};
 use super::metrics::ValidMetric;
 use super::order::Order;
 use super::replicas::{Replicas, Seat};
-use super::error::RunError;
 use super::sample::{HostSample, SampleMaker};
 use super::sheet::SampleSheet;
 use super::validation::Validation;
 use super::watch::Verdict;
-use super::cache::CodeCache;
-use crate::finetune::{FinetuneError, Trainee, Which};
 use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
+use crate::finetune::{FinetuneError, Trainee, Which};
 
 /// A run, ready to go on where it is.
 #[derive(Debug)]
@@ -88,7 +88,8 @@ impl Run {
     fn batches(&self, steps: std::ops::Range<u64>) -> BatchStream<Vec<HostSample>, AugmentError> {
         let (order, samples) = (self.order.clone(), self.samples.clone());
         let prefetch = Prefetch { workers: self.config.workers, in_flight: 2 * self.config.workers };
-        let load = move |step| order.step(step).into_iter().map(|sample| samples.make(sample.number, sample.row, None)).collect();
+        let load =
+            move |step| order.step(step).into_iter().map(|sample| samples.make(sample.number, sample.row, None)).collect();
         BatchStream::new(steps, prefetch, load)
     }
 
@@ -253,9 +254,9 @@ impl Run {
 /// An error with the checkpoint that is left, where the loss or a gradient is no number.
 fn non_finite(error: RunError, kept: u64) -> RunError {
     match error {
-        RunError::Finetune(
-            source @ (FinetuneError::NonFiniteLoss { .. } | FinetuneError::NonFiniteGradient { .. }),
-        ) => RunError::NonFinite { kept, source },
+        RunError::Finetune(source @ (FinetuneError::NonFiniteLoss { .. } | FinetuneError::NonFiniteGradient { .. })) => {
+            RunError::NonFinite { kept, source }
+        }
         other => other,
     }
 }

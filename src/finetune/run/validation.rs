@@ -1,8 +1,8 @@
 //! The loss on held-out images, on noise and timesteps that are the same each time.
 
 use super::codes::Coder;
-use super::metrics::BinnedLoss;
 use super::error::RunError;
+use super::metrics::BinnedLoss;
 use super::sample::SampleMaker;
 use crate::finetune::{Trainee, Which};
 

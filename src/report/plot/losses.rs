@@ -77,7 +77,8 @@ fn draw(lines: &[Line]) -> Markup {
     let (low, high) = if low < high { (low / 1.1, high * 1.1) } else { (0.1, 1.0) };
     let x = |step: f64| LEFT + step / steps * (WIDTH - LEFT - RIGHT);
     let y = |loss: f64| TOP + (high / loss).ln() / (high / low).ln() * (HEIGHT - TOP - BOTTOM);
-    let path = |line: &Line| line.points.iter().map(|[step, loss]| format!("{},{}", at(x(*step)), at(y(*loss)))).collect::<Vec<_>>();
+    let path =
+        |line: &Line| line.points.iter().map(|[step, loss]| format!("{},{}", at(x(*step)), at(y(*loss)))).collect::<Vec<_>>();
     let shown: Vec<&Line> = lines.iter().filter(|line| !line.points.is_empty()).collect();
     html! {
         svg xmlns="http://www.w3.org/2000/svg" viewBox={ "0 0 " (at(WIDTH)) " " (at(HEIGHT)) } width=(at(WIDTH)) height=(at(HEIGHT))
@@ -134,7 +135,17 @@ mod tests {
         let (epoch, grad_norm, learning_rate, images_per_second, waited) = (0.0, 1.0, 1e-4, 1.0, 0.0);
         let smoothed = loss;
         let memory_mib = None;
-        Metric::Train(TrainMetric { step, epoch, loss, smoothed, grad_norm, learning_rate, images_per_second, waited, memory_mib })
+        Metric::Train(TrainMetric {
+            step,
+            epoch,
+            loss,
+            smoothed,
+            grad_norm,
+            learning_rate,
+            images_per_second,
+            waited,
+            memory_mib,
+        })
     }
 
     #[test]

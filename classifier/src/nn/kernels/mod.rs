@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `activation` | ReLU, SiLU, GELU, quick GELU |
 //! | `attention` | scaled dot-product attention of several heads |
+//! | `conv` | convolution |
 //! | `geglu` | a gate's GELU times a value |
 //! | `group_norm`, `batch_norm`, `layer_norm` | the norms with the activation after them |
 //! | `dense` | the buffer of a dense block, and the first half of its layers |
@@ -21,6 +22,7 @@ mod activation;
 mod attention;
 mod batch_norm;
 mod buffer;
+mod conv;
 mod dense;
 mod erf;
 mod exp;
@@ -42,6 +44,7 @@ use burn::tensor::{DType, Device, Tensor};
 pub use activation::{Activation, gelu, quick_gelu, relu, silu};
 pub use attention::{Visible, attention};
 pub use batch_norm::{BatchNormed, batch_norm};
+pub use conv::conv2d;
 pub use dense::{BottleneckOptions, DenseFeatures};
 pub use fixed_norm::fixed_norm;
 pub use geglu::geglu;

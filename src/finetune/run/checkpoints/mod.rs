@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::RunError;
 use super::watch::LossWatch;
-use crate::finetune::{TraineeState};
+use crate::finetune::TraineeState;
 
 /// The `[checkpoints]` table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
