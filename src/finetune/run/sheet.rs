@@ -54,7 +54,7 @@ impl SampleSheet {
     /// # Errors
     /// [`RunError::Diffusion`], with [`DiffusionError::Stopped`](crate::diffusion::DiffusionError::Stopped) for an interruption;
     /// [`RunError::Io`].
-    pub fn paint(&self, pipeline: &StableDiffusion, step: u64, interrupt: Interrupt) -> Result<Painted, RunError> {
+    pub fn paint(&self, pipeline: &StableDiffusion, step: u64, interrupt: &Interrupt) -> Result<Painted, RunError> {
         let mut watch = |_: &Step<'_>| if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let mut pictures = Vec::new();
         for prompt in &self.prompts {

@@ -181,7 +181,7 @@ impl Run {
     /// False if it was interrupted.
     fn paint(&mut self, step: u64) -> Result<bool, RunError> {
         let Some(sheet) = &self.sheet else { return Ok(true) };
-        match sheet.paint(&self.trainee.pipeline(Which::Ema), step, self.interrupt) {
+        match sheet.paint(&self.trainee.pipeline(Which::Ema), step, &self.interrupt) {
             Ok(painted) => self.log.sheet(step, painted)?,
             Err(RunError::Diffusion(DiffusionError::Stopped { .. })) => return Ok(false),
             // A model that is not there yet is no reason to end.
