@@ -34,8 +34,7 @@ impl WeightGradient<'_> {
     /// The target is as large as that, and nobody else uses it.
     pub(super) unsafe fn write(&self, target: Target) {
         let most_channels = MOST_WEIGHTS.div_ceil(self.taps());
-        let outputs =
-            part(self.outputs, self.source.channels.div_ceil(most_channels), MOST_OUTPUTS);
+        let outputs = part(self.outputs, self.source.channels.div_ceil(most_channels), MOST_OUTPUTS);
         let parts = self.outputs.div_ceil(outputs);
         let weights = part(self.source.channels * self.taps(), parts, MOST_WEIGHTS);
         let channels = weights.div_ceil(self.taps());
