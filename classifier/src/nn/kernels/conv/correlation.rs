@@ -8,7 +8,7 @@ use super::super::product::{Matrix, Product};
 use super::lattice::Axis;
 use super::memory::{Target, with_scratch};
 use super::patches::{Patches, Source};
-use super::tiles::{DEPTH, LANES, part, stride, tiles};
+use super::tiles::{DEPTH, LANES, fair, part, stride, tiles};
 
 /// Points of a tile.
 const TILE: usize = 192;
@@ -42,7 +42,7 @@ impl Correlation<'_> {
     /// # Safety
     /// The target is as large as that, and nobody else uses those points.
     pub(super) unsafe fn write(&self, target: Target) {
-        let tiles = tiles(self.axes, self.batch, TILE);
+        let tiles = tiles(self.axes, self.batch, fair(self.batch * self.area(), TILE));
         let part = part(self.outputs, tiles.len(), MOST_OUTPUTS);
         let parts = self.outputs.div_ceil(part);
         (0..tiles.len() * parts).into_par_iter().for_each(|task| {

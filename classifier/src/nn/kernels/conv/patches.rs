@@ -163,10 +163,10 @@ impl<'a> Patches<'a> {
             for tap in &self.taps {
                 for run in &self.runs {
                     let (to, from) = (row + run.column, channel * height * width + tap + run.copied);
-                    for done in (0..run.length).step_by(CHUNK) {
-                        let values: [f32; CHUNK] = copy[from + done..][..CHUNK].try_into().expect("it is as long");
-                        matrix[to + done..][..CHUNK].copy_from_slice(&values);
-                    }
+                    let length = run.length.next_multiple_of(CHUNK);
+                    let to = matrix[to..][..length].as_chunks_mut::<CHUNK>().0;
+                    let from = copy[from..][..length].as_chunks::<CHUNK>().0;
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
                 }
                 row += stride;
             }

@@ -15,6 +15,9 @@ const MOST_OUTPUTS: usize = 320;
 /// Most weights of an output in a part: with all outputs, their sums still fit the caches.
 const MOST_WEIGHTS: usize = 768;
 
+/// Weights of an output whose sums one product adds to.
+const SEEN: usize = 512;
+
 /// For each output, channel and tap: the sum over all points of the output's gradient times what it saw.
 pub(super) struct WeightGradient<'a> {
     pub(super) axes: [&'a Axis; 2],
@@ -38,6 +41,7 @@ impl WeightGradient<'_> {
         let parts = self.outputs.div_ceil(outputs);
         let weights = part(self.source.channels * self.taps(), parts, MOST_WEIGHTS);
         let channels = weights.div_ceil(self.taps());
+        // Not cut by threads: tiles are the terms of sums.
         let tiles = tiles(self.axes, self.batch, DEPTH);
         let tiles: Vec<_> = tiles.into_iter().map(|tile| (Patches::new(self.axes, &tile), tile)).collect();
         (0..parts * self.source.channels.div_ceil(channels)).into_par_iter().for_each(|task| {
@@ -48,6 +52,10 @@ impl WeightGradient<'_> {
         });
     }
 
+    fn area(&self) -> usize {
+        self.axes.iter().map(|axis| axis.points).product()
+    }
+
     fn taps(&self) -> usize {
         self.axes.iter().map(|axis| axis.taps.len()).product()
     }
@@ -55,8 +63,8 @@ impl WeightGradient<'_> {
     /// # Safety
     /// As for [`write`](Self::write), of these outputs and channels alone.
     unsafe fn write_part(&self, tiles: &[(Patches, Range<usize>)], [outputs, channels]: [Range<usize>; 2], target: Target) {
-        let taps = self.taps();
-        let at_once = (DEPTH / taps).clamp(1, channels.len());
+        let (taps, area) = (self.taps(), self.area());
+        let at_once = (SEEN / taps).clamp(1, channels.len());
         let points = tiles.iter().map(|(_, tile)| tile.len()).max().unwrap_or(0);
         let row = stride(points);
         let copy = tiles.iter().map(|(patches, _)| patches.copy_len(at_once)).max().unwrap_or(0);
@@ -66,18 +74,28 @@ impl WeightGradient<'_> {
             for (i, (patches, tile)) in tiles.iter().enumerate() {
                 self.gather(tile, &outputs, gradients.chunks_mut(row));
                 copy.fill(0.0);
-                for first in channels.clone().step_by(at_once) {
-                    let some = first..channels.end.min(first + at_once);
-                    let seen = some.len() * taps;
-                    let buffers = [&mut *copy, &mut *matrix];
-                    pulp::Arch::new().dispatch(|| patches.fill(self.source, some, buffers, row));
-                    let sums = &mut sums[(first - channels.start) * taps * wide..][..seen * wide];
+                let (image, point) = (tile.start / area, tile.start % area);
+                // Where the points follow each other in the source, it is the matrix.
+                let direct = patches.are_pointwise() && point + tile.len() <= area;
+                for first in channels.clone().step_by(if direct { channels.len() } else { at_once }) {
+                    let some = first..channels.end.min(if direct { channels.end } else { first + at_once });
+                    let count = some.len() * taps;
+                    let seen = if direct {
+                        let from = (image * self.source.channels + first) * area + point;
+                        let seen = &self.source.values[from..][..(count - 1) * area + tile.len()];
+                        Matrix { first: seen.as_ptr(), row: 1, column: area }
+                    } else {
+                        let buffers = [&mut *copy, &mut *matrix];
+                        pulp::Arch::new().dispatch(|| patches.fill(self.source, some, buffers, row));
+                        Matrix { first: matrix.as_ptr(), row: 1, column: row }
+                    };
+                    let sums = &mut sums[(first - channels.start) * taps * wide..][..count * wide];
                     let product = Product {
-                        sizes: [wide, seen, tile.len()],
+                        sizes: [wide, count, tile.len()],
                         out: Matrix { first: sums.as_mut_ptr(), row: 1, column: wide },
                         add: i > 0,
                         lhs: Matrix { first: gradients.as_ptr(), row, column: 1 },
-                        rhs: Matrix { first: matrix.as_ptr(), row: 1, column: row },
+                        rhs: seen,
                         scale: 1.0,
                     };
                     // SAFETY: the sums are as many as that; both others have rows of at least the tile's points, for each output
@@ -101,7 +119,7 @@ impl WeightGradient<'_> {
 
     /// A row of each output's gradients at the points of a tile.
     fn gather<'a>(&self, tile: &Range<usize>, outputs: &Range<usize>, rows: impl Iterator<Item = &'a mut [f32]>) {
-        let area: usize = self.axes.iter().map(|axis| axis.points).product();
+        let area = self.area();
         for (output, row) in outputs.clone().zip(rows) {
             let mut at = tile.start;
             while at < tile.end {
