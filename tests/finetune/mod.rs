@@ -297,7 +297,12 @@ fn every_strategy_runs() {
             let read = |folder: &str| std::fs::read(bench.path(folder).join(part)).unwrap();
             read("sd") != read(&format!("{name}/pipeline"))
         };
-        let changed = ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"].map(changed);
+        let changed = [
+            "unet/diffusion_pytorch_model.safetensors",
+            "text_encoder/model.safetensors",
+            "vae/diffusion_pytorch_model.safetensors",
+        ]
+        .map(changed);
         let expected = match name {
             "text" => [false, true, false],
             "both" => [true, true, false],

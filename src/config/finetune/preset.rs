@@ -39,7 +39,6 @@ mod tests {
     use std::path::Path;
 
     use super::super::FinetuneConfig;
-    use super::*;
 
     fn config(preset: &str, more: &str) -> FinetuneConfig {
         let text = format!("preset = \"{preset}\"\n{more}\ndata = {{ format = \"phantom\" }}");
