@@ -4,7 +4,9 @@ use std::fmt;
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor};
+use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 use roentgen_classifier::nn::kernels::{Visible, attention, conv2d};
 
 fn main() {
@@ -13,6 +15,25 @@ fn main() {
 
 fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+/// What the machine gives: a matrix product of burn's, of which every multiplication and every addition is counted.
+#[divan::bench(args = [1024, 2048], max_time = 2)]
+fn machine_matmul(bencher: Bencher, side: usize) {
+    let device = Device::flex();
+    let (a, b): (Tensor<2>, Tensor<2>) = (normal([side, side], &device), normal([side, side], &device));
+    bencher.counter(ItemsCount::new(2 * side.pow(3))).bench_local(|| black_box(a.clone()).matmul(b.clone()).into_data());
+}
+
+/// What the memory gives: one copy by all threads, of which the bytes read and those written are counted.
+#[divan::bench(max_time = 2)]
+fn machine_copy(bencher: Bencher) {
+    const PIECE: usize = 1 << 16;
+    let from = vec![1f32; 1 << 26];
+    let mut to = vec![0f32; 1 << 26];
+    bencher.counter(BytesCount::new(2 * size_of_val(&from[..]))).bench_local(|| {
+        to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE)).for_each(|(to, from)| to.copy_from_slice(from));
+    });
 }
 
 /// An attention reads batch, queries, keys, heads, and numbers a head has for a token.
