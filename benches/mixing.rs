@@ -10,7 +10,7 @@ use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_augment::{
     CacheKey, CacheOptions, CxrRecord, CxrSample, EpochPlanner, Fingerprint, GrayImage, MixMode, MixedDataset, MixedParts,
     Mixture, Pixels, Preprocess, RequestPlan, SampleCache, SampleOrigin, SampleRequest, Supply, SynthesisError, Synthesizer,
-    SynthesizerCard, SyntheticDataset, template_prompt,
+    SynthesizerCard, SyntheticDataset, template_prompts,
 };
 
 const BATCH: usize = 32;
@@ -55,7 +55,8 @@ impl Synthesizer for Stock {
 fn rows(n: usize) -> (Vec<Arc<CxrRecord>>, Vec<SampleRequest>) {
     let films = PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0));
     let rows: Vec<_> = films.records().into_iter().map(Arc::new).collect();
-    let requests = RequestPlan::new(&rows, films.vocabulary(), &template_prompt).expect("labelled rows").replicas(1);
+    let requests =
+        RequestPlan::new(&template_prompts(&rows, films.vocabulary()), films.vocabulary()).expect("labelled rows").replicas(1);
     (rows, requests)
 }
 

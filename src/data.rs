@@ -45,9 +45,9 @@ pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages)
         DataFormat::Table => {
             let table = labels()?;
             let images = config.images.clone();
-            let custom_findings = config.custom_findings.clone();
-            Table { images, custom_findings, missing, extra_columns: config.extra_columns.clone(), ..Table::new(table) }
-                .read()?
+            let (custom_findings, extra_columns) = (config.custom_findings.clone(), config.extra_columns.clone());
+            let report = config.report.clone();
+            Table { images, custom_findings, extra_columns, report, missing, ..Table::new(table) }.read()?
         }
         DataFormat::Phantom => phantom(&config.phantom, preprocess.size)?,
     };

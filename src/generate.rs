@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::datasets::{PromptTable, TableRow, write_table};
 use roentgen_augment::{
-    AugmentError, CxrRecord, Origin, Provenance, SampleDefect, SampleOrigin, SampleRequest, Synthesizer, Vocabulary,
+    AugmentError, CxrRecord, Details, Origin, Provenance, SampleDefect, SampleOrigin, SampleRequest, Synthesizer, Vocabulary,
     decode_sample, encode_sample, write_atomic,
 };
 
@@ -178,6 +178,7 @@ fn write_manifest(
         report: None,
         split: None,
         origin: Origin::Synthetic(Box::new(Provenance { request: request.clone(), model: card.model.clone() })),
+        details: Details::default(),
     };
     let records: Vec<_> = requests.iter().enumerate().map(record).collect();
     let rows: Vec<_> = records.iter().map(|record| TableRow { image: &record.id, record, card: Some(&card) }).collect();

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation::log_sigmoid, activati
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
 use roentgen_augment::{
     CxrSample, LabelPolicy, MixMode, MixedDataset, MixedParts, Mixture, RealDataset, RequestPlan, SplitPlan, Splits, Supply,
-    SyntheticDataset, TrainSet, Vocabulary, template_prompt,
+    SyntheticDataset, TrainSet, Vocabulary, template_prompts,
 };
 
 const SIZE: usize = 48;
@@ -69,7 +69,7 @@ fn mixed() -> Result<MixedDataset<TrainSet>, Box<dyn Error>> {
     let real = splits.train().subset(64, 7)?;
     let rows: Vec<_> = real.data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
     let vocabulary = real.data().vocabulary();
-    let requests = RequestPlan::new(&rows, vocabulary, &template_prompt)?.replicas(1);
+    let requests = RequestPlan::new(&template_prompts(&rows, vocabulary), vocabulary)?.replicas(1);
     let generator = PhantomSynthesizer::new(Vocabulary::clone(vocabulary), PhantomPhysics::shifted(), SIZE);
     let supply = Supply::OnDemand { synthesizer: Arc::new(generator) };
     let synthetic = SyntheticDataset::new(requests.into(), supply, *real.data().preprocess(), splits.held_out_patients())?;

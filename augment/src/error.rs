@@ -403,6 +403,16 @@ pub enum AugmentError {
         /// What it must be.
         expected: &'static str,
     },
+    /// A setting that means nothing.
+    #[error("{key} is {found}; write {expected}")]
+    BadSetting {
+        /// Path of the key (`prompts.cleaning.max_tokens`).
+        key: String,
+        /// The value.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
     /// A mixture asks for images of a kind of which there are none.
     #[error("the mixture asks for {kind} images and there are none; {remedy}")]
     NothingToMix {

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::{
-    Fingerprint, GrayImage, Label, PatientId, RequestSource, SampleRequest, SynthesisError, Synthesizer, SynthesizerCard,
+    Fingerprint, GrayImage, Label, PatientId, PromptKind, RequestSource, SampleRequest, SynthesisError, Synthesizer,
+    SynthesizerCard,
 };
 
 /// Request `i`, from a row of patient `p{i}`.
 pub(crate) fn request(i: usize) -> SampleRequest {
     SampleRequest {
         prompt: format!("prompt {i}"),
+        prompt_kind: PromptKind::Template,
         labels: vec![Label::Positive, Label::Negative],
         seed: i as u64,
         replica: 0,

@@ -11,7 +11,7 @@
 //! use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
 //! use roentgen_augment::{
 //!     MixMode, MixedDataset, MixedParts, Mixture, Preprocess, RealDataset, RequestPlan, SplitPlan, Splits, Supply,
-//!     SyntheticDataset, template_prompt,
+//!     SyntheticDataset, template_prompts,
 //! };
 //!
 //! let films = PhantomDataset::new(PhantomDatasetConfig::new(40, 32, 1));
@@ -21,7 +21,7 @@
 //!
 //! let rows: Vec<_> = train.data().rows().iter().map(|row| row.record.clone()).collect();
 //! let vocabulary = train.data().vocabulary();
-//! let requests = RequestPlan::new(&rows, vocabulary, &template_prompt)?.replicas(2);
+//! let requests = RequestPlan::new(&template_prompts(&rows, vocabulary), vocabulary)?.replicas(2);
 //! let renderer = PhantomSynthesizer::new(vocabulary.as_ref().clone(), PhantomPhysics::shifted(), 32);
 //! let supply = Supply::OnDemand { synthesizer: Arc::new(renderer) };
 //! let synthetic = SyntheticDataset::new(requests.into(), supply, Preprocess::new(32), splits.held_out_patients())?;
@@ -41,6 +41,7 @@ mod cache;
 mod check;
 pub mod datasets;
 mod decode;
+mod detail;
 mod encode;
 mod error;
 #[cfg(test)]
@@ -60,6 +61,7 @@ mod preprocess;
 mod prompt;
 mod real;
 mod record;
+mod report_text;
 mod request;
 mod resize;
 mod sample;
@@ -81,6 +83,7 @@ pub use atomic::write_atomic;
 pub use cache::{CacheKey, CacheOptions, CacheReport, CorruptSample, SampleCache};
 pub use check::{CheckReport, ImageCopy, SharedPatient, Unreadable};
 pub use decode::RgbImage;
+pub use detail::{Details, FindingDetail, Laterality, Severity};
 pub use encode::encode_png;
 pub use error::AugmentError;
 pub use finding::{CHEXPERT_14, Finding, NIH_14, Vocabulary, XRV_18};
@@ -94,9 +97,10 @@ pub use plan::RequestPlan;
 pub use planner::{EpochPlanner, Slot};
 pub use prefetch::{BatchStream, Prefetch};
 pub use preprocess::{Geometry, Preprocess};
-pub use prompt::template_prompt;
+pub use prompt::{Prompt, PromptFrom, PromptKind, PromptSettings, PromptSummary, PromptedRow, PromptedRows, template_prompts};
 pub use real::{RealDataset, Row};
 pub use record::{CxrRecord, Origin, PatientId, Provenance, Sex, Split, View};
+pub use report_text::{Dropped, ReportCleaning, Section};
 pub use request::{RequestSource, SampleRequest};
 pub use resize::Filter;
 pub use sample::CxrSample;

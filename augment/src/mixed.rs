@@ -203,7 +203,7 @@ mod tests {
     use crate::fake::{Fake, requests};
     use crate::real::tests::{dataset, record};
     use crate::{
-        MixMode, PatientId, Preprocess, RealDataset, RequestPlan, SplitPlan, Splits, Supply, Vocabulary, template_prompt,
+        MixMode, PatientId, Preprocess, RealDataset, RequestPlan, SplitPlan, Splits, Supply, Vocabulary, template_prompts,
     };
 
     fn synthetic(n: usize) -> (Arc<Fake>, SyntheticDataset) {
@@ -275,7 +275,7 @@ mod tests {
             let held_out = splits.held_out_patients();
             let rows: Vec<_> = splits.train().data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
             let vocabulary = Vocabulary::parse(["Effusion", "Mass"]).unwrap();
-            let mut requests = RequestPlan::new(&rows, &vocabulary, &template_prompt).unwrap().of_size(30);
+            let mut requests = RequestPlan::new(&template_prompts(&rows, &vocabulary), &vocabulary).unwrap().of_size(30);
             let set = |requests: &[_], held_out: &HashSet<PatientId>| {
                 let supply = Supply::OnDemand { synthesizer: Arc::new(Fake::default()) };
                 SyntheticDataset::new(requests.into(), supply, Preprocess::new(2), held_out)
@@ -290,7 +290,7 @@ mod tests {
             }
 
             let any: Vec<_> = data.rows().iter().map(|row| Arc::clone(&row.record)).collect();
-            let leaked = RequestPlan::new(&any[leak..=leak], &vocabulary, &template_prompt).unwrap().replicas(1);
+            let leaked = RequestPlan::new(&template_prompts(&any[leak..=leak], &vocabulary), &vocabulary).unwrap().replicas(1);
             let is_held_out = held_out.contains(any[leak].patient_id.as_ref().unwrap());
             requests.extend(leaked);
             prop_assert_eq!(set(&requests, held_out).is_err(), is_held_out);

@@ -1,20 +1,16 @@
 //! Which synthetic images to ask for, given the training rows.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::walk::{BalancedWalk, Walk};
-use crate::{AugmentError, CxrRecord, Fingerprint, PatientId, RequestSource, SampleRequest, Vocabulary};
+use crate::{AugmentError, Fingerprint, PatientId, PromptedRow, RequestSource, SampleRequest, Vocabulary};
 
 /// Makes requests from training rows.
 ///
-/// A request takes over the row's labels, age, sex and view; its prompt comes from the caller's function, and its noise seed is
-/// a digest of plan seed, row id and replica. So the same replica of the same row is the same request in every plan of one
+/// A request takes over the row's prompt, labels, age, sex and view; its noise seed is a digest of plan seed, row id and replica. So the same replica of the same row is the same request in every plan of one
 /// seed, whatever its size, and is generated once.
 pub struct RequestPlan<'a> {
-    rows: &'a [Arc<CxrRecord>],
-    vocabulary: &'a Vocabulary,
-    prompt: &'a dyn Fn(&CxrRecord, &Vocabulary) -> String,
+    rows: &'a [PromptedRow],
     seed: u64,
     fold: Option<u32>,
 }
@@ -24,22 +20,18 @@ impl<'a> RequestPlan<'a> {
     ///
     /// # Errors
     /// [`AugmentError::EmptyDataset`] without rows, [`AugmentError::LabelCount`] for a row that has not one label a finding.
-    pub fn new(
-        rows: &'a [Arc<CxrRecord>],
-        vocabulary: &'a Vocabulary,
-        prompt: &'a dyn Fn(&CxrRecord, &Vocabulary) -> String,
-    ) -> Result<Self, AugmentError> {
+    pub fn new(rows: &'a [PromptedRow], vocabulary: &Vocabulary) -> Result<Self, AugmentError> {
         const NAME: &str = "the rows to make requests from";
         if rows.is_empty() {
             return Err(AugmentError::EmptyDataset { name: NAME.to_owned() });
         }
-        for (row, record) in (1..).zip(rows) {
+        for (row, PromptedRow { record, .. }) in (1..).zip(rows) {
             let (found, expected) = (record.labels.len(), vocabulary.len());
             if found != expected {
                 return Err(AugmentError::LabelCount { name: NAME.to_owned(), row, found, expected });
             }
         }
-        Ok(Self { rows, vocabulary, prompt, seed: 0, fold: None })
+        Ok(Self { rows, seed: 0, fold: None })
     }
 
     /// The same plan with another seed (0 unless set).
@@ -74,7 +66,7 @@ impl<'a> RequestPlan<'a> {
     /// findings is in several groups, so a common companion of a rare finding is asked for more often too.
     #[must_use]
     pub fn balanced(&self, n: usize) -> Vec<SampleRequest> {
-        let walk = BalancedWalk::new(self.rows.iter().map(|row| &row.labels[..]), self.seed, "balanced requests");
+        let walk = BalancedWalk::new(self.rows.iter().map(|row| &row.record.labels[..]), self.seed, "balanced requests");
         self.numbered((0..n as u64).map(|step| walk.at(step)))
     }
 
@@ -90,12 +82,13 @@ impl<'a> RequestPlan<'a> {
     }
 
     fn request(&self, row: usize, replica: u32) -> SampleRequest {
-        let record = &self.rows[row];
+        let PromptedRow { record, prompt } = &self.rows[row];
         let id = record.id.as_bytes();
         let digest = Fingerprint::of(&[b"roentgen request 1", &self.seed.to_le_bytes(), id, &replica.to_le_bytes()]);
         let (first, _) = digest.0.split_first_chunk().expect("a digest has 32 bytes");
         SampleRequest {
-            prompt: (self.prompt)(record, self.vocabulary),
+            prompt: prompt.text.clone(),
+            prompt_kind: prompt.kind,
             labels: record.labels.clone(),
             seed: u64::from_le_bytes(*first),
             replica,
@@ -121,15 +114,20 @@ impl fmt::Debug for RequestPlan<'_> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::real::tests::record;
-    use crate::{Label, template_prompt};
+    use crate::{CxrRecord, Label, PromptKind, template_prompts};
 
-    fn rows(n: usize) -> Vec<Arc<CxrRecord>> {
+    fn records(n: usize) -> Vec<Arc<CxrRecord>> {
         (0..n).map(|i| Arc::new(record(&format!("{i}.png"), &format!("p{i}"), None))).collect()
+    }
+
+    fn rows(n: usize) -> Vec<PromptedRow> {
+        template_prompts(&records(n), &vocabulary())
     }
 
     fn vocabulary() -> Vocabulary {
@@ -143,20 +141,20 @@ mod tests {
     #[test]
     fn a_request_takes_over_its_row() {
         let (rows, vocabulary) = (rows(3), vocabulary());
-        let requests = RequestPlan::new(&rows, &vocabulary, &template_prompt).unwrap().with_fold(4).replicas(2);
+        let requests = RequestPlan::new(&rows, &vocabulary).unwrap().with_fold(4).replicas(2);
         assert_eq!(requests.len(), 6);
         let request = &requests[3];
         assert_eq!((source(request), request.replica), ("1.png", 1));
         assert_eq!(request.source.as_ref().unwrap().patient_id.as_str(), "p1");
         assert_eq!(request.source.as_ref().unwrap().fold, Some(4));
-        assert_eq!(request.labels, rows[1].labels);
-        assert_eq!(request.prompt, template_prompt(&rows[1], &vocabulary));
+        assert_eq!(request.labels, rows[1].record.labels);
+        assert_eq!((&request.prompt, request.prompt_kind), (&rows[1].prompt.text, PromptKind::Template));
     }
 
     #[test]
     fn noise_differs_between_rows_replicas_and_plans() {
         let (rows, vocabulary) = (rows(20), vocabulary());
-        let plan = |seed| RequestPlan::new(&rows, &vocabulary, &template_prompt).unwrap().with_seed(seed);
+        let plan = |seed| RequestPlan::new(&rows, &vocabulary).unwrap().with_seed(seed);
         let seeds: HashSet<_> = [plan(0), plan(1)].iter().flat_map(|plan| plan.replicas(5)).map(|r| r.seed).collect();
         assert_eq!(seeds.len(), 200);
     }
@@ -164,19 +162,20 @@ mod tests {
     #[test]
     fn plans_of_one_seed_share_requests() {
         let (rows, vocabulary) = (rows(5), vocabulary());
-        let plan = RequestPlan::new(&rows, &vocabulary, &template_prompt).unwrap();
+        let plan = RequestPlan::new(&rows, &vocabulary).unwrap();
         let all = plan.replicas(4);
         assert!(plan.of_size(17).iter().chain(&plan.balanced(3)).all(|request| all.contains(request)));
     }
 
     #[test]
     fn balancing_asks_for_rare_findings_more() {
-        let (mut rows, vocabulary) = (rows(20), vocabulary());
-        for row in &mut rows {
-            Arc::make_mut(row).labels = vec![Label::Positive, Label::Negative];
+        let (mut records, vocabulary) = (records(20), vocabulary());
+        for record in &mut records {
+            Arc::make_mut(record).labels = vec![Label::Positive, Label::Negative];
         }
-        Arc::make_mut(&mut rows[7]).labels = vec![Label::Negative, Label::Positive];
-        let requests = RequestPlan::new(&rows, &vocabulary, &template_prompt).unwrap().balanced(40);
+        Arc::make_mut(&mut records[7]).labels = vec![Label::Negative, Label::Positive];
+        let rows = template_prompts(&records, &vocabulary);
+        let requests = RequestPlan::new(&rows, &vocabulary).unwrap().balanced(40);
         let rare: Vec<_> = requests.iter().filter(|request| source(request) == "7.png").collect();
         assert_eq!(rare.len(), 20);
         assert_eq!(rare.iter().map(|request| request.replica).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
@@ -185,16 +184,16 @@ mod tests {
     #[test]
     fn rows_of_another_vocabulary_are_refused() {
         let (rows, vocabulary) = (rows(2), Vocabulary::nih());
-        let error = RequestPlan::new(&rows, &vocabulary, &template_prompt).unwrap_err().to_string();
+        let error = RequestPlan::new(&rows, &vocabulary).unwrap_err().to_string();
         assert!(error.contains("2 labels for 14 findings"), "{error}");
-        assert!(RequestPlan::new(&[], &vocabulary, &template_prompt).is_err());
+        assert!(RequestPlan::new(&[], &vocabulary).is_err());
     }
 
     proptest! {
         #[test]
         fn any_size_uses_rows_evenly(n in 0usize..200, rows_n in 1usize..30, seed: u64) {
             let (rows, vocabulary) = (rows(rows_n), vocabulary());
-            let requests = RequestPlan::new(&rows, &vocabulary, &template_prompt).unwrap().with_seed(seed).of_size(n);
+            let requests = RequestPlan::new(&rows, &vocabulary).unwrap().with_seed(seed).of_size(n);
             prop_assert_eq!(requests.len(), n);
             let distinct: HashSet<_> = requests.iter().map(|r| (source(r), r.replica)).collect();
             prop_assert_eq!(distinct.len(), n);

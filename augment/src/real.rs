@@ -240,7 +240,7 @@ fn names(vocabulary: &Vocabulary) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{ImageArray, ImageFiles, Origin, PatientId, Split};
+    use crate::{Details, ImageArray, ImageFiles, Origin, PatientId, Split};
 
     /// A real row of two findings with the given id and patient (`""` for none).
     pub(crate) fn record(id: &str, patient: &str, split: Option<Split>) -> CxrRecord {
@@ -254,6 +254,7 @@ pub(crate) mod tests {
             report: None,
             split,
             origin: Origin::Real,
+            details: Details::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Label;
+use crate::{Details, Label};
 
 /// Who the image is of. Splits and bootstrap resamples are made by patient, never by image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,10 +121,12 @@ pub struct CxrRecord {
     pub sex: Option<Sex>,
     /// Projection.
     pub view: Option<View>,
-    /// Report text (impression), if the data set has one.
+    /// Text of a radiologist's report, whole or its impression, if the data set has one.
     pub report: Option<String>,
     /// The data set's own split, if it has one.
     pub split: Option<Split>,
     /// Real or synthetic.
     pub origin: Origin,
+    /// What few data sets know: sides, severities, race, template text.
+    pub details: Details,
 }

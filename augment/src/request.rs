@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Label, PatientId, Sex, View};
+use crate::{Label, PatientId, PromptKind, Sex, View};
 
 /// The training row a request descends from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,8 +18,11 @@ pub struct RequestSource {
 /// One synthetic radiograph, fully determined: the same request to the same generator gives the same pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleRequest {
-    /// Text condition. Template text made from labels, or a report.
+    /// Text condition.
     pub prompt: String,
+    /// What kind of text it is; part of no cache key, as it changes no pixel.
+    #[serde(default, skip_serializing_if = "PromptKind::is_free")]
+    pub prompt_kind: PromptKind,
     /// The labels the image will carry, in the order of the training set's vocabulary.
     pub labels: Vec<Label>,
     /// Noise seed.

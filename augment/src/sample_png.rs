@@ -170,13 +170,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Label, PatientId, RequestSource, Sex, View};
+    use crate::{Label, PatientId, PromptKind, RequestSource, Sex, View};
 
     fn origin() -> SampleOrigin {
         let source = RequestSource { id: "a_000.png".to_owned(), patient_id: PatientId::new("a"), fold: Some(2) };
         SampleOrigin {
             request: SampleRequest {
                 prompt: "kleiner Erguß links, \u{2265} 2 cm".to_owned(),
+                prompt_kind: PromptKind::Report,
                 labels: vec![Label::Positive, Label::Missing],
                 seed: u64::MAX,
                 replica: 3,

@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::real::tests::{dataset, record};
-    use crate::{CxrRecord, Origin, Provenance, SampleRequest, SplitBy};
+    use crate::{CxrRecord, Origin, PromptKind, Provenance, SampleRequest, SplitBy};
 
     const THIRDS: SplitPlan = SplitPlan { by: SplitBy::Patient, valid: 0.3, test: 0.3, seed: 0 };
 
@@ -320,6 +320,7 @@ mod tests {
     fn a_synthetic_image_cannot_be_held_out() {
         let request = SampleRequest {
             prompt: "A mass.".to_owned(),
+            prompt_kind: PromptKind::Template,
             labels: Vec::new(),
             seed: 0,
             replica: 0,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use burn_dataset::{Dataset, DatasetError};
 
 use crate::{
-    AugmentError, CacheKey, CxrRecord, CxrSample, GrayImage, Origin, PatientId, Preprocess, Provenance, RealDataset,
+    AugmentError, CacheKey, CxrRecord, CxrSample, Details, GrayImage, Origin, PatientId, Preprocess, Provenance, RealDataset,
     SampleCache, SampleOrigin, SampleRequest, Split, Supply, Synthesizer,
 };
 
@@ -254,6 +254,7 @@ fn record_of(request: &SampleRequest, key: CacheKey, model: &str) -> CxrRecord {
         report: None,
         split: Some(Split::Train),
         origin: Origin::Synthetic(Box::new(Provenance { request: request.clone(), model: model.to_owned() })),
+        details: Details::default(),
     }
 }
 

@@ -98,7 +98,7 @@ pub fn batches<D: Dataset<CxrSample>>(
 
 #[cfg(test)]
 mod tests {
-    use roentgen_augment::{Label, Origin};
+    use roentgen_augment::{Details, Label, Origin};
 
     use super::*;
 
@@ -114,6 +114,7 @@ mod tests {
             report: None,
             split: None,
             origin: Origin::Real,
+            details: Details::default(),
         };
         let vocabulary = Arc::new(Vocabulary::parse(["Mass", "Edema", "Nodule"]).unwrap());
         let batcher = CxrBatcher { vocabulary, policy: LabelPolicy::default(), input: InputRange::Signed };

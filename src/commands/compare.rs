@@ -10,7 +10,7 @@ use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table
 use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
-use crate::commands::print;
+use crate::commands::{print, say_prompts};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -23,6 +23,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let folder = RunFolder::open(out, config, &train, &splits)?;
     let (device, opened) = common.device.open()?;
     let pools = pools(config, &train, &out.join("cache"))?;
+    say_prompts(&pools);
     let comparison = Comparison {
         config,
         train: &train,
@@ -46,7 +47,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
 
 fn write_pages(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result<()> {
     // The pool of the arm with most images has those of all others in it.
-    let largest = comparison.pools.iter().flatten().max_by_key(|pool| pool.records().len());
+    let largest = comparison.pools.arms.iter().flatten().max_by_key(|pool| pool.records().len());
     let synthetic = match &comparison.config.generator {
         Some(generator) => format!("Synthetic: {}", generator.kind.title()),
         None => String::new(),

@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod data;
 pub mod demo;
+pub mod finetune;
 pub mod generate;
 pub mod inspect;
 pub mod predict;
@@ -12,6 +13,8 @@ pub mod train;
 
 use std::io::{self, Write};
 
+use roentgen::compare::Pools;
+
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
 /// # Errors
@@ -20,5 +23,12 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{}", text.as_ref()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
+    }
+}
+
+/// Says what the prompts of a generator were made from.
+pub fn say_prompts(pools: &Pools) {
+    if let Some(prompts) = &pools.prompts {
+        eprintln!("{prompts}");
     }
 }

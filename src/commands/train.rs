@@ -8,7 +8,7 @@ use roentgen::config::RunConfig;
 use roentgen::{data, progress};
 
 use crate::cli::TrainArgs;
-use crate::commands::print;
+use crate::commands::{print, say_prompts};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -26,10 +26,12 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let (device, _) = args.common.device.open()?;
     let arm = &config.arms[0];
     let pools = pools(&config, &train, &folder.path().join("cache"))?;
+    say_prompts(&pools);
     let bars = progress::bars(args.common.json);
     let bar = bars.add(indicatif::ProgressBar::new(0));
     bar.set_prefix(format!("{} seed {seed}", arm.name));
-    let run = SeedRun { config: &config, arm, seed, train: &train, pool: pools[0].as_ref(), splits: &splits, device: &device };
+    let run =
+        SeedRun { config: &config, arm, seed, train: &train, pool: pools.arms[0].as_ref(), splits: &splits, device: &device };
     let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), bar)?;
     let weights = folder.path().join("model.safetensors");
     if args.common.json {

@@ -11,6 +11,6 @@ mod seed;
 pub use assess::{ArmAssessment, assess};
 pub use folder::{FolderError, RunFolder};
 pub use grid::sample_grid;
-pub use pool::{PoolError, cache_warning, pools, supply};
+pub use pool::{PoolError, Pools, cache_warning, pools, supply};
 pub use run::{CompareError, Comparison};
 pub use seed::{SeedRun, batcher, macro_auroc};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
 use roentgen_augment::{
-    AugmentError, CacheOptions, CxrRecord, RequestPlan, SampleCache, Supply, SupplyMode, Synthesizer, SyntheticDataset,
-    TrainSet, template_prompt,
+    AugmentError, CacheOptions, CxrRecord, PromptSummary, PromptedRows, RequestPlan, SampleCache, Supply, SupplyMode,
+    Synthesizer, SyntheticDataset, TrainSet, Vocabulary, template_prompts,
 };
 
 use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, RunConfig};
@@ -27,6 +27,9 @@ pub enum PoolError {
     /// The checkpoint.
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
+    /// No training row has a prompt.
+    #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or take `from = \"report-else-template\"`")]
+    NoPrompts(PromptSummary),
     /// The device it generates on.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -79,20 +82,30 @@ pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_c
     Ok(Supply::new(config.supply, synthesizer(config, train, size)?, cache)?)
 }
 
-/// The pool of each arm of a run, in order: requests made from the training rows alone; `None` for an arm without synthetic
-/// images.
+/// The synthetic images of every arm of a run.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    /// One an arm, in order; `None` for an arm without synthetic images.
+    pub arms: Vec<Option<SyntheticDataset>>,
+    /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts.
+    pub prompts: Option<PromptSummary>,
+}
+
+/// The pools of a run: requests made from the training rows alone.
 ///
 /// Pools are nested: a larger one begins with the requests of a smaller one, so arms share cached samples.
 ///
 /// # Errors
 /// A cache that can't be opened, a generator that can't be loaded, or a request that descends from a held-out patient.
-pub fn pools(config: &RunConfig, train: &TrainSet, default_cache: &Path) -> Result<Vec<Option<SyntheticDataset>>, PoolError> {
+pub fn pools(config: &RunConfig, train: &TrainSet, default_cache: &Path) -> Result<Pools, PoolError> {
     let images = train.data().rows().len();
     let (true, Some(generator)) = (config.arms.iter().any(|arm| arm.pool_size(images) > 0), &config.generator) else {
-        return Ok(vec![None; config.arms.len()]);
+        return Ok(Pools { arms: vec![None; config.arms.len()], prompts: None });
     };
     let records: Vec<Arc<CxrRecord>> = train.data().rows().iter().map(|row| row.record.clone()).collect();
-    let plan = RequestPlan::new(&records, train.data().vocabulary(), &template_prompt)?.with_seed(generator.seed);
+    let vocabulary = train.data().vocabulary();
+    let prompted = generator_prompts(generator, &records, vocabulary)?;
+    let plan = RequestPlan::new(&prompted.rows, vocabulary)?.with_seed(generator.seed);
     let supply = supply(generator, train, config.preprocess.size, default_cache)?;
     let pool = |arm: &ArmConfig| {
         let requests = match arm.pool_size(images) {
@@ -103,7 +116,28 @@ pub fn pools(config: &RunConfig, train: &TrainSet, default_cache: &Path) -> Resu
         let held_out = train.held_out_patients();
         Ok(Some(SyntheticDataset::new(requests.into(), supply.clone(), config.preprocess, held_out)?))
     };
-    config.arms.iter().map(pool).collect()
+    let arms = config.arms.iter().map(pool).collect::<Result<_, PoolError>>()?;
+    let prompts = (generator.kind == GeneratorKind::Diffusion).then_some(prompted.summary);
+    Ok(Pools { arms, prompts })
+}
+
+/// The prompts of the training rows. A generator that reads labels alone gets template text, whatever its length.
+fn generator_prompts(
+    config: &GeneratorConfig,
+    records: &[Arc<CxrRecord>],
+    vocabulary: &Vocabulary,
+) -> Result<PromptedRows, PoolError> {
+    let Some(table) = &config.diffusion else {
+        return Ok(PromptedRows { rows: template_prompts(records, vocabulary), summary: PromptSummary::default() });
+    };
+    let checkpoint = Checkpoint::read(&table.pipeline)?;
+    // A text that the tokenizer has no ids for can't be a prompt of any length.
+    let count = |text: &str| checkpoint.tokenizer().count(text).unwrap_or(usize::MAX);
+    let prompted = config.prompts.apply(records, vocabulary, &count);
+    if prompted.rows.is_empty() {
+        return Err(PoolError::NoPrompts(prompted.summary));
+    }
+    Ok(prompted)
 }
 
 /// What is to be said of the cache after a run: damaged samples were found and made again.

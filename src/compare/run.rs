@@ -7,6 +7,7 @@ use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::{ClassifierError, CxrBatch, CxrBatcher, Predictions, batches, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
+use super::Pools;
 use super::card::{data_card, protocol, warnings};
 use super::folder::{FolderError, RunFolder};
 use super::seed::{SeedRun, batcher, macro_auroc};
@@ -46,7 +47,7 @@ pub struct Comparison<'a> {
     /// Held-out rows.
     pub splits: &'a Splits,
     /// Synthetic images of each arm, see [`pools`](super::pools).
-    pub pools: Vec<Option<SyntheticDataset>>,
+    pub pools: Pools,
     /// Where it trains.
     pub device: &'a Device,
     /// Its name in the report.
@@ -86,7 +87,7 @@ impl Comparison<'_> {
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
         // Seed by seed, so that an interrupted comparison has every arm equally often.
         for &seed in &config.seeds {
-            for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.iter().zip(&mut finished)) {
+            for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.arms.iter().zip(&mut finished)) {
                 let run = self.finished_or_trained(arm, seed, pool.as_ref(), &batcher, &test);
                 finished.push(run.map_err(|source| CompareError::Run {
                     arm: arm.name.clone(),
@@ -160,7 +161,8 @@ impl Comparison<'_> {
             title: config.title.clone(),
             device: self.device_name.clone(),
             baseline: config.baseline.clone(),
-            warnings: warnings(config, &data, &self.pools),
+            warnings: warnings(config, &data, &self.pools.arms),
+            prompts: self.pools.prompts.clone(),
             protocol: protocol(config, finished[0][0].0.parameters),
             data,
             arms,

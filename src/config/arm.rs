@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, Schedule};
+use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, PromptSettings, Schedule};
 use roentgen_classifier::Augmentation;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,9 @@ pub struct GeneratorConfig {
     /// Seed of the requests: which training rows are asked for, with which noise.
     #[serde(default)]
     pub seed: u64,
+    /// How prompts are made from training rows; read by `kind = "diffusion"` alone.
+    #[serde(default)]
+    pub prompts: PromptSettings,
     /// `cached` (a missing sample is an error), `on-demand` (nothing is kept), or `cache-then-generate`.
     #[serde(default)]
     pub supply: SupplyMode,
@@ -43,7 +46,20 @@ impl GeneratorConfig {
                 let expected = "a [generator.diffusion] table that names the pipeline";
                 Err(ConfigError::value("generator.kind", "diffusion", expected))
             }
-            (GeneratorKind::Diffusion, Some(diffusion)) => diffusion.validate(),
+            (GeneratorKind::Diffusion, Some(diffusion)) => {
+                self.prompts.validate().map_err(|error| match error {
+                    AugmentError::BadSetting { key, found, expected } => {
+                        ConfigError::value(format!("generator.{key}"), found, expected)
+                    }
+                    other => ConfigError::value("generator.prompts", other, "valid settings"),
+                })?;
+                diffusion.validate()
+            }
+            (_, None) if self.prompts != PromptSettings::default() => Err(ConfigError::value(
+                "generator.prompts",
+                "set",
+                "nothing, or kind = \"diffusion\": phantoms are drawn from labels",
+            )),
             (_, None) => Ok(()),
             (_, Some(_)) => Err(ConfigError::value("generator.diffusion", "set", "nothing, or kind = \"diffusion\"")),
         }
@@ -85,8 +101,7 @@ impl GeneratorKind {
                  They stand in for a generative model; nothing here says anything about one."
             }
             Self::Diffusion => {
-                "Prompts were built from the labels, age, sex and view of training rows: template text, no reports. What the checkpoint \
-                 itself was trained on, and whether held-out patients are among it, only its makers can say."
+                "What the checkpoint itself was trained on, and whether held-out patients are among it, only its makers can say."
             }
         }
     }

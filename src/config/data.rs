@@ -29,6 +29,9 @@ pub struct DataConfig {
     /// Columns of the table to leave alone.
     #[serde(default)]
     pub extra_columns: Vec<String>,
+    /// The table's column of reports; `report` if absent.
+    #[serde(default)]
+    pub report: Option<String>,
     /// What uncertain and blank labels become.
     #[serde(default)]
     pub policy: LabelPolicy,

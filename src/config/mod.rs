@@ -3,6 +3,7 @@
 mod arm;
 mod data;
 mod diffusion;
+mod finetune;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use arm::{ArmConfig, GeneratorConfig, GeneratorKind, SupplyMode};
 pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
+pub use finetune::{
+    FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig, changes,
+};
 
 /// Why a run file can't be used.
 #[derive(Debug, thiserror::Error)]

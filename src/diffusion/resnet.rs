@@ -4,12 +4,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::silu;
-use roentgen_classifier::nn::{Conv2d, Conv2dConfig};
+use roentgen_classifier::nn::kernels::Activation;
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
 
 /// Configuration of a [`ResnetBlock`].
 #[derive(Config, Debug)]
@@ -59,13 +59,13 @@ impl ResnetBlock {
     /// - `time_embedding`: `[B, T]` after its SiLU, which all blocks share; given exactly where the configuration has one
     /// - output: `[B, O, H, W]`
     pub(super) fn forward(&self, input: Tensor<4>, time_embedding: Option<&Tensor<2>>) -> Tensor<4> {
-        let x = self.conv1.forward(silu(self.norm1.forward(input.clone())));
+        let x = self.conv1.forward(self.norm1.forward_then(Activation::Silu, input.clone()));
         let x = match (&self.time_emb_proj, time_embedding) {
             (Some(projection), Some(embedding)) => x + projection.forward(embedding.clone()).unsqueeze_dims::<4>(&[2, 3]),
             (None, None) => x,
             _ => panic!("a time embedding goes to exactly the blocks that project one"),
         };
-        let x = self.conv2.forward(silu(self.norm2.forward(x)));
+        let x = self.conv2.forward(self.norm2.forward_then(Activation::Silu, x));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.forward(input),
             None => input,
@@ -130,6 +130,8 @@ pub(super) fn conv3x3(channels: [usize; 2], device: &Device) -> Conv2d {
 #[cfg(test)]
 mod tests {
     use super::super::autoencoder::testing::{assert_shown, draw, fill};
+    use roentgen_classifier::nn::kernels::silu;
+
     use super::super::weights::KeyMap;
     use super::*;
 

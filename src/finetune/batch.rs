@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::FinetuneError;
-use crate::diffusion::{Encoded, Posterior};
+use crate::diffusion::{Checkpoint, Encoded, Posterior};
 
 /// A batch of samples. Tensors are F32 on the compute device, without autodiff.
 #[derive(Clone, Debug)]
@@ -75,10 +75,18 @@ pub enum ImageCodes {
 }
 
 impl Denoising {
-    /// Refuses tensors that don't fit each other.
-    pub(super) fn check(&self, latents: [usize; 4], timesteps: usize) -> Result<(), FinetuneError> {
+    /// Refuses tensors that don't fit each other or the pipeline; `latents` is their shape.
+    pub(super) fn check(&self, latents: [usize; 4], checkpoint: &Checkpoint) -> Result<(), FinetuneError> {
         let [rows, channels, ..] = latents;
+        let Checkpoint { unet, text_encoder, projection, scheduler, .. } = checkpoint;
+        let timesteps = scheduler.noise_schedule().len();
         let refuse = |message: String| Err(FinetuneError::Batch { message });
+        if channels != unet.in_channels {
+            let expected = unet.in_channels;
+            return refuse(format!(
+                "latents have {channels} channels, the U-Net takes {expected}: encode images with this pipeline"
+            ));
+        }
         if self.noise.dims() != latents {
             return refuse(format!("noise is {:?}, latents are {latents:?}", self.noise.dims()));
         }
@@ -93,11 +101,25 @@ impl Denoising {
         }
         let texts = match &self.text {
             TextCondition::Tokens(tokens) => tokens.input_ids.len(),
-            TextCondition::States(states) => states.dims()[0],
+            TextCondition::States(states) => {
+                let [texts, _, width] = states.dims();
+                let expected = projection.map_or(unet.cross_attention_dim, |projection| projection.in_features);
+                if width != expected {
+                    return refuse(format!(
+                        "text states are {width} wide, expected {expected}: encode texts with this pipeline"
+                    ));
+                }
+                texts
+            }
         };
         if texts != rows {
             return refuse(format!("{texts} texts for {rows} samples"));
         }
-        Ok(())
+        let TextCondition::Tokens(tokens) = &self.text else { return Ok(()) };
+        let known = text_encoder.vocabulary_size();
+        match tokens.input_ids.iter().flatten().find(|id| **id as usize >= known) {
+            Some(id) => refuse(format!("token {id} of a text encoder that embeds {known}: tokenise texts with this pipeline")),
+            None => Ok(()),
+        }
     }
 }

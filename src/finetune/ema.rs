@@ -110,3 +110,52 @@ fn approach(average: Tensor<1>, weight: Tensor<1>, share: f32) -> Tensor<1> {
     });
     Tensor::from_data(average, &device)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::noise;
+    use super::*;
+
+    /// `EMAModel.get_decay` of diffusers 0.42.1 at updates 1, 2, 3, 10 and 1000.
+    #[test]
+    fn decays_are_those_of_the_reference() {
+        let default = EmaConfig::default();
+        for (config, expected) in [
+            (default, [0.0, 0.181_818_181_818, 0.25, 0.526_315_789_474, 0.991_080_277_502]),
+            (EmaConfig { decay: 0.5, ..default }, [0.0, 0.181_818_181_818, 0.25, 0.5, 0.5]),
+            (
+                EmaConfig { use_ema_warmup: true, inv_gamma: 2.0, power: 0.5, ..default },
+                [0.0, 0.183_503_419_072, 0.292_893_218_813, 0.573_598_567_288, 0.955_300_984_373],
+            ),
+            (EmaConfig { min_decay: 0.3, update_after_step: 1, ..default }, [0.0, 0.0, 0.3, 0.5, 0.991_071_428_571]),
+        ] {
+            for (update, expected) in [1, 2, 3, 10, 1000].into_iter().zip(expected) {
+                assert!((config.decay_at(update) - expected).abs() < 1e-11, "{config:?} at {update}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_average_stays_between_what_it_saw(seed in 0u64..1000, decay in 0f64..0.999) {
+            let mut ema = Ema::new(EmaConfig { decay, ..EmaConfig::default() }, vec![noise(seed, [5])]);
+            let seen: Vec<Tensor<1>> = (1..6).map(|step| noise(seed + step, [5])).collect();
+            for (step, weights) in seen.iter().enumerate() {
+                ema.update(std::iter::once(weights.clone()));
+                let floats = |tensor: &Tensor<1>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
+                let average = floats(&ema.averages()[0]);
+                if step == 0 {
+                    // The first decay is 0; `a - (a - w)` is `w` up to the last bit of the larger.
+                    prop_assert!(average.iter().zip(floats(weights)).all(|(a, w)| (a - w).abs() < 1e-6));
+                }
+                let all: Vec<Vec<f32>> = seen[..=step].iter().map(floats).collect();
+                for (i, value) in average.iter().enumerate() {
+                    let (low, high) = all.iter().fold((f32::MAX, f32::MIN), |(low, high), row| (low.min(row[i]), high.max(row[i])));
+                    prop_assert!((low - 1e-6..=high + 1e-6).contains(value));
+                }
+            }
+        }
+    }
+}

@@ -111,6 +111,11 @@ impl Learner {
         self.gradients.iter().map(next).collect()
     }
 
+    /// Replaces every gradient since the last step.
+    pub(super) fn map_gradients(&mut self, mut replace: impl FnMut(Tensor<1>) -> Tensor<1>) {
+        self.gradients.iter_mut().for_each(|gradient| *gradient = gradient.take().map(&mut replace));
+    }
+
     /// Forgets gradients since the last step.
     pub(super) fn forget_gradients(&mut self) {
         self.gradients.fill(None);

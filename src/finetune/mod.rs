@@ -15,10 +15,12 @@
 //! | `clip`, `optimizer`, `ema`, `learning_rate` | a step: gradient norm, AdamW, moving average, schedule |
 //! | `learner` | these together: gradients in, weights out |
 //! | `state` | all of it as named tensors, to go on another day |
+//! | `forward` | the loss of a batch |
 //! | `trainee` | the whole, as the training loop sees it |
+//! | `run` | the training loop, with everything around it: data, caches, checkpoints, logs |
 //!
-//! Nothing here draws a random number but the first weights of new layers, which come from a seed and their names: noise, timesteps
-//! and left-out captions arrive in the batch. Equal states and equal batches give equal bits on the same machine.
+//! Outside `run`, nothing draws a random number but the first weights of new layers, which come from a seed and their names: noise,
+//! timesteps and left-out captions arrive in the batch. Equal states and equal batches give equal bits on the same machine.
 //!
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
@@ -27,6 +29,7 @@ mod batch;
 mod clip;
 mod ema;
 mod error;
+mod forward;
 mod learner;
 mod learning_rate;
 mod leaves;
@@ -34,10 +37,15 @@ pub(crate) mod lora;
 mod networks;
 mod objective;
 mod optimizer;
+mod run;
 mod scratch;
 mod settings;
 mod state;
 mod strategy;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod trainee;
 mod vae;
 
@@ -50,6 +58,10 @@ pub use learning_rate::LearningRateSchedule;
 pub use lora::{Lora, LoraSettings};
 pub use objective::Objective;
 pub use optimizer::AdamWConfig;
+pub use run::{
+    BinnedLoss, CacheConfig, CheckpointConfig, Devices, ExchangeKind, ExportChoice, INTERRUPTED, Metric, Opened, Run, RunError,
+    RunOutcome, TrainMetric, ValidMetric, WatchConfig, read_metrics,
+};
 pub use settings::{LearningRates, TraineeSettings};
 pub use state::TraineeState;
 pub use strategy::{Part, Strategy, Tuning};

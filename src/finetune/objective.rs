@@ -99,3 +99,81 @@ impl Objective {
         losses * Tensor::from_data(TensorData::new(weights, [count]), (&device, DType::F32))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::super::testing::noise;
+    use super::*;
+    use crate::diffusion::samplers::SchedulerConfig;
+
+    const ALL: [Prediction; 3] = [Prediction::Epsilon, Prediction::Velocity, Prediction::Sample];
+
+    fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn weights_are_those_of_the_reference() {
+        // Two timesteps of SNR 9 and 1: alphas_cumprod 0.9 and 0.5.
+        let text = r#"{"_class_name": "DDPMScheduler", "num_train_timesteps": 2, "trained_betas": [0.1, 0.4444444444444444]}"#;
+        let scheduler = SchedulerConfig::parse(text, Path::new("scheduler_config.json")).unwrap();
+        let weight = |gamma, prediction, timestep| {
+            Objective { snr_gamma: gamma, noise_offset: 0.0 }.weight(prediction, scheduler.noise_schedule(), timestep)
+        };
+        // By hand: min(9, 5) / 9, min(9, 5) / 10, min(9, 5); min(1, 5) / 1, min(1, 5) / 2, min(1, 5).
+        let expected = [[5.0 / 9.0, 0.5, 5.0], [1.0, 0.5, 1.0]];
+        for (timestep, row) in expected.iter().enumerate() {
+            for (prediction, expected) in ALL.into_iter().zip(row) {
+                assert!((weight(Some(5.0), prediction, timestep) - expected).abs() < 1e-12, "{prediction} at {timestep}");
+                assert_eq!(weight(None, prediction, timestep), 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_timestep_without_signal_counts_once() {
+        let text = r#"{"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true}"#;
+        let scheduler = SchedulerConfig::parse(text, Path::new("scheduler_config.json")).unwrap();
+        let objective = Objective { snr_gamma: Some(5.0), noise_offset: 0.0 };
+        let weights = ALL.map(|prediction| objective.weight(prediction, scheduler.noise_schedule(), 999));
+        assert_eq!(weights, [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn offset_noise_is_part_of_the_noise() {
+        let scheduler = SchedulerConfig::roentgen();
+        let objective = Objective { snr_gamma: None, noise_offset: 0.5 };
+        let (latents, unit, offset) = (noise::<4>(1, [1, 2, 2, 2]), noise::<4>(2, [1, 2, 2, 2]), noise::<4>(3, [1, 2, 1, 1]));
+        let task = |objective: Objective, noise: Tensor<4>, offset| {
+            let schedule = scheduler.noise_schedule();
+            let Task { sample, target } = objective.task(Prediction::Epsilon, schedule, latents.clone(), noise, offset, &[400]);
+            (floats(sample), floats(target))
+        };
+        let shifted = unit.clone() + offset.clone() * 0.5;
+        assert_eq!(task(objective, unit, Some(offset)), task(Objective::default(), shifted, None));
+    }
+
+    proptest! {
+        /// Shares the samplers' coefficients: what the network should say leads a sampler to the clean latents, at any timestep.
+        #[test]
+        fn a_perfect_prediction_has_no_loss(seed in 0u64..100, timestep in 0usize..1000, gamma in prop::option::of(0.5f64..10.0)) {
+            let scheduler = SchedulerConfig::roentgen();
+            let objective = Objective { snr_gamma: gamma, noise_offset: 0.0 };
+            let schedule = scheduler.noise_schedule();
+            let shape = [2, 1, 2, 2];
+            for prediction in ALL {
+                let task = objective.task(prediction, schedule, noise(seed, shape), noise(seed + 1, shape), None, &[timestep; 2]);
+                let losses = objective.losses(prediction, schedule, task.target.clone(), task.target.clone(), &[timestep; 2]);
+                prop_assert_eq!(floats(losses), vec![0.0, 0.0]);
+                // By hand: one more in every value is a squared error of 1.
+                let losses = floats(objective.losses(prediction, schedule, task.target.clone() + 1.0, task.target, &[timestep; 2]));
+                let weight = objective.weight(prediction, schedule, timestep) as f32;
+                prop_assert!((losses[0] - weight).abs() < 1e-5 * weight.max(1.0), "{} {weight}", losses[0]);
+            }
+        }
+    }
+}

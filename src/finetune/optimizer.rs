@@ -141,3 +141,71 @@ impl Scalars {
         weight * self.keep - moments.first.clone() * self.step / root
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::noise;
+    use super::*;
+
+    fn moments(count: usize) -> Moments {
+        let zeros = || Tensor::zeros([count], &Device::flex());
+        Moments { first: zeros(), second: zeros(), steps: 0 }
+    }
+
+    fn floats(tensor: Tensor<1>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    /// `torch.optim.AdamW([w], lr=0.01, weight_decay=0.1)` of PyTorch 2.15 on these gradients.
+    #[test]
+    fn steps_are_pytorchs() {
+        /// The last bit of a weight.
+        const TOLERANCE: f32 = 1.2e-7;
+        let config = AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() };
+        let device = Device::flex();
+        let mut weight = Tensor::from_floats([1.0, -2.0, 0.5, 0.0], &device);
+        let mut state = moments(4);
+        for (gradient, expected) in [
+            ([0.1, -0.2, 0.0, 1e-9], [0.989_000_02, -1.988, 0.499_5, -0.000_909_090_9]),
+            ([0.3, 0.2, 1.0, -1e-9], [0.978_833_26, -1.986_538_4, 0.491_559_15, -0.000_860_334_96]),
+            ([-1.0, 0.05, 2.0, 3e-9], [0.981_807_6, -1.986_065_4, 0.482_781_86, -0.001_760_650_4]),
+        ] {
+            weight = config.step(weight, Tensor::from_floats(gradient, &device), &mut state, 1.0, 0.01);
+            for (got, want) in floats(weight.clone()).into_iter().zip(expected) {
+                assert!((got - want).abs() <= TOLERANCE * want.abs().max(0.1_f32), "{got} {want}");
+            }
+        }
+    }
+
+    proptest! {
+        /// The way of the CPU and that of other devices: a last bit apart, because one of them may fuse a product and a sum.
+        #[test]
+        fn one_pass_is_an_operation_at_a_time(seed in 0u64..1000, scale in 0.01f64..1.0, rate in 1e-6f64..1e-2) {
+            let config = AdamWConfig::default();
+            let (mut one, mut other) = (moments(9), moments(9));
+            let (mut a, mut b) = (noise::<1>(seed, [9]), noise::<1>(seed, [9]));
+            for step in 1..4 {
+                let gradient = noise::<1>(seed + step, [9]);
+                let scalars = config.scalars(step, scale, rate);
+                a = scalars.in_one_pass(a, gradient.clone(), &mut one, &Device::flex());
+                b = scalars.by_tensors(b, gradient, &mut other);
+            }
+            for (a, b) in [(a, b), (one.first, other.first), (one.second, other.second)] {
+                for (a, b) in floats(a).into_iter().zip(floats(b)) {
+                    prop_assert!((a - b).abs() <= 1e-6 * a.abs().max(1e-3), "{a} {b}");
+                }
+            }
+        }
+
+        #[test]
+        fn without_a_gradient_a_weight_only_decays(weight in -10f32..10.0, decay in 0f64..1.0, rate in 0f64..0.1) {
+            let config = AdamWConfig { weight_decay: decay, ..AdamWConfig::default() };
+            let device = Device::flex();
+            let zero = Tensor::zeros([1], &device);
+            let got = floats(config.step(Tensor::from_floats([weight], &device), zero, &mut moments(1), 1.0, rate));
+            prop_assert_eq!(got[0], weight * (1.0 - rate * decay) as f32);
+        }
+    }
+}

@@ -4,23 +4,22 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
+use super::batch::{ImageCodes, TrainBatch};
 use super::learner::Learner;
 use super::lora::{self, Lora};
 use super::networks::{self, Networks, Values};
-use super::objective::Task;
-use super::{FinetuneError, Part, StepReport, Strategy, TraineeSettings, TraineeState};
-use crate::diffusion::{Autoencoder, Checkpoint, Encoded, Slices, StableDiffusion, TextEncoder, TextEncoderModel, TextInput};
+use super::{FinetuneError, Part, StepReport, TraineeSettings, TraineeState};
+use crate::diffusion::{Autoencoder, Checkpoint, Encoded, Slices, StableDiffusion};
 
 /// A pipeline under training: its networks, what of them trains, optimiser, moving average and counters.
 ///
 /// A training step is [`accumulate`](Self::accumulate) for each micro-batch, then [`step`](Self::step).
 #[derive(Debug)]
 pub struct Trainee {
-    networks: Networks,
-    learner: Learner,
-    settings: TraineeSettings,
-    device: Device,
+    pub(super) networks: Networks,
+    pub(super) learner: Learner,
+    pub(super) settings: TraineeSettings,
+    pub(super) device: Device,
 }
 
 /// Whose weights.
@@ -50,6 +49,13 @@ impl Trainee {
         settings.check()?;
         let device = device.clone().without_autodiff();
         let (networks, leaves) = networks::load(checkpoint, settings, &device)?;
+        if leaves.list.is_empty() {
+            return Err(FinetuneError::Setting {
+                key: "strategy.text_projection",
+                value: "all that trains".to_owned(),
+                expected: "a pipeline with a text projection, or another part that trains".to_owned(),
+            });
+        }
         let learner = Learner::new(leaves, settings, &device);
         Ok(Self { networks, learner, settings: settings.clone(), device })
     }
@@ -83,6 +89,12 @@ impl Trainee {
     /// gradients are gone. [`FinetuneError::NoGradient`] without a batch since the last step.
     pub fn step(&mut self, lr_scale: f64) -> Result<StepReport, FinetuneError> {
         self.learner.step(lr_scale)
+    }
+
+    /// Replaces each parameter's accumulated gradient, flat, in the order of [`names`](Self::names): for data-parallel training, where
+    /// devices that hold the same weights exchange them here, and all go on with what `replace` makes of them.
+    pub fn map_gradients(&mut self, replace: impl FnMut(Tensor<1>) -> Tensor<1>) {
+        self.learner.map_gradients(replace);
     }
 
     /// Drops the gradients since the last step.
@@ -224,78 +236,10 @@ impl Trainee {
         Ok(self.states(&self.networks.base().text_encoder.model, &tokens))
     }
 
-    /// `[B, L, D]`.
-    fn states(&self, encoder: &TextEncoderModel, tokens: &Encoded) -> Tensor<3> {
-        // Like in the pipeline, a mask is given to the encoders alone that ask for one in their configuration.
-        let mask = encoder.uses_attention_mask().then(|| tokens.mask(&self.device));
-        encoder.encode(TextInput { mask, ..TextInput::new(tokens.ids(&self.device)) }).last_hidden_state
-    }
-
     fn values(&self, which: Which) -> Vec<Tensor<1>> {
         match (which, &self.learner.ema) {
             (Which::Ema, Some(ema)) => ema.averages().to_vec(),
             _ => self.learner.leaves.values().collect(),
-        }
-    }
-
-    /// Losses `[B]`.
-    fn forward(&self, batch: &TrainBatch, values: Values<'_>) -> Result<Tensor<1>, FinetuneError> {
-        match (&self.settings.strategy, batch) {
-            (Strategy::Denoise { .. }, TrainBatch::Denoise(batch)) => self.denoise(batch, values),
-            (Strategy::Reconstruct { .. }, TrainBatch::Reconstruct(batch)) => Ok(self.reconstruct(batch, values)),
-            _ => {
-                let message = "latents are for a strategy that denoises, pixels for one that reconstructs".to_owned();
-                Err(FinetuneError::Batch { message })
-            }
-        }
-    }
-
-    fn denoise(&self, batch: &Denoising, values: Values<'_>) -> Result<Tensor<1>, FinetuneError> {
-        let (base, leaves) = (self.networks.base(), &self.learner.leaves);
-        let scheduler = &base.checkpoint.scheduler;
-        let (prediction, schedule) = (scheduler.prediction(), scheduler.noise_schedule());
-
-        // 1. Noised latents and the target
-        let latents = match &batch.latents {
-            Latents::Drawn(latents) => latents.clone(),
-            Latents::Posterior { moments, noise } => moments.sample(noise.clone()) * base.vae.model.scaling_factor(),
-        };
-        batch.check(latents.dims(), schedule.len())?;
-        let (noise, offset) = (batch.noise.clone(), batch.offset_noise.clone());
-        let objective = &self.settings.objective;
-        let Task { sample, target } = objective.task(prediction, schedule, latents, noise, offset, &batch.timesteps);
-
-        // 2. Text
-        let states = match &batch.text {
-            TextCondition::Tokens(tokens) => self.states(&self.networks.text_encoder(leaves, values), tokens),
-            TextCondition::States(states) => states.clone(),
-        };
-        let states = match self.networks.projection(leaves, values) {
-            Some(projection) => projection.forward(self.in_graph(states.cast(base.dtype), values)),
-            None => states.cast(base.dtype),
-        };
-
-        // 3. Prediction and loss
-        let timesteps: Vec<f32> = batch.timesteps.iter().map(|timestep| *timestep as f32).collect();
-        let timesteps = Tensor::from_data(TensorData::new(timesteps, [batch.timesteps.len()]), &self.device);
-        let unet = self.networks.unet(leaves, values);
-        let sample = self.in_graph(sample.cast(base.dtype), values);
-        let predicted = unet.forward(sample, self.in_graph(timesteps, values), self.in_graph(states, values), None);
-        let target = self.in_graph(target, values);
-        Ok(objective.losses(prediction, schedule, predicted, target, &batch.timesteps))
-    }
-
-    fn reconstruct(&self, batch: &Reconstruction, values: Values<'_>) -> Tensor<1> {
-        let vae = self.networks.vae(&self.learner.leaves, values);
-        let noise = batch.posterior_noise.clone().map(|noise| self.in_graph(noise, values));
-        self.settings.reconstruction.losses(&vae, self.in_graph(batch.pixels.clone(), values), noise)
-    }
-
-    /// A constant of the graph, where there is one.
-    fn in_graph<const D: usize>(&self, tensor: Tensor<D>, values: Values<'_>) -> Tensor<D> {
-        match values {
-            Values::Tracked => self.learner.leaves.tape().constant(tensor),
-            Values::Plain(_) => tensor,
         }
     }
 }

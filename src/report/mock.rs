@@ -1,5 +1,7 @@
 //! Invented reports for the tests of this folder, and what their markup must obey. No number here was measured.
 
+use roentgen_augment::{Dropped, PromptSummary};
+
 use super::{
     ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount, FindingReport, GridColumn, GridImage, Protocol,
     RunReport, SampleGrid,
@@ -76,6 +78,12 @@ pub(crate) fn report(arms: usize, findings: usize) -> ComparisonReport {
             confidence: 0.95,
         },
         arms,
+        prompts: Some(PromptSummary {
+            kept: 1100,
+            reports: 1000,
+            templates: 100,
+            dropped: [(Dropped::TooShort, 33)].into_iter().collect(),
+        }),
         warnings: vec![
             "Hernia has no positives in the test set: its AUROC is undefined and left out of every mean.".to_owned(),
         ],

@@ -1,5 +1,6 @@
 //! `report.json`: everything the comparison found, as numbers.
 
+use roentgen_augment::PromptSummary;
 use serde::{Deserialize, Serialize};
 
 /// One comparison of arms on one data set.
@@ -19,6 +20,9 @@ pub struct ComparisonReport {
     pub protocol: Protocol,
     /// One entry an arm, in the order of the run file.
     pub arms: Vec<ArmReport>,
+    /// What the prompts of the generator were made from; `None` if it reads none.
+    #[serde(default)]
+    pub prompts: Option<PromptSummary>,
     /// What a reader must know before quoting a number: undefined findings, few positives, phantom data, shifted simulators.
     pub warnings: Vec<String>,
 }

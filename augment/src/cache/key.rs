@@ -6,7 +6,8 @@ use crate::{Fingerprint, SampleRequest, Sex, View};
 
 /// BLAKE3 digest of a request and of its generator's fingerprint.
 ///
-/// Two requests share a key exactly if they are equal and go to the same generator; where the cache lies plays no part.
+/// Two requests share a key exactly if they are equal in all but [`SampleRequest::prompt_kind`] and go to the same generator; where
+/// the cache lies plays no part.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
@@ -83,7 +84,7 @@ impl fmt::Debug for CacheKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Label, PatientId, RequestSource};
+    use crate::{Label, PatientId, PromptKind, RequestSource};
 
     #[test]
     fn every_field_changes_the_key() {
@@ -91,6 +92,7 @@ mod tests {
         let source = RequestSource { id: "1".to_owned(), patient_id: PatientId::new("p"), fold: None };
         let base = SampleRequest {
             prompt: "chest".to_owned(),
+            prompt_kind: PromptKind::Free,
             labels: vec![Label::Positive, Label::Negative],
             seed: 1,
             replica: 0,

@@ -1,6 +1,6 @@
 //! How cells spell ages, sexes, views and splits; each with the words an error expects.
 
-use crate::{Label, Sex, Split, View};
+use crate::{Label, Laterality, PromptKind, Severity, Sex, Split, View};
 
 /// A cell's meaning: what an error says was expected, and the reading itself.
 pub(super) type Cell<T> = (&'static str, fn(&str) -> Option<T>);
@@ -11,6 +11,9 @@ pub(super) const BINARY: Cell<Label> =
 pub(super) const AGE: Cell<f32> = ("an age in years such as 57 or 057Y", age);
 pub(super) const SEX: Cell<Sex> = ("M or F", sex);
 pub(super) const VIEW: Cell<View> = ("PA, AP or L", view);
+pub(super) const SIDE: Cell<Laterality> = ("left, right or both", side);
+pub(super) const SEVERITY: Cell<Severity> = ("mild, moderate or severe", severity);
+pub(super) const PROMPT_KIND: Cell<PromptKind> = ("report, template or free", prompt_kind);
 pub(super) const SPLIT: Cell<Split> = ("train, valid or test", split);
 
 /// `57`, or DICOM's age string `057Y`, `006M`, `003W`, `012D` (PS3.5, value representation AS).
@@ -32,6 +35,28 @@ fn sex(cell: &str) -> Option<Sex> {
         "f" | "female" => Some(Sex::Female),
         _ => None,
     }
+}
+
+fn side(cell: &str) -> Option<Laterality> {
+    match cell.to_ascii_lowercase().as_str() {
+        "left" => Some(Laterality::Left),
+        "right" => Some(Laterality::Right),
+        "both" | "bilateral" => Some(Laterality::Both),
+        _ => None,
+    }
+}
+
+fn severity(cell: &str) -> Option<Severity> {
+    match cell.to_ascii_lowercase().as_str() {
+        "mild" => Some(Severity::Mild),
+        "moderate" => Some(Severity::Moderate),
+        "severe" => Some(Severity::Severe),
+        _ => None,
+    }
+}
+
+fn prompt_kind(cell: &str) -> Option<PromptKind> {
+    [PromptKind::Report, PromptKind::Template, PromptKind::Free].into_iter().find(|kind| kind.name() == cell)
 }
 
 fn view(cell: &str) -> Option<View> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::npz::{Array, Npz};
-use crate::{AugmentError, CxrRecord, ImageArray, Label, Origin, RealDataset, Row, Split, Vocabulary};
+use crate::{AugmentError, CxrRecord, Details, ImageArray, Label, Origin, RealDataset, Row, Split, Vocabulary};
 
 /// A `MedMNIST` `.npz`: `train_images`, `train_labels`, `val_…`, `test_…`, of any image size.
 ///
@@ -86,6 +86,7 @@ fn record(id: String, labels: Vec<Label>, split: Split) -> CxrRecord {
         report: None,
         split: Some(split),
         origin: Origin::Real,
+        details: Details::default(),
     }
 }
 

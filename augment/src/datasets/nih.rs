@@ -9,7 +9,9 @@ use super::MissingImages;
 use super::cells::{AGE, SEX, VIEW};
 use super::folder::ImageFolder;
 use super::sheet::{Line, Rows, Sheet};
-use crate::{AugmentError, CxrRecord, Finding, ImageFiles, Label, Origin, PatientId, RealDataset, Row, Split, Vocabulary};
+use crate::{
+    AugmentError, CxrRecord, Details, Finding, ImageFiles, Label, Origin, PatientId, RealDataset, Row, Split, Vocabulary,
+};
 
 /// The published files.
 ///
@@ -113,6 +115,7 @@ impl Columns {
             report: None,
             split: None,
             origin: Origin::Real,
+            details: Details::default(),
         })
     }
 }

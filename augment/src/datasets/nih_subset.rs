@@ -9,7 +9,8 @@ use super::folder::ImageFolder;
 use super::npz::Npz;
 use super::sheet::{Line, Rows, Sheet};
 use crate::{
-    AugmentError, CxrRecord, Finding, ImageArray, ImageFiles, ImageSource, Origin, PatientId, RealDataset, Row, Vocabulary,
+    AugmentError, CxrRecord, Details, Finding, ImageArray, ImageFiles, ImageSource, Origin, PatientId, RealDataset, Row,
+    Vocabulary,
 };
 
 /// A `labels.csv` with the columns `image`, `patient_id`, the 14 findings as 0/1, and where known `age`, `sex`, `view` and
@@ -117,6 +118,7 @@ impl Columns {
             report: None,
             split: sheet.parse_optional(line, self.split, SPLIT)?,
             origin: Origin::Real,
+            details: Details::default(),
         })
     }
 }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use super::cells::PROMPT_KIND;
 use super::sheet::{Rows, Sheet};
-use super::table_columns::{Columns, SEED, request};
-use crate::{AugmentError, Label, SampleRequest, Vocabulary};
+use super::table_columns::{Columns, SEED, prompt_column, request};
+use crate::{AugmentError, Label, Prompt, PromptKind, SampleRequest, Vocabulary};
 
 /// The rows of a table of prompts.
 ///
-/// Columns: `prompt` (or, where there is none, `report`), and any of the project's own table: `patient_id`, `age`, `sex`, `view`,
+/// Columns: `prompt` (or, where there is none, `report` or `template`), and any of the project's own table: `patient_id`, `age`, `sex`, `view`,
 /// `source_id`, `fold`, `seed`, and findings with the labels that the images will carry. A manifest of synthetic images is such
 /// a table and asks for the same images again.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +37,7 @@ impl PromptTable {
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
     pub fn read(path: &Path) -> Result<Self, AugmentError> {
         let sheet = Sheet::read(path, Rows::Equal)?;
-        let text = sheet.find("prompt").or_else(|| sheet.find("report"));
-        let text = text.map_or_else(|| sheet.column("prompt"), Ok)?;
+        let (text, kind) = prompt_column(&sheet)?;
         let columns = Columns::sorted(&sheet, &[], &[])?;
         let (vocabulary, unknown) = match columns.is_empty() {
             true => (Vocabulary::nih(), Some(vec![Label::Missing; Vocabulary::nih().len()])),
@@ -45,7 +45,8 @@ impl PromptTable {
         };
         let row = |line| {
             let prompt = sheet.parse(line, text, ("a prompt", |cell: &str| (!cell.is_empty()).then(|| cell.to_owned())))?;
-            let mut request = request(&sheet, line, prompt, columns.labels(&sheet, line)?)?;
+            let kind = sheet.parse_optional(line, sheet.find("prompt_kind"), PROMPT_KIND)?.unwrap_or(kind);
+            let mut request = request(&sheet, line, Prompt { text: prompt, kind }, columns.labels(&sheet, line)?)?;
             if let Some(unknown) = &unknown {
                 request.labels.clone_from(unknown);
             }
@@ -65,6 +66,7 @@ impl PromptTable {
         let vocabulary = Vocabulary::nih();
         let request = SampleRequest {
             prompt: prompt.to_owned(),
+            prompt_kind: PromptKind::Free,
             labels: vec![Label::Missing; vocabulary.len()],
             seed: 0,
             replica: 0,
@@ -121,6 +123,9 @@ mod tests {
         let request = &table.requests(1, 0)[0];
         assert_eq!((request.prompt.as_str(), &request.labels[..]), ("big effusion", &[Label::Positive][..]));
         assert_eq!(request.source.as_ref().unwrap().patient_id.as_str(), "p1");
+        assert_eq!(request.prompt_kind, PromptKind::Report);
+        let kinds = read("prompt,prompt_kind\na,template\nb,\n").unwrap().requests(1, 0);
+        assert_eq!([kinds[0].prompt_kind, kinds[1].prompt_kind], [PromptKind::Template, PromptKind::Free]);
         assert_eq!(table.vocabulary.len(), 1);
     }
 
@@ -132,6 +137,7 @@ mod tests {
             ("text\nx\n", "`prompt`"),
             ("prompt,colour\nx,red\n", "`colour`"),
             ("prompt,age\n,50\n", "row 2"),
+            ("prompt,prompt_kind\nx,poem\n", "report, template or free"),
             ("prompt,seed\nx,minus one\n", "minus one"),
         ] {
             let message = read(text).unwrap_err();

@@ -16,9 +16,11 @@ use crate::{AugmentError, Finding, ImageFiles, RealDataset, Row};
 /// | `image` | path of the image, relative to the table's folder; the only required column |
 /// | `patient_id`, `age`, `sex`, `view`, `split`, `report` | 57 or 057Y; M or F; PA, AP or L; train, valid or test; blank where unknown |
 /// | one a finding | 1, 0, -1 (uncertain) or blank (not mentioned) |
+/// | `F side`, `F severity` of a finding `F` | left, right or both; mild, moderate or severe; blank where unknown |
+/// | `race`, `template` | in the data set's own words; text made by rule, which is no report |
 /// | `origin` | blank or `real`; `synthetic` where the rest tells how the image was made: |
 /// | `seed`, `prompt`, `model` | required of synthetic rows |
-/// | `source_id`, `fold`, `replica`, `sampler`, `steps`, `guidance`, `gate`, `nearest_real` | as far as known |
+/// | `source_id`, `fold`, `replica`, `prompt_kind`, `sampler`, `steps`, `guidance`, `gate`, `nearest_real` | as far as known |
 ///
 /// Any other column is an error unless it is declared.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Table {
     pub custom_findings: Vec<String>,
     /// Columns to leave alone.
     pub extra_columns: Vec<String>,
+    /// The column of reports; `None` for `report`, if there is one.
+    pub report: Option<String>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
 }
@@ -44,6 +48,7 @@ impl Table {
             images: None,
             custom_findings: Vec::new(),
             extra_columns: Vec::new(),
+            report: None,
             missing: MissingImages::Refuse,
         }
     }
@@ -53,7 +58,12 @@ impl Table {
     /// # Errors
     /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; as [`RealDataset::new`].
     pub fn read(&self) -> Result<RealDataset, AugmentError> {
-        let sheet = Sheet::read(&self.path, Rows::Equal)?;
+        let mut sheet = Sheet::read(&self.path, Rows::Equal)?;
+        if let Some(report) = &self.report {
+            // A `report` column beside it is then found twice, and refused.
+            let column = sheet.column(report)?;
+            sheet.columns[column] = "report".to_owned();
+        }
         let custom: Vec<_> = self.custom_findings.iter().map(|name| Finding::custom(name)).collect();
         let columns = Columns::of(&sheet, &custom, &self.extra_columns)?;
         let root = self.images.clone().or_else(|| self.path.parent().map(Path::to_owned)).unwrap_or_default();
@@ -137,6 +147,26 @@ mod tests {
             table.extra_columns = vec!["scanner".to_owned()];
         });
         assert_eq!(declared.unwrap().vocabulary().findings()[0].name(), "Scoliosis of Mine");
+    }
+
+    #[test]
+    fn another_column_can_hold_the_reports() {
+        let impression = |table: &mut Table| table.report = Some("impression".to_owned());
+        let data = read("image,Mass,impression\na.png,1,A mass.\n", impression).unwrap();
+        assert_eq!(data.record(0).report.as_deref(), Some("A mass."));
+        assert!(read("image,Mass,text\na.png,1,x\n", impression).unwrap_err().contains("no column `impression`"));
+        assert!(read("image,Mass,report,impression\na.png,1,x,y\n", impression).unwrap_err().contains("`report`"));
+    }
+
+    #[test]
+    fn sides_and_severities_are_columns() {
+        let data = read("image,Effusion,Pleural Effusion side,Effusion severity\na.png,1,bilateral,Mild\nb.png,0,,\n", |_| ())
+            .unwrap();
+        let detail = data.record(0).details.findings[0];
+        assert_eq!((detail.side, detail.severity), (Some(crate::Laterality::Both), Some(crate::Severity::Mild)));
+        assert!(data.record(1).details.findings.is_empty());
+        assert!(message("image,Mass,Mass side\na.png,1,upper\n").contains("left, right or both"));
+        assert!(message("image,Mass,Mas side\na.png,1,left\n").contains("`Mas"));
     }
 
     #[test]

@@ -1,20 +1,31 @@
 //! The columns of the project's table format, and a row read by them.
 
-use super::cells::{AGE, Cell, LABEL, SEX, SPLIT, VIEW};
+use super::cells::{AGE, Cell, LABEL, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW};
 use super::sheet::{Line, Sheet};
-use crate::{AugmentError, CxrRecord, Finding, Label, Origin, PatientId, Provenance, RequestSource, SampleRequest, Vocabulary};
+use crate::{
+    AugmentError, CxrRecord, Details, Finding, FindingDetail, Label, Origin, PatientId, Prompt, PromptKind, Provenance,
+    RequestSource, SampleRequest, Vocabulary,
+};
 
 /// Columns of every row. Only `image` must be there.
 pub(super) const FIELDS: [&str; 7] = ["image", "patient_id", "age", "sex", "view", "split", "report"];
 
+/// Columns that few tables have; written where some row knows them.
+pub(super) const OPTIONAL: [&str; 2] = ["race", "template"];
+
+/// Endings of the columns that tell more of a finding, after its name and a space (`Effusion side`).
+pub(super) const SIDE_COLUMN: &str = " side";
+pub(super) const SEVERITY_COLUMN: &str = " severity";
+
 /// Columns of synthetic rows: where the image comes from.
-pub(super) const PROVENANCE: [&str; 12] = [
+pub(super) const PROVENANCE: [&str; 13] = [
     "origin",
     "source_id",
     "fold",
     "replica",
     "seed",
     "prompt",
+    "prompt_kind",
     "model",
     "sampler",
     "steps",
@@ -32,9 +43,11 @@ const TEXT: Cell<String> = ("text", |cell| (!cell.is_empty()).then(|| cell.to_ow
 pub(super) const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok());
 const COUNT: Cell<u32> = ("a whole number of at least 0", |cell| cell.parse().ok());
 
-/// The label columns with their findings, in the table's order.
+/// The label columns with their findings, in the table's order, and the columns that tell more of a finding.
 pub(super) struct Columns {
     findings: Vec<(Finding, usize)>,
+    sides: Vec<(Finding, usize)>,
+    severities: Vec<(Finding, usize)>,
 }
 
 impl Columns {
@@ -50,7 +63,7 @@ impl Columns {
 
     /// Sorts the columns of `sheet` into fields, findings and `extra` ones that are left alone.
     pub(super) fn sorted(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
-        let mut findings: Vec<(Finding, usize)> = Vec::new();
+        let mut columns = Self { findings: Vec::new(), sides: Vec::new(), severities: Vec::new() };
         for (column, name) in sheet.columns.iter().enumerate() {
             let twice = |first: usize| AugmentError::DuplicateColumn {
                 path: sheet.path.clone(),
@@ -60,19 +73,25 @@ impl Columns {
             if let Some(first) = sheet.find(name).filter(|first| *first != column) {
                 return Err(twice(first));
             }
-            if FIELDS.contains(&name.as_str()) || PROVENANCE.contains(&name.as_str()) || extra.contains(name) {
+            let is_field = |fields: &[&str]| fields.contains(&name.as_str());
+            if is_field(&FIELDS) || is_field(&OPTIONAL) || is_field(&PROVENANCE) || extra.contains(name) {
                 continue;
             }
-            let finding = match custom.iter().find(|finding| finding.name() == name) {
-                Some(custom) => *custom,
-                None => Finding::parse(name).map_err(|error| unknown(sheet, name, error))?,
+            let (list, name_of_finding) = match (name.strip_suffix(SIDE_COLUMN), name.strip_suffix(SEVERITY_COLUMN)) {
+                (Some(finding), _) => (&mut columns.sides, finding),
+                (_, Some(finding)) => (&mut columns.severities, finding),
+                _ => (&mut columns.findings, name.as_str()),
             };
-            if let Some((_, first)) = findings.iter().find(|(known, _)| *known == finding) {
+            let finding = match custom.iter().find(|finding| finding.name() == name_of_finding) {
+                Some(custom) => *custom,
+                None => Finding::parse(name_of_finding).map_err(|error| unknown(sheet, name, error))?,
+            };
+            if let Some((_, first)) = list.iter().find(|(known, _)| *known == finding) {
                 return Err(twice(*first));
             }
-            findings.push((finding, column));
+            list.push((finding, column));
         }
-        Ok(Self { findings })
+        Ok(columns)
     }
 
     /// Whether there is no finding.
@@ -83,6 +102,19 @@ impl Columns {
     /// The labels of a row.
     pub(super) fn labels(&self, sheet: &Sheet, line: &Line) -> Result<Vec<Label>, AugmentError> {
         self.findings.iter().map(|(_, column)| sheet.parse(line, *column, LABEL)).collect()
+    }
+
+    /// Sides and severities of a row, in the order of the findings.
+    fn finding_details(&self, sheet: &Sheet, line: &Line) -> Result<Vec<FindingDetail>, AugmentError> {
+        let column =
+            |list: &[(Finding, usize)], wanted| list.iter().find(|(known, _)| *known == wanted).map(|(_, column)| *column);
+        let detail = |(finding, _): &(Finding, usize)| {
+            let side = sheet.parse_optional(line, column(&self.sides, *finding), SIDE)?;
+            let severity = sheet.parse_optional(line, column(&self.severities, *finding), SEVERITY)?;
+            let known = side.is_some() || severity.is_some();
+            Ok(known.then_some(FindingDetail { finding: *finding, side, severity }))
+        };
+        self.findings.iter().filter_map(|finding| detail(finding).transpose()).collect()
     }
 
     pub(super) fn vocabulary(&self) -> Result<Vocabulary, AugmentError> {
@@ -101,6 +133,11 @@ impl Columns {
             report: optional("report")?,
             split: sheet.parse_optional(line, sheet.find("split"), SPLIT)?,
             origin: Origin::Real,
+            details: Details {
+                race: optional("race")?,
+                template: optional("template")?,
+                findings: self.finding_details(sheet, line)?,
+            },
         };
         if sheet.parse_optional(line, sheet.find("origin"), ORIGIN)? == Some(true) {
             record.origin = Origin::Synthetic(Box::new(provenance(sheet, line, &record)?));
@@ -125,13 +162,14 @@ fn optional<T>(sheet: &Sheet, line: &Line, name: &str, cell: Cell<T>) -> Result<
 
 fn provenance(sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenance, AugmentError> {
     let text = |name| sheet.parse(line, sheet.column(name)?, ("text, as the row is synthetic", TEXT.1));
-    let mut request = request(sheet, line, text("prompt")?, record.labels.clone())?;
+    let kind = optional(sheet, line, "prompt_kind", PROMPT_KIND)?.unwrap_or_default();
+    let mut request = request(sheet, line, Prompt { text: text("prompt")?, kind }, record.labels.clone())?;
     request.seed = sheet.parse(line, sheet.column("seed")?, SEED)?;
     Ok(Provenance { request, model: text("model")? })
 }
 
 /// The request of a row, with seed 0.
-pub(super) fn request(sheet: &Sheet, line: &Line, prompt: String, labels: Vec<Label>) -> Result<SampleRequest, AugmentError> {
+pub(super) fn request(sheet: &Sheet, line: &Line, prompt: Prompt, labels: Vec<Label>) -> Result<SampleRequest, AugmentError> {
     let patient = optional(sheet, line, "patient_id", TEXT)?;
     let source = match (optional(sheet, line, "source_id", TEXT)?, patient) {
         (Some(id), Some(patient)) => {
@@ -141,7 +179,8 @@ pub(super) fn request(sheet: &Sheet, line: &Line, prompt: String, labels: Vec<La
         _ => None,
     };
     Ok(SampleRequest {
-        prompt,
+        prompt: prompt.text,
+        prompt_kind: prompt.kind,
         labels,
         seed: 0,
         replica: optional(sheet, line, "replica", COUNT)?.unwrap_or(0),
@@ -150,4 +189,11 @@ pub(super) fn request(sheet: &Sheet, line: &Line, prompt: String, labels: Vec<La
         sex: optional(sheet, line, "sex", SEX)?,
         view: optional(sheet, line, "view", VIEW)?,
     })
+}
+
+/// The column that holds a table's prompts, and what kind of text is in it: `prompt`, else `report`, else `template`.
+pub(super) fn prompt_column(sheet: &Sheet) -> Result<(usize, PromptKind), AugmentError> {
+    let kinds = [("prompt", PromptKind::Free), ("report", PromptKind::Report), ("template", PromptKind::Template)];
+    let found = kinds.into_iter().find_map(|(name, kind)| Some((sheet.find(name)?, kind)));
+    found.map_or_else(|| Ok((sheet.column("prompt")?, PromptKind::Free)), Ok)
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use super::table_columns::{FIELDS, PROVENANCE};
-use crate::{AugmentError, CxrRecord, Origin, Sex, SynthesizerCard, View, Vocabulary, write_atomic};
+use super::table_columns::{FIELDS, OPTIONAL, PROVENANCE, SEVERITY_COLUMN, SIDE_COLUMN};
+use crate::{AugmentError, CxrRecord, Finding, Laterality, Origin, Sex, SynthesizerCard, View, Vocabulary, write_atomic};
 
 /// One row to be written.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +17,8 @@ pub struct TableRow<'a> {
     pub card: Option<&'a SynthesizerCard>,
 }
 
-/// Writes `rows` so that [`Table`](super::Table) reads the same records back; whole or not at all. The columns of provenance are
-/// written if any row is synthetic.
+/// Writes `rows` so that [`Table`](super::Table) reads the same records back; whole or not at all. Columns of
+/// [`Details`](crate::Details) are written if any row knows them, those of provenance if any row is synthetic.
 ///
 /// # Errors
 /// [`AugmentError::Io`].
@@ -27,47 +27,94 @@ pub struct TableRow<'a> {
 /// If a record has not one label a finding of `vocabulary`.
 pub fn write_table(path: &Path, vocabulary: &Vocabulary, rows: &[TableRow<'_>]) -> Result<(), AugmentError> {
     let synthetic = rows.iter().any(|row| row.record.origin.is_synthetic());
-    let provenance: &[&str] = if synthetic { &PROVENANCE } else { &[] };
-    let findings = vocabulary.findings().iter().map(|finding| finding.name());
-    let header: Vec<&str> = FIELDS.iter().copied().chain(findings).chain(provenance.iter().copied()).collect();
+    let columns: Vec<Column> = columns(vocabulary, synthetic).filter(|column| column.is_wanted(rows)).collect();
+    let header: Vec<String> = columns.iter().map(Column::name).collect();
     let write = |file: &mut dyn io::Write| -> io::Result<()> {
         let mut csv = csv::Writer::from_writer(file);
         csv.write_record(&header)?;
         for row in rows {
             assert_eq!(row.record.labels.len(), vocabulary.len(), "labels of {}", row.image);
-            let mut cells = fields(row);
-            cells.extend(row.record.labels.iter().map(|label| label.cell().to_owned()));
-            if synthetic {
-                cells.extend(PROVENANCE.map(|column| provenance_cell(row, column)));
-            }
-            csv.write_record(&cells)?;
+            csv.write_record(columns.iter().map(|column| column.cell(row)))?;
         }
         csv.flush()
     };
     write_atomic(path, |file| write(file)).map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })
 }
 
-/// The cells of [`FIELDS`].
-fn fields(row: &TableRow<'_>) -> Vec<String> {
+/// A column of the table.
+enum Column {
+    Field(&'static str),
+    Optional(&'static str),
+    Label(Finding, usize),
+    Side(Finding),
+    Severity(Finding),
+    Provenance(&'static str),
+}
+
+/// Every column that a table can have, in order.
+fn columns(vocabulary: &Vocabulary, synthetic: bool) -> impl Iterator<Item = Column> {
+    let findings = vocabulary.findings();
+    let labels = findings.iter().enumerate().map(|(at, finding)| Column::Label(*finding, at));
+    let details = findings.iter().flat_map(|finding| [Column::Side(*finding), Column::Severity(*finding)]);
+    let fields = FIELDS.into_iter().map(Column::Field).chain(OPTIONAL.into_iter().map(Column::Optional));
+    fields.chain(labels).chain(details).chain(PROVENANCE.into_iter().filter(move |_| synthetic).map(Column::Provenance))
+}
+
+impl Column {
+    fn name(&self) -> String {
+        match self {
+            Self::Field(name) | Self::Optional(name) | Self::Provenance(name) => (*name).to_owned(),
+            Self::Label(finding, _) => finding.name().to_owned(),
+            Self::Side(finding) => format!("{}{SIDE_COLUMN}", finding.name()),
+            Self::Severity(finding) => format!("{}{SEVERITY_COLUMN}", finding.name()),
+        }
+    }
+
+    fn is_wanted(&self, rows: &[TableRow<'_>]) -> bool {
+        match self {
+            Self::Field(_) | Self::Label(..) | Self::Provenance(_) => true,
+            Self::Optional(_) | Self::Side(_) | Self::Severity(_) => rows.iter().any(|row| !self.cell(row).is_empty()),
+        }
+    }
+
+    fn cell(&self, row: &TableRow<'_>) -> String {
+        let record = row.record;
+        match self {
+            Self::Field(name) => field_cell(row, name),
+            Self::Optional("race") => record.details.race.clone().unwrap_or_default(),
+            Self::Optional(_) => record.details.template.clone().unwrap_or_default(),
+            Self::Label(_, at) => record.labels[*at].cell().to_owned(),
+            // `both` in tables, as `bilateral` says nothing to those who don't read radiographs.
+            Self::Side(finding) => match record.details.of(*finding).and_then(|detail| detail.side) {
+                Some(Laterality::Both) => "both".to_owned(),
+                side => text(side),
+            },
+            Self::Severity(finding) => text(record.details.of(*finding).and_then(|detail| detail.severity)),
+            Self::Provenance(name) => provenance_cell(row, name),
+        }
+    }
+}
+
+fn field_cell(row: &TableRow<'_>, column: &str) -> String {
     let record = row.record;
-    let sex = record.sex.map_or("", |sex| match sex {
+    let sex = |sex| match sex {
         Sex::Female => "F",
         Sex::Male => "M",
-    });
-    let view = record.view.map_or("", |view| match view {
+    };
+    let view = |view| match view {
         View::Pa => "PA",
         View::Ap => "AP",
         View::Lateral => "L",
-    });
-    vec![
-        row.image.to_owned(),
-        record.patient_id.as_ref().map_or_else(String::new, ToString::to_string),
-        text(record.age),
-        sex.to_owned(),
-        view.to_owned(),
-        text(record.split),
-        record.report.clone().unwrap_or_default(),
-    ]
+    };
+    match column {
+        "image" => row.image.to_owned(),
+        "patient_id" => text(record.patient_id.as_ref()),
+        "age" => text(record.age),
+        "sex" => text(record.sex.map(sex)),
+        "view" => text(record.view.map(view)),
+        "split" => text(record.split),
+        _ => record.report.clone().unwrap_or_default(),
+    }
 }
 
 fn provenance_cell(row: &TableRow<'_>, column: &str) -> String {
@@ -83,6 +130,8 @@ fn provenance_cell(row: &TableRow<'_>, column: &str) -> String {
         "replica" => request.replica.to_string(),
         "seed" => request.seed.to_string(),
         "prompt" => request.prompt.clone(),
+        "prompt_kind" if request.prompt_kind.is_free() => String::new(),
+        "prompt_kind" => request.prompt_kind.name().to_owned(),
         "model" => provenance.model.clone(),
         "sampler" => card.and_then(|card| card.sampler.clone()).unwrap_or_default(),
         "steps" => text(card.and_then(|card| card.steps)),
@@ -100,7 +149,9 @@ fn text(value: Option<impl ToString>) -> String {
 mod tests {
     use super::*;
     use crate::datasets::{MissingImages, Table};
-    use crate::{Label, PatientId, Provenance, RequestSource, SampleRequest, Split};
+    use crate::{
+        Details, FindingDetail, Label, PatientId, PromptKind, Provenance, RequestSource, SampleRequest, Severity, Split,
+    };
 
     fn real() -> CxrRecord {
         CxrRecord {
@@ -113,13 +164,25 @@ mod tests {
             report: Some("Two\nlines, and a comma.".to_owned()),
             split: Some(Split::Train),
             origin: Origin::Real,
+            details: Details::default(),
         }
+    }
+
+    fn detailed() -> CxrRecord {
+        let detail = |name, side, severity| FindingDetail { finding: Finding::parse(name).unwrap(), side, severity };
+        let findings = vec![
+            detail("Effusion", Some(Laterality::Both), Some(Severity::Mild)),
+            detail("Mass", Some(Laterality::Right), None),
+        ];
+        let details = Details { race: Some("Asian".to_owned()), template: Some("A mass.".to_owned()), findings };
+        CxrRecord { id: "c.png".to_owned(), details, ..real() }
     }
 
     fn synthetic() -> CxrRecord {
         let source = RequestSource { id: "a.png".to_owned(), patient_id: PatientId::new("p, \"1\""), fold: Some(2) };
         let request = SampleRequest {
             prompt: "Chest radiograph, \"AP\".".to_owned(),
+            prompt_kind: PromptKind::Template,
             labels: real().labels,
             seed: u64::MAX,
             replica: 3,
@@ -137,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let vocabulary = Vocabulary::parse(["Effusion", "Mass", "Pleural_Thickening", "No Finding"]).unwrap();
         let card = SynthesizerCard { model: "phantom".to_owned(), sampler: None, steps: Some(7), guidance_scale: Some(4.5) };
-        for records in [vec![real()], vec![real(), synthetic()]] {
+        for records in [vec![real()], vec![real(), synthetic()], vec![detailed(), real()]] {
             let path = folder.path().join("out/manifest.csv");
             let rows: Vec<_> = records.iter().map(|record| TableRow { image: &record.id, record, card: Some(&card) }).collect();
             write_table(&path, &vocabulary, &rows).unwrap();

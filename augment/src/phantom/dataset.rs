@@ -148,9 +148,10 @@ impl PhantomDataset {
             age: Some(study.patient.age),
             sex: Some(study.patient.sex),
             view: Some(study.view),
-            report: Some(study.template_text()),
+            report: None,
             split: None,
             origin: Origin::Real,
+            details: study.details(),
         }
     }
 }
@@ -224,7 +225,7 @@ mod tests {
         let noisy = PhantomDataset::new(PhantomDatasetConfig { label_noise: 0.1, ..clean.config().clone() });
         let (mut flipped, mut total) = (0, 0);
         for (a, b) in clean.records().iter().zip(noisy.records()) {
-            assert_eq!(a.report, b.report);
+            assert_eq!(a.details, b.details);
             total += a.labels.len();
             flipped += a.labels.iter().zip(&b.labels).filter(|(a, b)| a != b).count();
         }

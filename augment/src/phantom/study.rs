@@ -8,8 +8,8 @@ use super::lesion::{Lesion, LungPoint};
 use super::projection::Projection;
 use super::random::{Stream, derive, deviate, stream};
 use super::text::template_text;
-use super::{Mask, Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, Prevalence, Side};
-use crate::{Finding, GrayImage, Label, View, Vocabulary};
+use super::{Grade, Mask, Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, Prevalence, Side};
+use crate::{Details, Finding, FindingDetail, GrayImage, Label, Laterality, Severity, View, Vocabulary};
 
 /// How the patient stands to the film.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,6 +136,24 @@ impl PhantomStudy {
     #[must_use]
     pub fn template_text(&self) -> String {
         template_text(&self.findings)
+    }
+
+    /// What is known of the film beside its labels: the template text, and side and severity of every finding.
+    #[must_use]
+    pub fn details(&self) -> Details {
+        let findings = self.findings.iter().map(|found| FindingDetail {
+            finding: found.pathology.finding(),
+            side: found.side.map(|side| match side {
+                Side::Left => Laterality::Left,
+                Side::Right => Laterality::Right,
+            }),
+            severity: Some(match found.grade() {
+                Grade::Mild => Severity::Mild,
+                Grade::Moderate => Severity::Moderate,
+                Grade::Severe => Severity::Severe,
+            }),
+        });
+        Details { race: None, template: Some(self.template_text()), findings: findings.collect() }
     }
 
     /// The label of every finding of `vocabulary`: positive or negative where the phantom knows, missing where it draws no such

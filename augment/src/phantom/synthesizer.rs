@@ -92,7 +92,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::Sex;
+    use crate::{PromptKind, Sex};
 
     fn synthesizer() -> PhantomSynthesizer {
         PhantomSynthesizer::new(Vocabulary::nih(), PhantomPhysics::shifted(), 24)
@@ -101,7 +101,18 @@ mod tests {
     fn request(seed: u64, positive: usize) -> SampleRequest {
         let mut labels = vec![Label::Negative; 14];
         labels[positive % 14] = Label::Positive;
-        SampleRequest { prompt: String::new(), labels, seed, replica: 0, source: None, age: None, sex: None, view: None }
+        let prompt_kind = PromptKind::Free;
+        SampleRequest {
+            prompt: String::new(),
+            prompt_kind,
+            labels,
+            seed,
+            replica: 0,
+            source: None,
+            age: None,
+            sex: None,
+            view: None,
+        }
     }
 
     proptest! {

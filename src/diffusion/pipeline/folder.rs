@@ -62,6 +62,12 @@ impl Checkpoint {
         StableDiffusion::load(self, options, |_| false, opened)
     }
 
+    /// The tokenizer of its text encoder.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// RoentGen's steps and guidance with this folder's scheduler and native size.
     #[must_use]
     pub fn settings(&self) -> Settings {

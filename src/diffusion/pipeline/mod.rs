@@ -9,6 +9,7 @@
 
 mod denoise;
 mod export;
+mod facts;
 mod folder;
 mod guidance;
 mod noise;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::StableDiffusion;
-use crate::diffusion::{DiffusionError, TextEncoder, TextInput};
+use crate::diffusion::{DiffusionError, TextEncoder, TextInput, Tokenizer};
 
 /// What the text encoder makes of some prompts.
 #[derive(Clone, Debug)]
@@ -49,6 +49,12 @@ impl StableDiffusion {
             states,
             dropped_tokens: rows.iter().map(|row| dropped[*row]).collect(),
         })
+    }
+
+    /// The tokenizer of its text encoder.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.checkpoint.tokenizer
     }
 
     /// Tokens of each prompt that the text encoder does not see.

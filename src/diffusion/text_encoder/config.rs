@@ -65,6 +65,15 @@ impl TextEncoderConfig {
         }
     }
 
+    /// Number of ids.
+    #[must_use]
+    pub fn vocabulary_size(&self) -> usize {
+        match self {
+            Self::Clip(config) => config.vocabulary_size(),
+            Self::Bert(config) => config.vocabulary_size(),
+        }
+    }
+
     /// Its class in transformers.
     #[must_use]
     pub fn class_name(&self) -> &'static str {

@@ -125,6 +125,18 @@ impl Tokenizer {
         }
     }
 
+    /// Tokens of a whole text, start and end tokens included.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Tokenizer`] where a character is in no vocabulary and there is no token for unknown ones.
+    pub fn count(&self, text: &str) -> Result<usize, DiffusionError> {
+        let tokens = self.inner.encode_fast(text, true).map_err(|error| DiffusionError::Tokenizer {
+            path: self.folder.clone(),
+            message: format!("it has no ids for the text {:?}: {error}", excerpt(text)),
+        })?;
+        Ok(tokens.len())
+    }
+
     /// Most tokens of a text that the model was made for (77 for CLIP); `None` where the files name no usable number.
     #[must_use]
     pub fn model_max_length(&self) -> Option<usize> {

@@ -9,6 +9,8 @@
 mod adapters;
 mod read;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use adapters::Lora;

@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn names_of_every_age_are_read() {
-        let read = |name: &str| role(name).map(|(module, role)| (module, role));
+        let read = |name: &str| role(name);
         let q = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q".to_owned();
         let attention = "mid_block.attentions.0.transformer_blocks.0.attn1";
         assert_eq!(read(&format!("{q}.lora_A.weight")), Some((q.clone(), Role::A)));

@@ -40,7 +40,7 @@ pub(super) fn protocol(report: &ComparisonReport) -> Markup {
     let protocol = &report.protocol;
     let seeds: Vec<String> = protocol.seeds.iter().map(u64::to_string).collect();
     let size = protocol.image_size;
-    let facts = [
+    let mut facts = vec![
         ("Network", format!("{}, {} trainable parameters", protocol.network, format::count(protocol.parameters))),
         ("Input", format!("{size} × {size} pixels")),
         (
@@ -60,6 +60,7 @@ pub(super) fn protocol(report: &ComparisonReport) -> Markup {
         ),
         ("Device", report.device.clone()),
     ];
+    facts.extend(report.prompts.as_ref().map(|prompts| ("Prompts", prompts.to_string())));
     html! {
         section #protocol {
             h2 { "Protocol" }

@@ -262,3 +262,6 @@ fn read_object(path: &Path) -> Result<Map<String, Value>, DiffusionError> {
     let bytes = std::fs::read(path).map_err(|source| DiffusionError::Io { action: "read", path: path.to_owned(), source })?;
     serde_json::from_slice(&bytes).map_err(|source| DiffusionError::NotJson { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests;
