@@ -18,6 +18,7 @@ import torch_peers
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 BENCHES = {
+    "attention": "kernels",
     "decode": "pixels",
     "densenet121": "densenet",
     "small": "densenet",

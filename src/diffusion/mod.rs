@@ -12,7 +12,6 @@
 //!
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
-mod attention;
 mod autoencoder;
 mod bert;
 mod checkpoint;

@@ -37,3 +37,29 @@ pub(super) unsafe fn filled(shape: Shape, write: impl FnOnce(&mut [MaybeUninit<f
     unsafe { values.set_len(count) };
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
 }
+
+/// A new tensor whose elements are not yet written.
+pub(super) struct Unwritten {
+    values: Vec<f32>,
+    shape: Shape,
+}
+
+impl Unwritten {
+    pub(super) fn new(shape: Shape) -> Self {
+        Self { values: Vec::with_capacity(shape.num_elements()), shape }
+    }
+
+    pub(super) fn places(&mut self) -> &mut [MaybeUninit<f32>] {
+        &mut self.values.spare_capacity_mut()[..self.shape.num_elements()]
+    }
+
+    /// The tensor.
+    ///
+    /// # Safety
+    /// Every one of the [`places`](Self::places) must have been written.
+    pub(super) unsafe fn written(mut self) -> FlexTensor {
+        // SAFETY: the capacity is at least the number of elements, and the caller promises that all are written.
+        unsafe { self.values.set_len(self.shape.num_elements()) };
+        FlexTensor::new(Bytes::from_elems(self.values), Layout::contiguous(self.shape), DType::F32)
+    }
+}

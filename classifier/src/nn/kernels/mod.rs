@@ -6,6 +6,7 @@
 //! | room | kernel |
 //! |---|---|
 //! | `activation` | SiLU |
+//! | `attention` | scaled dot-product attention of several heads |
 //!
 //! # Why `unsafe` is allowed here
 //! Kernels write every element of a fresh buffer exactly once without clearing it first, and call the matrix product of the
@@ -13,13 +14,16 @@
 #![allow(unsafe_code)]
 
 mod activation;
+mod attention;
 mod buffer;
 mod exp;
+mod product;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, Tensor};
 
 pub use activation::silu;
+pub use attention::{Visible, attention};
 
 /// Whether the kernels compute this tensor.
 fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
