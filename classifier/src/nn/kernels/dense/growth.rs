@@ -75,7 +75,7 @@ impl Maps {
     fn centred(&self, channel: usize) -> [f32; 3] {
         let [a, b] = self.pending[channel];
         let centre = self.moments.as_ref().map_or(0.0, |moments| moments[channel].mean()) as f32;
-        [a as f32, centre, (b + f64::from(a as f32) * f64::from(centre)) as f32]
+        [a as f32, centre, (b + a * f64::from(centre)) as f32]
     }
 }
 
