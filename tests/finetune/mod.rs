@@ -284,6 +284,19 @@ fn the_cache_changes_nothing() {
 }
 
 #[test]
+fn two_devices_give_the_bits_of_two_micro_batches() {
+    let bench = Bench::new();
+    bench.finishes("one", &[]);
+    let two = ["--set", "devices=[\"cpu\", \"cpu\"]"];
+    bench.finishes("two", &two);
+    bench.learnt("two").assert_is(&bench.learnt("one"), "two devices");
+    // And a run may change over in the middle.
+    std::fs::remove_dir_all(bench.path("two/checkpoints/00000008")).unwrap();
+    bench.finishes("two", &[]);
+    bench.learnt("two").assert_is(&bench.learnt("one"), "two devices, then one");
+}
+
+#[test]
 fn every_strategy_runs() {
     let bench = Bench::new();
     bench.edit("run.toml", "steps = 8", "steps = 3");
