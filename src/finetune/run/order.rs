@@ -21,7 +21,7 @@ pub struct Order {
     rows: usize,
     batch: usize,
     /// The last epochs asked for: a batch needs two at most.
-    epochs: Arc<Mutex<Vec<(u64, Arc<[usize]>)>>>,
+    epochs: Arc<Mutex<Vec<EpochOrder>>>,
 }
 
 impl Order {
