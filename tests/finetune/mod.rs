@@ -227,7 +227,8 @@ fn a_run_leaves_its_folder() {
     assert!(text.contains("caption_dropout = 0.1"), "defaults are written out: {text}");
     // The folder is a pipeline like any other.
     let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
-    let args = ["generate", "--pipeline", "out/pipeline", "--prompt", "A film.", "--steps", "2", "--out", "images", "--device", "cpu"];
+    let args =
+        ["generate", "--pipeline", "out/pipeline", "--prompt", "A film.", "--steps", "2", "--out", "images", "--device", "cpu"];
     let output = command.args(args).args(["--size", "32"]).current_dir(bench.path("")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
