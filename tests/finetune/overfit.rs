@@ -55,7 +55,7 @@ fn run(folder: &Path, args: &[&str]) {
 }
 
 #[test]
-#[ignore = "some minutes: cargo test --release --test tests -- --ignored overfit"]
+#[ignore = "some minutes: cargo test --release --test tests -- --ignored every_prompt"]
 fn every_prompt_gives_its_own_film() {
     let (Some(nih), Some(minilm), Some(taef2)) = (shared("nih_cxr14"), shared("minilm_l6_v2"), shared("taef2")) else { return };
     let folder = tempfile::tempdir().unwrap();
