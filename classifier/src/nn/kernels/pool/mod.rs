@@ -7,9 +7,9 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::module::{avg_pool2d, max_pool2d};
-use burn::tensor::ops::AvgPoolOptions;
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 
@@ -25,7 +25,7 @@ pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
     if pooled(&x) {
         return Tensor::from_dispatch(Dispatch::max_pool_3x3(x.into_dispatch()));
     }
-    max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], false)
+    plain_max(x)
 }
 
 /// The mean of every 2x2 block; a last odd row or column is left out.
@@ -37,6 +37,16 @@ pub fn average_pool(x: Tensor<4>) -> Tensor<4> {
     if pooled(&x) {
         return Tensor::from_dispatch(Dispatch::average_pool_2x2(x.into_dispatch()));
     }
+    plain_average(x)
+}
+
+/// [`max_pool`] by burn's operation.
+fn plain_max(x: Tensor<4>) -> Tensor<4> {
+    max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
+}
+
+/// [`average_pool`] by burn's operation.
+fn plain_average(x: Tensor<4>) -> Tensor<4> {
     avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
 }
 
@@ -167,14 +177,6 @@ mod tests {
 
     use super::super::testing::with_gradients;
     use super::*;
-
-    fn plain_max(x: Tensor<4>) -> Tensor<4> {
-        max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], false)
-    }
-
-    fn plain_average(x: Tensor<4>) -> Tensor<4> {
-        avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
