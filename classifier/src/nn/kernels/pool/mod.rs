@@ -178,6 +178,8 @@ mod tests {
     use super::super::testing::with_gradients;
     use super::*;
 
+    type Pool = fn(Tensor<4>) -> Tensor<4>;
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -188,7 +190,7 @@ mod tests {
             // Few levels: many windows have their largest twice, and the first has to get the gradient.
             let x = Tensor::<4>::random([batch, channels, height, width], Distribution::Uniform(-1.0, 1.0), &Device::flex());
             let x = (x * f64::from(levels)).round() / f64::from(levels);
-            let pairs: [[fn(Tensor<4>) -> Tensor<4>; 2]; 2] = [[max_pool, plain_max], [average_pool, plain_average]];
+            let pairs: [[Pool; 2]; 2] = [[max_pool, plain_max], [average_pool, plain_average]];
             // A block's mean needs two rows and columns.
             for [ours, plain] in pairs.into_iter().take(if height.min(width) < 2 { 1 } else { 2 }) {
                 let (ours, plain) = (with_gradients([x.clone()], |[x]| ours(x)), with_gradients([x.clone()], |[x]| plain(x)));
