@@ -177,7 +177,7 @@ fn write_manifest(
         view: request.view,
         report: None,
         split: None,
-        origin: Origin::Synthetic(Box::new(Provenance { request: request.clone(), model: card.model.clone() })),
+        origin: Origin::Synthetic(Box::new(Provenance::new(request.clone(), &card.model))),
         details: Details::default(),
     };
     let records: Vec<_> = requests.iter().enumerate().map(record).collect();

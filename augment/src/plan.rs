@@ -7,8 +7,8 @@ use crate::{AugmentError, Fingerprint, PatientId, PromptedRow, RequestSource, Sa
 
 /// Makes requests from training rows.
 ///
-/// A request takes over the row's prompt, labels, age, sex and view; its noise seed is a digest of plan seed, row id and replica. So the same replica of the same row is the same request in every plan of one
-/// seed, whatever its size, and is generated once.
+/// A request takes over the row's prompt, labels, age, sex and view; its noise seed is a digest of plan seed, row id and replica.
+/// So the same replica of the same row is the same request in every plan of one seed, whatever its size, and is generated once.
 pub struct RequestPlan<'a> {
     rows: &'a [PromptedRow],
     seed: u64,

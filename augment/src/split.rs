@@ -329,7 +329,7 @@ mod tests {
             sex: None,
             view: None,
         };
-        let origin = Origin::Synthetic(Box::new(Provenance { request, model: "m".to_owned() }));
+        let origin = Origin::Synthetic(Box::new(Provenance::new(request, "m")));
         let made = CxrRecord { origin, ..record("made", "9", Some(Split::Valid)) };
         let given = [record("a", "1", Some(Split::Train)), record("b", "2", Some(Split::Test)), made];
         let data = dataset(given.to_vec()).unwrap();

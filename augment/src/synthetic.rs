@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use burn_dataset::{Dataset, DatasetError};
 
+use crate::answer::{self_describing, synthesize};
 use crate::{
-    AugmentError, CacheKey, CxrRecord, CxrSample, Details, GrayImage, Origin, PatientId, Preprocess, Provenance, RealDataset,
-    SampleCache, SampleOrigin, SampleRequest, Split, Supply, Synthesizer,
+    AugmentError, CacheKey, CxrRecord, CxrSample, Details, GatedRequest, GrayImage, Origin, PatientId, Preprocess, Provenance,
+    RealDataset, SampleRequest, Split, Supply,
 };
 
 /// Samples of a generator, one a request: a burn [`Dataset`] of [`CxrSample`]s.
@@ -71,6 +72,29 @@ impl SyntheticDataset {
             requests.iter().zip(keys.iter()).map(|(request, key)| Arc::new(record_of(request, *key, &model))).collect();
         let set = Self { records, samples: Samples::Requested(Requested { requests, keys, supply, preprocess }) };
         set.check_held_out(held_out)?;
+        Ok(set)
+    }
+
+    /// Samples of requests that passed a [`Gate`](crate::Gate), whose rows say so.
+    ///
+    /// # Errors
+    /// As [`SyntheticDataset::new`].
+    pub fn gated(
+        accepted: &[GatedRequest],
+        supply: Supply,
+        preprocess: Preprocess,
+        held_out: &HashSet<PatientId>,
+    ) -> Result<Self, AugmentError> {
+        let requests = accepted.iter().map(|gated| gated.request.clone()).collect();
+        let mut set = Self::new(requests, supply, preprocess, held_out)?;
+        let marked = |(record, gated): (&Arc<CxrRecord>, &GatedRequest)| {
+            let mut record = CxrRecord::clone(record);
+            if let Origin::Synthetic(provenance) = &mut record.origin {
+                (provenance.gate, provenance.nearest_real) = (Some(gated.outcome), gated.nearest_real.clone());
+            }
+            Arc::new(record)
+        };
+        set.records = set.records.iter().zip(accepted).map(marked).collect();
         Ok(set)
     }
 
@@ -153,8 +177,11 @@ impl SyntheticDataset {
             // Another process may have made some of them by now.
             let indexes: Vec<usize> = indexes.iter().copied().filter(|&index| !cache.contains(keys[index])).collect();
             let wanted: Vec<SampleRequest> = indexes.iter().map(|&index| requests[index].clone()).collect();
-            let images = synthesize(synthesizer.as_ref(), &wanted)?;
-            let not_kept = cache.put(&self_describing(synthesizer.as_ref(), wanted, images), &keep)?;
+            let made = synthesize(synthesizer.as_ref(), &wanted)?;
+            let described = wanted.into_iter().zip(made);
+            let described: Vec<_> =
+                described.map(|(request, made)| self_describing(synthesizer.as_ref(), request, made)).collect();
+            let not_kept = cache.put(&described, &keep)?;
             if let (1.., Some(max_bytes)) = (not_kept, cache.max_bytes()) {
                 let path = cache.folder().to_owned();
                 return Err(AugmentError::CacheTooSmall { path, max_bytes, not_kept: self.missing().len(), total: keys.len() });
@@ -183,41 +210,46 @@ impl SyntheticDataset {
     /// The images of a batch: what the cache has, and the rest made in one call (and kept, if there is a cache).
     fn images(&self, requested: &Requested, indexes: &[usize]) -> Result<HashMap<CacheKey, GrayImage>, AugmentError> {
         let Requested { requests, keys, supply, .. } = requested;
-        let mut images = HashMap::new();
-        let mut absent = Vec::new();
-        let mut batch = HashSet::new();
-        for &index in indexes {
-            if batch.insert(keys[index]) {
-                match supply.cache().map_or(Ok(None), |cache| cache.get(keys[index]))? {
-                    Some(image) => drop(images.insert(keys[index], image)),
-                    None => absent.push(index),
-                }
-            }
-        }
+        let batch: Vec<CacheKey> = indexes.iter().map(|&index| keys[index]).collect();
+        let (found, absent) = supply.look_up(&batch)?;
+        let mut images: HashMap<_, _> = found.into_iter().map(|(key, sample)| (key, sample.image)).collect();
         if absent.is_empty() {
             return Ok(images);
         }
+        let absent: Vec<usize> = absent.into_iter().map(|place| indexes[place]).collect();
         let synthesizer = match supply {
-            Supply::Cached { cache, .. } => return Err(self.not_in_cache(cache, &absent)),
+            Supply::Cached { .. } => return Err(self.not_in_cache(supply, &absent)),
             Supply::OnDemand { synthesizer } | Supply::CacheThenGenerate { synthesizer, .. } => synthesizer.as_ref(),
         };
         let wanted: Vec<_> = absent.iter().map(|&index| requests[index].clone()).collect();
         let made = synthesize(synthesizer, &wanted)?;
-        images.extend(absent.iter().map(|&index| keys[index]).zip(made.iter().cloned()));
+        images.extend(absent.iter().map(|&index| keys[index]).zip(made.iter().map(|made| made.image.clone())));
         if let Some(cache) = supply.cache() {
-            cache.put(&self_describing(synthesizer, wanted, made), &batch)?;
+            let described = wanted.into_iter().zip(made);
+            let described: Vec<_> = described.map(|(request, made)| self_describing(synthesizer, request, made)).collect();
+            cache.put(&described, &batch.into_iter().collect())?;
         }
         Ok(images)
     }
 
     /// The error of not finding the samples of the requests `absent`.
-    fn not_in_cache(&self, cache: &SampleCache, absent: &[usize]) -> AugmentError {
-        AugmentError::NotInCache {
-            path: cache.folder().to_owned(),
-            // A corrupt file that can't be removed is there, yet no sample.
-            missing: self.missing().len().max(absent.len()),
-            total: self.records.len(),
-            first: absent.first().copied().unwrap_or_default(),
+    fn not_in_cache(&self, supply: &Supply, absent: &[usize]) -> AugmentError {
+        // A corrupt file that can't be removed is there, yet no sample.
+        let missing = self.missing().len().max(absent.len());
+        supply.not_in_cache(missing, self.records.len(), absent.first().copied().unwrap_or_default())
+    }
+
+    /// Refuses a set that has to come from its cache alone and is not there whole.
+    ///
+    /// # Errors
+    /// [`AugmentError::NotInCache`] says how many samples are missing and what makes them.
+    pub fn check_complete(&self) -> Result<(), AugmentError> {
+        match self.supply() {
+            Some(supply @ Supply::Cached { .. }) => match self.missing() {
+                missing if missing.is_empty() => Ok(()),
+                missing => Err(self.not_in_cache(supply, &missing)),
+            },
+            _ => Ok(()),
         }
     }
 }
@@ -253,35 +285,9 @@ fn record_of(request: &SampleRequest, key: CacheKey, model: &str) -> CxrRecord {
         view: request.view,
         report: None,
         split: Some(Split::Train),
-        origin: Origin::Synthetic(Box::new(Provenance { request: request.clone(), model: model.to_owned() })),
+        origin: Origin::Synthetic(Box::new(Provenance::new(request.clone(), model))),
         details: Details::default(),
     }
-}
-
-fn synthesize(synthesizer: &dyn Synthesizer, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, AugmentError> {
-    if requests.is_empty() {
-        return Ok(Vec::new());
-    }
-    let model = || synthesizer.card().model;
-    let images = synthesizer.synthesize(requests).map_err(|source| AugmentError::Synthesis {
-        model: model(),
-        requests: requests.len(),
-        source,
-    })?;
-    if images.len() != requests.len() {
-        return Err(AugmentError::SynthesizerCount { model: model(), expected: requests.len(), found: images.len() });
-    }
-    Ok(images)
-}
-
-fn self_describing(
-    synthesizer: &dyn Synthesizer,
-    requests: Vec<SampleRequest>,
-    images: Vec<GrayImage>,
-) -> Vec<(GrayImage, SampleOrigin)> {
-    let (fingerprint, card) = (synthesizer.fingerprint(), synthesizer.card());
-    let origin = |request| SampleOrigin { request, fingerprint, card: card.clone() };
-    images.into_iter().zip(requests.into_iter().map(origin)).collect()
 }
 
 #[cfg(test)]
@@ -410,7 +416,7 @@ mod tests {
     #[test]
     fn a_set_of_images_is_checked_too() {
         let row = |id: &str, patient: &str, request| CxrRecord {
-            origin: Origin::Synthetic(Box::new(Provenance { request, model: "fake".to_owned() })),
+            origin: Origin::Synthetic(Box::new(Provenance::new(request, "fake"))),
             ..record(id, patient, None)
         };
         let held_out = HashSet::from([PatientId::new("p7")]);

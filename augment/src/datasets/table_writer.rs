@@ -136,8 +136,9 @@ fn provenance_cell(row: &TableRow<'_>, column: &str) -> String {
         "sampler" => card.and_then(|card| card.sampler.clone()).unwrap_or_default(),
         "steps" => text(card.and_then(|card| card.steps)),
         "guidance" => text(card.and_then(|card| card.guidance_scale)),
-        // The gate and the search for near copies fill these in.
-        _ => String::new(),
+        "gate" => text(provenance.gate),
+        "nearest_real" => text(provenance.nearest_real.as_ref().map(|nearest| nearest.distance)),
+        _ => provenance.nearest_real.as_ref().map_or_else(String::new, |nearest| nearest.id.clone()),
     }
 }
 
@@ -150,7 +151,8 @@ mod tests {
     use super::*;
     use crate::datasets::{MissingImages, Table};
     use crate::{
-        Details, FindingDetail, Label, PatientId, PromptKind, Provenance, RequestSource, SampleRequest, Severity, Split,
+        Details, FindingDetail, GateOutcome, Label, NearestReal, PatientId, PromptKind, Provenance, RequestSource,
+        SampleRequest, Severity, Split,
     };
 
     fn real() -> CxrRecord {
@@ -191,7 +193,11 @@ mod tests {
             sex: Some(Sex::Female),
             view: Some(View::Ap),
         };
-        let origin = Origin::Synthetic(Box::new(Provenance { request, model: "phantom (shifted)".to_owned() }));
+        let origin = Origin::Synthetic(Box::new(Provenance {
+            gate: Some(GateOutcome::Passed(2)),
+            nearest_real: Some(NearestReal { id: "a.png".to_owned(), distance: 0.625 }),
+            ..Provenance::new(request, "phantom (shifted)")
+        }));
         CxrRecord { id: "b.png".to_owned(), report: None, split: None, origin, ..real() }
     }
 
