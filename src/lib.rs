@@ -30,4 +30,6 @@ pub mod diffusion;
 pub mod generate;
 pub mod progress;
 pub mod report;
+pub mod shard;
+pub mod store;
 pub mod synthesizer;

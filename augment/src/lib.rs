@@ -99,7 +99,7 @@ pub use label::{Label, LabelPolicy, Target};
 pub use mixed::{MixedDataset, MixedEpoch, MixedParts};
 pub use mixture::{Balance, EpochCounts, MixMode, Mixture};
 pub use pixels::{GrayDepth, GrayImage, PixelRange, Pixels, Signed, Xrv};
-pub use plan::RequestPlan;
+pub use plan::{LabelPlan, RequestPlan};
 pub use planner::{EpochPlanner, Slot};
 pub use prefetch::{BatchStream, Prefetch};
 pub use preprocess::{Geometry, Preprocess};

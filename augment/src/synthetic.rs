@@ -299,7 +299,7 @@ mod tests {
     use super::*;
     use crate::fake::{Fake, request, requests};
     use crate::real::tests::{dataset, record};
-    use crate::{CacheOptions, SampleCache, SupplyMode};
+    use crate::{CacheOptions, SampleCache, SupplyMode, Synthesizer};
 
     struct Bench {
         _folder: tempfile::TempDir,

@@ -178,11 +178,13 @@ fn provenance(sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenan
 pub(super) fn request(sheet: &Sheet, line: &Line, prompt: Prompt, labels: Vec<Label>) -> Result<SampleRequest, AugmentError> {
     let patient = optional(sheet, line, "patient_id", TEXT)?;
     let source = match (optional(sheet, line, "source_id", TEXT)?, patient) {
-        (Some(id), Some(patient)) => {
+        (None, None) => None,
+        (id, patient) => {
             let fold = optional(sheet, line, "fold", COUNT)?;
-            Some(RequestSource { id, patient_id: PatientId::new(&patient), fold })
+            // A row that names one of the two descends from somebody, and must not pass for a free prompt.
+            let patient_id = PatientId::new(patient.as_deref().or(id.as_deref()).unwrap_or_default());
+            Some(RequestSource { id: id.unwrap_or_default(), patient_id, fold })
         }
-        _ => None,
     };
     Ok(SampleRequest {
         prompt: prompt.text,
