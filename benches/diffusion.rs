@@ -8,12 +8,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor};
 use divan::{Bencher, black_box};
 use roentgen::diffusion::weights::{KeyMap, draw, init_with};
 use roentgen::diffusion::{
     AutoencoderKlConfig, AutoencoderKlKeys, ImageRequest, OpenOptions, RandomSize, Settings, StableDiffusion, Start,
-    TextEncoder, TextEncoderConfig, TextInput, UNetConfig, write_random_pipeline,
+    TextEncoder, TextEncoderConfig, TextInput, UNet, UNetConfig, write_random_pipeline,
 };
 use serde_json::{Value, json};
 
@@ -148,6 +149,80 @@ fn unet_guided_step(bencher: Bencher, size: Size) {
         let [unconditional, conditional] = [output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1)];
         (unconditional.clone() + (conditional - unconditional) * GUIDANCE).into_data()
     });
+}
+
+/// The blocks of the U-Net's highest level in the middle of training or sampling: 5 residual blocks and 4 transformers with 320
+/// channels at 64x64 latents, one row.
+#[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
+fn unet_level_forward(bencher: Bencher, _: &str) {
+    let device = Device::flex();
+    let config = UNetConfig::parse(&one_level().to_string(), Path::new("bench")).expect("a known configuration");
+    let unet = random(config.init(&device), &config.keys());
+    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), &device);
+    bencher.bench_local(|| inputs.predict(black_box(&unet)).into_data());
+}
+
+/// The same: forward, mean squared error, gradients of all weights.
+#[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
+fn unet_level_train(bencher: Bencher, _: &str) {
+    let device = Device::flex().autodiff();
+    let config = UNetConfig::parse(&one_level().to_string(), Path::new("bench")).expect("a known configuration");
+    let unet = random(config.init(&device), &config.keys());
+    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), &device);
+    bencher.bench_local(|| inputs.gradients(black_box(&unet)));
+}
+
+/// One row through the whole U-Net at 32x32 latents: forward, mean squared error, gradients of all weights. No optimiser: AdamW
+/// would need twice the weights again.
+#[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
+fn unet_train(bencher: Bencher, size: Size) {
+    let device = Device::flex().autodiff();
+    let config = UNetConfig::parse(&size.unet().to_string(), Path::new("bench")).expect("a known configuration");
+    let unet = random(config.init(&device), &config.keys());
+    let inputs = UNetInputs::new(size.pick(32, 8), size.width(), &device);
+    bencher.bench_local(|| inputs.gradients(black_box(&unet)));
+}
+
+/// Where the large sizes are measured.
+fn level() -> Vec<&'static str> {
+    std::env::var_os("ROENTGEN_BENCH_SD14").map(|_| "320ch_64x64").into_iter().collect()
+}
+
+/// A U-Net of the highest level of Stable Diffusion 1.4 alone.
+fn one_level() -> Value {
+    json!({
+        "block_out_channels": [320],
+        "down_block_types": ["CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D"],
+        "attention_head_dim": 8,
+        "layers_per_block": 1,
+        "cross_attention_dim": Size::Sd14.width(),
+    })
+}
+
+/// One row for a U-Net.
+struct UNetInputs {
+    latents: Tensor<4>,
+    timestep: Tensor<1>,
+    states: Tensor<3>,
+    noise: Tensor<4>,
+}
+
+impl UNetInputs {
+    fn new(side: usize, width: usize, device: &Device) -> Self {
+        let latents = normal([1, 4, side, side], device);
+        let states = normal([1, TOKENS, width], device);
+        Self { noise: latents.clone().flip([2]), latents, timestep: Tensor::from_floats([500.0], device), states }
+    }
+
+    fn predict(&self, unet: &UNet) -> Tensor<4> {
+        unet.forward(self.latents.clone(), self.timestep.clone(), self.states.clone(), None)
+    }
+
+    fn gradients(&self, unet: &UNet) -> GradientsParams {
+        let loss = (self.predict(unet) - self.noise.clone()).square().mean();
+        GradientsParams::from_grads(loss.backward(), unet)
+    }
 }
 
 /// Latents of one image to pixels.

@@ -1,5 +1,7 @@
 //! What a user types.
 
+mod lora_choice;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -11,6 +13,8 @@ use roentgen::diffusion::samplers::SamplerKind;
 use roentgen::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
 use roentgen::shard::Shard;
 use roentgen::store::StorePlace;
+
+pub use lora_choice::LoraChoice;
 
 /// Train chest X-ray classifiers on real and synthetic radiographs, and learn with intervals whether the synthetic ones helped.
 ///
@@ -37,6 +41,8 @@ pub enum Command {
     Fill(FillArgs),
     /// Score images with a trained classifier
     Predict(PredictArgs),
+    /// Fine-tune a Stable Diffusion checkpoint on radiographs and their reports, or train one from scratch
+    Finetune(FinetuneArgs),
     /// Make radiographs from prompts with a Stable Diffusion checkpoint, such as RoentGen
     Generate(GenerateArgs),
     /// Say what a checkpoint folder is, and whether this program can run it
@@ -103,6 +109,27 @@ pub struct FillArgs {
     /// Make one part of them, such as 3/8: the third of eight
     #[arg(long, default_value_t = Shard::WHOLE)]
     pub shard: Shard,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `finetune`.
+#[derive(Args, Debug)]
+pub struct FinetuneArgs {
+    /// Run file (TOML); every key is described in docs/finetune.md
+    pub run: PathBuf,
+    /// Folder to write; an interrupted run found there goes on, another run is refused
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Override a key of the run file, with its table: --set schedule.steps=1000
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Override `seed`
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Override `preset`: roentgen-v1, roentgen-v2 or small
+    #[arg(long)]
+    pub preset: Option<String>,
     #[command(flatten)]
     pub common: Common,
 }
@@ -211,6 +238,10 @@ pub struct GenerateArgs {
     /// How much of the start image is changed: above 0, at most 1
     #[arg(long, default_value_t = 0.8, requires = "init_image", allow_negative_numbers = true)]
     pub strength: f64,
+    /// Adapters to merge into the weights, with a scale of 1 unless one is given: a LoRA file of diffusers or a folder of peft; may be
+    /// given several times
+    #[arg(long, value_name = "FILE[:SCALE]")]
+    pub lora: Vec<LoraChoice>,
     /// Images made at a time: faster on a GPU, more memory
     #[arg(long, default_value = "1")]
     pub batch_size: NonZeroUsize,

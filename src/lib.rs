@@ -27,6 +27,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod diffusion;
+pub mod finetune;
 pub mod generate;
 pub mod progress;
 pub mod report;

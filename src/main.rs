@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Train(args) => commands::train::run(&args),
         Command::Fill(args) => commands::fill::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
+        Command::Finetune(args) => commands::finetune::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Dev(DevCommand::RandomPipeline(args)) => commands::random_pipeline::run(&args),

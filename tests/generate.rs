@@ -354,3 +354,33 @@ fn a_checkpoint_is_the_generator_of_a_study() {
         assert!(message.starts_with("error: ") && message.contains(said), "{table}: {message}");
     }
 }
+
+/// Adapters of the parity fixtures, which fit their own checkpoint.
+#[test]
+fn adapters_are_merged_before_images_are_made() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/fixtures");
+    let (pipeline, lora) = (fixtures.join("06_pipeline/sd1"), fixtures.join("07_training/lora_start_peft"));
+    let folder = tempfile::tempdir().unwrap();
+    let generate = |pipeline: &str, out: &str, lora: Option<&str>| {
+        let mut args =
+            vec!["generate", "--pipeline", pipeline, "--prompt", "x", "--steps", "2", "--device", "cpu", "--out", out];
+        args.extend(lora.into_iter().flat_map(|lora| ["--lora", lora]));
+        roentgen(folder.path(), &args)
+    };
+    let (sd1, lora) = (pipeline.to_str().unwrap(), lora.to_str().unwrap());
+    let image = |out: &str, lora: Option<&str>| {
+        let output = generate(sd1, out, lora);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        decode_sample(&std::fs::read(folder.path().join(out).join("000000.png")).unwrap()).unwrap().0
+    };
+    let plain = image("plain", None);
+    assert_ne!(image("whole", Some(lora)), plain);
+    assert_eq!(image("nothing", Some(&format!("{lora}:0"))), plain);
+    // Another generator: its images are not mixed into the first one's folder.
+    assert!(!generate(sd1, "plain", Some(lora)).status.success());
+
+    let bench = Bench::new();
+    let output = generate(bench.path("tiny").to_str().unwrap(), "other", Some(lora));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains("trained on another model"), "{message}");
+}

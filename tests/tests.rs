@@ -3,9 +3,11 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
+//! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod cli;
+mod finetune;
 mod generate;
 mod parity;

@@ -8,6 +8,7 @@ One JSON line a piece of work: name, seconds (median, min, max), runs, and the p
 """
 
 import argparse
+import functools
 import json
 import resource
 import statistics
@@ -68,6 +69,37 @@ def densenet(shape, batch, side, train):
         optimizer.step()
 
     return step
+
+
+def attention(batch, queries, keys, heads, size, train):
+    """From and to the `[B, L, heads * size]` of the projections, as in the networks."""
+    torch = seeded()
+    tokens = [torch.randn(batch, length, heads * size, requires_grad=train) for length in (queries, keys, keys)]
+    towards = torch.randn(batch, queries, heads * size)
+
+    def forward():
+        split = [x.view(batch, -1, heads, size).transpose(1, 2) for x in tokens]
+        results = torch.nn.functional.scaled_dot_product_attention(*split)
+        return results.transpose(1, 2).reshape(batch, queries, heads * size)
+
+    return (lambda: torch.autograd.grad(forward(), tokens, towards)) if train else torch.inference_mode()(forward)
+
+
+def convolution(batch, inputs, outputs, kernel, stride, side, train):
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    image = torch.randn(batch, inputs, side, side, requires_grad=train)
+    weight = torch.randn(outputs, inputs, kernel, kernel, requires_grad=train)
+
+    def forward():
+        return torch.nn.functional.conv2d(image, weight, stride=stride, padding=kernel // 2)
+
+    if not train:
+        return torch.inference_mode()(forward)
+    towards = torch.randn_like(forward())
+    return lambda: torch.autograd.grad((forward() * towards).sum(), [image, weight])
 
 
 def scores(rows, findings, seed):
@@ -205,6 +237,31 @@ def guided_step(shape):
     return step
 
 
+# The highest level of Stable Diffusion 1.4 alone.
+ONE_LEVEL = {
+    "sample_size": 64,
+    "block_out_channels": (320,),
+    "down_block_types": ("CrossAttnDownBlock2D",),
+    "up_block_types": ("CrossAttnUpBlock2D",),
+    "attention_head_dim": 8,
+    "layers_per_block": 1,
+}
+
+
+def one_row(net_shape, side, width, train):
+    """One row through a U-Net, and with `train` the gradients of all weights."""
+    torch = seeded()
+    net = unet({"unet": net_shape, "text": {"hidden_size": width}}).train(train)
+    latents, states = torch.randn(1, 4, side, side), torch.randn(1, TOKENS, width)
+    noise = latents.flip(2)
+
+    def step():
+        net.zero_grad()
+        torch.nn.functional.mse_loss(net(latents, 500, states).sample, noise).backward()
+
+    return step if train else torch.inference_mode()(lambda: net(latents, 500, states).sample)
+
+
 def decode_latents(shape):
     torch = seeded()
     net = vae(shape)
@@ -246,8 +303,73 @@ def image(shape, steps):
     return paint
 
 
+# Batch, queries, keys, heads, and numbers a head has for a token; how often it runs.
+ATTENTION = {
+    (1, 4096, 4096, 8, 40): 5,
+    (2, 256, 256, 8, 160): 30,
+    (2, 4096, 77, 8, 40): 20,
+    (1, 4096, 4096, 1, 512): 5,
+    (2, 77, 77, 12, 64): 100,
+    (2, 64, 77, 4, 4): 100,
+}
+
+
+def finetune_step(shape, side, samples):
+    """A step of diffusers' train_text_to_image.py on given latents and text states: the U-Net alone, F32, AdamW, clipping."""
+    torch = seeded()
+    from diffusers import DDPMScheduler
+
+    net = unet(shape).train()
+    noiser = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-5, weight_decay=1e-2)
+    latents, noise = torch.randn(2, samples, 4, side, side)
+    states = torch.randn(samples, TOKENS, shape["text"]["hidden_size"])
+    timesteps = (500 + 31 * torch.arange(samples)) % 1000
+
+    def step():
+        predicted = net(noiser.add_noise(latents, noise, timesteps), timesteps, states).sample
+        loss = torch.nn.functional.mse_loss(predicted, noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
+
+# Batch, input and output channels, kernel, stride, and pixels a side of the input; how often it runs.
+CONVOLUTIONS = {
+    (1, 320, 320, 3, 1, 64): 10,
+    (2, 1280, 1280, 3, 1, 8): 10,
+    (1, 320, 320, 3, 2, 64): 20,
+    (1, 4, 320, 3, 1, 64): 50,
+    (4, 1, 64, 7, 2, 224): 30,
+    (4, 128, 32, 3, 1, 56): 30,
+    (4, 256, 128, 1, 1, 56): 30,
+    (8, 128, 32, 3, 1, 16): 100,
+    (8, 256, 128, 1, 1, 16): 100,
+    (8, 128, 32, 3, 1, 2): 200,
+    (8, 512, 128, 1, 1, 4): 200,
+}
+
 # Name: what prepares the work, and how often it runs.
 WORKS = {
+    **{
+        f"attention_{work}/b{b}_q{q}_k{k}_h{h}_d{d}": (
+            functools.partial(attention, b, q, k, h, d, train=work == "train"),
+            runs,
+        )
+        for work in ("forward", "train")
+        for (b, q, k, h, d), runs in ATTENTION.items()
+    },
+    **{
+        f"conv_{work}/b{b}_i{i}_o{o}_k{k}_s{s}_{side}px": (
+            functools.partial(convolution, b, i, o, k, s, side, train=work == "train"),
+            runs,
+        )
+        for work in ("forward", "train")
+        for (b, i, o, k, s, side), runs in CONVOLUTIONS.items()
+    },
     "decode_1024px/png": (lambda: decode("png"), 15),
     "decode_1024px/jpeg": (lambda: decode("jpeg"), 15),
     "decode_1024px_to_64px/png": (lambda: decode("png", 64, "F"), 15),
@@ -262,19 +384,27 @@ WORKS = {
     "small_train/b32_64px": (lambda: densenet(SMALL, 32, 64, train=True), 10),
     "text_encoder_2_prompts/tiny_64px": (lambda: text_encoder(SHAPES["tiny"]), 5),
     "unet_guided_step/tiny_64px": (lambda: guided_step(SHAPES["tiny"]), 4),
+    "unet_train/tiny_64px": (lambda: one_row(SHAPES["tiny"]["unet"], 8, 32, train=True), 10),
     "vae_decode/tiny_64px": (lambda: decode_latents(SHAPES["tiny"]), 4),
     "image_10_steps/tiny_64px": (lambda: image(SHAPES["tiny"], 10), 2),
     "text_encoder_2_prompts/sd14_512px": (lambda: text_encoder(SHAPES["sd14"]), 5),
     "unet_guided_step/sd14_512px": (lambda: guided_step(SHAPES["sd14"]), 4),
+    "unet_train/sd14_512px": (lambda: one_row(SHAPES["sd14"]["unet"], 32, 768, train=True), 4),
+    "unet_level_forward/320ch_64x64": (lambda: one_row(ONE_LEVEL, 64, 768, train=False), 4),
+    "unet_level_train/320ch_64x64": (lambda: one_row(ONE_LEVEL, 64, 768, train=True), 4),
     "vae_decode/sd14_512px": (lambda: decode_latents(SHAPES["sd14"]), 4),
     "image_10_steps/sd14_512px": (lambda: image(SHAPES["sd14"], 10), 1),
+    "finetune_step/tiny_8latents_b1": (lambda: finetune_step(SHAPES["tiny"], 8, 1), 4),
+    "finetune_step/tiny_8latents_b16": (lambda: finetune_step(SHAPES["tiny"], 8, 16), 4),
+    "finetune_step/sd14_32latents_b1": (lambda: finetune_step(SHAPES["sd14"], 32, 1), 3),
+    "finetune_step/sd14_64latents_b1": (lambda: finetune_step(SHAPES["sd14"], 64, 1), 3),
     "auroc_14_findings/100000": (lambda: auroc(100_000), 5),
     "delong_2_scores/100000": (lambda: delong(100_000), 5),
     "bootstrap_1000_replicates_309_rows_14_findings_of_runs/1": (lambda: bootstrap(1_000, 309), 1),
 }
 
 # All but what takes long.
-DEFAULT = [name for name in WORKS if "/sd14" not in name]
+DEFAULT = [name for name in WORKS if "/sd14" not in name and "/320ch" not in name]
 
 
 def measure(name):

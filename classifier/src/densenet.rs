@@ -3,15 +3,14 @@
 //! Letters: `B` batch, `C` channels, `H` height, `W` width, `F` findings.
 
 use burn::module::{Initializer, ModuleVisitor, Param};
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::Module;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Pointwise, PointwiseConfig};
+use crate::nn::kernels::{Activation, DenseFeatures, relu};
+use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Pointwise, PointwiseConfig};
 
 /// Shape of a [`DenseNet`]. Field names are torchvision's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,7 +180,7 @@ impl Features {
 
     fn forward(&self, images: Tensor<4>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let conv0 = self.conv0.forward(images); // [B, C0, H/2, W/2]
-        let mut x = self.pool0.forward(relu(self.norm0.forward(conv0.clone()))); // [B, C0, H/4, W/4]
+        let mut x = self.pool0.forward(self.norm0.forward_then(Activation::Relu, conv0.clone())); // [B, C0, H/4, W/4]
         let mut denseblock1 = None;
         for (i, block) in self.denseblocks.iter().enumerate() {
             x = block.forward(x);
@@ -198,19 +197,26 @@ impl Features {
 #[derive(Module, Debug)]
 struct DenseBlock {
     layers: Vec<DenseLayer>,
+    /// After the last layer.
+    channels: usize,
 }
 
 impl DenseBlock {
     fn new(config: &DenseNetConfig, channels: usize, layers: usize, device: &Device) -> Self {
-        let layer = |i| DenseLayer::new(config, channels + i * config.growth_rate, device);
-        Self { layers: (0..layers).map(layer).collect() }
+        let before = |i| channels + i * config.growth_rate;
+        let layer = |i| DenseLayer::new(config, before(i), device);
+        Self { layers: (0..layers).map(layer).collect(), channels: before(layers) }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.layers.iter().fold(x, |x, layer| {
-            let new = layer.forward(x.clone());
-            Tensor::cat(vec![x, new], 1)
-        })
+        if !DenseFeatures::take(&x) {
+            return self.layers.iter().fold(x, |x, layer| Tensor::cat(vec![x.clone(), layer.forward(x)], 1));
+        }
+        let next = |maps: DenseFeatures, layer: &DenseLayer| {
+            let new = layer.forward_maps(&maps);
+            maps.with(new)
+        };
+        self.layers.iter().fold(DenseFeatures::start(x, self.channels), next).finish()
     }
 }
 
@@ -235,8 +241,16 @@ impl DenseLayer {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.forward(relu(self.norm1.forward(x)));
-        self.conv2.forward(relu(self.norm2.forward(x)))
+        self.second_half(self.conv1.forward(self.norm1.forward_then(Activation::Relu, x)))
+    }
+
+    /// The same from the maps so far, which are not concatenated.
+    fn forward_maps(&self, maps: &DenseFeatures) -> Tensor<4> {
+        self.second_half(self.norm1.forward_convolved(maps, self.conv1.weight.val()))
+    }
+
+    fn second_half(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv2.forward(self.norm2.forward_then(Activation::Relu, x))
     }
 }
 
@@ -258,15 +272,14 @@ impl Transition {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.pool.forward(self.conv.forward(relu(self.norm.forward(x))))
+        self.pool.forward(self.conv.forward(self.norm.forward_then(Activation::Relu, x)))
     }
 }
 
 fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> Conv2d {
-    let pad = kernel / 2;
     Conv2dConfig::new(channels, [kernel, kernel])
         .with_stride([stride, stride])
-        .with_padding(PaddingConfig2d::Explicit(pad, pad, pad, pad))
+        .with_padding_around(kernel / 2)
         .with_bias(false)
         .with_initializer(Initializer::Zeros)
         .init(device)

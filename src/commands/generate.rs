@@ -7,13 +7,14 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, Settings, Start, initial_pixels};
+use roentgen::finetune::Lora;
 use roentgen::generate::{ImageSet, Outcome, Progress, fill, merge, prompts};
 use roentgen::progress;
 use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
 use roentgen_augment::Fingerprint;
 
-use crate::cli::GenerateArgs;
+use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::print;
 
 /// Channels that differ by more than this share of the range, on average, are no gray picture's.
@@ -38,7 +39,10 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let start = start(args, &settings, &device)?;
     let opening = progress::spinner(&bars, format!("loading {}", args.pipeline.display()));
     let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
-    let pipeline = checkpoint.load(&options, |part| opening.set_message(format!("{part} loaded")))?;
+    let mut pipeline = checkpoint.load(&options, |part| opening.set_message(format!("{part} loaded")))?;
+    for LoraChoice { path, scale } in &args.lora {
+        pipeline = Lora::read(path)?.merge(pipeline, *scale, path)?;
+    }
     opening.finish_and_clear();
     let mut synthesizer = DiffusionSynthesizer::new(pipeline, settings, args.negative_prompt.clone(), args.batch_size);
     if let Some((start, digest)) = start {

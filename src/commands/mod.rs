@@ -4,6 +4,7 @@ pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod fill;
+pub mod finetune;
 pub mod generate;
 pub mod inspect;
 pub mod predict;

@@ -3,6 +3,7 @@
 mod arm;
 mod data;
 mod diffusion;
+mod finetune;
 mod gate;
 mod generator;
 
@@ -16,6 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use arm::{ArmConfig, RampConfig};
 pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
+pub use finetune::{
+    FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig, changes,
+};
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
 pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 

@@ -12,7 +12,6 @@
 //!
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
-mod attention;
 mod autoencoder;
 mod bert;
 mod checkpoint;
@@ -45,8 +44,10 @@ pub use pipeline::{
 };
 pub use random_pipeline::{RandomSize, write_random_pipeline, write_text_projection};
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
-pub use text_projection::{TextProjection, TextProjectionConfig};
-pub use tiny_vae::{Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys};
+pub use text_projection::{TextProjection, TextProjectionConfig, TextProjectionKeys};
+pub use tiny_vae::{
+    Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys, is_taesd, write_taesd,
+};
 pub use tokenizer::{Encoded, Tokenizer};
 pub use trace::Trace;
 pub use unet::{UNet, UNetBlock, UNetConfig, UNetKeys, UNetLevel};

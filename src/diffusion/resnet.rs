@@ -4,12 +4,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions, PadMode};
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::silu;
+use roentgen_classifier::nn::kernels::Activation;
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
 
 /// Configuration of a [`ResnetBlock`].
 #[derive(Config, Debug)]
@@ -59,13 +59,13 @@ impl ResnetBlock {
     /// - `time_embedding`: `[B, T]` after its SiLU, which all blocks share; given exactly where the configuration has one
     /// - output: `[B, O, H, W]`
     pub(super) fn forward(&self, input: Tensor<4>, time_embedding: Option<&Tensor<2>>) -> Tensor<4> {
-        let x = self.conv1.forward(silu(self.norm1.forward(input.clone())));
+        let x = self.conv1.forward(self.norm1.forward_then(Activation::Silu, input.clone()));
         let x = match (&self.time_emb_proj, time_embedding) {
             (Some(projection), Some(embedding)) => x + projection.forward(embedding.clone()).unsqueeze_dims::<4>(&[2, 3]),
             (None, None) => x,
             _ => panic!("a time embedding goes to exactly the blocks that project one"),
         };
-        let x = self.conv2.forward(silu(self.norm2.forward(x)));
+        let x = self.conv2.forward(self.norm2.forward_then(Activation::Silu, x));
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.forward(input),
             None => input,
@@ -87,26 +87,20 @@ pub(super) enum Border {
 #[derive(Module, Debug)]
 pub(super) struct Downsample {
     conv: Conv2d,
-    #[module(skip)]
-    border: Border,
 }
 
 impl Downsample {
     pub(super) fn new(channels: usize, border: Border, device: &Device) -> Self {
         let padding = match border {
-            Border::AllSides => PaddingConfig2d::Explicit(1, 1, 1, 1),
-            Border::RightAndBottom => PaddingConfig2d::Valid,
+            Border::AllSides => [(1, 1); 2],
+            Border::RightAndBottom => [(0, 1); 2],
         };
-        let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]).with_padding(padding).init(device);
-        Self { conv, border }
+        Self { conv: Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]).with_padding(padding).init(device) }
     }
 
     /// `[B, C, H, W]` to `[B, C, ceil(H/2), ceil(W/2)]`, or the floors with [`Border::RightAndBottom`].
     pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        match self.border {
-            Border::AllSides => self.conv.forward(input),
-            Border::RightAndBottom => self.conv.forward(input.pad((0, 1, 0, 1), PadMode::Constant(0.0))),
-        }
+        self.conv.forward(input)
     }
 }
 
@@ -130,12 +124,14 @@ impl Upsample {
 
 /// 3x3, stride 1, same size.
 pub(super) fn conv3x3(channels: [usize; 2], device: &Device) -> Conv2d {
-    Conv2dConfig::new(channels, [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    Conv2dConfig::new(channels, [3, 3]).with_padding_around(1).init(device)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::autoencoder::testing::{assert_shown, draw, fill};
+    use roentgen_classifier::nn::kernels::silu;
+
     use super::super::weights::KeyMap;
     use super::*;
 

@@ -12,7 +12,7 @@ mod table;
 mod verdict;
 
 pub use html::render_html;
-pub use plot::svg_forest;
+pub use plot::{svg_forest, svg_losses};
 pub use sample_grid::{GridColumn, GridImage, SampleGrid};
 pub use schema::{
     ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount, FindingReport, Protocol, RunReport,

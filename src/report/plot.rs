@@ -4,11 +4,13 @@
 mod axis;
 mod forest;
 mod layout;
+mod losses;
 mod palette;
 mod roc;
 
 pub use forest::svg_forest;
 pub(crate) use forest::{finding_forests, macro_forest};
+pub use losses::svg_losses;
 pub(crate) use palette::inks;
 pub(crate) use roc::{legend, roc_panels};
 

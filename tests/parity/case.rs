@@ -92,6 +92,11 @@ impl Case {
         self.inputs.get(name)
     }
 
+    /// Shape of an output that is judged.
+    pub fn expected_shape(&self, output: &str) -> &[usize] {
+        &self.outputs[output].1.shape
+    }
+
     /// Names of the outputs that are judged.
     pub fn output_names(&self) -> impl Iterator<Item = &str> {
         self.outputs.keys().map(String::as_str)

@@ -2,8 +2,9 @@
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param, RunningState};
-use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::{Device, Tensor};
+
+use super::kernels::{Activation, BottleneckOptions, DenseFeatures, Norm, Over, batch_norm, fixed_norm};
 
 /// Configuration of [`BatchNorm2d`].
 #[derive(Config, Debug)]
@@ -62,29 +63,51 @@ impl BatchNorm2d {
     /// - input: `[B, C, H, W]`
     /// - output: `[B, C, H, W]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        if input.device().is_autodiff() { self.forward_train(input) } else { self.forward_eval(input) }
+        self.forward_then(Activation::Identity, input)
     }
 
-    fn forward_eval(&self, input: Tensor<4>) -> Tensor<4> {
-        let device = input.device();
-        let mean = self.running_mean.value().to_device(&device);
-        let variance = self.running_var.value().to_device(&device);
-        batch_norm(input, self.weight.val(), self.bias.val(), mean, variance, self.eps)
-    }
-
-    fn forward_train(&self, input: Tensor<4>) -> Tensor<4> {
-        let device = input.device();
+    /// The same with `activation` after it, in the same pass over memory.
+    pub fn forward_then(&self, activation: Activation, input: Tensor<4>) -> Tensor<4> {
+        let norm = Norm { over: Over::Batch, epsilon: self.eps, activation };
+        let affine = [self.weight.val(), self.bias.val()];
+        if !input.device().is_autodiff() {
+            let statistics = self.running(&input.device());
+            return fixed_norm(input, statistics, affine, norm);
+        }
         let [batch, _, height, width] = input.dims();
-        let count = (batch * height * width) as f64;
-        let normed = batch_norm_train(input, self.weight.val(), self.bias.val(), self.eps);
-
-        let unbiased = normed.variance.detach().mul_scalar(count / (count - 1.0).max(1.0));
-        let keep = 1.0 - self.momentum;
-        let mean = self.running_mean.value_sync().to_device(&device).mul_scalar(keep);
-        let variance = self.running_var.value_sync().to_device(&device).mul_scalar(keep);
-        self.running_mean.update((mean + normed.mean.detach().mul_scalar(self.momentum)).detach());
-        self.running_var.update((variance + unbiased.mul_scalar(self.momentum)).detach());
+        let normed = batch_norm(input, affine, norm);
+        self.update([normed.mean, normed.variance], batch * height * width);
         normed.output
+    }
+
+    /// Convolves what is normalised and rectified by this layer, on the CPU in tiles that are never kept.
+    ///
+    /// # Shapes
+    /// - input: `C` channels so far
+    /// - weight: `[O, C, 1, 1]`
+    /// - output: `[B, O, H, W]`
+    pub fn forward_convolved(&self, input: &DenseFeatures, weight: Tensor<4>) -> Tensor<4> {
+        let of_batch = weight.device().is_autodiff();
+        let statistics = if of_batch { input.statistics() } else { self.running(&weight.device()) };
+        let options = BottleneckOptions { epsilon: self.eps, of_batch };
+        if of_batch {
+            self.update(statistics.clone(), input.count());
+        }
+        input.bottleneck(statistics, [self.weight.val(), self.bias.val()], weight, options)
+    }
+
+    /// Running mean and variance, `[C]`.
+    fn running(&self, device: &Device) -> [Tensor<1>; 2] {
+        [&self.running_mean, &self.running_var].map(|state| state.value().to_device(device))
+    }
+
+    /// Takes mean and biased variance of `count` values a channel into the running statistics.
+    fn update(&self, [mean, variance]: [Tensor<1>; 2], count: usize) {
+        let unbiased = variance * (count as f64 / (count as f64 - 1.0).max(1.0));
+        for (state, new) in [(&self.running_mean, mean), (&self.running_var, unbiased)] {
+            let old = state.value_sync().to_device(&new.device());
+            state.update((old * (1.0 - self.momentum) + new * self.momentum).detach());
+        }
     }
 }
 

@@ -3,8 +3,14 @@
 //! Letters: `B` batch, `C` channels, `H` height, `W` width.
 
 mod batch_norm;
+mod conv2d;
+mod group_norm;
 pub mod kernels;
+mod layer_norm;
 mod pointwise;
 
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
+pub use conv2d::{Conv2d, Conv2dConfig};
+pub use group_norm::{GroupNorm, GroupNormConfig};
+pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use pointwise::{Pointwise, PointwiseConfig};

@@ -43,6 +43,15 @@ impl AutoencoderConfig {
         }
     }
 
+    /// Its class in diffusers.
+    #[must_use]
+    pub fn class_name(&self) -> &'static str {
+        match self {
+            Self::Kl(_) => "AutoencoderKL",
+            Self::Tiny(_) => AutoencoderTinyConfig::CLASS,
+        }
+    }
+
     /// A model of this shape; its weights are drawn when first used, unless they are loaded before.
     #[must_use]
     pub fn init(&self, device: &Device) -> Autoencoder {

@@ -1,7 +1,8 @@
 //! The `config.json` of BERT and RoBERTa and the names in their files.
 
-use burn::nn::{EmbeddingConfig, LayerNormConfig, LinearConfig};
+use burn::nn::{EmbeddingConfig, LinearConfig};
 use burn::tensor::Device;
+use roentgen_classifier::nn::LayerNormConfig;
 use serde_json::json;
 
 use super::{Attention, BertModel, Embeddings, Encoder, Intermediate, Layer, Output, Places, Pooler, SelfAttention};
@@ -78,6 +79,18 @@ impl BertConfig {
         ]);
         Sizes::finish(options)?;
         Ok(Self { sizes, token_types, activation, places, uses_attention_mask })
+    }
+
+    /// Its class in transformers.
+    pub(in crate::diffusion) fn class_name(&self) -> &'static str {
+        match self.places {
+            Places::FromZero => "BertModel",
+            Places::AfterPadding(_) => "RobertaModel",
+        }
+    }
+
+    pub(in crate::diffusion) fn vocabulary_size(&self) -> usize {
+        self.sizes.vocabulary
     }
 
     pub(in crate::diffusion) fn init(&self, device: &Device) -> BertModel {

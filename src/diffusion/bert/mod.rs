@@ -5,10 +5,11 @@
 mod config;
 
 use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, Linear};
 use burn::tensor::{Int, Tensor};
+use roentgen_classifier::nn::LayerNorm;
+use roentgen_classifier::nn::kernels::{Visible, attention};
 
-use super::attention::{Visible, multi_head};
 use super::text_encoder::{Activation, TextEncoder, TextInput, TextStates};
 
 pub use config::BertConfig;
@@ -173,7 +174,7 @@ impl Attention {
     fn forward(&self, x: Tensor<3>, visible: &Visible) -> Tensor<3> {
         let SelfAttention { query, key, value, heads } = &self.self_attention;
         let [query, key, value] = [query, key, value].map(|projection| projection.forward(x.clone()));
-        self.output.forward(multi_head(query, key, value, *heads, visible), x)
+        self.output.forward(attention(query, key, value, *heads, visible), x)
     }
 }
 

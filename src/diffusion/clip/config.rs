@@ -1,7 +1,8 @@
 //! CLIP's `config.json` and the names in its files.
 
-use burn::nn::{EmbeddingConfig, LayerNormConfig, LinearConfig};
+use burn::nn::{EmbeddingConfig, LinearConfig};
 use burn::tensor::Device;
+use roentgen_classifier::nn::LayerNormConfig;
 
 use super::{ClipTextModel, Embeddings, Encoder, EndToken, Layer, Mlp, SelfAttention};
 use crate::diffusion::DiffusionError;
@@ -48,6 +49,22 @@ impl ClipTextConfig {
         ]);
         Sizes::finish(options)?;
         Ok(Self { sizes, activation, end, uses_attention_mask })
+    }
+
+    /// Width of its states.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.sizes.width
+    }
+
+    /// Number of its layers.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        self.sizes.layers
+    }
+
+    pub(in crate::diffusion) fn vocabulary_size(&self) -> usize {
+        self.sizes.vocabulary
     }
 
     pub(in crate::diffusion) fn init(&self, device: &Device) -> ClipTextModel {

@@ -5,10 +5,11 @@
 mod config;
 
 use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm, Linear};
+use burn::nn::{Embedding, Linear};
 use burn::tensor::{Int, Tensor};
+use roentgen_classifier::nn::LayerNorm;
+use roentgen_classifier::nn::kernels::{Visible, attention};
 
-use super::attention::{Visible, multi_head};
 use super::text_encoder::{Activation, TextEncoder, TextInput, TextStates};
 
 pub(super) use config::ClipKeys;
@@ -147,7 +148,7 @@ impl Layer {
 impl SelfAttention {
     fn forward(&self, x: Tensor<3>, visible: &Visible) -> Tensor<3> {
         let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj].map(|projection| projection.forward(x.clone()));
-        self.out_proj.forward(multi_head(query, key, value, self.heads, visible))
+        self.out_proj.forward(attention(query, key, value, self.heads, visible))
     }
 }
 

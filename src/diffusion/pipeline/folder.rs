@@ -15,16 +15,16 @@ use crate::diffusion::{
 
 /// A folder in diffusers' layout whose configurations are read and fit together. No weight is read: settings can be checked before
 /// gigabytes are loaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checkpoint {
-    pub(super) index: ModelIndex,
-    pub(super) tokenizer: Tokenizer,
-    pub(super) text_encoder: TextEncoderConfig,
+    pub(crate) index: ModelIndex,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) text_encoder: TextEncoderConfig,
     /// Between a text encoder and a U-Net of different widths.
-    pub(super) projection: Option<TextProjectionConfig>,
-    pub(super) unet: UNetConfig,
-    pub(super) vae: AutoencoderConfig,
-    scheduler: SchedulerConfig,
+    pub(crate) projection: Option<TextProjectionConfig>,
+    pub(crate) unet: UNetConfig,
+    pub(crate) vae: AutoencoderConfig,
+    pub(crate) scheduler: SchedulerConfig,
     /// Pixels along the side of a latent.
     pub(super) factor: usize,
     /// Of the text encoder.
@@ -59,7 +59,7 @@ impl Checkpoint {
     /// # Errors
     /// Those of [`weights::load`](crate::diffusion::weights::load).
     pub fn load(self, options: &OpenOptions, opened: impl FnMut(&str)) -> Result<StableDiffusion, DiffusionError> {
-        StableDiffusion::load(self, options, opened)
+        StableDiffusion::load(self, options, |_| false, opened)
     }
 
     /// The tokenizer of its text encoder.

@@ -9,6 +9,7 @@
 
 mod denoise;
 mod export;
+mod facts;
 mod folder;
 mod guidance;
 mod noise;
@@ -27,7 +28,8 @@ use roentgen_augment::Fingerprint;
 
 use self::denoise::Denoise;
 use self::noise::ImageNoise;
-use super::text_projection::TextProjection;
+use super::text_projection::{TEXT_PROJECTION, TextProjection, TextProjectionKeys};
+use super::weights;
 use super::{Autoencoder, DiffusionError, Slices, TextEncoderModel, UNet};
 
 pub use denoise::Step;
@@ -51,28 +53,28 @@ pub struct ImageRequest {
 }
 
 /// A checkpoint folder, loaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StableDiffusion {
-    checkpoint: Checkpoint,
-    text_encoder: Part<TextEncoderModel>,
-    projection: Option<Part<TextProjection>>,
-    unet: Part<UNet>,
-    vae: Part<Autoencoder>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) text_encoder: Part<TextEncoderModel>,
+    pub(crate) projection: Option<Part<TextProjection>>,
+    pub(crate) unet: Part<UNet>,
+    pub(crate) vae: Part<Autoencoder>,
     /// Where it computes.
-    device: Device,
+    pub(crate) device: Device,
     /// Compute type of text encoder and U-Net; the autoencoder computes in F32.
-    dtype: FloatDType,
+    pub(crate) dtype: FloatDType,
     fingerprint: Fingerprint,
     /// Files that are written as they were read, by path in the folder.
     texts: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// A network, at home on the compute device or, between its uses, on the host.
-#[derive(Debug)]
-struct Part<M> {
-    model: M,
+#[derive(Clone, Debug)]
+pub(crate) struct Part<M> {
+    pub(crate) model: M,
     /// The type of its tensors in the files.
-    stored: FloatDType,
+    pub(crate) stored: FloatDType,
 }
 
 impl<M: Module> Part<M> {
@@ -89,6 +91,30 @@ impl StableDiffusion {
         self.fingerprint
     }
 
+    /// The same after the components named by `changed` got other weights: they are written in F32 from now on, and the
+    /// fingerprint is another.
+    pub(crate) fn retrained(mut self, changed: impl Fn(&str) -> bool) -> Self {
+        let mut digests = vec![self.fingerprint.0];
+        let mut refresh = |name: &str, digest: &dyn Fn() -> Fingerprint, stored: &mut FloatDType| {
+            if changed(name) {
+                digests.push(digest().0);
+                *stored = FloatDType::F32;
+            }
+        };
+        let unet = &mut self.unet;
+        refresh("unet", &|| weights::digest(&unet.model, &self.checkpoint.unet.keys()), &mut unet.stored);
+        let text = &mut self.text_encoder;
+        refresh("text_encoder", &|| weights::digest(&text.model, self.checkpoint.text_encoder.keys()), &mut text.stored);
+        if let Some(projection) = &mut self.projection {
+            refresh(TEXT_PROJECTION, &|| weights::digest(&projection.model, &TextProjectionKeys), &mut projection.stored);
+        }
+        let vae = &mut self.vae;
+        refresh("vae", &|| weights::digest(&vae.model, vae.model.keys()), &mut vae.stored);
+        let parts: Vec<&[u8]> = digests.iter().map(<[u8; 32]>::as_slice).collect();
+        self.fingerprint = Fingerprint::of(&parts);
+        self
+    }
+
     /// The folder it was read from.
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
@@ -99,6 +125,12 @@ impl StableDiffusion {
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// Its denoiser.
+    #[must_use]
+    pub fn unet(&self) -> &UNet {
+        &self.unet.model
     }
 
     /// RoentGen's steps and guidance with this folder's scheduler and native size.

@@ -40,11 +40,14 @@ impl StableDiffusion {
         Checkpoint::read(folder)?.load(options, opened)
     }
 
-    pub(super) fn load(
+    /// [`Checkpoint::load`], but that components named by `wide` are read in F32 whatever the compute type.
+    pub(crate) fn load(
         checkpoint: Checkpoint,
         options: &OpenOptions,
+        wide: impl Fn(&str) -> bool,
         mut opened: impl FnMut(&str),
     ) -> Result<Self, DiffusionError> {
+        let dtype = |component: &str| if wide(component) { FloatDType::F32 } else { options.dtype };
         let Checkpoint { index, text_encoder, projection, unet, vae, .. } = &checkpoint;
         let home = if options.offload { Device::flex() } else { options.device.clone() };
         let mut digests = Vec::new();
@@ -52,19 +55,19 @@ impl StableDiffusion {
             digests.push(digest);
             opened(name);
         };
-        let loaded = text_encoder.load(&index.component("text_encoder"), options.dtype, &home)?;
+        let loaded = text_encoder.load(&index.component("text_encoder"), dtype("text_encoder"), &home)?;
         part("text encoder", loaded.digest);
         let text_encoder = Part::from(loaded);
         let projection = match projection {
             Some(config) => {
                 let folder = index.component(TEXT_PROJECTION);
-                let loaded = load(config.init(&home), &folder, Stem::Diffusers, &TextProjectionKeys, options.dtype)?;
+                let loaded = load(config.init(&home), &folder, Stem::Diffusers, &TextProjectionKeys, dtype(TEXT_PROJECTION))?;
                 part("text projection", loaded.digest);
                 Some(Part::from(loaded))
             }
             None => None,
         };
-        let loaded = load(unet.init(&home), &index.component("unet"), Stem::Diffusers, &unet.keys(), options.dtype)?;
+        let loaded = load(unet.init(&home), &index.component("unet"), Stem::Diffusers, &unet.keys(), dtype("unet"))?;
         part("U-Net", loaded.digest);
         let unet = Part::from(loaded);
         let model = vae.init(&home);

@@ -68,7 +68,7 @@ impl StableDiffusion {
     }
 
     /// Tokens of a padded prompt: the tokenizer's length, or the encoder's where that is less.
-    fn text_length(&self) -> usize {
+    pub(crate) fn text_length(&self) -> usize {
         let positions = self.text_encoder.model.max_positions();
         self.checkpoint.tokenizer.model_max_length().map_or(positions, |length| length.min(positions))
     }

@@ -1,7 +1,8 @@
 //! Activations of text encoders, by their names in transformers.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, gelu_approximate, sigmoid};
+use burn::tensor::activation::gelu_approximate;
+use roentgen_classifier::nn::kernels::{gelu, quick_gelu};
 
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
@@ -31,7 +32,7 @@ impl Activation {
 
     pub(in crate::diffusion) fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Self::QuickGelu => x.clone() * sigmoid(x * 1.702),
+            Self::QuickGelu => quick_gelu(x),
             Self::Gelu => gelu(x),
             Self::GeluTanh => gelu_approximate(x),
         }

@@ -65,6 +65,24 @@ impl TextEncoderConfig {
         }
     }
 
+    /// Number of ids.
+    #[must_use]
+    pub fn vocabulary_size(&self) -> usize {
+        match self {
+            Self::Clip(config) => config.vocabulary_size(),
+            Self::Bert(config) => config.vocabulary_size(),
+        }
+    }
+
+    /// Its class in transformers.
+    #[must_use]
+    pub fn class_name(&self) -> &'static str {
+        match self {
+            Self::Clip(_) => "CLIPTextModel",
+            Self::Bert(config) => config.class_name(),
+        }
+    }
+
     /// How the names of files correspond to parameters.
     #[must_use]
     pub fn keys(&self) -> &'static dyn KeyMap {

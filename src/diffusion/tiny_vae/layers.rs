@@ -2,12 +2,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig};
-use burn::tensor::activation::{gelu, mish, relu, silu};
+use burn::tensor::activation::mish;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::kernels::{self, gelu, relu, silu};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
 
 use super::super::resnet::conv3x3;
 
@@ -141,6 +141,7 @@ impl Pool {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.conv_out.forward(relu(self.norm.forward(self.conv_in.forward(input))))
+        let x = self.norm.forward_then(kernels::Activation::Relu, self.conv_in.forward(input));
+        self.conv_out.forward(x)
     }
 }

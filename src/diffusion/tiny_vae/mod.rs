@@ -5,15 +5,16 @@
 mod config;
 mod keys;
 mod layers;
+mod taesd;
 
 use burn::module::Module;
-use burn::nn::PaddingConfig2d;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig};
 
 pub use config::AutoencoderTinyConfig;
 pub use keys::AutoencoderTinyKeys;
 pub use layers::Activation;
+pub use taesd::{is_taesd, write_taesd};
 
 use super::autoencoder::{Slices, by_slices};
 use super::resnet::conv3x3;
@@ -138,16 +139,12 @@ impl AutoencoderTinyConfig {
 
 /// The convolution at a change of resolution.
 fn unbiased(width: usize, stride: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([width, width], [3, 3])
-        .with_stride([stride, stride])
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-        .with_bias(false)
-        .init(device)
+    Conv2dConfig::new([width, width], [3, 3]).with_stride([stride, stride]).with_padding_around(1).with_bias(false).init(device)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use burn::optim::GradientsParams;
     use burn::tensor::{FloatDType, TensorData, Tolerance};
@@ -268,8 +265,8 @@ mod tests {
         const TOLERANCE: f64 = 2e-5;
         let from = PathBuf::from(std::env::var_os("ROENTGEN_TAEF2_DIR").expect("ROENTGEN_TAEF2_DIR is set"));
         let folder = tempfile::tempdir().unwrap();
-        merge_taesd(&from, folder.path());
-        let model = AutoencoderTinyConfig::new().with_latent_channels(32).with_use_midblock_gn(true).init(&Device::flex());
+        write_taesd(&from, folder.path()).unwrap();
+        let model = AutoencoderTinyConfig::read(&folder.path().join("config.json")).unwrap().init(&Device::flex());
         let loaded = load(model, folder.path(), Stem::Diffusers, &AutoencoderTinyKeys, FloatDType::F32).unwrap();
         let (vae, reference) = (loaded.model, std::fs::read(from.join("reference_64.safetensors")).unwrap());
         let reference = SafeTensors::deserialize(&reference).unwrap();
@@ -285,19 +282,5 @@ mod tests {
         };
         close(vae.encode(tensor("input") * 2.0 - 1.0), tensor("latent"));
         close((vae.decode(tensor("latent")) + 1.0) / 2.0, tensor("decoded"));
-    }
-
-    /// TAESD's two files as the one of diffusers, where the decoder's clamp is no layer and takes no number.
-    fn merge_taesd(from: &Path, to: &Path) {
-        let read = |part: &str| std::fs::read(from.join(format!("taef2_{part}_fp16.safetensors"))).unwrap();
-        let (encoder, decoder) = (read("encoder"), read("decoder"));
-        let (encoder, decoder) = (SafeTensors::deserialize(&encoder).unwrap(), SafeTensors::deserialize(&decoder).unwrap());
-        let named = |part: &str, first: usize, name: &str| {
-            let (position, rest) = name.split_once('.').unwrap();
-            format!("{part}.layers.{}.{rest}", position.parse::<usize>().unwrap() - first)
-        };
-        let encoder = encoder.iter().map(|(name, view)| (named("encoder", 0, name), view));
-        let decoder = decoder.iter().map(|(name, view)| (named("decoder", 1, name), view));
-        safetensors::serialize_to_file(encoder.chain(decoder), None, &to.join(Stem::Diffusers.file_name())).unwrap();
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use burn::nn::GroupNormConfig;
 use burn::tensor::Device;
+use roentgen_classifier::nn::GroupNormConfig;
 
 use super::super::DiffusionError;
 use super::super::options::Options;

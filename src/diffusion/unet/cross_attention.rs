@@ -5,8 +5,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
-
-use super::super::attention::{Visible, multi_head};
+use roentgen_classifier::nn::kernels::{Visible, attention};
 
 /// Configuration of a [`CrossAttention`].
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +57,9 @@ impl CrossAttention {
         let value = self.to_v.forward(context);
         let attended = if self.upcast && matches!(dtype, DType::F16 | DType::BF16) {
             let wide = |x: Tensor<3>| x.cast(FloatDType::F32);
-            multi_head(wide(query), wide(key), wide(value), self.heads, visible).cast(FloatDType::from(dtype))
+            attention(wide(query), wide(key), wide(value), self.heads, visible).cast(FloatDType::from(dtype))
         } else {
-            multi_head(query, key, value, self.heads, visible)
+            attention(query, key, value, self.heads, visible)
         };
         self.to_out.forward(attended)
     }

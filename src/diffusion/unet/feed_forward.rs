@@ -4,8 +4,8 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::kernels::geglu;
 
 /// A gated linear unit with GELU, four times as wide inside (Shazeer 2020, GEGLU).
 #[derive(Module, Debug)]
@@ -23,10 +23,6 @@ impl FeedForward {
 
     /// `[B, N, C]` to `[B, N, C]`.
     pub(super) fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        let projected = self.proj.forward(tokens);
-        let inner = projected.dims()[2] / 2;
-        let value = projected.clone().narrow(2, 0, inner);
-        let gate = projected.narrow(2, inner, inner);
-        self.out.forward(value * gelu(gate))
+        self.out.forward(geglu(self.proj.forward(tokens)))
     }
 }

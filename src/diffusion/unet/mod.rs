@@ -26,10 +26,9 @@ mod transformer;
 mod up_block;
 
 use burn::module::Module;
-use burn::nn::GroupNorm;
-use burn::nn::conv::Conv2d;
 use burn::tensor::{Bool, FloatDType, Tensor};
 use roentgen_classifier::nn::kernels::silu;
+use roentgen_classifier::nn::{Conv2d, GroupNorm};
 
 use super::Trace;
 use condition::Condition;

@@ -4,11 +4,12 @@
 //! (`BasicTransformerBlock`).
 
 use burn::module::Module;
-use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::kernels::Visible;
+use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig};
 
 use super::super::Trace;
-use super::super::attention::Visible;
 use super::condition::Condition;
 use super::cross_attention::{CrossAttention, CrossAttentionConfig};
 use super::feed_forward::FeedForward;

@@ -1,10 +1,9 @@
 //! Latents to images.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
-use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::silu;
+use roentgen_classifier::nn::kernels::Activation;
+use roentgen_classifier::nn::{Conv2d, GroupNorm, GroupNormConfig};
 
 use super::super::Trace;
 use super::super::resnet::{ResnetBlock, Upsample, conv3x3};
@@ -57,7 +56,7 @@ impl Decoder {
             x = block.forward(x);
             trace.record(&format!("up_blocks.{i}"), &x);
         }
-        self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(self.conv_norm_out.forward_then(Activation::Silu, x))
     }
 }
 

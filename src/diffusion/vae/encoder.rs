@@ -1,10 +1,9 @@
 //! Images to means and log-variances.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
-use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::silu;
+use roentgen_classifier::nn::kernels::Activation;
+use roentgen_classifier::nn::{Conv2d, GroupNorm, GroupNormConfig};
 
 use super::super::Trace;
 use super::super::resnet::{Border, Downsample, ResnetBlock, conv3x3};
@@ -58,7 +57,7 @@ impl Encoder {
         }
         let x = self.mid_block.forward(x);
         trace.record("mid_block", &x);
-        let x = self.conv_out.forward(silu(self.conv_norm_out.forward(x)));
+        let x = self.conv_out.forward(self.conv_norm_out.forward_then(Activation::Silu, x));
         trace.record("conv_out", &x);
         x
     }

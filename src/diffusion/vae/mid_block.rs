@@ -1,10 +1,11 @@
 //! The autoencoder's part at the latent resolution.
 
 use burn::module::Module;
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::kernels::{Visible, attention};
+use roentgen_classifier::nn::{GroupNorm, GroupNormConfig};
 
-use super::super::attention::{Visible, multi_head};
 use super::super::resnet::ResnetBlock;
 use super::{AutoencoderKlConfig, EPSILON};
 
@@ -56,7 +57,7 @@ impl AttentionBlock {
         let [batch, channels, height, width] = shape;
         let tokens = self.group_norm.forward(input.clone()).reshape([batch, channels, height * width]).swap_dims(1, 2);
         let [query, key, value] = [&self.to_q, &self.to_k, &self.to_v].map(|projection| projection.forward(tokens.clone()));
-        let x = self.to_out[0].forward(multi_head(query, key, value, 1, &Visible::default()));
+        let x = self.to_out[0].forward(attention(query, key, value, 1, &Visible::default()));
         input + x.swap_dims(1, 2).reshape(shape)
     }
 }

@@ -10,8 +10,8 @@ mod mid_block;
 mod posterior;
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig};
 
 pub use config::AutoencoderKlConfig;
 pub use keys::AutoencoderKlKeys;

@@ -10,17 +10,19 @@ mod export;
 mod files;
 mod fill;
 mod place;
+mod rewrite;
 mod safetensors;
 mod source;
 #[cfg(test)]
 mod testing;
 
 pub use difference::Difference;
-pub use draw::draw;
+pub use draw::{draw, draw_normal, draw_uniform};
 pub use expected::{Summary, summarize};
 pub use export::save;
 pub use files::Stem;
 pub use fill::{Facts, Loaded, check, init_with, load};
+pub use rewrite::{Slot, digest, each, extract, rewrite};
 
 /// How the tensor names of files correspond to the parameters of a model.
 ///

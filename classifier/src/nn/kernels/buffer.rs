@@ -25,6 +25,12 @@ impl Values {
     }
 }
 
+/// The elements of a tensor that nobody else holds: an output may take their place.
+pub(super) fn overwritable(tensor: &mut FlexTensor) -> Option<&mut [f32]> {
+    let (start, end) = tensor.layout().contiguous_offsets()?;
+    tensor.try_storage_mut().map(|storage| &mut storage[start..end])
+}
+
 /// A new tensor; `write` fills every element.
 ///
 /// # Safety
@@ -36,4 +42,36 @@ pub(super) unsafe fn filled(shape: Shape, write: impl FnOnce(&mut [MaybeUninit<f
     // SAFETY: the capacity is at least `count`, and the caller promises that `write` wrote all of it.
     unsafe { values.set_len(count) };
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
+
+/// A new tensor whose elements are not yet written.
+pub(super) struct Unwritten {
+    values: Vec<f32>,
+    shape: Shape,
+}
+
+impl Unwritten {
+    pub(super) fn new(shape: Shape) -> Self {
+        Self { values: Vec::with_capacity(shape.num_elements()), shape }
+    }
+
+    pub(super) fn places(&mut self) -> &mut [MaybeUninit<f32>] {
+        &mut self.values.spare_capacity_mut()[..self.shape.num_elements()]
+    }
+
+    /// The tensor.
+    ///
+    /// # Safety
+    /// Every one of the [`places`](Self::places) must have been written.
+    pub(super) unsafe fn written(mut self) -> FlexTensor {
+        // SAFETY: the capacity is at least the number of elements, and the caller promises that all are written.
+        unsafe { self.values.set_len(self.shape.num_elements()) };
+        FlexTensor::new(Bytes::from_elems(self.values), Layout::contiguous(self.shape), DType::F32)
+    }
+}
+
+/// A new tensor of one axis.
+pub(super) fn vector(values: Vec<f32>) -> FlexTensor {
+    let layout = Layout::contiguous(Shape::new([values.len()]));
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }

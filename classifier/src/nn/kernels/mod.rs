@@ -5,7 +5,13 @@
 //!
 //! | room | kernel |
 //! |---|---|
-//! | `activation` | SiLU |
+//! | `activation` | ReLU, SiLU, GELU, quick GELU |
+//! | `attention` | scaled dot-product attention of several heads |
+//! | `conv` | convolution |
+//! | `geglu` | a gate's GELU times a value |
+//! | `group_norm`, `batch_norm`, `layer_norm` | the norms with the activation after them |
+//! | `dense` | the buffer of a dense block, and the first half of its layers |
+//! | `fixed_norm` | batch norm by given statistics |
 //!
 //! # Why `unsafe` is allowed here
 //! Kernels write every element of a fresh buffer exactly once without clearing it first, and call the matrix product of the
@@ -13,13 +19,38 @@
 #![allow(unsafe_code)]
 
 mod activation;
+mod attention;
+mod batch_norm;
 mod buffer;
+mod conv;
+mod dense;
+mod erf;
 mod exp;
+mod fixed_norm;
+mod function;
+mod geglu;
+mod group_norm;
+mod layer_norm;
+mod moments;
+mod norm;
+mod plane;
+mod product;
+#[cfg(test)]
+mod testing;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, Tensor};
 
-pub use activation::silu;
+pub use activation::{Activation, gelu, quick_gelu, relu, silu};
+pub use attention::{Visible, attention};
+pub use batch_norm::{BatchNormed, batch_norm};
+pub use conv::conv2d;
+pub use dense::{BottleneckOptions, DenseFeatures};
+pub use fixed_norm::fixed_norm;
+pub use geglu::geglu;
+pub use group_norm::group_norm;
+pub use layer_norm::layer_norm;
+pub use norm::{Norm, Over};
 
 /// Whether the kernels compute this tensor.
 fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {

@@ -1,0 +1,164 @@
+//! The CPU kernels alone, forward and with backward, in shapes of the networks here.
+
+use std::fmt;
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Distribution, Tensor};
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
+use roentgen_classifier::nn::kernels::{Visible, attention, conv2d};
+
+fn main() {
+    divan::main();
+}
+
+fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+}
+
+/// What the machine gives: a matrix product of burn's, of which every multiplication and every addition is counted.
+#[divan::bench(args = [1024, 2048], max_time = 2)]
+fn machine_matmul(bencher: Bencher, side: usize) {
+    let device = Device::flex();
+    let (a, b): (Tensor<2>, Tensor<2>) = (normal([side, side], &device), normal([side, side], &device));
+    bencher.counter(ItemsCount::new(2 * side.pow(3))).bench_local(|| black_box(a.clone()).matmul(b.clone()).into_data());
+}
+
+/// What the memory gives: one copy by all threads, of which the bytes read and those written are counted.
+#[divan::bench(max_time = 2)]
+fn machine_copy(bencher: Bencher) {
+    const PIECE: usize = 1 << 16;
+    let from = vec![1f32; 1 << 26];
+    let mut to = vec![0f32; 1 << 26];
+    bencher.counter(BytesCount::new(2 * size_of_val(&from[..]))).bench_local(|| {
+        to.par_chunks_mut(PIECE).zip(from.par_chunks(PIECE)).for_each(|(to, from)| to.copy_from_slice(from));
+    });
+}
+
+/// An attention reads batch, queries, keys, heads, and numbers a head has for a token.
+#[derive(Clone, Copy)]
+struct Attention {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    heads: usize,
+    size: usize,
+}
+
+impl fmt::Display for Attention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, queries, keys, heads, size } = self;
+        write!(f, "b{batch}_q{queries}_k{keys}_h{heads}_d{size}")
+    }
+}
+
+/// Stable Diffusion 1.4 at 512 px: the highest and a lower level of the U-Net, its text, the autoencoder; CLIP; the tiny pipeline.
+const ATTENTION: [Attention; 6] = [
+    Attention { batch: 1, queries: 4096, keys: 4096, heads: 8, size: 40 },
+    Attention { batch: 2, queries: 256, keys: 256, heads: 8, size: 160 },
+    Attention { batch: 2, queries: 4096, keys: 77, heads: 8, size: 40 },
+    Attention { batch: 1, queries: 4096, keys: 4096, heads: 1, size: 512 },
+    Attention { batch: 2, queries: 77, keys: 77, heads: 12, size: 64 },
+    Attention { batch: 2, queries: 64, keys: 77, heads: 4, size: 4 },
+];
+
+/// Queries, keys and values.
+fn tokens(shape: Attention, device: &Device) -> [Tensor<3>; 3] {
+    device.seed(0);
+    let Attention { batch, queries, keys, heads, size } = shape;
+    [queries, keys, keys].map(|length| normal([batch, length, heads * size], device))
+}
+
+/// No gradients.
+#[divan::bench(args = ATTENTION, max_time = 2)]
+fn attention_forward(bencher: Bencher, shape: Attention) {
+    let [query, key, value] = tokens(shape, &Device::flex());
+    bencher.bench_local(|| {
+        attention(black_box(query.clone()), key.clone(), value.clone(), shape.heads, &Visible::default()).into_data()
+    });
+}
+
+/// Forward and the gradients by queries, keys and values.
+#[divan::bench(args = ATTENTION, max_time = 4)]
+fn attention_train(bencher: Bencher, shape: Attention) {
+    let device = Device::flex().autodiff();
+    let [query, key, value] = tokens(shape, &device).map(Tensor::require_grad);
+    let towards = normal([shape.batch, shape.queries, shape.heads * shape.size], &device);
+    bencher.bench_local(|| {
+        let results = attention(black_box(query.clone()), key.clone(), value.clone(), shape.heads, &Visible::default());
+        let mut grads = (results * towards.clone()).sum().backward();
+        [&query, &key, &value].map(|x| x.grad_remove(&mut grads).expect("it was required").into_data())
+    });
+}
+
+/// A convolution reads batch, input and output channels, kernel, stride, and pixels a side of the input.
+#[derive(Clone, Copy)]
+struct Convolution {
+    batch: usize,
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    side: usize,
+}
+
+impl fmt::Display for Convolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, channels: [input, output], kernel, stride, side } = self;
+        write!(f, "b{batch}_i{input}_o{output}_k{kernel}_s{stride}_{side}px")
+    }
+}
+
+const fn convolution(batch: usize, channels: [usize; 2], kernel: usize, stride: usize, side: usize) -> Convolution {
+    Convolution { batch, channels, kernel, stride, side }
+}
+
+/// The U-Net of Stable Diffusion at 512 px: highest and lowest level, a change of resolution, and the first; then DenseNet-121 at
+/// 224 px and at 64 px.
+const CONVOLUTIONS: [Convolution; 11] = [
+    convolution(1, [320, 320], 3, 1, 64),
+    convolution(2, [1280, 1280], 3, 1, 8),
+    convolution(1, [320, 320], 3, 2, 64),
+    convolution(1, [4, 320], 3, 1, 64),
+    convolution(4, [1, 64], 7, 2, 224),
+    convolution(4, [128, 32], 3, 1, 56),
+    convolution(4, [256, 128], 1, 1, 56),
+    convolution(8, [128, 32], 3, 1, 16),
+    convolution(8, [256, 128], 1, 1, 16),
+    convolution(8, [128, 32], 3, 1, 2),
+    convolution(8, [512, 128], 1, 1, 4),
+];
+
+impl Convolution {
+    /// Input and weight.
+    fn operands(self, device: &Device) -> [Tensor<4>; 2] {
+        device.seed(0);
+        let Self { batch, channels: [input, output], kernel, side, .. } = self;
+        [normal([batch, input, side, side], device), normal([output, input, kernel, kernel], device)]
+    }
+
+    fn compute(self, input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+        let padding = [self.kernel / 2; 2];
+        conv2d(input, weight, None, ConvOptions::new([self.stride; 2], padding, [1, 1], 1))
+    }
+}
+
+/// No gradients.
+#[divan::bench(args = CONVOLUTIONS, max_time = 2)]
+fn conv_forward(bencher: Bencher, shape: Convolution) {
+    let [input, weight] = shape.operands(&Device::flex());
+    bencher.bench_local(|| shape.compute(black_box(input.clone()), weight.clone()).into_data());
+}
+
+/// Forward and the gradients by input and weight.
+#[divan::bench(args = CONVOLUTIONS, max_time = 4)]
+fn conv_train(bencher: Bencher, shape: Convolution) {
+    let device = Device::flex().autodiff();
+    let [input, weight] = shape.operands(&device).map(Tensor::require_grad);
+    let towards = normal(shape.compute(input.clone(), weight.clone()).dims(), &device);
+    bencher.bench_local(|| {
+        let output = shape.compute(black_box(input.clone()), weight.clone());
+        let mut grads = (output * towards.clone()).sum().backward();
+        [&input, &weight].map(|x| x.grad_remove(&mut grads).expect("it was required").into_data())
+    });
+}

@@ -1,0 +1,157 @@
+//! The kernel beside burn's own convolution.
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Device, Distribution, FloatDType, Int, Tensor, TensorData, Tolerance, module};
+use proptest::prelude::*;
+
+use super::{conv2d, windows};
+
+/// Sums of up to 1,000 terms below 1, in another order.
+const CLOSE: f32 = 2e-4;
+
+type Convolve = fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>, ConvOptions<2>) -> Tensor<4>;
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Device::flex())
+}
+
+/// Everything that a training step needs.
+struct Case {
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+}
+
+impl Case {
+    fn new(input: [usize; 4], outputs: usize, kernel: [usize; 2], options: ConvOptions<2>) -> Self {
+        let weight = random([outputs, input[1], kernel[0], kernel[1]]);
+        Self { input: random(input), weight, bias: Some(random([outputs])), options }
+    }
+
+    /// Output, and the gradients by input, weight and bias of a loss that weighs every output differently.
+    fn run(&self, convolve: Convolve) -> Vec<TensorData> {
+        let device = Device::flex().autodiff();
+        fn tracked<const D: usize>(x: &Tensor<D>, device: &Device) -> Tensor<D> {
+            Tensor::from_data(x.to_data(), device).require_grad()
+        }
+        let (input, weight) = (tracked(&self.input, &device), tracked(&self.weight, &device));
+        let bias = self.bias.as_ref().map(|bias| tracked(bias, &device));
+        let output = convolve(input.clone(), weight.clone(), bias.clone(), self.options.clone());
+        let count = output.shape().num_elements() as i64;
+        let weights = Tensor::<1, Int>::arange(0..count, &device).float().sin().reshape(output.shape());
+        let mut grads = (output.clone() * weights).sum().backward();
+        let mut all = vec![output.into_data()];
+        all.extend([input, weight].map(|x| x.grad_remove(&mut grads).unwrap().into_data()));
+        all.extend(bias.map(|bias| bias.grad_remove(&mut grads).unwrap().into_data()));
+        all
+    }
+
+    fn assert_equals_burn(&self) {
+        for (ours, burn) in self.run(conv2d).iter().zip(&self.run(module::conv2d)) {
+            ours.assert_approx_eq::<f32>(burn, Tolerance::rel_abs(CLOSE, CLOSE));
+        }
+    }
+}
+
+fn options(stride: usize, padding: usize) -> ConvOptions<2> {
+    ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn equals_burn_with_all_gradients(
+        (batch, channels, outputs) in (1usize..4, 1usize..7, 1usize..9),
+        size in [1usize..24, 1usize..24],
+        kernel in [1usize..5, 1usize..5],
+        stride in [1usize..4, 1usize..4],
+        padding in [0usize..3, 0usize..3],
+        dilation in [1usize..3, 1usize..3],
+        with_bias in any::<bool>(),
+    ) {
+        let options = ConvOptions::new(stride, padding, dilation, 1);
+        let mut case = Case::new([batch, channels, size[0], size[1]], outputs, kernel, options);
+        let fits = windows(case.input.dims(), case.weight.dims(), &case.options).iter().all(|w| w.output().is_some());
+        prop_assume!(fits);
+        if !with_bias {
+            case.bias = None;
+        }
+        case.assert_equals_burn();
+    }
+}
+
+/// Sizes at which work is cut differently: many tiles, tiles of several images, parts of a row, parts of channels and outputs.
+#[test]
+fn equals_burn_however_work_is_cut() {
+    for (input, outputs, kernel, options) in [
+        ([2, 40, 20, 70], 33, [3, 3], options(1, 1)),
+        ([1, 3, 3, 520], 5, [3, 3], options(1, 1)),
+        ([1, 2, 3, 256], 4, [3, 3], options(2, 1)),
+        ([9, 30, 2, 2], 17, [3, 3], options(1, 1)),
+        ([3, 300, 4, 4], 130, [1, 1], options(1, 0)),
+        ([2, 70, 19, 23], 66, [1, 1], options(1, 0)),
+        ([2, 1, 45, 61], 24, [7, 7], options(2, 3)),
+        ([2, 6, 9, 8], 7, [1, 1], options(2, 0)),
+    ] {
+        Case::new(input, outputs, kernel, options).assert_equals_burn();
+    }
+}
+
+#[test]
+fn pads_each_side_by_its_own() {
+    let options = ConvOptions::new_with_padding([2, 2], [(0, 1), (2, 0)], [1, 1], 1);
+    Case::new([2, 3, 8, 9], 4, [3, 3], options).assert_equals_burn();
+}
+
+#[test]
+fn views_are_taken() {
+    let (input, weight) = (random([2, 9, 3, 8]), random([3, 5, 3, 1]));
+    let view = conv2d(input.clone().permute([0, 2, 1, 3]), weight.clone().permute([1, 0, 3, 2]), None, options(1, 1));
+    let copy = |x: Tensor<4>| Tensor::<4>::from_data(x.into_data(), &Device::flex());
+    let copied = conv2d(copy(input.permute([0, 2, 1, 3])), copy(weight.permute([1, 0, 3, 2])), None, options(1, 1));
+    view.into_data().assert_eq(&copied.into_data(), true);
+}
+
+#[test]
+fn groups_and_half_precision_are_left_to_burn() {
+    let (input, weight) = (random([1, 4, 5, 5]), random([6, 2, 3, 3]));
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 2);
+    let ours = conv2d(input.clone(), weight.clone(), None, options.clone());
+    ours.into_data().assert_eq(&module::conv2d(input.clone(), weight, None, options).into_data(), true);
+    let half = |x: Tensor<4>| x.cast(FloatDType::F16);
+    let weight = random([6, 4, 3, 3]);
+    let output = conv2d(half(input), half(weight), None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+    assert_eq!(output.dtype(), DType::F16);
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let bits = |threads: usize, case: &Case| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| case.run(conv2d))
+    };
+    for case in [
+        Case::new([2, 40, 20, 37], 70, [3, 3], options(1, 1)),
+        Case::new([8, 96, 4, 4], 32, [3, 3], options(1, 1)),
+        Case::new([2, 1, 30, 30], 64, [7, 7], options(2, 3)),
+        Case::new([3, 130, 6, 6], 130, [1, 1], options(1, 0)),
+    ] {
+        let once = bits(1, &case);
+        for (threads, other) in [(1, bits(1, &case)), (2, bits(2, &case)), (5, bits(5, &case))] {
+            for (i, (once, other)) in once.iter().zip(&other).enumerate() {
+                assert!(once.as_bytes() == other.as_bytes(), "result {i} with {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frozen_weight_has_no_gradient_and_the_input_has() {
+    let device = Device::flex().autodiff();
+    let input = Tensor::<4>::from_data(random([1, 2, 5, 5]).into_data(), &device).require_grad();
+    let weight = Tensor::<4>::from_data(random([3, 2, 3, 3]).into_data(), &device);
+    let mut grads = conv2d(input.clone(), weight.clone(), None, options(1, 1)).sum().backward();
+    assert!(input.grad_remove(&mut grads).is_some());
+    assert!(weight.grad_remove(&mut grads).is_none());
+}

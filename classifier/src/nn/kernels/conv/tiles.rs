@@ -1,0 +1,54 @@
+//! How work is cut: in tiles whose matrices stay in a core's caches, and in enough parts for all threads.
+
+use std::ops::Range;
+
+use super::lattice::Axis;
+
+/// Terms of a sum that one matrix product adds: its operands' panels then fit the first-level cache.
+pub(super) const DEPTH: usize = 256;
+/// Values of the longest vector register.
+pub(super) const LANES: usize = 16;
+/// Fewest rows of a part that pay for gathering its patches once more.
+const WORTHWHILE: usize = 32;
+
+/// Cuts the points of a batch in tiles of about `usual`: parts of images, or several whole images where they are small.
+///
+/// Tiles of whole rows, or of equal parts of a row, are preferred: they copy least beside what they need.
+pub(super) fn tiles([y, x]: [&Axis; 2], batch: usize, usual: usize) -> Vec<Range<usize>> {
+    let area = y.points * x.points;
+    let cut = |first: usize, length: usize, size: usize| {
+        (0..length).step_by(size).map(move |at| first + at..first + length.min(at + size))
+    };
+    let sizes = usual * 2 / 3..=usual * 4 / 3;
+    if area < *sizes.start() {
+        return cut(0, batch * area, (usual / area).max(1) * area).collect();
+    }
+    let even = |size: &usize| x.points.is_multiple_of(*size) || size.is_multiple_of(x.points);
+    let size = sizes
+        .step_by(LANES)
+        .filter(even)
+        .min_by_key(|size| size.abs_diff(usual))
+        .unwrap_or_else(|| area.div_ceil(area.div_ceil(usual)).next_multiple_of(LANES));
+    (0..batch).flat_map(|image| cut(image * area, area, size)).collect()
+}
+
+/// Points of a tile: as many as `usual`, or fewer where not all threads would have one.
+pub(super) fn fair(total: usize, usual: usize) -> usize {
+    usual.min(total.div_ceil(rayon::current_num_threads()).next_multiple_of(LANES))
+}
+
+/// Length of the parts of `length` rows, so that `others` times their number keeps all threads busy and none has over `most`.
+pub(super) fn part(length: usize, others: usize, most: usize) -> usize {
+    /// Parts a thread: the last to end then makes the others wait less.
+    const EACH: usize = 3;
+    let threads = rayon::current_num_threads();
+    let wanted = if others >= threads { 1 } else { (EACH * threads).div_ceil(others) };
+    let parts = wanted.min(length / WORTHWHILE).max(length.div_ceil(most));
+    length.div_ceil(parts.max(1)).next_multiple_of(LANES)
+}
+
+/// Values from a row to the next of a matrix of `columns`: whole vectors, and an odd number of cache lines, which spreads a
+/// column over all sets of a cache.
+pub(super) fn stride(columns: usize) -> usize {
+    (columns.div_ceil(LANES) | 1) * LANES
+}

@@ -1,0 +1,88 @@
+//! What group and batch norm do to one plane, the `H * W` elements of a channel of an image.
+
+use std::mem::MaybeUninit;
+
+use super::function::Function;
+use super::moments::sums;
+
+/// Elements that are read again from the first-level cache.
+const BLOCK: usize = 2048;
+
+/// A plane's normalisation and affine map together: `z = scale x + shift`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    pub(super) scale: f32,
+    pub(super) shift: f32,
+}
+
+impl Line {
+    /// `gamma (x - mean) rstd + beta`
+    #[inline(always)]
+    pub(super) fn normalising([mean, rstd]: [f64; 2], [gamma, beta]: [f32; 2]) -> Self {
+        let scale = f64::from(gamma) * rstd;
+        Self { scale: scale as f32, shift: (f64::from(beta) - mean * scale) as f32 }
+    }
+
+    #[inline(always)]
+    pub(super) fn at(self, x: f32) -> f32 {
+        self.scale * x + self.shift
+    }
+
+    /// `f(z)`
+    #[inline(always)]
+    pub(super) fn write<F: Function>(self, x: &[f32], out: &mut [MaybeUninit<f32>]) {
+        out.iter_mut().zip(x).for_each(|(out, x)| _ = out.write(F::value(self.at(*x))));
+    }
+
+    /// The gradient by `z`, from that by `f(z)`; returns its sum and that of its products with `x - mean`.
+    #[inline(always)]
+    pub(super) fn write_gradient<F: Function>(self, plane: Plane, out: &mut [MaybeUninit<f32>]) -> [f64; 2] {
+        let Plane { x, gradient, mean } = plane;
+        let mut totals = [0.0; 2];
+        for ((x, gradient), out) in x.chunks(BLOCK).zip(gradient.chunks(BLOCK)).zip(out.chunks_mut(BLOCK)) {
+            for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
+                out.write(gradient * F::slope(self.at(*x)));
+            }
+            // SAFETY: the loop above wrote every element: `x`, `gradient` and `out` are cut alike.
+            let dz: &[f32] = unsafe { out.assume_init_ref() };
+            let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
+            totals = [totals[0] + sum, totals[1] + product];
+        }
+        totals
+    }
+}
+
+/// Of one channel of one image.
+#[derive(Clone, Copy)]
+pub(super) struct Plane<'a> {
+    pub(super) x: &'a [f32],
+    /// By the output.
+    pub(super) gradient: &'a [f32],
+    pub(super) mean: f32,
+}
+
+/// The gradient by `x`, from that by `z`: `of_z dz + of_x x + plus`. The last two carry what goes through mean and deviation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pullback {
+    of_z: f32,
+    of_x: f32,
+    plus: f32,
+}
+
+impl Pullback {
+    /// `rstd (gamma dz - first - (x - mean) rstd second)`; `first` and `second` are the means of `gamma dz` and of
+    /// `gamma dz (x - mean) rstd` over all that was normalised together (Ioffe and Szegedy 2015, section 3).
+    #[inline(always)]
+    pub(super) fn new([mean, rstd]: [f64; 2], gamma: f32, [first, second]: [f64; 2]) -> Self {
+        let of_x = -rstd * rstd * second;
+        Self { of_z: (f64::from(gamma) * rstd) as f32, of_x: of_x as f32, plus: (-rstd * first - of_x * mean) as f32 }
+    }
+
+    /// In place of the gradient by `z`.
+    #[inline(always)]
+    pub(super) fn apply(self, x: &[f32], gradient: &mut [f32]) {
+        for (gradient, x) in gradient.iter_mut().zip(x) {
+            *gradient = self.of_z * *gradient + self.of_x * x + self.plus;
+        }
+    }
+}

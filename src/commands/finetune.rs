@@ -1,0 +1,80 @@
+//! `roentgen finetune`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use roentgen::config::FinetuneConfig;
+use roentgen::device::DeviceChoice;
+use roentgen::finetune::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
+use roentgen::progress;
+
+use crate::cli::FinetuneArgs;
+use crate::commands::print;
+
+pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
+    let mut overrides = args.set.clone();
+    overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
+    overrides.extend(args.preset.iter().map(|preset| format!("preset={preset}")));
+    let config = FinetuneConfig::read(&args.run, &overrides)?;
+    let devices = devices(args, &config)?;
+    let bars = progress::bars(args.common.json);
+    let (mut run, opened) = Run::open(&config, &args.out, &devices, &bars)?;
+    announce(&opened);
+    let begun = Instant::now();
+    let outcome = run.go()?;
+    report(args, &config, &opened, &outcome, begun.elapsed().as_secs_f64())?;
+    Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// The run file's devices, or the command line's one.
+fn devices(args: &FinetuneArgs, config: &FinetuneConfig) -> Result<Devices> {
+    let mut choices = config.devices.iter().map(|name| name.parse()).collect::<Result<Vec<DeviceChoice>, _>>()?;
+    if choices.is_empty() {
+        choices.push(args.common.device);
+    }
+    let opened = choices.into_iter().map(DeviceChoice::open).collect::<Result<Vec<_>, _>>()?;
+    let have_collectives = opened.iter().all(|(_, name)| matches!(name, DeviceChoice::Cuda(_)));
+    let (list, names) = opened.into_iter().map(|(device, name)| (device, name.to_string())).unzip();
+    Ok(Devices { list, names, have_collectives })
+}
+
+fn announce(opened: &Opened) {
+    for message in &opened.damaged {
+        eprintln!("warning: {message}");
+    }
+    eprintln!("training: {}", opened.train);
+    if let Some(valid) = &opened.valid {
+        eprintln!("validation: {valid}");
+    }
+    if opened.steps > 0 {
+        eprintln!("going on after step {}", opened.steps);
+    }
+}
+
+fn report(args: &FinetuneArgs, config: &FinetuneConfig, opened: &Opened, outcome: &RunOutcome, seconds: f64) -> Result<()> {
+    if args.common.json {
+        let best = outcome.best.map(|(step, loss)| serde_json::json!({ "step": step, "loss": loss }));
+        let summary = serde_json::json!({
+            "steps": outcome.steps,
+            "of": config.schedule.steps,
+            "interrupted": outcome.interrupted,
+            "loss": outcome.loss,
+            "best_validation": best,
+            "parameters": opened.parameters,
+            "prompts": opened.train,
+            "pipeline": outcome.pipeline,
+            "seconds": seconds,
+        });
+        print(serde_json::to_string_pretty(&summary)?)?;
+        return Ok(());
+    }
+    let loss = outcome.loss.map_or_else(String::new, |loss| format!(", smoothed loss {loss:.4}"));
+    let best = outcome.best.map_or_else(String::new, |(step, loss)| format!(", best validation {loss:.4} at step {step}"));
+    print(format!("step {} of {}{loss}{best}; {seconds:.0} s", outcome.steps, config.schedule.steps))?;
+    match &outcome.pipeline {
+        Some(pipeline) => print(format!("pipeline: {}", pipeline.display()))?,
+        None => print("interrupted and saved; the same command goes on")?,
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! The run file of `roentgen finetune`: one TOML a run, every key documented where it is declared.
+
+mod preset;
+mod samples;
+mod table;
+mod training;
+mod validation;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::FloatDType;
+use roentgen_augment::{Preprocess, PromptSettings};
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, DataConfig};
+use crate::device::DeviceChoice;
+use crate::finetune::{
+    Assembly, CacheConfig, CheckpointConfig, EmaConfig, ExchangeKind, FinetuneError, Objective, Origin,
+    ReconstructionObjective, Strategy, TraineeSettings, WatchConfig,
+};
+
+pub use preset::Preset;
+pub use samples::SampleConfig;
+pub use table::changes;
+pub use training::{OptimizerConfig, Precision, ScheduleConfig};
+pub use validation::ValidationConfig;
+
+/// A whole run file of `roentgen finetune`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinetuneConfig {
+    /// Values to start from, which the other keys override.
+    #[serde(default)]
+    pub preset: Option<Preset>,
+    /// Words for people.
+    #[serde(default)]
+    pub title: String,
+    /// Of every random number: order, noise, timesteps, new weights.
+    #[serde(default)]
+    pub seed: u64,
+    /// Radiographs with their reports or labels. The generator learns from the training split alone; the loss on the validation split
+    /// is watched; the test split is not touched.
+    pub data: DataConfig,
+    /// How images become square pictures.
+    #[serde(default = "default_preprocess")]
+    pub preprocess: Preprocess,
+    /// What text goes with an image.
+    #[serde(default)]
+    pub prompts: PromptSettings,
+    /// What training starts from.
+    #[serde(default)]
+    pub model: Assembly,
+    /// Which parts train, and how.
+    #[serde(default = "Strategy::unet_only")]
+    pub strategy: Strategy,
+    /// The denoiser's loss.
+    #[serde(default)]
+    pub objective: Objective,
+    /// The autoencoder's loss, for `[strategy.reconstruct]`.
+    #[serde(default)]
+    pub vae: ReconstructionObjective,
+    /// AdamW, learning rates, clipping.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// How long the run is, and how the learning rates rise and fall.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// Images an optimiser step, over all micro-batches.
+    #[serde(default = "default_batch_size")]
+    pub batch_size: usize,
+    /// Micro-batches a step, to save memory; gradients are those of the whole batch.
+    #[serde(default = "default_accumulation")]
+    pub accumulation: usize,
+    /// Share of the samples whose text is left out, which guidance needs. RoentGen's is not published; 0.1 is our choice and the
+    /// usual one (Ho and Salimans 2022, arXiv 2207.12598, section 4).
+    #[serde(default = "default_caption_dropout")]
+    pub caption_dropout: f64,
+    /// Moving average of the weights, which is what gets exported; none if absent.
+    #[serde(default)]
+    pub ema: Option<EmaConfig>,
+    /// Compute type of text encoder and U-Net: `fp32` or `bf16`. Weights that train, moments and averages are 32-bit either way.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Recompute activations in the backward pass instead of keeping them: less memory, more time, equal results.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
+    /// Loss on the validation split.
+    #[serde(default)]
+    pub validation: ValidationConfig,
+    /// Pictures of fixed prompts.
+    #[serde(default)]
+    pub samples: SampleConfig,
+    /// What is kept to go on from.
+    #[serde(default)]
+    pub checkpoints: CheckpointConfig,
+    /// When a run is told to be diverging.
+    #[serde(default)]
+    pub watch: WatchConfig,
+    /// What frozen networks make of images and texts, on disk.
+    #[serde(default)]
+    pub cache: CacheConfig,
+    /// Devices to train on together, such as `["cuda:0", "cuda:1"]`: each takes an equal part of the micro-batches. The command line's
+    /// `--device` alone if empty.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    /// How their gradients are summed: `auto` (NCCL on CUDA, else the host) or `host`.
+    #[serde(default)]
+    pub exchange: ExchangeKind,
+    /// Steps between two lines of `metrics.jsonl`.
+    #[serde(default = "default_log_every")]
+    pub log_every: u64,
+    /// Threads that load batches ahead.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+}
+
+fn default_preprocess() -> Preprocess {
+    Preprocess::new(512)
+}
+
+fn default_batch_size() -> usize {
+    16
+}
+
+fn default_accumulation() -> usize {
+    1
+}
+
+fn default_caption_dropout() -> f64 {
+    0.1
+}
+
+fn default_log_every() -> u64 {
+    1
+}
+
+fn default_workers() -> usize {
+    1
+}
+
+impl FinetuneConfig {
+    /// Reads and checks a run file; `overrides` are `KEY=VALUE`, the key with its table (`schedule.steps=100`). Relative paths in it
+    /// are relative to the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key, the line and what to write instead.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let config = Self::parse(&text, path, folder, overrides)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Parses a run file's text; `path` is named in errors, relative paths are taken from `folder`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`] and, for a wrong override, [`ConfigError::Value`].
+    pub fn parse(text: &str, path: &Path, folder: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let parse = |message: String| ConfigError::Parse { path: path.to_owned(), message: message.trim_end().to_owned() };
+        // On its own first: the messages then have the file's lines.
+        let own: Self = toml::from_str(text).map_err(|error| parse(error.to_string()))?;
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| parse(error.to_string()))?;
+        table::set(&mut table, overrides)?;
+        // A preset can be an override.
+        let preset = match table.get("preset") {
+            Some(name) => Some(name.clone().try_into::<Preset>().map_err(|error| parse(error.to_string()))?),
+            None => own.preset,
+        };
+        if let Some(preset) = preset {
+            table = table::merged(preset.table(), table);
+        }
+        let mut config: Self = table.try_into().map_err(|error: toml::de::Error| parse(error.to_string()))?;
+        let cache = config.cache.folder.iter_mut();
+        for path in config.data.paths_mut().into_iter().chain(model_paths(&mut config.model)).chain(cache) {
+            *path = folder.join(&*path);
+        }
+        Ok(config)
+    }
+
+    /// Refuses values that parse but can't be meant.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first one.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |good: bool, key: &str, value: String, expected: &str| {
+            if good { Ok(()) } else { Err(ConfigError::value(key, value, expected)) }
+        };
+        check(self.batch_size > 0, "batch_size", self.batch_size.to_string(), "at least 1")?;
+        let divides = self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation);
+        check(divides, "accumulation", self.accumulation.to_string(), "a divisor of batch_size")?;
+        let shared = self.accumulation.is_multiple_of(self.devices.len().max(1));
+        check(shared, "accumulation", self.accumulation.to_string(), "a multiple of the number of devices")?;
+        for device in &self.devices {
+            check(device.parse::<DeviceChoice>().is_ok(), "devices", device.clone(), "names such as \"cpu\" or \"cuda:1\"")?;
+        }
+        let dropout = self.caption_dropout;
+        check((0.0..1.0).contains(&dropout), "caption_dropout", dropout.to_string(), "a number in [0, 1)")?;
+        check(self.preprocess.size >= 8, "preprocess.size", self.preprocess.size.to_string(), "at least 8 pixels")?;
+        check(self.checkpoints.every > 0, "checkpoints.every", "0".to_owned(), "at least 1")?;
+        check(self.checkpoints.keep > 0, "checkpoints.keep", "0".to_owned(), "at least 1")?;
+        check(self.log_every > 0, "log_every", "0".to_owned(), "at least 1")?;
+        self.schedule.validate()?;
+        self.validation.validate()?;
+        self.samples.validate()?;
+        self.prompts.validate().map_err(|error| ConfigError::value("prompts", error, "limits that a text can keep"))?;
+        self.trainee().check().map_err(|error| match error {
+            FinetuneError::Setting { key, value, expected } => ConfigError::value(run_file_key(key), value, expected),
+            other => ConfigError::value("strategy", other, "settings that go together"),
+        })
+    }
+
+    /// The settings that the mathematics depends on.
+    #[must_use]
+    pub fn trainee(&self) -> TraineeSettings {
+        TraineeSettings {
+            strategy: self.strategy.clone(),
+            objective: self.objective,
+            reconstruction: self.vae,
+            adamw: self.optimizer.adamw(),
+            learning_rates: self.optimizer.learning_rates(),
+            max_grad_norm: (self.optimizer.clip_norm > 0.0).then_some(self.optimizer.clip_norm),
+            ema: self.ema,
+            dtype: match self.precision {
+                Precision::Fp32 => FloatDType::F32,
+                Precision::Bf16 => FloatDType::BF16,
+            },
+            gradient_checkpointing: self.gradient_checkpointing,
+            seed: self.seed,
+        }
+    }
+
+    /// The run file of this configuration, preset and defaults written out.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("every setting has a TOML form")
+    }
+
+    /// Folder of the cache of a run in `out`.
+    #[must_use]
+    pub fn cache_folder(&self, out: &Path) -> PathBuf {
+        self.cache.folder.clone().unwrap_or_else(|| out.join("cache"))
+    }
+}
+
+/// Every path in the `[model]` table.
+fn model_paths(model: &mut Assembly) -> Vec<&mut PathBuf> {
+    let parts = [&mut model.unet, &mut model.text_encoder, &mut model.vae].into_iter().filter_map(|origin| match origin {
+        Origin::Base => None,
+        Origin::Folder(path) | Origin::Scratch(path) => Some(path),
+    });
+    model.base.iter_mut().chain(model.tokenizer.iter_mut()).chain(model.scheduler.iter_mut()).chain(parts).collect()
+}
+
+/// The run file's name of a setting.
+fn run_file_key(key: &str) -> String {
+    match key {
+        "max_grad_norm" => "optimizer.clip_norm".to_owned(),
+        "dtype" => "precision".to_owned(),
+        "reconstruction.kl_weight" => "vae.kl_weight".to_owned(),
+        other => other.strip_prefix("adamw.").map_or_else(
+            || {
+                other
+                    .strip_prefix("learning_rates.")
+                    .map_or_else(|| other.to_owned(), |part| format!("optimizer.{part}_learning_rate"))
+            },
+            |rest| format!("optimizer.{rest}"),
+        ),
+    }
+}

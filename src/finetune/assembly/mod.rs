@@ -1,0 +1,267 @@
+//! A pipeline's folder from components of several origins: what a training starts from.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::{Device, FloatDType};
+use roentgen_augment::write_atomic;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::FinetuneError;
+use super::scratch::{self, Recipe};
+use crate::diffusion::samplers::SchedulerConfig;
+use crate::diffusion::weights::{KeyMap, Loaded, Stem, load, save};
+use crate::diffusion::{AutoencoderConfig, Checkpoint, DiffusionError, TextEncoderConfig, UNetConfig, write_text_projection};
+
+/// Where a component comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The base pipeline.
+    #[default]
+    Base,
+    /// A folder with `config.json` and weights: of another pipeline, or a model of its own.
+    Folder(PathBuf),
+    /// This `config.json`, with weights drawn from the seed as PyTorch or transformers draw them.
+    Scratch(PathBuf),
+}
+
+/// Which encoder a pipeline has, which parts are pretrained and which begin from nothing.
+///
+/// RoentGen's starts: a whole base; a base with another text encoder (RadBERT, SapBERT); a base with a U-Net from scratch. Without a
+/// base, every component is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Assembly {
+    /// Folder of a whole pipeline.
+    pub base: Option<PathBuf>,
+    /// The denoiser.
+    pub unet: Origin,
+    /// CLIP, BERT or RoBERTa; `config.json` says which.
+    pub text_encoder: Origin,
+    /// Folder of the tokenizer's files; `None`: where the text encoder comes from, or the base's for one from scratch.
+    pub tokenizer: Option<PathBuf>,
+    /// Tokens of a padded text, instead of the tokenizer's `model_max_length`: 512 for most BERTs, of which prompts fill a tenth.
+    pub text_length: Option<usize>,
+    /// The autoencoder, of either class.
+    pub vae: Origin,
+    /// A `scheduler_config.json` or its folder; `None`: the base's, or Stable Diffusion 1.4's.
+    pub scheduler: Option<PathBuf>,
+    /// Put a layer between a text encoder and a U-Net of different widths. It has to be trained.
+    pub text_projection: bool,
+    /// Of weights that are drawn.
+    pub seed: u64,
+}
+
+impl Assembly {
+    /// A whole pipeline as it is.
+    #[must_use]
+    pub fn of_base(folder: &Path) -> Self {
+        Self { base: Some(folder.to_owned()), ..Self::default() }
+    }
+
+    /// Whether the base is taken as it is, so that nothing has to be written.
+    #[must_use]
+    pub fn is_base(&self) -> bool {
+        let base = |origin: &Origin| *origin == Origin::Base;
+        let parts = base(&self.unet) && base(&self.text_encoder) && base(&self.vae);
+        parts && self.tokenizer.is_none() && self.text_length.is_none() && self.scheduler.is_none() && !self.text_projection
+    }
+
+    /// Writes the pipeline's folder, `model_index.json` last, and reads it again.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Setting`] for a component without an origin; [`FinetuneError::Diffusion`] for files that can't be read or
+    /// written, weights that don't fit their configuration, and components that don't fit each other.
+    pub fn write(&self, folder: &Path) -> Result<Checkpoint, FinetuneError> {
+        let text_encoder = self.write_text_encoder(folder)?;
+        self.write_tokenizer(folder)?;
+        self.write_unet(folder)?;
+        let vae = self.write_vae(folder)?;
+        self.write_scheduler(folder)?;
+        let scheduler = SchedulerConfig::read(&folder.join("scheduler"))?;
+        let index = json!({
+            "_class_name": "StableDiffusionPipeline",
+            "feature_extractor": [null, null],
+            "requires_safety_checker": false,
+            "safety_checker": [null, null],
+            "scheduler": ["diffusers", scheduler.kind().class_name()],
+            "text_encoder": ["transformers", text_encoder],
+            "tokenizer": ["transformers", self.tokenizer_class(folder, text_encoder)?],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", vae],
+        });
+        write_json(&folder.join("model_index.json"), &index)?;
+        if self.text_projection {
+            write_text_projection(folder, self.seed)?;
+        }
+        Ok(Checkpoint::read(folder)?)
+    }
+
+    /// Returns its class in transformers.
+    fn write_text_encoder(&self, folder: &Path) -> Result<&'static str, FinetuneError> {
+        let source = self.source(&self.text_encoder, "text_encoder")?;
+        let target = folder.join("text_encoder");
+        let config = TextEncoderConfig::read(&source.config())?;
+        copy(&source.config(), &target.join("config.json"))?;
+        let (device, keys, file) = (Device::flex(), config.keys(), target.join(Stem::Transformers.file_name()));
+        match &source {
+            Source::Folder(folder) => rewrite(config.load(folder, FloatDType::F32, &device)?, keys, &file)?,
+            Source::Config(_) => {
+                let model = scratch::draw(config.init(&device), keys, Recipe::of(&config), self.seed);
+                save(&model, &file, keys, FloatDType::F32)?;
+            }
+        }
+        Ok(config.class_name())
+    }
+
+    fn write_unet(&self, folder: &Path) -> Result<(), FinetuneError> {
+        let source = self.source(&self.unet, "unet")?;
+        let target = folder.join("unet");
+        let config = UNetConfig::read(&source.config())?;
+        self.write_model(&source, &target, config.init(&Device::flex()), &config.keys())
+    }
+
+    /// Returns its class in diffusers.
+    fn write_vae(&self, folder: &Path) -> Result<&'static str, FinetuneError> {
+        let source = self.source(&self.vae, "vae")?;
+        let target = folder.join("vae");
+        let config = AutoencoderConfig::read(&source.config())?;
+        let model = config.init(&Device::flex());
+        let keys = model.keys();
+        self.write_model(&source, &target, model, keys)?;
+        Ok(config.class_name())
+    }
+
+    fn write_model<M: Module>(&self, source: &Source, target: &Path, model: M, keys: &dyn KeyMap) -> Result<(), FinetuneError> {
+        copy(&source.config(), &target.join("config.json"))?;
+        let file = target.join(Stem::Diffusers.file_name());
+        match source {
+            Source::Folder(folder) => rewrite(load(model, folder, Stem::Diffusers, keys, FloatDType::F32)?, keys, &file)?,
+            Source::Config(_) => save(&scratch::draw(model, keys, Recipe::Pytorch, self.seed), &file, keys, FloatDType::F32)?,
+        }
+        Ok(())
+    }
+
+    fn write_tokenizer(&self, folder: &Path) -> Result<(), FinetuneError> {
+        let source = match (&self.tokenizer, &self.text_encoder) {
+            (Some(folder), _) => folder.clone(),
+            (None, Origin::Folder(encoder)) => beside(encoder),
+            (None, _) => self.base("tokenizer")?.join("tokenizer"),
+        };
+        let target = folder.join("tokenizer");
+        for name in TOKENIZER_FILES {
+            let file = source.join(name);
+            if file.is_file() {
+                copy(&file, &target.join(name))?;
+            }
+        }
+        if let Some(length) = self.text_length {
+            let path = target.join("tokenizer_config.json");
+            let mut config = if path.is_file() { read_object(&path)? } else { Map::new() };
+            config.insert("model_max_length".to_owned(), length.into());
+            write_json(&path, &Value::Object(config))?;
+        }
+        Ok(())
+    }
+
+    /// As its own file says, or as usual with that text encoder.
+    fn tokenizer_class(&self, folder: &Path, text_encoder: &str) -> Result<String, FinetuneError> {
+        let path = folder.join("tokenizer/tokenizer_config.json");
+        let named = if path.is_file() { read_object(&path)?.remove("tokenizer_class") } else { None };
+        let usual = match text_encoder {
+            "BertModel" => "BertTokenizer",
+            "RobertaModel" => "RobertaTokenizer",
+            _ => "CLIPTokenizer",
+        };
+        Ok(named.as_ref().and_then(Value::as_str).unwrap_or(usual).to_owned())
+    }
+
+    fn write_scheduler(&self, folder: &Path) -> Result<(), FinetuneError> {
+        let config = match (&self.scheduler, &self.base) {
+            (Some(path), _) => SchedulerConfig::read(path)?,
+            (None, Some(base)) => SchedulerConfig::read(&base.join("scheduler"))?,
+            (None, None) => SchedulerConfig::roentgen(),
+        };
+        Ok(write(&folder.join("scheduler/scheduler_config.json"), config.text().as_bytes())?)
+    }
+
+    fn source(&self, origin: &Origin, component: &'static str) -> Result<Source, FinetuneError> {
+        Ok(match origin {
+            Origin::Base => Source::Folder(self.base(component)?.join(component)),
+            Origin::Folder(folder) => Source::Folder(folder.clone()),
+            Origin::Scratch(config) => Source::Config(config.clone()),
+        })
+    }
+
+    fn base(&self, component: &'static str) -> Result<&Path, FinetuneError> {
+        self.base.as_deref().ok_or_else(|| FinetuneError::Setting {
+            key: component,
+            value: "not given".to_owned(),
+            expected: "its folder, its config.json to begin from nothing, or a base pipeline to take it from".to_owned(),
+        })
+    }
+}
+
+/// Every file that a tokenizer of CLIP, BERT or RoBERTa is read from.
+const TOKENIZER_FILES: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+];
+
+/// The tokenizer of a text encoder's folder: in it, as models of their own have it, or next to it, as pipelines have it.
+fn beside(encoder: &Path) -> PathBuf {
+    let own = TOKENIZER_FILES.iter().any(|name| encoder.join(name).is_file());
+    match encoder.parent() {
+        Some(pipeline) if !own => pipeline.join("tokenizer"),
+        _ => encoder.to_owned(),
+    }
+}
+
+enum Source {
+    Folder(PathBuf),
+    Config(PathBuf),
+}
+
+impl Source {
+    fn config(&self) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder.join("config.json"),
+            Self::Config(config) => config.clone(),
+        }
+    }
+}
+
+/// In the type that the files had.
+fn rewrite<M: Module>(loaded: Loaded<M>, keys: &dyn KeyMap, file: &Path) -> Result<(), DiffusionError> {
+    save(&loaded.model, file, keys, loaded.stored)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), DiffusionError> {
+    let bytes = std::fs::read(from).map_err(|source| DiffusionError::Io { action: "read", path: from.to_owned(), source })?;
+    write(to, &bytes)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DiffusionError> {
+    let path = path.to_owned();
+    write_atomic(&path, |out| out.write_all(bytes)).map_err(|source| DiffusionError::Io { action: "write", path, source })
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), DiffusionError> {
+    write(path, format!("{value:#}\n").as_bytes())
+}
+
+fn read_object(path: &Path) -> Result<Map<String, Value>, DiffusionError> {
+    let bytes = std::fs::read(path).map_err(|source| DiffusionError::Io { action: "read", path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes).map_err(|source| DiffusionError::NotJson { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What can go wrong in fine-tuning.
+
+use std::path::PathBuf;
+
+use crate::diffusion::DiffusionError;
+use crate::diffusion::weights::Difference;
+
+/// Everything that can go wrong in fine-tuning. Weights, moments and averages are as before whenever one is returned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinetuneError {
+    /// The pipeline: its files, its weights, its tokenizer.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// A setting is out of its range, or two don't go together.
+    #[error("{key} is {value}, expected {expected}")]
+    Setting {
+        /// Name of the setting.
+        key: &'static str,
+        /// As given.
+        value: String,
+        /// The range, or what to do.
+        expected: String,
+    },
+    /// A loss is no number.
+    #[error(
+        "step {step}: the loss of sample {sample} (timestep {timestep}) is {value}; go on from the last checkpoint with a lower \
+         learning rate, or with dtype = \"f32\""
+    )]
+    NonFiniteLoss {
+        /// Optimiser step, from 1, that was being prepared.
+        step: u64,
+        /// Row of the batch.
+        sample: usize,
+        /// Its timestep; 0 for an autoencoder, which has none.
+        timestep: usize,
+        /// NaN or infinite.
+        value: f32,
+    },
+    /// A gradient is no number.
+    #[error(
+        "step {step}: the gradient of `{tensor}` has norm {norm}; go on from the last checkpoint with a lower learning rate, or with \
+         dtype = \"f32\""
+    )]
+    NonFiniteGradient {
+        /// Optimiser step, from 1.
+        step: u64,
+        /// The first such parameter.
+        tensor: String,
+        /// NaN or infinite.
+        norm: f64,
+    },
+    /// A step without a batch.
+    #[error("step {step}: no gradient was accumulated; give at least one batch a step")]
+    NoGradient {
+        /// Optimiser step, from 1.
+        step: u64,
+    },
+    /// A batch does not fit the networks.
+    #[error("the batch does not fit: {message}")]
+    Batch {
+        /// Both sizes, and what to do.
+        message: String,
+    },
+    /// A saved state is of another training.
+    #[error(
+        "the saved state is not of this training:{difference}\nresume with the run file that it was saved under, or start a new run"
+    )]
+    StateDiffers {
+        /// Every tensor concerned.
+        difference: Box<Difference>,
+    },
+    /// A LoRA file or folder can't be used.
+    #[error("{}: {message}", path.display())]
+    Lora {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+}

@@ -1,0 +1,151 @@
+//! What can end a run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use roentgen_augment::{AugmentError, Split};
+
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::diffusion::DiffusionError;
+use crate::finetune::FinetuneError;
+
+/// Everything that can end a run of the trainer. Whatever it is, the last checkpoint stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A key of the run file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data set can't be opened.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// An image or a row.
+    #[error(transparent)]
+    Image(#[from] AugmentError),
+    /// The mathematics.
+    #[error(transparent)]
+    Finetune(#[from] FinetuneError),
+    /// The pipeline that it starts from.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// A file.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// `read`, `write`, …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A checkpoint could not be written.
+    #[error("cannot save step {step} to {}; {}", path.display(), after_a_failed_save(source, *kept))]
+    Save {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// The step.
+        step: u64,
+        /// The newest checkpoint that is there; 0 for none.
+        kept: u64,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A checkpoint can't be read.
+    #[error("{} can't be read: {message}; delete the folder to go on from an earlier checkpoint, or give another --out", path.display())]
+    Damaged {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The folder holds another run.
+    #[error(
+        "{} holds a run that was started with other {what}:\n{}\nrepeat what it was started with to go on, or give another --out",
+        path.display(),
+        changes.join("\n")
+    )]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// `settings`, `data`, `weights`.
+        what: &'static str,
+        /// Each with its old and new value.
+        changes: Vec<String>,
+    },
+    /// Another process writes into the folder.
+    #[error("{} is being written by another process; wait for it, or give another --out", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No row has a text to learn from.
+    #[error(
+        "no text is left for the {rows} images of the {split} split ({reasons}); relax [prompts.cleaning], or take prompts.from = \
+         \"template\" to learn from labels"
+    )]
+    NoPrompts {
+        /// The split.
+        split: Split,
+        /// Its images.
+        rows: usize,
+        /// How many each rule dropped.
+        reasons: String,
+    },
+    /// A device's thread ended.
+    #[error(
+        "one of the devices gave up, see above; run the same command again to go on from the last checkpoint, with fewer devices \
+             or a higher accumulation if its memory was full"
+    )]
+    DeviceLost,
+    /// The loss ran away.
+    #[error(
+        "step {step}: the run diverges, its smoothed loss {smoothed:.3} is {ratio:.0} times the best ({best:.3}); the checkpoint of \
+         step {kept} is the last good one: start again in another folder with a lower learning rate, or raise watch.stop_above"
+    )]
+    Diverged {
+        /// Optimiser steps taken.
+        step: u64,
+        /// Smoothed loss.
+        smoothed: f64,
+        /// Its best.
+        best: f64,
+        /// One over the other.
+        ratio: f64,
+        /// The newest checkpoint; 0 for none.
+        kept: u64,
+    },
+    /// The loss or a gradient is no number.
+    #[error("{source}\nthe checkpoint of step {kept} is the last good one")]
+    NonFinite {
+        /// The newest checkpoint; 0 for none.
+        kept: u64,
+        /// The cause.
+        #[source]
+        source: FinetuneError,
+    },
+}
+
+impl RunError {
+    /// For `map_err`.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn after_a_failed_save(source: &io::Error, kept: u64) -> String {
+    let remedy = match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "make room on the disk (or lower checkpoints.keep)"
+        }
+        _ => "make the folder writable",
+    };
+    let rest = match kept {
+        0 => "there is no earlier checkpoint, and it starts again".to_owned(),
+        kept => format!("the checkpoint of step {kept} is untouched, and it goes on from there"),
+    };
+    format!("{remedy} and run the same command again: {rest}")
+}

@@ -1,0 +1,227 @@
+//! From a run file to a run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use indicatif::MultiProgress;
+use roentgen_augment::PromptSummary;
+
+use super::cache::CodeCache;
+use super::checkpoints::CheckpointFolder;
+use super::data_record::DataRecord;
+use super::error::RunError;
+use super::exchange::Exchange;
+use super::folder::{RunCard, RunFolder};
+use super::interrupt::Interrupt;
+use super::log::RunLog;
+use super::order::Order;
+use super::pairs::{PairSet, Pairing};
+use super::random::Randomness;
+use super::replicas::Replicas;
+use super::sample::{SampleMaker, SampleShape};
+use super::sheet::SampleSheet;
+use super::start::StartingPoint;
+use super::steps::Run;
+use super::validation::Validation;
+use crate::config::{ConfigError, FinetuneConfig};
+use crate::diffusion::{Checkpoint, Depth};
+use crate::finetune::{Strategy, Trainee};
+use crate::{data, progress};
+
+/// Where a run trains.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    /// At least one.
+    pub list: Vec<Device>,
+    /// As `--device` names them.
+    pub names: Vec<String>,
+    /// Whether they have collective operations (CUDA).
+    pub have_collectives: bool,
+}
+
+/// What opening a run found, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// Texts of the training split.
+    pub train: PromptSummary,
+    /// Texts of the validation split, if there is validation.
+    pub valid: Option<PromptSummary>,
+    /// Weights under training.
+    pub parameters: usize,
+    /// Steps taken before.
+    pub steps: u64,
+    /// Checkpoints that could not be read.
+    pub damaged: Vec<String>,
+}
+
+/// Prompts on a sample sheet if none are named.
+const SHEET_ROWS: usize = 4;
+
+impl Run {
+    /// Opens a run in `out`: a new one, or one to go on with. `devices` are one or more that train together; their names are written
+    /// down.
+    ///
+    /// # Errors
+    /// [`RunError::OtherRun`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with
+    /// them.
+    pub fn open(
+        config: &FinetuneConfig,
+        out: &Path,
+        devices: &Devices,
+        bars: &MultiProgress,
+    ) -> Result<(Self, Opened), RunError> {
+        let interrupt = Interrupt::listen();
+        let folder = RunFolder::open(out)?;
+        folder.check_settings(config)?;
+        let (train, splits) = data::open(&config.data, config.preprocess)?;
+        let opening = progress::spinner(bars, "reading the pipeline".to_owned());
+        let start = StartingPoint::open(&config.model, out)?;
+        check_size(config, &start.checkpoint)?;
+
+        // 1. Pairs
+        opening.set_message("reading images");
+        let known = folder.data()?.unwrap_or_default();
+        // A text without tokens is one that no rule keeps.
+        let count = |text: &str| start.checkpoint.count_tokens(text).unwrap_or(0);
+        let looked = || opening.inc(1);
+        let pairing = Pairing { prompts: &config.prompts, count: &count, known: &known, progress: &looked };
+        let (train, train_summary) = PairSet::training(&train, &pairing)?;
+        let valid = match config.validation.every {
+            0 => None,
+            _ => Some(PairSet::held_out(splits.valid(), config.validation.images, &pairing)?),
+        };
+
+        // 2. What is learnt
+        opening.set_message("loading weights");
+        let shape = shape(config, &start);
+        let prompts = sheet_prompts(config, valid.as_ref().map_or(&train, |(set, _)| set));
+        let settings = start.checkpoint.settings();
+        let (device, others) = devices.list.split_first().expect("a run has a device");
+        let pipeline = start.checkpoint.folder().to_owned();
+        let mut trainee = Trainee::new(start.checkpoint, &config.trainee(), device)?;
+        let replica = |device: &Device| {
+            let trainee = Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?;
+            Ok::<_, RunError>((trainee, device.clone()))
+        };
+        let others = others.iter().map(replica).collect::<Result<Vec<_>, _>>()?;
+        let valid_record = valid.iter().flat_map(|(set, _)| set.record());
+        let record = DataRecord::new(train.record().into_iter().chain(valid_record));
+        let pairs = [train.pairs().len(), valid.as_ref().map_or(0, |(set, _)| set.pairs().len())];
+        let card = RunCard {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: config.seed,
+            device: devices.names.join(", "),
+            pairs,
+            parameters: trainee.parameters(),
+            start: start.digest.to_string(),
+            data: record.digest_of_all().to_string(),
+        };
+        folder.begin(config, &card, &record)?;
+
+        // 3. Where it goes on
+        let checkpoints = CheckpointFolder::open(out)?;
+        let (newest, damaged) = checkpoints.newest()?;
+        let memory = newest.as_ref().map(|checkpoint| checkpoint.memory).unwrap_or_default();
+        let cache = Arc::new(CodeCache::open(&config.cache_folder(out), config.cache.mib << 20)?);
+        let replicas = match others.is_empty() {
+            true => Replicas::default(),
+            false => Replicas::new(others, Exchange::new(config.exchange, &devices.list, devices.have_collectives), &cache),
+        };
+        if let Some(checkpoint) = newest {
+            replicas.restore(&checkpoint.state)?;
+            trainee.restore(checkpoint.state)?;
+        }
+        opening.finish_and_clear();
+
+        // 4. What it does on the way
+        let order = Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size);
+        let maker =
+            |pairs, random, dropout| SampleMaker::new(Arc::new(pairs), shape.clone(), random, dropout, Arc::clone(&cache));
+        let (valid, valid_summary) = valid.unzip();
+        let reconstructs = matches!(config.strategy, Strategy::Reconstruct { .. });
+        let validation = valid.map(|pairs| {
+            // Images have no timesteps.
+            let bins = if reconstructs { 1 } else { config.validation.bins };
+            let batch = (config.batch_size / config.accumulation).max(1);
+            Validation::new(maker(pairs, Randomness::validation(config.seed), 0.0), bins, shape.timesteps, batch)
+        });
+        let sheet = match config.samples.every {
+            0 => None,
+            _ => {
+                let settings =
+                    crate::diffusion::Settings { size: [config.preprocess.size; 2], depth: Depth::Eight, ..settings };
+                Some(SampleSheet::new(&out.join("samples"), &config.samples, prompts, settings)?)
+            }
+        };
+        let steps = trainee.steps();
+        let bar = progress::steps(bars, config.schedule.steps as usize);
+        let log = RunLog::open(&folder, steps, memory.pending, config.log_every, bar)?;
+        let opened = Opened { train: train_summary, valid: valid_summary, parameters: trainee.parameters(), steps, damaged };
+        let samples = maker(train, Randomness::training(config.seed), config.caption_dropout);
+        let run = Self {
+            config: config.clone(),
+            folder,
+            device: device.clone(),
+            trainee,
+            replicas,
+            memory,
+            checkpoints,
+            order,
+            samples,
+            validation,
+            sheet,
+            cache,
+            log,
+            saved: steps,
+            interrupt,
+        };
+        Ok((run, opened))
+    }
+}
+
+/// Images have to be whole latents.
+fn check_size(config: &FinetuneConfig, checkpoint: &Checkpoint) -> Result<(), ConfigError> {
+    let (size, factor) = (config.preprocess.size, checkpoint.factor());
+    if size.is_multiple_of(factor) {
+        return Ok(());
+    }
+    let near = size.div_ceil(factor) * factor;
+    Err(ConfigError::value(
+        "preprocess.size",
+        size,
+        format!("a multiple of {factor}, the autoencoder's factor, such as {near}"),
+    ))
+}
+
+fn shape(config: &FinetuneConfig, start: &StartingPoint) -> SampleShape {
+    use roentgen_augment::Fingerprint;
+    let checkpoint = &start.checkpoint;
+    let side = config.preprocess.size / checkpoint.factor();
+    let reconstructs = matches!(config.strategy, Strategy::Reconstruct { .. });
+    let image_key = Fingerprint::of(&[&start.vae.0, &config.preprocess.digest().0]);
+    // Codes of a 16-bit encoder are other codes.
+    let text_key = Fingerprint::of(&[&start.text.0, format!("{:?}", config.precision).as_bytes()]);
+    SampleShape {
+        latents: [checkpoint.latent_channels(), side, side],
+        timesteps: checkpoint.timesteps(),
+        posterior: checkpoint.draws_latents(),
+        offset: config.objective.noise_offset != 0.0,
+        image_key: (!reconstructs).then_some(image_key),
+        text_key: (!config.strategy.trains_text_encoder()).then_some(text_key),
+    }
+}
+
+/// The prompts of the run file, or the first distinct ones of a set.
+fn sheet_prompts(config: &FinetuneConfig, set: &PairSet) -> Vec<String> {
+    if !config.samples.prompts.is_empty() {
+        return config.samples.prompts.clone();
+    }
+    let mut prompts: Vec<String> = Vec::new();
+    for pair in set.pairs() {
+        if prompts.len() < SHEET_ROWS && !prompts.iter().any(|prompt| **prompt == *pair.prompt) {
+            prompts.push(pair.prompt.to_string());
+        }
+    }
+    prompts
+}

@@ -1,0 +1,161 @@
+//! Radiographs with their texts: what a generator learns from.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use roentgen_augment::{
+    AugmentError, Fingerprint, GrayDepth, GrayImage, HeldOut, PromptSettings, PromptSummary, RealDataset, Split, TrainSet,
+};
+
+use super::data_record::{DataRecord, RecordedPair};
+use super::error::RunError;
+
+/// One image with its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Its row in the data set.
+    pub row: usize,
+    /// The text.
+    pub prompt: Arc<str>,
+    /// Digest of the image as decoded.
+    pub image: Fingerprint,
+}
+
+/// The pairs of one split.
+#[derive(Clone, Debug)]
+pub struct PairSet {
+    data: RealDataset,
+    split: Split,
+    pairs: Vec<Pair>,
+    /// Size and time of each image's file.
+    stamps: Vec<String>,
+}
+
+/// How pairs are made of rows.
+pub struct Pairing<'a> {
+    /// How texts are made.
+    pub prompts: &'a PromptSettings,
+    /// Tokens of a text as the text encoder sees it, begin and end included.
+    pub count: &'a dyn Fn(&str) -> usize,
+    /// What is known of the images from before: those whose files have not changed since are not read again.
+    pub known: &'a DataRecord,
+    /// Told after each image that was looked at.
+    pub progress: &'a (dyn Fn() + Sync),
+}
+
+impl PairSet {
+    /// The pairs to train on. They come from a [`TrainSet`] alone, whose patients are in no other split.
+    ///
+    /// # Errors
+    /// [`RunError::Image`] for an image that can't be read; [`RunError::NoPrompts`] if no row has a text.
+    pub fn training(train: &TrainSet, pairing: &Pairing<'_>) -> Result<(Self, PromptSummary), RunError> {
+        let held_out = train.held_out_patients();
+        let is_held_out = |row: &roentgen_augment::Row| row.record.patient_id.as_ref().is_some_and(|id| held_out.contains(id));
+        assert!(!train.data().rows().iter().any(is_held_out), "no held-out patient is in a training set");
+        Self::new(train.data(), Split::Train, pairing)
+    }
+
+    /// The first `images` pairs of a held-out split, to measure the loss on.
+    ///
+    /// # Errors
+    /// As [`training`](Self::training).
+    pub fn held_out(set: &HeldOut, images: usize, pairing: &Pairing<'_>) -> Result<(Self, PromptSummary), RunError> {
+        let rows: Vec<usize> = (0..set.data().rows().len().min(images)).collect();
+        Self::new(&set.data().select(&rows), set.split(), pairing)
+    }
+
+    fn new(data: &RealDataset, split: Split, pairing: &Pairing<'_>) -> Result<(Self, PromptSummary), RunError> {
+        let mut summary = PromptSummary::default();
+        let mut prompted = Vec::new();
+        for (row, entry) in data.rows().iter().enumerate() {
+            let prompt = pairing.prompts.prompt(&entry.record, data.vocabulary(), pairing.count);
+            summary.add(&prompt);
+            prompted.extend(prompt.ok().map(|prompt| (row, Arc::<str>::from(prompt.text))));
+        }
+        if prompted.is_empty() {
+            return Err(no_prompts(split, &summary));
+        }
+        let rows: Vec<usize> = prompted.iter().map(|(row, _)| *row).collect();
+        let looked_at = digests(data, split, &rows, pairing)?;
+        let (stamps, images): (Vec<_>, Vec<_>) = looked_at.into_iter().unzip();
+        let pair = |((row, prompt), image)| Pair { row, prompt, image };
+        let pairs = prompted.into_iter().zip(images).map(pair).collect();
+        Ok((Self { data: data.clone(), split, pairs, stamps }, summary))
+    }
+
+    /// The pairs in order.
+    #[must_use]
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// The data set that the rows are of.
+    #[must_use]
+    pub fn data(&self) -> &RealDataset {
+        &self.data
+    }
+
+    /// What a later start compares with.
+    #[must_use]
+    pub fn record(&self) -> Vec<RecordedPair> {
+        let recorded = |(pair, stamp): (&Pair, &String)| RecordedPair {
+            split: self.split,
+            id: self.data.record(pair.row).id.clone(),
+            stamp: stamp.clone(),
+            image: pair.image.to_string(),
+            prompt: pair.prompt.to_string(),
+        };
+        self.pairs.iter().zip(&self.stamps).map(recorded).collect()
+    }
+}
+
+/// The stamp and digest of each row's image.
+fn digests(
+    data: &RealDataset,
+    split: Split,
+    rows: &[usize],
+    pairing: &Pairing<'_>,
+) -> Result<Vec<(String, Fingerprint)>, AugmentError> {
+    let (known, progress) = (pairing.known, pairing.progress);
+    let look = |row: &usize| {
+        let stamp = stamp(Path::new(&data.describe(*row)));
+        let id = &data.record(*row).id;
+        let digest = match known.digest(split, id, &stamp) {
+            Some(digest) => digest,
+            None => digest(&data.decode(*row)?),
+        };
+        progress();
+        Ok((stamp, digest))
+    };
+    // The error of the first failing row wins, whichever thread was first.
+    let found: Vec<_> = rows.par_iter().map(look).collect();
+    found.into_iter().collect()
+}
+
+/// Length and time of change of a file; empty for what is no file.
+fn stamp(path: &Path) -> String {
+    let read = || {
+        let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        let changed = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(format!("{}-{}", file.len(), changed.as_nanos()))
+    };
+    read().unwrap_or_default()
+}
+
+fn digest(image: &GrayImage) -> Fingerprint {
+    let sides = [image.width(), image.height()].map(|side| (side as u64).to_le_bytes());
+    match image.depth() {
+        GrayDepth::U8(samples) => Fingerprint::of(&[b"gray 8", &sides[0], &sides[1], samples]),
+        GrayDepth::U16(samples) => {
+            let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            Fingerprint::of(&[b"gray 16", &sides[0], &sides[1], &bytes])
+        }
+    }
+}
+
+fn no_prompts(split: Split, summary: &PromptSummary) -> RunError {
+    let reasons: Vec<String> = summary.dropped.iter().map(|(rule, count)| format!("{rule}: {count}")).collect();
+    RunError::NoPrompts { split, rows: summary.dropped(), reasons: reasons.join(", ") }
+}

@@ -1,0 +1,60 @@
+//! What a run starts from: the pipeline of the `[model]` table, as a folder.
+
+use std::path::{Path, PathBuf};
+
+use roentgen_augment::Fingerprint;
+
+use super::error::RunError;
+use super::folder::content_digest;
+use crate::diffusion::{Checkpoint, is_taesd, write_taesd};
+use crate::finetune::{Assembly, Origin};
+
+/// A pipeline that can be trained, with digests of what is in it.
+#[derive(Debug)]
+pub struct StartingPoint {
+    /// Its configurations; weights are not read yet.
+    pub checkpoint: Checkpoint,
+    /// Digest of everything.
+    pub digest: Fingerprint,
+    /// Of what images become latents by.
+    pub vae: Fingerprint,
+    /// Of what texts become states by.
+    pub text: Fingerprint,
+}
+
+impl StartingPoint {
+    /// Opens the base as it is, or puts the parts together in `run/start`; a folder that was put together by an earlier start is
+    /// taken as it is.
+    ///
+    /// # Errors
+    /// [`RunError::Finetune`] for parts that are missing or don't fit; [`RunError::Diffusion`]; [`RunError::Io`].
+    pub fn open(assembly: &Assembly, run: &Path) -> Result<Self, RunError> {
+        let (folder, checkpoint) = match &assembly.base {
+            Some(base) if assembly.is_base() => (base.clone(), Checkpoint::read(base)?),
+            _ => assembled(assembly, &run.join("start"))?,
+        };
+        Ok(Self {
+            digest: content_digest(&folder, &["", "scheduler", "text_encoder", "text_projection", "tokenizer", "unet", "vae"])?,
+            vae: content_digest(&folder, &["vae"])?,
+            text: content_digest(&folder, &["text_encoder", "tokenizer"])?,
+            checkpoint,
+        })
+    }
+}
+
+/// The parts in one folder. A kill leaves a folder without `model_index.json`, which is written over.
+fn assembled(assembly: &Assembly, folder: &Path) -> Result<(PathBuf, Checkpoint), RunError> {
+    if folder.join("model_index.json").is_file() {
+        return Ok((folder.to_owned(), Checkpoint::read(folder)?));
+    }
+    let mut assembly = assembly.clone();
+    if let Origin::Folder(vae) = &assembly.vae
+        && is_taesd(vae)
+    {
+        let converted = folder.join("taesd");
+        write_taesd(vae, &converted)?;
+        assembly.vae = Origin::Folder(converted);
+    }
+    let checkpoint = assembly.write(folder)?;
+    Ok((folder.to_owned(), checkpoint))
+}

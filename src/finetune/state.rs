@@ -1,0 +1,110 @@
+//! Everything that a training carries from step to step, as named tensors.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::FinetuneError;
+use super::learner::Learner;
+use crate::diffusion::weights::Difference;
+
+/// Weights, moments and averages with their counters, between two steps. Flat tensors keep the layout that memory has; a training
+/// that is restored from one goes on with the same bits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraineeState {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Updates of the moving average; 0 without one.
+    pub ema_updates: u64,
+    /// Optimiser steps of each weight that took part in fewer than all, by name.
+    pub behind: BTreeMap<String, u64>,
+    /// `weight.NAME`, `first_moment.NAME`, `second_moment.NAME` and, with a moving average, `average.NAME`: F32.
+    pub tensors: BTreeMap<String, TensorData>,
+}
+
+const KINDS: [&str; 4] = ["weight", "first_moment", "second_moment", "average"];
+
+impl Learner {
+    pub(super) fn state(&self) -> TraineeState {
+        let mut tensors = BTreeMap::new();
+        for (position, leaf) in self.leaves.list.iter().enumerate() {
+            for (kind, tensor) in KINDS.iter().zip(self.tensors(position)) {
+                if let Some(tensor) = tensor {
+                    let (bytes, _, dtype) = tensor.into_data().into_parts();
+                    tensors
+                        .insert(format!("{kind}.{}", leaf.name), TensorData::from_bytes(bytes, leaf.slot.shape.clone(), dtype));
+                }
+            }
+        }
+        let behind = self.leaves.list.iter().zip(&self.moments).filter(|(_, moments)| moments.steps != self.steps);
+        TraineeState {
+            steps: self.steps,
+            ema_updates: self.ema.as_ref().map_or(0, |ema| ema.updates),
+            behind: behind.map(|(leaf, moments)| (leaf.name.clone(), moments.steps)).collect(),
+            tensors,
+        }
+    }
+
+    /// In the order of [`KINDS`].
+    fn tensors(&self, position: usize) -> [Option<Tensor<1>>; 4] {
+        let moments = &self.moments[position];
+        [
+            Some(self.leaves.list[position].value.clone().inner()),
+            Some(moments.first.clone()),
+            Some(moments.second.clone()),
+            self.ema.as_ref().map(|ema| ema.averages[position].clone()),
+        ]
+    }
+
+    pub(super) fn restore(&mut self, state: TraineeState, device: &Device) -> Result<(), FinetuneError> {
+        let difference = self.difference(&state);
+        if difference != Difference::default() {
+            return Err(FinetuneError::StateDiffers { difference: Box::new(difference) });
+        }
+        let TraineeState { steps, ema_updates, behind, mut tensors } = state;
+        for position in 0..self.leaves.list.len() {
+            let name = self.leaves.list[position].name.clone();
+            let mut take = |kind: &str| {
+                let data = tensors.remove(&format!("{kind}.{name}")).expect("names were compared");
+                let (bytes, shape, dtype) = data.into_parts();
+                let flat = TensorData::from_bytes(bytes, [shape.num_elements()], dtype);
+                Tensor::<1>::from_data(flat, (device, DType::F32))
+            };
+            let value = take("weight");
+            let moments = &mut self.moments[position];
+            (moments.first, moments.second) = (take("first_moment"), take("second_moment"));
+            moments.steps = behind.get(&name).copied().unwrap_or(steps);
+            if let Some(ema) = &mut self.ema {
+                ema.averages[position] = take("average");
+            }
+            self.leaves.set(position, value);
+        }
+        self.steps = steps;
+        if let Some(ema) = &mut self.ema {
+            ema.updates = ema_updates;
+        }
+        self.forget_gradients();
+        Ok(())
+    }
+
+    fn difference(&self, state: &TraineeState) -> Difference {
+        let mut difference = Difference::default();
+        let mut left: BTreeMap<&String, Vec<usize>> =
+            state.tensors.iter().map(|(name, data)| (name, data.shape().to_vec())).collect();
+        let kinds = if self.ema.is_some() { &KINDS[..] } else { &KINDS[..3] };
+        for leaf in &self.leaves.list {
+            for kind in kinds {
+                let name = format!("{kind}.{}", leaf.name);
+                match left.remove(&name) {
+                    None => difference.missing.push((name, leaf.slot.shape.clone())),
+                    Some(found) if found != leaf.slot.shape => {
+                        difference.wrong_shape.push((name, leaf.slot.shape.clone(), found))
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        difference.unexpected = left.into_iter().map(|(name, shape)| (name.clone(), shape)).collect();
+        difference
+    }
+}

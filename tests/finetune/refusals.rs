@@ -1,0 +1,127 @@
+//! Bad input: each is refused with what is wrong and what to do.
+
+use std::process::Stdio;
+
+use super::{Bench, FILMS, copy};
+
+#[test]
+fn run_files() {
+    let bench = Bench::new();
+    for (from, to, said) in [
+        ("batch_size = 4", "batchsize = 4", vec!["run.toml", "unknown field `batchsize`"]),
+        ("accumulation = 2", "accumulation = 3", vec!["accumulation is 3", "a divisor of batch_size"]),
+        ("size = 32", "size = 30", vec!["preprocess.size is 30", "a multiple of 8", "32"]),
+        ("steps = 8", "steps = 2", vec!["schedule.warmup_steps is 2", "fewer than schedule.steps"]),
+        ("learning_rate = 1e-3", "learning_rate = -1.0", vec!["learning_rate is -1", "at least 0"]),
+        ("base = \"sd\"", "base = \"nowhere\"", vec!["nowhere", "model_index.json"]),
+        ("labels = \"table.csv\"", "labels = \"none.csv\"", vec!["none.csv"]),
+        ("seed = 3", "preset = \"roentgen-v9\"", vec!["roentgen-v9", "roentgen-v1"]),
+    ] {
+        bench.write("run.toml", super::RUN);
+        bench.edit("run.toml", from, to);
+        bench.refuses("out", &[], &said);
+    }
+    bench.write("run.toml", super::RUN);
+    bench.refuses("out", &["--set", "steps"], &["KEY=VALUE"]);
+    bench.refuses("out", &["--set", "shedule.steps=4"], &["unknown field `shedule`"]);
+}
+
+#[test]
+fn a_report_that_is_missing_is_counted_and_one_that_is_needed_is_named() {
+    let bench = Bench::new();
+    bench.edit("table.csv", "Phantom film number 2.", "");
+    let output = bench.finishes("else", &["--set", "schedule.steps=3"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("13 from reports, 1 template text"));
+    let output = bench.finishes("reports", &["--set", "schedule.steps=3", "--set", "prompts.from=\"report\""]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("13 prompts") && message.contains("no report 1"), "{message}");
+    let data = std::fs::read_to_string(bench.path("reports/data.csv")).unwrap();
+    assert!(!data.contains("films/2.png") && data.contains("films/3.png"), "{data}");
+}
+
+#[test]
+fn prompts_that_are_all_filtered_out() {
+    let bench = Bench::new();
+    let strict = ["--set", "prompts.from=\"report\"", "--set", "prompts.cleaning.min_tokens=60"];
+    let rows = format!("{} images of the train split", FILMS[0]);
+    bench.refuses("out", &strict, &["no text is left", &rows, "report too short: 14", "prompts.from = \"template\""]);
+}
+
+#[test]
+fn images_that_are_missing_or_broken() {
+    let bench = Bench::new();
+    bench.write("films/3.png", "no image");
+    bench.refuses("out", &[], &["films/3.png"]);
+    std::fs::remove_file(bench.path("films/3.png")).unwrap();
+    bench.refuses("out", &[], &["films/3.png"]);
+}
+
+#[test]
+fn a_learning_rate_that_ruins_everything() {
+    let bench = Bench::new();
+    let wild = ["--set", "optimizer.learning_rate=1e3", "--set", "schedule.steps=400", "--set", "schedule.warmup_steps=0"];
+    let more = ["--set", "checkpoints.every=10", "--set", "optimizer.weight_decay=0.0"];
+    let output = bench.command("out", &[&wild[..], &more[..]].concat()).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !message.contains("panicked"), "{message}");
+    assert!(message.contains("lower learning rate") && message.contains("the last good one"), "{message}");
+    assert!(!bench.path("out/pipeline").exists());
+}
+
+#[test]
+fn what_changed_between_stop_and_resume_is_named() {
+    let bench = Bench::new();
+    bench.finishes("out", &["--set", "validation.every=0"]);
+    let same = ["--set", "validation.every=0"];
+    // Settings
+    bench.refuses(
+        "out",
+        &["--set", "optimizer.learning_rate=2e-3", "--set", "validation.every=0"],
+        &["other settings", "optimizer.learning_rate: 0.001, now 0.002", "another --out"],
+    );
+    bench.refuses("out", &["--seed", "4", "--set", "validation.every=0"], &["seed: 3, now 4"]);
+    bench.refuses("out", &["--set", "schedule.steps=20", "--set", "validation.every=0"], &["schedule.steps: 8, now 20"]);
+    // Pixels
+    let film = std::fs::read(bench.path("films/0.png")).unwrap();
+    std::fs::copy(bench.path("films/1.png"), bench.path("films/0.png")).unwrap();
+    bench.refuses("out", &same, &["other data", "1 image other pixels: films/0.png (train)"]);
+    std::fs::write(bench.path("films/0.png"), film).unwrap();
+    // Texts
+    bench.edit("table.csv", "Phantom film number 2.", "Another film.");
+    bench.refuses("out", &same, &["1 image another text: films/2.png", "Phantom film number 2.", "Another film."]);
+    bench.edit("table.csv", "Another film.", "Phantom film number 2.");
+    // Rows
+    bench.edit("table.csv", "films/4.png,p4,train", "films/4.png,p4,test");
+    bench.refuses("out", &same, &["1 image gone: films/4.png (train)"]);
+    bench.edit("table.csv", "films/4.png,p4,test", "films/4.png,p4,train");
+    // Weights
+    copy(&bench.path("sd"), &bench.path("other"));
+    bench.edit("other/scheduler/scheduler_config.json", "0.012", "0.013");
+    bench.refuses("out", &["--set", "model.base=\"other\"", "--set", "validation.every=0"], &["other weights", "[model]"]);
+    // All as it was
+    bench.finishes("out", &same);
+}
+
+#[test]
+fn a_checkpoint_of_another_architecture() {
+    let bench = Bench::new();
+    bench.finishes("out", &["--set", "schedule.steps=3"]);
+    let lora = "strategy={ denoise = { unet = { lora = { rank = 2, alpha = 2.0 } }, text_encoder = \"frozen\", text_projection = false } }";
+    bench.finishes("lora", &["--set", "schedule.steps=3", "--set", lora]);
+    std::fs::remove_dir_all(bench.path("out/checkpoints")).unwrap();
+    copy(&bench.path("lora/checkpoints"), &bench.path("out/checkpoints"));
+    bench.refuses("out", &["--set", "schedule.steps=3"], &["not of this training", "missing"]);
+}
+
+#[test]
+fn a_folder_that_another_process_writes() {
+    let bench = Bench::new();
+    let mut first = bench.command("out", &["--set", "schedule.steps=500"]);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !bench.path("out/config.toml").exists() && first.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    bench.refuses("out", &["--set", "schedule.steps=500"], &["another process"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
