@@ -193,8 +193,8 @@ pub struct DataArgs {
 )]
 pub struct GenerateArgs {
     /// Checkpoint folder in diffusers' layout, with model_index.json in it
-    #[arg(long, required_unless_present = "merge", default_value = "", hide_default_value = true)]
-    pub pipeline: PathBuf,
+    #[arg(long, required_unless_present = "merge")]
+    pub pipeline: Option<PathBuf>,
     /// What to paint; more than 77 tokens are cut
     #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
     pub prompt: Option<String>,

@@ -30,14 +30,15 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
         print(format!("{images} images\nmanifest: {}", store.describe("manifest.csv").display()))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let folder = args.pipeline.as_deref().context("give --pipeline")?;
     let (device, name) = args.common.device.open()?;
     let bars = progress::bars(args.common.json);
 
-    let checkpoint = Checkpoint::read(&args.pipeline)?;
+    let checkpoint = Checkpoint::read(folder)?;
     let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
     let start = start(args, &settings, &device)?;
-    let opening = progress::spinner(&bars, format!("loading {}", args.pipeline.display()));
+    let opening = progress::spinner(&bars, format!("loading {}", folder.display()));
     let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
     let mut pipeline = checkpoint.load(&options, |part| opening.set_message(format!("{part} loaded")))?;
     for LoraChoice { path, scale } in &args.lora {

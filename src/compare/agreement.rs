@@ -51,7 +51,8 @@ impl ClassifierJudge {
     /// [`ClassifierError::Training`] for an unreadable validation image.
     pub fn new(config: &AgreementConfig, parts: JudgeParts<'_>) -> Result<Self, ClassifierError> {
         let JudgeParts { net, weights, batcher, preprocess, device, valid } = parts;
-        let scored = Predictions::of(&net, &batches(valid, &batcher, BATCH, device)?, &batcher.vocabulary, |_| {});
+        let valid = valid.data().clone().with_preprocess(preprocess);
+        let scored = Predictions::of(&net, &batches(&valid, &batcher, BATCH, device)?, &batcher.vocabulary, |_| {});
         let findings = batcher.vocabulary.findings();
         let limits: Vec<FindingLimits> = findings
             .iter()

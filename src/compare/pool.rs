@@ -120,15 +120,14 @@ pub fn pools(job: &PoolJob<'_>) -> Result<Pools, PoolError> {
     Ok(pools)
 }
 
-/// Makes the samples of every arm that the cache does not hold yet, or a shard of them; `progress` counts the arms' samples that are
-/// there.
+/// Makes the samples of every arm that the cache does not hold yet, or a shard of them, and gives their number; `progress` counts the
+/// samples of an arm that are there.
 ///
 /// # Errors
 /// As [`pools`].
 pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usize, usize)) -> Result<usize, PoolError> {
     let Some((supply, requests, _)) = asked(job, Some(SupplyMode::CacheThenGenerate))? else { return Ok(0) };
     let mut gate = ArmGate::new(job);
-    let mut generated = 0;
     for (arm, requests) in job.config.arms.iter().zip(requests) {
         let mine: Vec<SampleRequest> = shard.of(&requests).cloned().collect();
         if mine.is_empty() {
@@ -142,12 +141,9 @@ pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usiz
         }
         let set = SyntheticDataset::new(mine.into(), supply.clone(), job.config.preprocess, job.train.held_out_patients())?;
         let batch = job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
-        generated += set.fill(batch, |state| progress(&arm.name, state.done, state.total))?.generated;
+        set.fill(batch, |state| progress(&arm.name, state.done, state.total))?;
     }
-    if let Some(cache) = supply.cache() {
-        generated = cache.report().written as usize;
-    }
-    Ok(generated)
+    Ok(supply.cache().map_or(0, |cache| cache.report().written as usize))
 }
 
 /// A supply and the requests of each arm; `None` if no arm asks for synthetic images.
