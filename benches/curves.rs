@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_augment::{
     CacheKey, CacheOptions, CxrRecord, EpochPlanner, Fingerprint, GrayImage, MixMode, Mixture, RequestPlan, SampleCache,
-    SampleOrigin, SampleRequest, SynthesizerCard, template_prompt,
+    SampleOrigin, SampleRequest, SynthesizerCard, template_prompts,
 };
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::nn::kernels::{Visible, attention};
@@ -127,7 +127,8 @@ const CURVES: [Curve; 12] = [
             let rows = records(real);
             let vocabulary = films(1).vocabulary().clone();
             Box::new(move || {
-                let plan = RequestPlan::new(&rows, &vocabulary, &template_prompt).expect("labelled rows");
+                let prompts = template_prompts(&rows, &vocabulary);
+                let plan = RequestPlan::new(&prompts, &vocabulary).expect("labelled rows");
                 drop(std::hint::black_box(plan.replicas(1)));
             })
         },
@@ -236,7 +237,8 @@ fn records(n: usize) -> Vec<Arc<CxrRecord>> {
 
 fn request() -> SampleRequest {
     let (records, films) = (records(1), films(1));
-    let plan = RequestPlan::new(&records, films.vocabulary(), &template_prompt).expect("a labelled row");
+    let prompts = template_prompts(&records, films.vocabulary());
+    let plan = RequestPlan::new(&prompts, films.vocabulary()).expect("a labelled row");
     plan.replicas(1).remove(0)
 }
 

@@ -1,7 +1,7 @@
 //! Synthetic images on their way into training: supplies, gate, shards, several processes on one cache, and the example run files.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use burn::data::dataset::Dataset;
 use burn::tensor::{Device, FloatDType};
@@ -355,52 +355,4 @@ fn example_studies_run_at_tiny_size() {
         assert!(report.arms.iter().all(|arm| (0.0..=1.0).contains(&arm.runs[0].wait_share)), "{name}");
         assert_eq!(on_demand, !out.join("cache/samples").exists(), "{name}");
     }
-}
-
-/// `roentgen generate` in shards.
-#[test]
-fn shards_of_a_set_merge_to_the_whole() {
-    let bench = Bench::new();
-    std::fs::write(bench.path("prompts.csv"), "prompt,Effusion,patient_id,source_id\na,1,p1,a.png\nb,0,p2,b.png\n").unwrap();
-    let generate = |out: &str, more: &[&str]| {
-        let base = ["generate", "--prompts", "prompts.csv", "--count", "3", "--out", out, "--device", "cpu"];
-        let pipeline: &[&str] = if more.contains(&"--merge") { &[] } else { &["--pipeline", "tiny", "--steps", "2"] };
-        Command::new(env!("CARGO_BIN_EXE_roentgen"))
-            .args([&base[..], pipeline, more].concat())
-            .current_dir(bench.folder.path())
-            .output()
-            .unwrap()
-    };
-    let makes = |out: &str, more: &[&str]| {
-        let output = generate(out, more);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
-    makes("whole", &[]);
-    for shard in ["3/4", "1/4", "2/4", "3/4"] {
-        makes("parts", &["--shard", shard]);
-    }
-    assert!(!bench.path("parts/manifest.csv").exists());
-    let early = generate("parts", &["--merge"]);
-    let message = String::from_utf8_lossy(&early.stderr);
-    assert!(!early.status.success() && message.contains("1 of 6 images") && message.contains("000003.png"), "{message}");
-    makes("parts", &["--shard", "4/4"]);
-    makes("parts", &["--merge"]);
-    for file in ["manifest.csv", "000000.png", "000003.png", "000005.png"] {
-        assert!(
-            std::fs::read(bench.path("whole").join(file)).unwrap() == std::fs::read(bench.path("parts").join(file)).unwrap()
-        );
-    }
-    // A part made with other settings is found.
-    std::fs::remove_file(bench.path("parts/000002.png")).unwrap();
-    let args =
-        ["generate", "--prompts", "prompts.csv", "--count", "3", "--out", "parts", "--device", "cpu", "--pipeline", "tiny"];
-    let other = Command::new(env!("CARGO_BIN_EXE_roentgen"))
-        .args([&args[..], &["--steps", "3", "--shard", "3/6"]].concat())
-        .current_dir(bench.folder.path())
-        .output()
-        .unwrap();
-    assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
-    let merged = generate("parts", &["--merge"]);
-    let message = String::from_utf8_lossy(&merged.stderr);
-    assert!(!merged.status.success() && message.contains("000002.png") && message.contains("another run"), "{message}");
 }

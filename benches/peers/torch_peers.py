@@ -337,6 +337,7 @@ def finetune_step(shape, side, samples):
 
     return step
 
+
 # Batch, input and output channels, kernel, stride, and pixels a side of the input; how often it runs.
 CONVOLUTIONS = {
     (1, 320, 320, 3, 1, 64): 10,

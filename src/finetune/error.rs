@@ -25,7 +25,7 @@ pub enum FinetuneError {
     /// A loss is no number.
     #[error(
         "step {step}: the loss of sample {sample} (timestep {timestep}) is {value}; go on from the last checkpoint with a lower \
-         learning rate, or with dtype = \"f32\""
+         learning rate, or in 32-bit floats"
     )]
     NonFiniteLoss {
         /// Optimiser step, from 1, that was being prepared.
@@ -39,8 +39,8 @@ pub enum FinetuneError {
     },
     /// A gradient is no number.
     #[error(
-        "step {step}: the gradient of `{tensor}` has norm {norm}; go on from the last checkpoint with a lower learning rate, or with \
-         dtype = \"f32\""
+        "step {step}: the gradient of `{tensor}` has norm {norm}; go on from the last checkpoint with a lower learning rate, or in \
+         32-bit floats"
     )]
     NonFiniteGradient {
         /// Optimiser step, from 1.

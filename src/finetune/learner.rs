@@ -71,6 +71,13 @@ impl Learner {
         }
     }
 
+    /// Replaces each gradient since the last step.
+    pub(super) fn exchange_gradients(&mut self, exchange: &mut dyn FnMut(Tensor<1>) -> Tensor<1>) {
+        for sum in &mut self.gradients {
+            *sum = sum.take().map(&mut *exchange);
+        }
+    }
+
     /// One step of the optimiser with learning rates times `lr_scale`.
     pub(super) fn step(&mut self, lr_scale: f64) -> Result<StepReport, FinetuneError> {
         let step = self.steps + 1;
@@ -109,11 +116,6 @@ impl Learner {
         let mut known = clip::norms(self.gradients.iter().flatten(), &self.device).into_iter();
         let next = |gradient: &Option<_>| gradient.as_ref().map_or(0.0, |_| known.next().expect("a norm for every gradient"));
         self.gradients.iter().map(next).collect()
-    }
-
-    /// Replaces every gradient since the last step.
-    pub(super) fn map_gradients(&mut self, mut replace: impl FnMut(Tensor<1>) -> Tensor<1>) {
-        self.gradients.iter_mut().for_each(|gradient| *gradient = gradient.take().map(&mut replace));
     }
 
     /// Forgets gradients since the last step.

@@ -52,7 +52,8 @@ pub enum Tuning {
     Lora(LoraSettings),
 }
 
-/// What a training changes, and so which loss it has. Which encoder there is, and what is new in the pipeline, the
+/// What a training changes, and so which loss it has. Networks are as they compute in use: no dropout, whatever a text encoder's
+/// configuration says (0.1 for BERT, meant for its pretraining; 0 for CLIP). Which encoder there is, and what is new in the pipeline, the
 /// [assembly](super::Assembly) decides.
 ///
 /// The strategies that RoentGen compares are [`unet_only`](Self::unet_only), [`text_encoder_only`](Self::text_encoder_only) and

@@ -162,7 +162,7 @@ fn gradients_can_be_exchanged_before_the_step() {
     let batch = batch(&trainee, 1, 1);
     trainee.accumulate(&batch, 1.0).unwrap();
     let mut norms = Vec::new();
-    trainee.map_gradients(|gradient| {
+    trainee.exchange_gradients(&mut |gradient| {
         norms.push(f64::from(gradient.clone().square().sum().sqrt().into_scalar::<f32>()));
         gradient * 2.0
     });
@@ -220,7 +220,7 @@ fn what_is_no_number_stops_before_a_weight_changes() {
     let good = batch(&trainee, 1, 2);
     trainee.accumulate(&good, 1.0).unwrap();
     let mut position = 0;
-    trainee.map_gradients(|gradient| {
+    trainee.exchange_gradients(&mut |gradient| {
         position += 1;
         if position == 3 { gradient * f32::NAN } else { gradient }
     });

@@ -91,10 +91,10 @@ impl Trainee {
         self.learner.step(lr_scale)
     }
 
-    /// Replaces each parameter's accumulated gradient, flat, in the order of [`names`](Self::names): for data-parallel training, where
-    /// devices that hold the same weights exchange them here, and all go on with what `replace` makes of them.
-    pub fn map_gradients(&mut self, replace: impl FnMut(Tensor<1>) -> Tensor<1>) {
-        self.learner.map_gradients(replace);
+    /// Replaces the gradients since the last step by what `exchange` makes of each, in the order of the weights: their sum over several
+    /// devices that hold the same weights.
+    pub fn exchange_gradients(&mut self, exchange: &mut dyn FnMut(Tensor<1>) -> Tensor<1>) {
+        self.learner.exchange_gradients(exchange);
     }
 
     /// Drops the gradients since the last step.

@@ -227,7 +227,8 @@ fn a_run_leaves_its_folder() {
     assert!(text.contains("caption_dropout = 0.1"), "defaults are written out: {text}");
     // The folder is a pipeline like any other.
     let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
-    let args = ["generate", "out/pipeline", "--prompt", "A film.", "--steps", "2", "--out", "images", "--device", "cpu"];
+    let args =
+        ["generate", "--pipeline", "out/pipeline", "--prompt", "A film.", "--steps", "2", "--out", "images", "--device", "cpu"];
     let output = command.args(args).args(["--size", "32"]).current_dir(bench.path("")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -281,6 +282,19 @@ fn the_cache_changes_nothing() {
     assert!(damaged > 30, "{damaged} files");
     bench.finishes("damaged", &["--set", "cache.folder=\"codes\""]);
     bench.learnt("damaged").assert_is(&expected, "a damaged cache");
+}
+
+#[test]
+fn two_devices_give_the_bits_of_two_micro_batches() {
+    let bench = Bench::new();
+    bench.finishes("one", &[]);
+    let two = ["--set", "devices=[\"cpu\", \"cpu\"]"];
+    bench.finishes("two", &two);
+    bench.learnt("two").assert_is(&bench.learnt("one"), "two devices");
+    // And a run may change over in the middle.
+    std::fs::remove_dir_all(bench.path("two/checkpoints/00000008")).unwrap();
+    bench.finishes("two", &[]);
+    bench.learnt("two").assert_is(&bench.learnt("one"), "two devices, then one");
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn run(folder: &Path, args: &[&str]) {
 }
 
 #[test]
-#[ignore = "some minutes: cargo test --release --test tests -- --ignored overfit"]
+#[ignore = "some minutes: cargo test --release --test tests -- --ignored every_prompt"]
 fn every_prompt_gives_its_own_film() {
     let (Some(nih), Some(minilm), Some(taef2)) = (shared("nih_cxr14"), shared("minilm_l6_v2"), shared("taef2")) else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -92,8 +92,19 @@ fn every_prompt_gives_its_own_film() {
     let begun = std::time::Instant::now();
     run(folder.path(), &["finetune", "run.toml", "--out", "out", "--device", "cpu", "--json"]);
     println!("trained in {:.0} s", begun.elapsed().as_secs_f64());
-    let generate =
-        ["generate", "out/pipeline", "--prompts", "prompts.csv", "--size", "64", "--sampler", "ddim", "--steps", "20"];
+    let generate = [
+        "generate",
+        "--pipeline",
+        "out/pipeline",
+        "--prompts",
+        "prompts.csv",
+        "--size",
+        "64",
+        "--sampler",
+        "ddim",
+        "--steps",
+        "20",
+    ];
     run(folder.path(), &[&generate[..], &["--guidance", "1", "--out", "made", "--device", "cpu", "--json"]].concat());
     let real: Vec<_> = films.iter().map(|[image, ..]| picture(&path("overfit").join(image))).collect();
     let mut right = 0;

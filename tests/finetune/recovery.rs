@@ -66,7 +66,7 @@ fn twenty_kills_end_with_the_weights_of_none() {
     while killed < KILLS {
         let mut child = start(&bench, "killed", &["--set", "validation.every=0"]);
         // Some during the start, most between two steps or within a save, which there is one of after every step.
-        std::thread::sleep(whole.mul_f64(random.random_range(0.0..0.3)));
+        std::thread::sleep(whole.mul_f64(random.random_range(0.0..0.15)));
         let done = child.try_wait().unwrap().is_some();
         child.kill().unwrap();
         child.wait().unwrap();

@@ -268,3 +268,69 @@ fn run_file_key(key: &str) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<FinetuneConfig, ConfigError> {
+        let config = FinetuneConfig::parse(text, Path::new("run.toml"), Path::new("folder"), &[])?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn every_example_is_a_run_file() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let mut found = 0;
+        for entry in std::fs::read_dir(&examples).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("finetune-") && name.ends_with(".toml") {
+                let config = FinetuneConfig::read(&path, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+                // What is written into the run folder says the same.
+                assert_eq!(
+                    FinetuneConfig::parse(&config.to_toml(), &path, Path::new("/"), &[]).unwrap().to_toml(),
+                    config.to_toml()
+                );
+                found += 1;
+            }
+        }
+        assert_eq!(found, 4);
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let docs = include_str!("../../../docs/finetune.md");
+        let config = parse("preset = \"small\"\ndata = { format = \"phantom\" }").unwrap();
+        let table: toml::Table = toml::from_str(&config.to_toml()).unwrap();
+        for (key, value) in table {
+            assert!(docs.contains(&format!("`{key}")) || docs.contains(&format!("`[{key}]`")), "{key}");
+            let toml::Value::Table(inner) = value else { continue };
+            // Documented in run-file.md.
+            if key == "data" || key == "preprocess" {
+                continue;
+            }
+            inner.keys().for_each(|name| assert!(docs.contains(name.as_str()), "{key}.{name}"));
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let text = "data = { format = \"table\", labels = \"a.csv\" }\n[model]\nbase = \"sd\"\nvae = { folder = \"/vae\" }";
+        let config = parse(text).unwrap();
+        assert_eq!(config.data.labels.unwrap(), Path::new("folder/a.csv"));
+        assert_eq!(config.model.base.unwrap(), Path::new("folder/sd"));
+        assert_eq!(config.model.vae, Origin::Folder("/vae".into()));
+    }
+
+    #[test]
+    fn settings_of_the_mathematics_have_the_run_files_names() {
+        let message = |table: &str| parse(&format!("{table}\ndata = {{ format = \"phantom\" }}")).unwrap_err().to_string();
+        assert!(message("optimizer = { betas = [1.5, 0.9] }").starts_with("optimizer.betas"));
+        assert!(message("vae = { kl_weight = -1.0 }").starts_with("vae.kl_weight"));
+        assert!(message("optimizer = { vae_learning_rate = -1.0 }").starts_with("optimizer.vae_learning_rate"));
+        assert!(message("ema = { decay = 1.0 }").starts_with("ema.decay"));
+        assert!(message("devices = [\"cpu\", \"cpu\"]").starts_with("accumulation"));
+    }
+}

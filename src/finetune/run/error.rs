@@ -102,8 +102,9 @@ pub enum RunError {
     DeviceLost,
     /// The loss ran away.
     #[error(
-        "step {step}: the run diverges, its smoothed loss {smoothed:.3} is {ratio:.0} times the best ({best:.3}); the checkpoint of \
-         step {kept} is the last good one: start again in another folder with a lower learning rate, or raise watch.stop_above"
+        "step {step}: the run diverges, its smoothed loss {smoothed:.3} is {ratio:.0} times the best ({best:.3}); {}: start again in \
+         another folder with a lower learning rate, or raise watch.stop_above",
+        last_good(*kept)
     )]
     Diverged {
         /// Optimiser steps taken.
@@ -118,7 +119,7 @@ pub enum RunError {
         kept: u64,
     },
     /// The loss or a gradient is no number.
-    #[error("{source}\nthe checkpoint of step {kept} is the last good one")]
+    #[error("{}", last_good(*kept))]
     NonFinite {
         /// The newest checkpoint; 0 for none.
         kept: u64,
@@ -133,6 +134,13 @@ impl RunError {
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+fn last_good(kept: u64) -> String {
+    match kept {
+        0 => "nothing was saved before".to_owned(),
+        kept => format!("the checkpoint of step {kept} is the last good one"),
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     /// Python: `tensorboard.compat.proto.event_pb2.Event(wall_time=1.5, step=7, summary=Summary(value=[Summary.Value(tag="loss",
-    /// simple_value=0.25)])).SerializeToString()` (tensorboard 2.20).
+    /// simple_value=0.25)])).SerializeToString()` (tensorboard 2.21.0).
     const EVENT: [u8; 26] =
         [9, 0, 0, 0, 0, 0, 0, 248, 63, 16, 7, 42, 13, 10, 11, 10, 4, b'l', b'o', b's', b's', 21, 0, 0, 128, 62];
 
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn checksums_are_masked() {
         let crc = 0x8a91_36aa_u32;
-        assert_eq!(masked(&[0; 32]), ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8));
+        assert_eq!(masked(&[0; 32]), crc.rotate_right(15).wrapping_add(0xa282_ead8));
     }
 
     #[test]

@@ -92,8 +92,10 @@ impl MetricsFile {
     /// # Errors
     /// Those of the file system.
     pub fn open(path: &Path, kept: impl Fn(&Metric) -> bool) -> io::Result<Self> {
-        let kept = read(path)?.into_iter().filter(kept);
-        let text: String = kept.map(|metric| line(&metric)).collect();
+        // Lines stay as they were written: numbers that are read and written again may lose their last digit.
+        let text = text(path)?;
+        let kept = text.lines().filter(|line| serde_json::from_str(line).is_ok_and(|metric| kept(&metric)));
+        let text: String = kept.map(|line| format!("{line}\n")).collect();
         write_atomic(path, |out| out.write_all(text.as_bytes()))?;
         Ok(Self { file: OpenOptions::new().append(true).open(path)?, path: path.to_owned() })
     }
@@ -118,10 +120,14 @@ impl MetricsFile {
 /// # Errors
 /// Those of the file system.
 pub fn read(path: &Path) -> io::Result<Vec<Metric>> {
+    Ok(text(path)?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The text of a file, empty if it is not there.
+fn text(path: &Path) -> io::Result<String> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        result => result,
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Sample {
     pub row: usize,
 }
 
+/// The number of an epoch, and its rows in order.
+type EpochOrder = (u64, Arc<[usize]>);
+
 /// The rows of every step: epochs in a new order each, one after the other, so that a batch may hold the end of one and the start of
 /// the next and no row is left out.
 #[derive(Clone, Debug)]
@@ -21,7 +24,7 @@ pub struct Order {
     rows: usize,
     batch: usize,
     /// The last epochs asked for: a batch needs two at most.
-    epochs: Arc<Mutex<Vec<(u64, Arc<[usize]>)>>>,
+    epochs: Arc<Mutex<Vec<EpochOrder>>>,
 }
 
 impl Order {

@@ -76,7 +76,7 @@ impl Replicas {
                             Seat { trainee: &mut trainee, cache: &cache, device: &device }.accumulate(micro, share)
                         }
                         Job::Step(factor) => {
-                            trainee.map_gradients(|gradient| exchange.sum(rank + 1, gradient));
+                            trainee.exchange_gradients(&mut |gradient| exchange.sum(rank + 1, gradient));
                             trainee.step(factor).map(|_| Vec::new()).map_err(RunError::from)
                         }
                         Job::Restore(state) => trainee.restore(*state).map(|()| Vec::new()).map_err(RunError::from),
@@ -119,7 +119,7 @@ impl Replicas {
     pub fn step(&self, trainee: &mut Trainee, factor: f64) -> Result<StepReport, RunError> {
         self.workers.iter().try_for_each(|worker| worker.ask(Job::Step(factor)))?;
         if let Some(exchange) = &self.exchange {
-            trainee.map_gradients(|gradient| exchange.sum(0, gradient));
+            trainee.exchange_gradients(&mut |gradient| exchange.sum(0, gradient));
         }
         let report = trainee.step(factor);
         let others: Vec<_> = self.workers.iter().map(Worker::answer).collect();

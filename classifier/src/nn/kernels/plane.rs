@@ -61,11 +61,14 @@ pub(super) struct Plane<'a> {
     pub(super) mean: f32,
 }
 
-/// The gradient by `x`, from that by `z`: `of_z dz + of_x x + plus`. The last two carry what goes through mean and deviation.
+/// The gradient by `x`, from that by `z`: `of_z dz + (of_x (x - centre) + plus)`. The bracket carries what goes through mean and
+/// deviation. Without the centre, the rounding of a large `plus` would be the same in every element, and a gradient whose sum is 0, such
+/// as that by a bias before a batch norm, would come out as noise that Adam takes for a direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pullback {
     of_z: f32,
     of_x: f32,
+    centre: f32,
     plus: f32,
 }
 
@@ -74,15 +77,16 @@ impl Pullback {
     /// `gamma dz (x - mean) rstd` over all that was normalised together (Ioffe and Szegedy 2015, section 3).
     #[inline(always)]
     pub(super) fn new([mean, rstd]: [f64; 2], gamma: f32, [first, second]: [f64; 2]) -> Self {
-        let of_x = -rstd * rstd * second;
-        Self { of_z: (f64::from(gamma) * rstd) as f32, of_x: of_x as f32, plus: (-rstd * first - of_x * mean) as f32 }
+        let (of_x, centre) = ((-rstd * rstd * second) as f32, mean as f32);
+        let plus = -rstd * first - f64::from(of_x) * (mean - f64::from(centre));
+        Self { of_z: (f64::from(gamma) * rstd) as f32, of_x, centre, plus: plus as f32 }
     }
 
     /// In place of the gradient by `z`.
     #[inline(always)]
     pub(super) fn apply(self, x: &[f32], gradient: &mut [f32]) {
         for (gradient, x) in gradient.iter_mut().zip(x) {
-            *gradient = self.of_z * *gradient + self.of_x * x + self.plus;
+            *gradient = self.of_z * *gradient + (self.of_x * (x - self.centre) + self.plus);
         }
     }
 }

@@ -69,6 +69,14 @@ impl Maps {
         let pending = &mut self.pending[channel];
         *pending = [pending[0] + a, pending[1] + b];
     }
+
+    /// What is pending for a channel as `a (x - centre) + b`: as in [`Pullback`](super::super::plane::Pullback), a large `b` would be
+    /// rounded alike in every element.
+    fn centred(&self, channel: usize) -> [f32; 3] {
+        let [a, b] = self.pending[channel];
+        let centre = self.moments.as_ref().map_or(0.0, |moments| moments[channel].mean()) as f32;
+        [a as f32, centre, (b + a * f64::from(centre)) as f32]
+    }
 }
 
 impl Growth {
@@ -172,10 +180,10 @@ impl Growth {
             let planes: Vec<_> = out.chunks_mut(plane).zip(planes).collect();
             let at_a_time = (PIECE / plane).max(1);
             planes.into_par_iter().with_min_len(at_a_time).for_each(|(out, ((x, gradient), channel))| {
-                let [a, b] = maps.pending[channel].map(|x| x as f32);
+                let [a, centre, b] = maps.centred(channel);
                 pulp::Arch::new().dispatch(|| {
                     for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
-                        out.write(gradient + (a * x + b));
+                        out.write(gradient + (a * (x - centre) + b));
                     }
                 });
             });
