@@ -165,10 +165,19 @@ fn unet_level_forward(bencher: Bencher, _: &str) {
 /// The same: forward, mean squared error, gradients of all weights.
 #[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
 fn unet_level_train(bencher: Bencher, _: &str) {
-    let device = Device::flex().autodiff();
+    train_level(bencher, &Device::flex().autodiff());
+}
+
+/// The same where burn computes again, in the backward pass, what it takes for bound by memory.
+#[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
+fn unet_level_train_checkpointed(bencher: Bencher, _: &str) {
+    train_level(bencher, &Device::flex().autodiff().gradient_checkpointing());
+}
+
+fn train_level(bencher: Bencher, device: &Device) {
     let config = UNetConfig::parse(&one_level().to_string(), Path::new("bench")).expect("a known configuration");
-    let unet = random(config.init(&device), &config.keys());
-    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), &device);
+    let unet = random(config.init(device), &config.keys());
+    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), device);
     bencher.bench_local(|| inputs.gradients(black_box(&unet)));
 }
 

@@ -3,13 +3,12 @@
 //! Letters: `B` batch, `C` channels, `H` height, `W` width, `F` findings.
 
 use burn::module::{Initializer, ModuleVisitor, Param};
-use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::kernels::{Activation, DenseFeatures, relu};
+use crate::nn::kernels::{Activation, DenseFeatures, average_pool, max_pool, relu};
 use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Pointwise, PointwiseConfig};
 
 /// Shape of a [`DenseNet`]. Field names are torchvision's.
@@ -150,7 +149,6 @@ impl ModuleVisitor for TrainableCount {
 struct Features {
     conv0: Conv2d,
     norm0: BatchNorm2d,
-    pool0: MaxPool2d,
     denseblocks: Vec<DenseBlock>,
     transitions: Vec<Transition>,
     norm5: BatchNorm2d,
@@ -171,7 +169,6 @@ impl Features {
         Self {
             conv0: conv([config.in_channels, config.num_init_features], 7, 2, device),
             norm0: BatchNorm2dConfig::new(config.num_init_features).init(device),
-            pool0: MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(),
             denseblocks,
             transitions,
             norm5: BatchNorm2dConfig::new(channels).init(device),
@@ -180,7 +177,7 @@ impl Features {
 
     fn forward(&self, images: Tensor<4>) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let conv0 = self.conv0.forward(images); // [B, C0, H/2, W/2]
-        let mut x = self.pool0.forward(self.norm0.forward_then(Activation::Relu, conv0.clone())); // [B, C0, H/4, W/4]
+        let mut x = max_pool(self.norm0.forward_then(Activation::Relu, conv0.clone())); // [B, C0, H/4, W/4]
         let mut denseblock1 = None;
         for (i, block) in self.denseblocks.iter().enumerate() {
             x = block.forward(x);
@@ -259,7 +256,6 @@ impl DenseLayer {
 struct Transition {
     norm: BatchNorm2d,
     conv: Pointwise,
-    pool: AvgPool2d,
 }
 
 impl Transition {
@@ -267,12 +263,12 @@ impl Transition {
         Self {
             norm: BatchNorm2dConfig::new(channels).init(device),
             conv: PointwiseConfig::new([channels, channels / 2]).init(device),
-            pool: AvgPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
         }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.pool.forward(self.conv.forward(self.norm.forward_then(Activation::Relu, x)))
+        // A pixel's convolution and a block's mean may change places; this way round the convolution has a quarter of the pixels.
+        self.conv.forward(average_pool(self.norm.forward_then(Activation::Relu, x)))
     }
 }
 

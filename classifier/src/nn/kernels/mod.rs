@@ -11,6 +11,7 @@
 //! | `geglu` | a gate's GELU times a value |
 //! | `group_norm`, `batch_norm`, `layer_norm` | the norms with the activation after them |
 //! | `dense` | the buffer of a dense block, and the first half of its layers |
+//! | `pool` | the largest of 3x3 windows, the mean of 2x2 blocks |
 //! | `fixed_norm` | batch norm by given statistics |
 //!
 //! # Why `unsafe` is allowed here
@@ -34,6 +35,7 @@ mod layer_norm;
 mod moments;
 mod norm;
 mod plane;
+mod pool;
 mod product;
 #[cfg(test)]
 mod testing;
@@ -51,6 +53,7 @@ pub use geglu::geglu;
 pub use group_norm::group_norm;
 pub use layer_norm::layer_norm;
 pub use norm::{Norm, Over};
+pub use pool::{average_pool, max_pool};
 
 /// Whether the kernels compute this tensor.
 fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
