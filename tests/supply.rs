@@ -258,7 +258,7 @@ fn processes_share_a_cache_and_a_killed_one_costs_nothing() {
     let others = [filler(&shared, "1/1"), filler(&shared, "1/1")];
     killed.kill().unwrap();
     killed.wait().unwrap();
-    others.map(done);
+    others.into_iter().for_each(|other| drop(done(other)));
     assert!(samples(&shared.path("cache")) == expected, "every sample is there, and each is the same file");
 
     // Shards, and one of them twice.

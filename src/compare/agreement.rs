@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::tensor::Device;
 use burn::tensor::activation::sigmoid;
 use roentgen_augment::{
-    Candidate, Fault, Fingerprint, HeldOut, Judge, JudgeError, Label, Preprocess, SampleRequest, Verdict, Vocabulary,
+    Candidate, Fault, Finding, Fingerprint, HeldOut, Judge, JudgeError, Label, Preprocess, SampleRequest, Verdict, Vocabulary,
 };
 use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, Predictions, batches};
 
@@ -70,7 +70,7 @@ impl ClassifierJudge {
 
     fn verdict(&self, request: &SampleRequest, scores: &[f32]) -> Verdict {
         let findings = self.batcher.vocabulary.findings().iter().zip(&request.labels);
-        let fault = |((finding, label), (&score, limits)): ((_, &Label), (&f32, &FindingLimits))| {
+        let fault = |((finding, label), (&score, limits)): ((&Finding, &Label), (&f32, &FindingLimits))| {
             let limit = match label {
                 Label::Positive => limits.positive.filter(|limit| score < *limit),
                 Label::Negative => limits.negative.filter(|limit| score > *limit),
