@@ -9,8 +9,8 @@ use divan::{Bencher, black_box};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_augment::{
     CacheKey, CacheOptions, CxrRecord, CxrSample, EpochPlanner, Fingerprint, GrayImage, MixMode, MixedDataset, MixedParts,
-    Mixture, Pixels, Preprocess, RequestPlan, SampleCache, SampleOrigin, SampleRequest, Supply, SynthesisError, Synthesizer,
-    SynthesizerCard, SyntheticDataset, template_prompts,
+    Mixture, Pixels, Preprocess, RequestPlan, SampleCache, SampleOrigin, SampleRequest, Supply, SynthesisError, Synthesized,
+    Synthesizer, SynthesizerCard, SyntheticDataset, template_prompts,
 };
 
 const BATCH: usize = 32;
@@ -46,8 +46,8 @@ impl Synthesizer for Stock {
         SynthesizerCard { model: "stock".to_owned(), sampler: None, steps: None, guidance_scale: None }
     }
 
-    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, SynthesisError> {
-        Ok(vec![self.0.clone(); requests.len()])
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
+        Ok(vec![self.0.clone().into(); requests.len()])
     }
 }
 
@@ -113,7 +113,7 @@ impl Filled {
             .1
             .into_iter()
             .enumerate()
-            .map(|(index, request)| (films.image(index), SampleOrigin { request, fingerprint, card: card.clone() }))
+            .map(|(index, request)| (films.image(index), SampleOrigin::new(request, fingerprint, card.clone())))
             .collect();
         cache.put(&samples, &HashSet::new()).expect("room for a few films");
         let keys = samples.iter().map(|(_, origin)| CacheKey::new(&origin.request, fingerprint)).collect();

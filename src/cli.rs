@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use roentgen::device::DeviceChoice;
 use roentgen::diffusion::samplers::SamplerKind;
 use roentgen::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
+use roentgen::shard::Shard;
+use roentgen::store::StorePlace;
 
 pub use lora_choice::LoraChoice;
 
@@ -35,6 +37,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Train one arm of a run file with one seed
     Train(TrainArgs),
+    /// Make the synthetic images of a run file beforehand, alone or on many machines
+    Fill(FillArgs),
     /// Score images with a trained classifier
     Predict(PredictArgs),
     /// Fine-tune a Stable Diffusion checkpoint on radiographs and their reports, or train one from scratch
@@ -90,6 +94,21 @@ pub struct TrainArgs {
     /// Folder to write; an interrupted run found there is continued
     #[arg(long)]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `fill`.
+#[derive(Args, Debug)]
+pub struct FillArgs {
+    /// Run file (TOML)
+    pub run: PathBuf,
+    /// Run folder of the comparison that will use the images; the cache is in it unless the run file says where
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Make one part of them, such as 3/8: the third of eight
+    #[arg(long, default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
     #[command(flatten)]
     pub common: Common,
 }
@@ -174,8 +193,8 @@ pub struct DataArgs {
 )]
 pub struct GenerateArgs {
     /// Checkpoint folder in diffusers' layout, with model_index.json in it
-    #[arg(long)]
-    pub pipeline: PathBuf,
+    #[arg(long, required_unless_present = "merge")]
+    pub pipeline: Option<PathBuf>,
     /// What to paint; more than 77 tokens are cut
     #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
     pub prompt: Option<String>,
@@ -238,9 +257,17 @@ pub struct GenerateArgs {
     /// Decode in overlapping tiles: for images much larger than the model's own size
     #[arg(long)]
     pub tiled: bool,
-    /// Folder to write: 000000.png, … and manifest.csv; an interrupted run found there is continued, another run is refused
+    /// Make one part of the images, such as 3/8: the third of eight. Parts need not know of each other, and each can be repeated; the
+    /// manifest comes from --merge
+    #[arg(long, default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
+    /// Make no image, but the manifest from the images of all parts; give the same prompts and count
+    #[arg(long, conflicts_with = "shard")]
+    pub merge: bool,
+    /// Folder to write, or s3://, gs:// or az:// with a program built for it: 000000.png, … and manifest.csv; an interrupted run found
+    /// there is continued, another run is refused
     #[arg(long)]
-    pub out: PathBuf,
+    pub out: StorePlace,
     #[command(flatten)]
     pub common: Common,
 }

@@ -31,4 +31,6 @@ pub mod finetune;
 pub mod generate;
 pub mod progress;
 pub mod report;
+pub mod shard;
+pub mod store;
 pub mod synthesizer;

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Train(args) => commands::train::run(&args),
+        Command::Fill(args) => commands::fill::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
         Command::Finetune(args) => commands::finetune::run(&args),
         Command::Generate(args) => commands::generate::run(&args),

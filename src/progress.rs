@@ -40,6 +40,13 @@ pub fn steps(bars: &MultiProgress, total: usize) -> ProgressBar {
     bar
 }
 
+/// Style of the bar over the requests of an arm at the gate.
+#[must_use]
+pub fn gate() -> ProgressStyle {
+    let template = "{bar:28.cyan/blue} {prefix}: {pos}/{len} samples passed the gate  {msg}  {elapsed} elapsed";
+    ProgressStyle::with_template(template).expect("the template is well-formed")
+}
+
 /// A sign of life of work whose length is not known.
 #[must_use]
 pub fn spinner(bars: &MultiProgress, message: String) -> ProgressBar {

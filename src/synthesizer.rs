@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-use roentgen_augment::{Fingerprint, GrayImage, SampleRequest, SynthesisError, Synthesizer, SynthesizerCard};
+use roentgen_augment::{Fingerprint, SampleRequest, SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
 use crate::diffusion::{DiffusionError, ImageRequest, Picture, Settings, StableDiffusion, Start, Step};
 
@@ -89,14 +89,18 @@ impl Synthesizer for DiffusionSynthesizer {
         }
     }
 
-    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, SynthesisError> {
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
         let mut images = Vec::with_capacity(requests.len());
         for batch in requests.chunks(self.batch_size.get()) {
             let pictures = self.pictures(batch, &mut |_| ControlFlow::Continue(())).map_err(|error| SynthesisError {
                 message: format!("{}: {error}", self.pipeline.folder().display()),
                 source: Some(Box::new(error)),
             })?;
-            images.extend(pictures.into_iter().map(|picture| picture.image));
+            images.extend(
+                pictures
+                    .into_iter()
+                    .map(|picture| Synthesized { image: picture.image, channel_spread: Some(picture.channel_spread) }),
+            );
         }
         Ok(images)
     }

@@ -5,9 +5,13 @@
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
+//! | `shards` | `generate` in parts that are merged to the whole |
+//! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod cli;
 mod finetune;
 mod generate;
 mod parity;
+mod shards;
+mod supply;

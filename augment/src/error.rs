@@ -331,7 +331,7 @@ pub enum AugmentError {
     },
     /// Samples that must be in the cache are not.
     #[error(
-        "{missing} of {total} synthetic samples are not in the cache {} (request {first}, for one); let training generate and keep them with `supply = \"cache-then-generate\"`",
+        "{missing} of {total} synthetic samples are not in the cache {} (request {first}, for one); make them with `roentgen fill RUN.toml`, or let training make and keep them with `supply = \"cache-then-generate\"`",
         path.display()
     )]
     NotInCache {
@@ -402,6 +402,31 @@ pub enum AugmentError {
         found: String,
         /// What it must be.
         expected: &'static str,
+    },
+    /// The ledger of verdicts could not be used.
+    #[error("cannot {action} the verdicts {}; if it stays so, delete the file: the verdicts are given again", path.display())]
+    Ledger {
+        /// `open`, `read` or `write`.
+        action: &'static str,
+        /// The SQLite file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A judge of the gate failed.
+    #[error(transparent)]
+    Judge {
+        /// What it says.
+        source: crate::JudgeError,
+    },
+    /// A judge gave another number of verdicts than it was asked for.
+    #[error("a judge gave {found} verdicts on {expected} images; it must give one an image, in order")]
+    VerdictCount {
+        /// Images judged.
+        expected: usize,
+        /// Verdicts given.
+        found: usize,
     },
     /// A setting that means nothing.
     #[error("{key} is {found}; write {expected}")]

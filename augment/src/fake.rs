@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::{
-    Fingerprint, GrayImage, Label, PatientId, PromptKind, RequestSource, SampleRequest, SynthesisError, Synthesizer,
-    SynthesizerCard,
+    Fingerprint, GrayImage, Label, PatientId, PromptKind, RequestSource, SampleRequest, SynthesisError, Synthesized,
+    Synthesizer, SynthesizerCard,
 };
 
 /// Request `i`, from a row of patient `p{i}`.
@@ -68,13 +68,13 @@ impl Synthesizer for Fake {
         SynthesizerCard { model: "fake".to_owned(), sampler: None, steps: None, guidance_scale: None }
     }
 
-    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, SynthesisError> {
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
         std::thread::sleep(self.pause);
         if self.fails.load(Ordering::SeqCst) {
             return Err(SynthesisError { message: "told to fail".to_owned(), source: None });
         }
         self.calls.lock().unwrap().push(requests.len());
         let left = requests.len() - self.withholds.load(Ordering::SeqCst);
-        Ok(requests[..left].iter().map(Self::image).collect())
+        Ok(requests[..left].iter().map(|request| Self::image(request).into()).collect())
     }
 }

@@ -36,6 +36,7 @@
 
 #![warn(missing_docs)]
 
+mod answer;
 mod atomic;
 mod cache;
 mod check;
@@ -47,6 +48,7 @@ mod error;
 #[cfg(test)]
 mod fake;
 mod finding;
+mod gate;
 mod geometry;
 mod image_cache;
 mod label;
@@ -87,13 +89,17 @@ pub use detail::{Details, FindingDetail, Laterality, Severity};
 pub use encode::encode_png;
 pub use error::AugmentError;
 pub use finding::{CHEXPERT_14, Finding, NIH_14, Vocabulary, XRV_18};
+pub use gate::{
+    Attempt, Candidate, Fault, Gate, GateJob, GateOutcome, GateProgress, GateReport, GatedRequest, ImageSanity, Judge,
+    JudgeError, NearestReal, NearestTraining, Settled, Verdict, VerdictLedger,
+};
 pub use geometry::{Window, shorter_side_to};
 pub use image_cache::ImageCache;
 pub use label::{Label, LabelPolicy, Target};
 pub use mixed::{MixedDataset, MixedEpoch, MixedParts};
 pub use mixture::{Balance, EpochCounts, MixMode, Mixture};
 pub use pixels::{GrayDepth, GrayImage, PixelRange, Pixels, Signed, Xrv};
-pub use plan::RequestPlan;
+pub use plan::{LabelPlan, RequestPlan};
 pub use planner::{EpochPlanner, Slot};
 pub use prefetch::{BatchStream, Prefetch};
 pub use preprocess::{Geometry, Preprocess};
@@ -112,5 +118,5 @@ pub use split_plan::{SplitBy, SplitPlan};
 pub use stream::{MixedStream, StreamItem};
 pub use summary::{AgeQuantiles, DataSummary, FindingCounts, LabelCounts};
 pub use supply::{Supply, SupplyMode};
-pub use synthesizer::{Fingerprint, SynthesisError, Synthesizer, SynthesizerCard};
+pub use synthesizer::{Fingerprint, SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 pub use synthetic::{FillProgress, SyntheticDataset};

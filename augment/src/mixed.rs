@@ -203,7 +203,8 @@ mod tests {
     use crate::fake::{Fake, requests};
     use crate::real::tests::{dataset, record};
     use crate::{
-        MixMode, PatientId, Preprocess, RealDataset, RequestPlan, SplitPlan, Splits, Supply, Vocabulary, template_prompts,
+        LabelPlan, MixMode, PatientId, Preprocess, RealDataset, RequestPlan, SplitPlan, Splits, Supply, Vocabulary,
+        template_prompts,
     };
 
     fn synthetic(n: usize) -> (Arc<Fake>, SyntheticDataset) {
@@ -266,16 +267,24 @@ mod tests {
         }
 
         #[test]
-        fn no_held_out_patient_ever_trains(split_seed: u64, leak in 0usize..40) {
+        fn no_held_out_patient_ever_trains(split_seed: u64, leak in 0usize..40, plan in 0usize..4) {
             // Two images a patient; requests are made from training rows, and one more from any row.
             let records = (0..40).map(|i| record(&format!("{i}.png"), &format!("p{}", i / 2), None)).collect();
             let data = dataset(records).unwrap();
-            let plan = SplitPlan { valid: 0.25, test: 0.25, seed: split_seed, ..SplitPlan::default() };
-            let Ok(splits) = Splits::new(&data, &plan) else { return Ok(()) };
+            let split = SplitPlan { valid: 0.25, test: 0.25, seed: split_seed, ..SplitPlan::default() };
+            let Ok(splits) = Splits::new(&data, &split) else { return Ok(()) };
             let held_out = splits.held_out_patients();
             let rows: Vec<_> = splits.train().data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
             let vocabulary = Vocabulary::parse(["Effusion", "Mass"]).unwrap();
-            let mut requests = RequestPlan::new(&template_prompts(&rows, &vocabulary), &vocabulary).unwrap().of_size(30);
+            let rows = template_prompts(&rows, &vocabulary);
+            let planned = RequestPlan::new(&rows, &vocabulary).unwrap().with_seed(split_seed);
+            let counts = LabelPlan::Counts([(vocabulary.findings()[0], 30)].into_iter().collect());
+            let mut requests = match plan {
+                0 => planned.replicas(3),
+                1 => planned.of_labels(&LabelPlan::Prevalence, 30).unwrap(),
+                2 => planned.of_labels(&LabelPlan::Balanced, 30).unwrap(),
+                _ => planned.of_labels(&counts, 0).unwrap(),
+            };
             let set = |requests: &[_], held_out: &HashSet<PatientId>| {
                 let supply = Supply::OnDemand { synthesizer: Arc::new(Fake::default()) };
                 SyntheticDataset::new(requests.into(), supply, Preprocess::new(2), held_out)

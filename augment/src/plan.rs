@@ -1,16 +1,34 @@
 //! Which synthetic images to ask for, given the training rows.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::walk::{BalancedWalk, Walk};
-use crate::{AugmentError, Fingerprint, PatientId, PromptedRow, RequestSource, SampleRequest, Vocabulary};
+use crate::{AugmentError, Finding, Fingerprint, Label, PatientId, PromptedRow, RequestSource, SampleRequest, Vocabulary};
+
+/// Which labels are asked for. Every request takes over a whole row, so that labels come in the combinations that the data have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelPlan {
+    /// All rows in turn: every finding as often as in the training set.
+    #[default]
+    Prevalence,
+    /// Every finding equally often, see [`RequestPlan::balanced`].
+    Balanced,
+    /// So many requests of each finding, from the rows where it is positive; `No Finding` stands for the rows without any positive
+    /// label where it is no label of its own.
+    Counts(BTreeMap<Finding, usize>),
+}
 
 /// Makes requests from training rows.
 ///
-/// A request takes over the row's prompt, labels, age, sex and view; its noise seed is a digest of plan seed, row id and replica. So the same replica of the same row is the same request in every plan of one
-/// seed, whatever its size, and is generated once.
+/// A request takes over the row's prompt, labels, age, sex and view; its noise seed is a digest of plan seed, row id and replica.
+/// So the same replica of the same row is the same request in every plan of one seed, whatever its size, and is generated once.
 pub struct RequestPlan<'a> {
     rows: &'a [PromptedRow],
+    vocabulary: &'a Vocabulary,
     seed: u64,
     fold: Option<u32>,
 }
@@ -20,7 +38,7 @@ impl<'a> RequestPlan<'a> {
     ///
     /// # Errors
     /// [`AugmentError::EmptyDataset`] without rows, [`AugmentError::LabelCount`] for a row that has not one label a finding.
-    pub fn new(rows: &'a [PromptedRow], vocabulary: &Vocabulary) -> Result<Self, AugmentError> {
+    pub fn new(rows: &'a [PromptedRow], vocabulary: &'a Vocabulary) -> Result<Self, AugmentError> {
         const NAME: &str = "the rows to make requests from";
         if rows.is_empty() {
             return Err(AugmentError::EmptyDataset { name: NAME.to_owned() });
@@ -31,7 +49,7 @@ impl<'a> RequestPlan<'a> {
                 return Err(AugmentError::LabelCount { name: NAME.to_owned(), row, found, expected });
             }
         }
-        Ok(Self { rows, seed: 0, fold: None })
+        Ok(Self { rows, vocabulary, seed: 0, fold: None })
     }
 
     /// The same plan with another seed (0 unless set).
@@ -68,6 +86,42 @@ impl<'a> RequestPlan<'a> {
     pub fn balanced(&self, n: usize) -> Vec<SampleRequest> {
         let walk = BalancedWalk::new(self.rows.iter().map(|row| &row.record.labels[..]), self.seed, "balanced requests");
         self.numbered((0..n as u64).map(|step| walk.at(step)))
+    }
+
+    /// Requests by a plan of labels: `n` of them, or as many as the plan counts.
+    ///
+    /// # Errors
+    /// [`AugmentError::BadSetting`] for a finding that no row has.
+    pub fn of_labels(&self, labels: &LabelPlan, n: usize) -> Result<Vec<SampleRequest>, AugmentError> {
+        match labels {
+            LabelPlan::Prevalence => Ok(self.of_size(n)),
+            LabelPlan::Balanced => Ok(self.balanced(n)),
+            LabelPlan::Counts(counts) => self.counted(counts),
+        }
+    }
+
+    fn counted(&self, counts: &BTreeMap<Finding, usize>) -> Result<Vec<SampleRequest>, AugmentError> {
+        let mut steps = Vec::new();
+        for (group, (&finding, &count)) in (1..).zip(counts) {
+            let rows: Vec<usize> = (0..self.rows.len()).filter(|&row| self.has(row, finding)).collect();
+            if rows.is_empty() && count > 0 {
+                let key = format!("plan.counts.{finding}");
+                let expected = "0, or leave it out: no training row with a prompt has it".to_owned();
+                return Err(AugmentError::BadSetting { key, found: count.to_string(), expected });
+            }
+            let walk = Walk::over(rows, self.seed, "counted requests", group);
+            steps.extend((0..count as u64).map(|step| walk.at(step)));
+        }
+        Ok(self.numbered(steps.into_iter()))
+    }
+
+    /// Whether a row counts for `finding`.
+    fn has(&self, row: usize, finding: Finding) -> bool {
+        let labels = &self.rows[row].record.labels;
+        match self.vocabulary.position(finding) {
+            Some(column) => labels[column] == Label::Positive,
+            None => finding.name() == "No Finding" && !labels.contains(&Label::Positive),
+        }
     }
 
     /// Requests of these rows; the replica counts how often a row has come.
@@ -179,6 +233,29 @@ mod tests {
         let rare: Vec<_> = requests.iter().filter(|request| source(request) == "7.png").collect();
         assert_eq!(rare.len(), 20);
         assert_eq!(rare.iter().map(|request| request.replica).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_table_of_counts_is_kept() {
+        let (mut records, vocabulary) = (records(12), vocabulary());
+        for (i, record) in records.iter_mut().enumerate() {
+            let label = |positive| if positive { Label::Positive } else { Label::Negative };
+            Arc::make_mut(record).labels = vec![label(i < 3), label(i == 2)];
+        }
+        let rows = template_prompts(&records, &vocabulary);
+        let plan = RequestPlan::new(&rows, &vocabulary).unwrap();
+        let counts = |counts: &[(&str, usize)]| {
+            LabelPlan::Counts(counts.iter().map(|(name, count)| (Finding::parse(name).unwrap(), *count)).collect())
+        };
+        let requests = plan.of_labels(&counts(&[("Effusion", 7), ("Mass", 2), ("No Finding", 4)]), 0).unwrap();
+        let of = |wanted: fn(&SampleRequest) -> bool| requests.iter().filter(|request| wanted(request)).count();
+        assert_eq!(of(|request| !request.labels.contains(&Label::Positive)), 4);
+        // The two of the mass have an effusion as well.
+        assert_eq!(of(|request| request.labels[0] == Label::Positive), 9);
+        let distinct: HashSet<_> = requests.iter().map(|request| request.seed).collect();
+        assert_eq!(distinct.len(), 13);
+        let error = plan.of_labels(&counts(&[("Hernia", 1)]), 0).unwrap_err().to_string();
+        assert!(error.starts_with("plan.counts.Hernia is 1; write 0"), "{error}");
     }
 
     #[test]

@@ -85,6 +85,20 @@ pub struct Provenance {
     pub request: crate::SampleRequest,
     /// What made it, see [`SynthesizerCard::model`](crate::SynthesizerCard::model).
     pub model: String,
+    /// What a gate said of it, if it came to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<crate::GateOutcome>,
+    /// The training image it is most like, if a gate looked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest_real: Option<crate::NearestReal>,
+}
+
+impl Provenance {
+    /// An image that came to no gate.
+    #[must_use]
+    pub fn new(request: crate::SampleRequest, model: &str) -> Self {
+        Self { request, model: model.to_owned(), gate: None, nearest_real: None }
+    }
 }
 
 /// Real or synthetic.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Fingerprint, GrayDepth, GrayImage, SampleRequest, SynthesizerCard};
+use crate::{Fingerprint, GateOutcome, GrayDepth, GrayImage, NearestReal, SampleRequest, SynthesizerCard};
 
 /// Keyword of the `iTXt` chunk (UTF-8) that holds the JSON of a [`SampleOrigin`].
 const KEYWORD: &str = "roentgen:request";
@@ -26,6 +26,20 @@ pub struct SampleOrigin {
     pub fingerprint: Fingerprint,
     /// What the generator says of itself.
     pub card: SynthesizerCard,
+    /// [`Synthesized::channel_spread`](crate::Synthesized::channel_spread).
+    pub channel_spread: Option<f32>,
+    /// What the gate said that judged it when it was made.
+    pub gate: Option<GateOutcome>,
+    /// The training image it is most like, if that gate looked for it.
+    pub nearest_real: Option<NearestReal>,
+}
+
+impl SampleOrigin {
+    /// A sample of which no more is known, and which no gate has judged.
+    #[must_use]
+    pub fn new(request: SampleRequest, fingerprint: Fingerprint, card: SynthesizerCard) -> Self {
+        Self { request, fingerprint, card, channel_spread: None, gate: None, nearest_real: None }
+    }
 }
 
 /// Why a file is not a sample as it was written.
@@ -81,6 +95,19 @@ struct Header {
     pixels: Fingerprint,
     card: SynthesizerCard,
     request: SampleRequest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channel_spread: Option<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gate: Option<GateOutcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nearest_real: Option<NearestReal>,
+}
+
+impl Header {
+    fn origin(self) -> SampleOrigin {
+        let Self { fingerprint, card, request, channel_spread, gate, nearest_real, .. } = self;
+        SampleOrigin { request, fingerprint, card, channel_spread, gate, nearest_real }
+    }
 }
 
 fn to_hex<S: Serializer>(digest: &Fingerprint, serializer: S) -> Result<S::Ok, S::Error> {
@@ -108,6 +135,9 @@ pub fn encode_sample(image: &GrayImage, origin: &SampleOrigin) -> Result<Vec<u8>
         pixels: digest(image.width(), image.height(), depth, &samples),
         card: origin.card.clone(),
         request: origin.request.clone(),
+        channel_spread: origin.channel_spread,
+        gate: origin.gate,
+        nearest_real: origin.nearest_real.clone(),
     };
     let text = serde_json::to_string(&header).map_err(std::io::Error::from)?;
     let side = |pixels: usize| u32::try_from(pixels).map_err(std::io::Error::other);
@@ -157,7 +187,7 @@ pub fn decode_sample(bytes: &[u8]) -> Result<(GrayImage, SampleOrigin), SampleDe
         }
         _ => GrayImage::from_u8(width, height, samples),
     };
-    Ok((image, SampleOrigin { request: header.request, fingerprint: header.fingerprint, card: header.card }))
+    Ok((image, header.origin()))
 }
 
 /// Digest of size, depth and samples, the latter as PNG stores them (16 bits: high byte first).
@@ -188,6 +218,9 @@ mod tests {
             },
             fingerprint: Fingerprint::of(&[b"weights"]),
             card: SynthesizerCard { model: "fake".to_owned(), sampler: None, steps: Some(50), guidance_scale: Some(7.5) },
+            channel_spread: Some(0.25),
+            gate: Some(GateOutcome::Passed(2)),
+            nearest_real: Some(NearestReal { id: "b.png".to_owned(), distance: 0.5 }),
         }
     }
 

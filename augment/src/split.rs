@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn_dataset::{Dataset, DatasetError};
 
 use crate::split_plan::{group, position};
-use crate::{AugmentError, CxrSample, PatientId, RealDataset, Split, SplitPlan};
+use crate::{AugmentError, CxrSample, PatientId, RealDataset, Row, Split, SplitPlan};
 
 /// Training data: the only kind that can be mixed with synthetic images.
 #[derive(Clone, Debug)]
@@ -50,7 +50,9 @@ impl Splits {
         };
         let (train, valid, test) = (part(Split::Train)?, part(Split::Valid)?, part(Split::Test)?);
         let judged = valid.rows().iter().chain(test.rows());
-        let held_out = Arc::new(judged.filter_map(|row| row.record.patient_id.clone()).collect());
+        // An image without a patient counts as a patient of its own, here as in requests.
+        let patient = |row: &Row| row.record.patient_id.clone().unwrap_or_else(|| PatientId::new(&row.record.id));
+        let held_out = Arc::new(judged.map(patient).collect());
         Ok(Self {
             train: TrainSet { data: train, held_out },
             valid: HeldOut { data: valid, split: Split::Valid },
@@ -329,7 +331,7 @@ mod tests {
             sex: None,
             view: None,
         };
-        let origin = Origin::Synthetic(Box::new(Provenance { request, model: "m".to_owned() }));
+        let origin = Origin::Synthetic(Box::new(Provenance::new(request, "m")));
         let made = CxrRecord { origin, ..record("made", "9", Some(Split::Valid)) };
         let given = [record("a", "1", Some(Split::Train)), record("b", "2", Some(Split::Test)), made];
         let data = dataset(given.to_vec()).unwrap();

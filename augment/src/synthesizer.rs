@@ -50,6 +50,22 @@ pub struct SynthesizerCard {
     pub guidance_scale: Option<f32>,
 }
 
+/// An image as a generator made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Synthesized {
+    /// The radiograph.
+    pub image: GrayImage,
+    /// Mean over pixels of the largest difference between two channels, in [0, 1], of a generator that paints in colour: what gray
+    /// hides. `None` if it does not.
+    pub channel_spread: Option<f32>,
+}
+
+impl From<GrayImage> for Synthesized {
+    fn from(image: GrayImage) -> Self {
+        Self { image, channel_spread: None }
+    }
+}
+
 /// Why a generator made nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("the generator failed: {message}")]
@@ -85,5 +101,5 @@ pub trait Synthesizer: Send + Sync {
     ///
     /// # Errors
     /// [`SynthesisError`] if any of them could not be made.
-    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, SynthesisError>;
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError>;
 }

@@ -26,7 +26,8 @@ impl Walk {
         Self::over((0..len).collect(), seed, purpose, 0)
     }
 
-    fn over(mut rows: Vec<usize>, seed: u64, purpose: &str, number: u64) -> Self {
+    /// A walk through these rows, which are the group `number` of a purpose.
+    pub fn over(mut rows: Vec<usize>, seed: u64, purpose: &str, number: u64) -> Self {
         rows.shuffle(&mut stream(seed, purpose, number));
         Self(rows)
     }

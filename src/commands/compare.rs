@@ -4,13 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use roentgen::compare::{Comparison, RunFolder, pools, sample_grid};
+use roentgen::compare::{Comparison, PoolJob, RunFolder, pools, sample_grid};
 use roentgen::config::RunConfig;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
 use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
-use crate::commands::{print, say_prompts};
+use crate::commands::{print, say_pools};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -22,8 +22,10 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     let folder = RunFolder::open(out, config, &train, &splits)?;
     let (device, opened) = common.device.open()?;
-    let pools = pools(config, &train, &out.join("cache"))?;
-    say_prompts(&pools);
+    let bars = progress::bars(common.json);
+    let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
+    let pools = pools(&job)?;
+    say_pools(config, &pools);
     let comparison = Comparison {
         config,
         train: &train,
@@ -32,7 +34,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
         device: &device,
         device_name: opened.to_string(),
         folder,
-        progress: progress::bars(common.json),
+        progress: bars,
     };
     let report = comparison.run()?;
     write_pages(&comparison, &report)?;

@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
-use roentgen::generate::{Outcome, Progress, fill, prompts};
+use roentgen::generate::{ImageSet, Outcome, Progress, fill, merge, prompts};
 use roentgen::progress;
+use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
 use roentgen_augment::Fingerprint;
 
@@ -22,14 +23,22 @@ const COLOURED: f64 = 0.05;
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
     let requests = table.requests(args.count, args.seed);
+    let store = Store::open(&args.out)?;
+    let set = ImageSet { store: &store, vocabulary: &table.vocabulary, requests: &requests };
+    if args.merge {
+        let images = merge(set)?;
+        print(format!("{images} images\nmanifest: {}", store.describe("manifest.csv").display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let folder = args.pipeline.as_deref().context("give --pipeline")?;
     let (device, name) = args.common.device.open()?;
     let bars = progress::bars(args.common.json);
 
-    let checkpoint = Checkpoint::read(&args.pipeline)?;
+    let checkpoint = Checkpoint::read(folder)?;
     let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
     let start = start(args, &settings, &device)?;
-    let opening = progress::spinner(&bars, format!("loading {}", args.pipeline.display()));
+    let opening = progress::spinner(&bars, format!("loading {}", folder.display()));
     let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
     let mut pipeline = checkpoint.load(&options, |part| opening.set_message(format!("{part} loaded")))?;
     for LoraChoice { path, scale } in &args.lora {
@@ -41,24 +50,25 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
         synthesizer = synthesizer.with_start(start, digest);
     }
 
-    let bar = progress::steps(&bars, requests.len() * evaluations);
+    let total = args.shard.of(&requests).count();
+    let bar = progress::steps(&bars, total * evaluations);
     let (begun, mut images) = (Instant::now(), 0);
-    let outcome = fill(&args.out, &synthesizer, &table.vocabulary, &requests, |progress| {
+    let outcome = fill(set, args.shard, &synthesizer, |progress| {
         match progress {
             Progress::Step(step) => {
-                let batch = args.batch_size.get().min(requests.len() - images);
+                let batch = args.batch_size.get().min(total - images);
                 bar.set_position(((images * evaluations) + batch * step.number * evaluations / step.total) as u64);
             }
             Progress::Images(more) => {
                 images += more;
                 bar.set_position((images * evaluations) as u64);
-                bar.set_message(format!("{images}/{} images", requests.len()));
+                bar.set_message(format!("{images}/{total} images"));
             }
         }
         ControlFlow::Continue(())
     })?;
     bar.finish_and_clear();
-    report(args, &outcome, begun.elapsed().as_secs_f64(), &name.to_string())?;
+    report(args, &store, &outcome, begun.elapsed().as_secs_f64(), &name.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,8 +107,8 @@ fn start(args: &GenerateArgs, settings: &Settings, device: &Device) -> Result<Op
     Ok(Some((Start::Picture { pixels, strength: args.strength }, digest)))
 }
 
-fn report(args: &GenerateArgs, outcome: &Outcome, seconds: f64, device: &str) -> Result<()> {
-    let manifest = args.out.join("manifest.csv");
+fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, device: &str) -> Result<()> {
+    let manifest = args.shard.is_whole().then(|| store.describe("manifest.csv"));
     let (cut, most) = outcome.cut_prompts;
     if args.common.json {
         let summary = serde_json::json!({
@@ -120,7 +130,11 @@ fn report(args: &GenerateArgs, outcome: &Outcome, seconds: f64, device: &str) ->
     } else {
         format!(", {:.1} s an image on {device}", seconds / outcome.made as f64)
     };
-    print(format!("{} images made{rate}; {there} were there\nmanifest: {}", outcome.made, manifest.display()))?;
+    print(format!("{} images made{rate}; {there} were there", outcome.made))?;
+    match manifest {
+        Some(manifest) => print(format!("manifest: {}", manifest.display()))?,
+        None => print(format!("shard {}; --merge writes the manifest when all are there", args.shard))?,
+    }
     if cut > 0 {
         eprintln!("note: {cut} prompts were longer than the text encoder reads; the longest lost its last {most} tokens");
     }

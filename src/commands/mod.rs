@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod data;
 pub mod demo;
+pub mod fill;
 pub mod finetune;
 pub mod generate;
 pub mod inspect;
@@ -14,6 +15,7 @@ pub mod train;
 use std::io::{self, Write};
 
 use roentgen::compare::Pools;
+use roentgen::config::RunConfig;
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
@@ -26,9 +28,14 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
     }
 }
 
-/// Says what the prompts of a generator were made from.
-pub fn say_prompts(pools: &Pools) {
+/// Says what the prompts of a generator were made from, and what the gate did.
+pub fn say_pools(config: &RunConfig, pools: &Pools) {
     if let Some(prompts) = &pools.prompts {
         eprintln!("{prompts}");
+    }
+    for (arm, gate) in config.arms.iter().zip(&pools.gates) {
+        if let Some(gate) = gate {
+            eprintln!("arm {}: {gate}", arm.name);
+        }
     }
 }

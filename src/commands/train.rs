@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{RunFolder, SeedRun, batcher, pools};
+use roentgen::compare::{PoolJob, RunFolder, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
 use roentgen::{data, progress};
 
 use crate::cli::TrainArgs;
-use crate::commands::{print, say_prompts};
+use crate::commands::{print, say_pools};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -25,9 +25,11 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let folder = RunFolder::open(&args.out, &config, &train, &splits)?;
     let (device, _) = args.common.device.open()?;
     let arm = &config.arms[0];
-    let pools = pools(&config, &train, &folder.path().join("cache"))?;
-    say_prompts(&pools);
     let bars = progress::bars(args.common.json);
+    let job =
+        PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: folder.path(), progress: &bars };
+    let pools = pools(&job)?;
+    say_pools(&config, &pools);
     let bar = bars.add(indicatif::ProgressBar::new(0));
     bar.set_prefix(format!("{} seed {seed}", arm.name));
     let run =

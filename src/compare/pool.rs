@@ -1,18 +1,21 @@
 //! The synthetic images that an arm draws from.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
+use burn::tensor::Device;
+use indicatif::MultiProgress;
 use roentgen_augment::{
-    AugmentError, CacheOptions, CxrRecord, PromptSummary, PromptedRows, RequestPlan, SampleCache, Supply, SupplyMode,
-    Synthesizer, SyntheticDataset, TrainSet, Vocabulary, template_prompts,
+    AugmentError, GateReport, JudgeError, PromptSummary, SampleRequest, Splits, Supply, SupplyMode, SyntheticDataset, TrainSet,
 };
+use roentgen_classifier::ClassifierError;
 
-use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, RunConfig};
+use super::FolderError;
+use super::gate::ArmGate;
+use super::generator::{Asking, supply};
+use crate::config::{ConfigError, RunConfig};
 use crate::device::DeviceError;
-use crate::diffusion::{Checkpoint, DiffusionError, OpenOptions};
-use crate::synthesizer::DiffusionSynthesizer;
+use crate::diffusion::DiffusionError;
+use crate::shard::Shard;
 
 /// Why there are no synthetic images to draw from.
 #[derive(Debug, thiserror::Error)]
@@ -33,111 +36,131 @@ pub enum PoolError {
     /// The device it generates on.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The classifier that judges at the gate.
+    #[error("the classifier of the gate")]
+    Judge(#[source] Box<ClassifierError>),
+    /// The weights named for that classifier.
+    #[error(transparent)]
+    JudgeWeights(#[from] JudgeError),
+    /// Nothing passed the gate.
+    #[error("arm `{arm}`: no sample passed the gate ({report}); loosen [gate], or look at {}", table.display())]
+    NothingPassed {
+        /// The arm.
+        arm: String,
+        /// What happened.
+        report: Box<GateReport>,
+        /// Every verdict.
+        table: std::path::PathBuf,
+    },
+    /// A file of the run folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
 }
 
-/// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise; a
-/// checkpoint's are of the size it was trained on.
-///
-/// # Errors
-/// [`PoolError`] for a checkpoint that can't be loaded.
-pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> Result<Arc<dyn Synthesizer>, PoolError> {
-    let physics = match config.kind {
-        GeneratorKind::Phantom => PhantomPhysics::reference(),
-        GeneratorKind::ShiftedPhantom => PhantomPhysics::shifted(),
-        GeneratorKind::Diffusion => return diffusion(config).map(|synthesizer| Arc::new(synthesizer) as _),
-    };
-    let vocabulary = train.data().vocabulary().as_ref().clone();
-    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))))
-}
-
-fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
-    let table = config.diffusion.as_ref().expect("a valid run file has the table with this kind");
-    let checkpoint = Checkpoint::read(&table.pipeline)?;
-    let mut settings = checkpoint.settings();
-    if let Some(kind) = table.sampler()? {
-        settings.scheduler = settings.scheduler.with_kind(kind)?;
-    }
-    (settings.steps, settings.guidance_scale) = (table.steps, table.guidance);
-    settings.size = config.size.map_or(settings.size, |side| [side, side]);
-    checkpoint.check(&settings)?;
-    let (device, _) = table.device()?.open()?;
-    let pipeline = checkpoint.load(&OpenOptions::new(&device), |_| ())?;
-    Ok(DiffusionSynthesizer::new(pipeline, settings, table.negative_prompt.clone(), table.batch_size))
-}
-
-/// How the images of a `[generator]` table reach the trainer; one cache for all arms, in `default_cache` unless the table says
-/// where.
-///
-/// # Errors
-/// A cache that can't be opened, or a generator that can't be loaded.
-pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_cache: &Path) -> Result<Supply, PoolError> {
-    let cache = match config.supply {
-        SupplyMode::OnDemand => None,
-        SupplyMode::Cached | SupplyMode::CacheThenGenerate => {
-            let folder = config.cache.as_deref().unwrap_or(default_cache);
-            let max_bytes = config.cache_mib.map(|mib| mib << 20);
-            Some(Arc::new(SampleCache::open(folder, CacheOptions { max_bytes })?))
-        }
-    };
-    Ok(Supply::new(config.supply, synthesizer(config, train, size)?, cache)?)
+/// What pools are made from.
+#[derive(Clone, Copy)]
+pub struct PoolJob<'a> {
+    /// Settings.
+    pub config: &'a RunConfig,
+    /// Training rows, perhaps a subset.
+    pub train: &'a TrainSet,
+    /// Held-out rows, which limits of the gate are learnt from.
+    pub splits: &'a Splits,
+    /// Where the gate's classifier computes.
+    pub device: &'a Device,
+    /// The run folder: cache, verdicts and the gate's classifier are in it.
+    pub folder: &'a Path,
+    /// Shows the progress of the gate.
+    pub progress: &'a MultiProgress,
 }
 
 /// The synthetic images of every arm of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Pools {
     /// One an arm, in order; `None` for an arm without synthetic images.
     pub arms: Vec<Option<SyntheticDataset>>,
+    /// What the gate did, one an arm; `None` for an arm without a gate.
+    pub gates: Vec<Option<GateReport>>,
     /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts.
     pub prompts: Option<PromptSummary>,
 }
 
-/// The pools of a run: requests made from the training rows alone.
+/// The pools of a run: requests made from the training rows, or a table of prompts, and for an arm with a gate those that pass.
 ///
 /// Pools are nested: a larger one begins with the requests of a smaller one, so arms share cached samples.
 ///
 /// # Errors
-/// A cache that can't be opened, a generator that can't be loaded, or a request that descends from a held-out patient.
-pub fn pools(config: &RunConfig, train: &TrainSet, default_cache: &Path) -> Result<Pools, PoolError> {
-    let images = train.data().rows().len();
-    let (true, Some(generator)) = (config.arms.iter().any(|arm| arm.pool_size(images) > 0), &config.generator) else {
-        return Ok(Pools { arms: vec![None; config.arms.len()], prompts: None });
+/// A cache that can't be opened or lacks samples that must be in it, a generator that can't be loaded, a request that descends from a
+/// held-out patient, a gate that nothing passes.
+pub fn pools(job: &PoolJob<'_>) -> Result<Pools, PoolError> {
+    let Some((supply, requests, prompts)) = asked(job, job.config.generator.as_ref().map(|generator| generator.supply))? else {
+        let arms = job.config.arms.len();
+        return Ok(Pools { arms: vec![None; arms], gates: vec![None; arms], prompts: None });
     };
-    let records: Vec<Arc<CxrRecord>> = train.data().rows().iter().map(|row| row.record.clone()).collect();
-    let vocabulary = train.data().vocabulary();
-    let prompted = generator_prompts(generator, &records, vocabulary)?;
-    let plan = RequestPlan::new(&prompted.rows, vocabulary)?.with_seed(generator.seed);
-    let supply = supply(generator, train, config.preprocess.size, default_cache)?;
-    let pool = |arm: &ArmConfig| {
-        let requests = match arm.pool_size(images) {
-            0 => return Ok(None),
-            size if arm.balanced_requests => plan.balanced(size),
-            size => plan.of_size(size),
+    let mut pools = Pools { prompts, ..Pools::default() };
+    let mut gate = ArmGate::new(job);
+    let held_out = job.train.held_out_patients();
+    for (arm, requests) in job.config.arms.iter().zip(requests) {
+        if requests.is_empty() {
+            pools.arms.push(None);
+            pools.gates.push(None);
+            continue;
+        }
+        let set = if arm.gate {
+            let settled = gate.settle(arm, &requests, &supply)?;
+            pools.gates.push(Some(settled.report));
+            SyntheticDataset::gated(&settled.accepted, supply.clone(), job.config.preprocess, held_out)?
+        } else {
+            pools.gates.push(None);
+            SyntheticDataset::new(requests.into(), supply.clone(), job.config.preprocess, held_out)?
         };
-        let held_out = train.held_out_patients();
-        Ok(Some(SyntheticDataset::new(requests.into(), supply.clone(), config.preprocess, held_out)?))
-    };
-    let arms = config.arms.iter().map(pool).collect::<Result<_, PoolError>>()?;
-    let prompts = (generator.kind == GeneratorKind::Diffusion).then_some(prompted.summary);
-    Ok(Pools { arms, prompts })
+        set.check_complete()?;
+        pools.arms.push(Some(set));
+    }
+    Ok(pools)
 }
 
-/// The prompts of the training rows. A generator that reads labels alone gets template text, whatever its length.
-fn generator_prompts(
-    config: &GeneratorConfig,
-    records: &[Arc<CxrRecord>],
-    vocabulary: &Vocabulary,
-) -> Result<PromptedRows, PoolError> {
-    let Some(table) = &config.diffusion else {
-        return Ok(PromptedRows { rows: template_prompts(records, vocabulary), summary: PromptSummary::default() });
-    };
-    let checkpoint = Checkpoint::read(&table.pipeline)?;
-    // A text that the tokenizer has no ids for can't be a prompt of any length.
-    let count = |text: &str| checkpoint.tokenizer().count(text).unwrap_or(usize::MAX);
-    let prompted = config.prompts.apply(records, vocabulary, &count);
-    if prompted.rows.is_empty() {
-        return Err(PoolError::NoPrompts(prompted.summary));
+/// Makes the samples of every arm that the cache does not hold yet, or a shard of them, and gives their number; `progress` counts the
+/// samples of an arm that are there.
+///
+/// # Errors
+/// As [`pools`].
+pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usize, usize)) -> Result<usize, PoolError> {
+    let Some((supply, requests, _)) = asked(job, Some(SupplyMode::CacheThenGenerate))? else { return Ok(0) };
+    let mut gate = ArmGate::new(job);
+    for (arm, requests) in job.config.arms.iter().zip(requests) {
+        let mine: Vec<SampleRequest> = shard.of(&requests).cloned().collect();
+        if mine.is_empty() {
+            continue;
+        }
+        if arm.gate {
+            // What is made is kept with its verdict.
+            let settled = gate.settle(arm, &mine, &supply)?;
+            progress(&arm.name, settled.accepted.len(), mine.len());
+            continue;
+        }
+        let set = SyntheticDataset::new(mine.into(), supply.clone(), job.config.preprocess, job.train.held_out_patients())?;
+        let batch = job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
+        set.fill(batch, |state| progress(&arm.name, state.done, state.total))?;
     }
-    Ok(prompted)
+    Ok(supply.cache().map_or(0, |cache| cache.report().written as usize))
+}
+
+/// A supply and the requests of each arm; `None` if no arm asks for synthetic images.
+type Asked = (Supply, Vec<Vec<SampleRequest>>, Option<PromptSummary>);
+
+fn asked(job: &PoolJob<'_>, mode: Option<SupplyMode>) -> Result<Option<Asked>, PoolError> {
+    let images = job.train.data().rows().len();
+    let config = job.config;
+    let (true, Some(generator)) = (config.arms.iter().any(|arm| arm.pool_size(images) > 0), &config.generator) else {
+        return Ok(None);
+    };
+    let asking = Asking::new(generator, job.train)?;
+    let requests = config.arms.iter().map(|arm| asking.requests(arm, arm.pool_size(images)));
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    let generator = crate::config::GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };
+    let supply = supply(&generator, job.train, config.preprocess.size, &job.folder.join("cache"))?;
+    Ok(Some((supply, requests, asking.summary())))
 }
 
 /// What is to be said of the cache after a run: damaged samples were found and made again.

@@ -46,7 +46,7 @@ pub struct Comparison<'a> {
     pub train: &'a TrainSet,
     /// Held-out rows.
     pub splits: &'a Splits,
-    /// Synthetic images of each arm, see [`pools`](super::pools).
+    /// Synthetic images of each arm, see [`pools`](super::pools()).
     pub pools: Pools,
     /// Where it trains.
     pub device: &'a Device,
@@ -155,7 +155,10 @@ impl Comparison<'_> {
         let assessed = assess(&predictions, baseline, bootstrap).map_err(ClassifierError::from)?;
         let data = data_card(config, self.train, self.splits);
         let arms = config.arms.iter().zip(assessed).zip(finished);
-        let arms: Vec<ArmReport> = arms.map(|((arm, assessed), runs)| self.arm_report(arm, assessed, runs)).collect();
+        let mut arms: Vec<ArmReport> = arms.map(|((arm, assessed), runs)| self.arm_report(arm, assessed, runs)).collect();
+        for (arm, gate) in arms.iter_mut().zip(&self.pools.gates) {
+            arm.gate.clone_from(gate);
+        }
         Ok(ComparisonReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             title: config.title.clone(),
@@ -183,6 +186,7 @@ impl Comparison<'_> {
             undefined: assessed.undefined,
             findings: assessed.findings,
             difference: assessed.difference,
+            gate: None,
         }
     }
 }

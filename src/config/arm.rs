@@ -1,111 +1,10 @@
-//! The `[generator]` table and the `[[arms]]` tables.
+//! The `[[arms]]` tables.
 
-use std::path::PathBuf;
-
-use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, PromptSettings, Schedule};
+use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, Schedule};
 use roentgen_classifier::Augmentation;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DiffusionConfig};
-
-pub use roentgen_augment::SupplyMode;
-
-/// What makes synthetic images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GeneratorConfig {
-    /// Kind of generator.
-    pub kind: GeneratorKind,
-    /// Side of its images in pixels; that of `[preprocess]` if absent.
-    #[serde(default)]
-    pub size: Option<usize>,
-    /// Seed of the requests: which training rows are asked for, with which noise.
-    #[serde(default)]
-    pub seed: u64,
-    /// How prompts are made from training rows; read by `kind = "diffusion"` alone.
-    #[serde(default)]
-    pub prompts: PromptSettings,
-    /// `cached` (a missing sample is an error), `on-demand` (nothing is kept), or `cache-then-generate`.
-    #[serde(default)]
-    pub supply: SupplyMode,
-    /// Folder of the sample cache; `cache` in the run folder if absent.
-    #[serde(default)]
-    pub cache: Option<PathBuf>,
-    /// Most MiB that the cache may take; no bound if absent.
-    #[serde(default)]
-    pub cache_mib: Option<u64>,
-    /// The checkpoint and how it samples; with `kind = "diffusion"`, and only then.
-    #[serde(default)]
-    pub diffusion: Option<DiffusionConfig>,
-}
-
-impl GeneratorConfig {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        match (self.kind, &self.diffusion) {
-            (GeneratorKind::Diffusion, None) => {
-                let expected = "a [generator.diffusion] table that names the pipeline";
-                Err(ConfigError::value("generator.kind", "diffusion", expected))
-            }
-            (GeneratorKind::Diffusion, Some(diffusion)) => {
-                self.prompts.validate().map_err(|error| match error {
-                    AugmentError::BadSetting { key, found, expected } => {
-                        ConfigError::value(format!("generator.{key}"), found, expected)
-                    }
-                    other => ConfigError::value("generator.prompts", other, "valid settings"),
-                })?;
-                diffusion.validate()
-            }
-            (_, None) if self.prompts != PromptSettings::default() => Err(ConfigError::value(
-                "generator.prompts",
-                "set",
-                "nothing, or kind = \"diffusion\": phantoms are drawn from labels",
-            )),
-            (_, None) => Ok(()),
-            (_, Some(_)) => Err(ConfigError::value("generator.diffusion", "set", "nothing, or kind = \"diffusion\"")),
-        }
-    }
-}
-
-/// Kinds of generator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GeneratorKind {
-    /// The analytic chest phantom, drawn as faithfully as it can be.
-    Phantom,
-    /// The analytic chest phantom as a deliberately less faithful simulator.
-    ShiftedPhantom,
-    /// A Stable Diffusion checkpoint, see [`DiffusionConfig`].
-    Diffusion,
-}
-
-impl GeneratorKind {
-    /// Name for people.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Phantom => "analytic chest phantom",
-            Self::ShiftedPhantom => "shifted simulator (phantom, less faithful)",
-            Self::Diffusion => "Stable Diffusion checkpoint",
-        }
-    }
-
-    /// What the report must say of it.
-    #[must_use]
-    pub fn caveat(self) -> &'static str {
-        match self {
-            Self::Phantom => {
-                "Synthetic images come from the analytic chest phantom, not from a generative model: they are a control."
-            }
-            Self::ShiftedPhantom => {
-                "Synthetic images come from a shifted simulator: the analytic chest phantom made deliberately less faithful. \
-                 They stand in for a generative model; nothing here says anything about one."
-            }
-            Self::Diffusion => {
-                "What the checkpoint itself was trained on, and whether held-out patients are among it, only its makers can say."
-            }
-        }
-    }
-}
+use super::{ConfigError, GeneratorConfig, PlanConfig};
 
 /// One arm: what its training set is made of. Everything else is the same in every arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +22,9 @@ pub struct ArmConfig {
     /// What epochs hold over time, in place of `mode`: `[{ epochs = 5, mode = … }, { mode = … }]`; the last phase lasts.
     #[serde(default)]
     pub phases: Option<Schedule>,
+    /// A share of the real images that is replaced, growing or shrinking over the epochs, in place of `mode`.
+    #[serde(default)]
+    pub ramp: Option<RampConfig>,
     /// `as-pool`, or `per-finding` to show rare findings more often among the synthetic images.
     #[serde(default)]
     pub balance: Balance,
@@ -132,16 +34,52 @@ pub struct ArmConfig {
     /// Ask for more of the rare findings when the pool is planned.
     #[serde(default)]
     pub balanced_requests: bool,
+    /// Whether samples must pass the `[gate]` before they train.
+    #[serde(default)]
+    pub gate: bool,
     /// Classical augmentation of this arm, in place of `training.augmentation`.
     #[serde(default)]
     pub augmentation: Option<Augmentation>,
 }
 
+/// A ramp: `from` in the first epoch, in equal steps to `to` in epoch `epochs`, and so on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RampConfig {
+    /// Share of synthetic images in the first epoch, in `[0, 1]`.
+    pub from: f64,
+    /// Share in the last epoch of the ramp and all later ones, in `[0, 1]`.
+    pub to: f64,
+    /// Epochs of the ramp, from 1.
+    pub epochs: usize,
+}
+
 impl ArmConfig {
+    /// An arm of that name with the real training images alone.
+    #[must_use]
+    pub fn real_only(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: String::new(),
+            mode: MixMode::RealOnly,
+            phases: None,
+            ramp: None,
+            balance: Balance::default(),
+            pool: None,
+            balanced_requests: false,
+            gate: false,
+            augmentation: None,
+        }
+    }
+
     /// Its mixture.
     #[must_use]
     pub fn mixture(&self) -> Mixture {
-        let phases = self.phases.clone().unwrap_or_else(|| Schedule::constant(self.mode));
+        let phases = match (&self.phases, self.ramp) {
+            (Some(phases), _) => phases.clone(),
+            (None, Some(RampConfig { from, to, epochs })) => Schedule::ramp(from, to, epochs),
+            (None, None) => Schedule::constant(self.mode),
+        };
         Mixture { phases, balance: self.balance }
     }
 
@@ -158,7 +96,18 @@ impl ArmConfig {
         let AugmentError::BadMixture { key, found, expected } = error else {
             return ConfigError::value(format!("arms.{}", self.name), error, "a valid mixture");
         };
-        let key = if self.phases.is_none() { key.replace("phases[0]", "mode") } else { key };
+        let key = match (&self.phases, &self.ramp) {
+            (Some(_), _) => key,
+            // The first epoch of a ramp is at fault, or a later one.
+            (None, Some(_)) => {
+                if key.starts_with("phases[0]") {
+                    "ramp.from".to_owned()
+                } else {
+                    "ramp.to".to_owned()
+                }
+            }
+            (None, None) => key.replace("phases[0]", "mode"),
+        };
         ConfigError::value(format!("arms.{}.{key}", self.name), found, expected)
     }
 
@@ -167,12 +116,20 @@ impl ArmConfig {
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
             return Err(ConfigError::value("arms.name", &self.name, "letters, digits, + - _ . (it names a folder)"));
         }
-        if self.phases.is_some() && self.mode != MixMode::default() {
-            return Err(ConfigError::value(format!("arms.{}.mode", self.name), "set beside `phases`", "one of the two"));
+        let ways = [self.phases.is_some(), self.ramp.is_some(), self.mode != MixMode::default()];
+        if ways.into_iter().filter(|set| *set).count() > 1 {
+            let key = format!("arms.{}.mode", self.name);
+            return Err(ConfigError::value(key, "set beside `phases` or `ramp`", "one of the three"));
+        }
+        if self.ramp.is_some_and(|ramp| ramp.epochs == 0) {
+            return Err(ConfigError::value(format!("arms.{}.ramp.epochs", self.name), 0, "at least 1"));
         }
         self.mixture().validate().map_err(|error| self.mixture_error(error))?;
         if self.pool == Some(0) {
             return Err(ConfigError::value(format!("arms.{}.pool", self.name), 0, "at least 1"));
+        }
+        if self.gate && self.pool_size(1000) == 0 {
+            return Err(ConfigError::value(format!("arms.{}.gate", self.name), true, "false: it has no synthetic images"));
         }
         if self.pool_size(1000) > 0 && !has_generator {
             return Err(ConfigError::value(
@@ -182,5 +139,17 @@ impl ArmConfig {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses an arm that asks for what the generator's plan does not leave open.
+    pub(super) fn validate_plan(&self, generator: &GeneratorConfig) -> Result<(), ConfigError> {
+        let fixed = match generator.plan {
+            PlanConfig::Counts(_) if self.pool.is_some() => Some(("pool", "nothing: generator.plan counts the images")),
+            PlanConfig::Counts(_) | PlanConfig::Prompts(_) if self.balanced_requests => {
+                Some(("balanced_requests", "false: generator.plan says what is asked for"))
+            }
+            _ => None,
+        };
+        fixed.map_or(Ok(()), |(key, expected)| Err(ConfigError::value(format!("arms.{}.{key}", self.name), "set", expected)))
     }
 }

@@ -4,6 +4,8 @@ mod arm;
 mod data;
 mod diffusion;
 mod finetune;
+mod gate;
+mod generator;
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +14,14 @@ use roentgen_classifier::train::TrainConfig;
 use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
 use serde::{Deserialize, Serialize};
 
-pub use arm::{ArmConfig, GeneratorConfig, GeneratorKind, SupplyMode};
+pub use arm::{ArmConfig, RampConfig};
 pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
 pub use finetune::{
     FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig, changes,
 };
+pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
+pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 
 /// Why a run file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +90,9 @@ pub struct RunConfig {
     /// What makes synthetic images, if an arm asks for any.
     #[serde(default)]
     pub generator: Option<GeneratorConfig>,
+    /// What samples must pass in arms with `gate = true`.
+    #[serde(default)]
+    pub gate: GateConfig,
     /// How intervals are drawn.
     #[serde(default)]
     pub bootstrap: BootstrapConfig,
@@ -197,11 +204,17 @@ impl RunConfig {
         let data = config.data.paths_mut();
         let weights = config.network.weights.iter_mut();
         let cache = config.generator.iter_mut().filter_map(|generator| generator.cache.as_mut());
-        for path in data.into_iter().chain(weights).chain(cache) {
+        let judge = config.gate.agreement.weights.iter_mut();
+        for path in data.into_iter().chain(weights).chain(cache).chain(judge) {
             *path = folder.join(&*path);
         }
-        if let Some(diffusion) = config.generator.as_mut().and_then(|generator| generator.diffusion.as_mut()) {
-            diffusion.pipeline = folder.join(&diffusion.pipeline);
+        if let Some(generator) = &mut config.generator {
+            if let Some(diffusion) = &mut generator.diffusion {
+                diffusion.pipeline = folder.join(&diffusion.pipeline);
+            }
+            if let PlanConfig::Prompts(path) = &mut generator.plan {
+                *path = folder.join(&*path);
+            }
         }
         Ok(config)
     }
@@ -227,7 +240,11 @@ impl RunConfig {
         }
         if let Some(generator) = &self.generator {
             generator.validate()?;
+            for arm in &self.arms {
+                arm.validate_plan(generator)?;
+            }
         }
+        self.gate.validate()?;
         if self.seeds.is_empty() {
             return Err(ConfigError::value("seeds", "empty", "at least one seed"));
         }

@@ -1,6 +1,7 @@
 //! `report.html`: one page that opens without network or scripts.
 
 mod findings;
+mod gate;
 mod headline;
 mod methods;
 mod reading;
@@ -39,6 +40,7 @@ pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>) -> Stri
                     (findings::section(report))
                     (roc(report))
                     (runs::section(report))
+                    (gate::section(report))
                     (methods::data(report))
                     (methods::protocol(report))
                     (reading::how_to_read(report))

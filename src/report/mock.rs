@@ -1,6 +1,6 @@
 //! Invented reports for the tests of this folder, and what their markup must obey. No number here was measured.
 
-use roentgen_augment::{Dropped, PromptSummary};
+use roentgen_augment::{Dropped, GateReport, PromptSummary};
 
 use super::{
     ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount, FindingReport, GridColumn, GridImage, Protocol,
@@ -130,6 +130,18 @@ fn arm(index: usize, counts: &[FindingCount]) -> ArmReport {
         undefined,
         findings: judged,
         difference: (index > 0).then(|| difference_of(lift, 0.017, value - lift, None)),
+        gate: (name == "balanced").then(gate),
+    }
+}
+
+fn gate() -> GateReport {
+    GateReport {
+        requests: 702,
+        passed: vec![500, 150, 12],
+        rejected: 40,
+        judged: 1124,
+        faults: [("blank".to_owned(), 22), ("disagrees".to_owned(), 440)].into_iter().collect(),
+        limits: vec!["standard deviation at least 0.02".to_owned()],
     }
 }
 

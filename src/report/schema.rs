@@ -1,6 +1,6 @@
 //! `report.json`: everything the comparison found, as numbers.
 
-use roentgen_augment::PromptSummary;
+use roentgen_augment::{GateReport, PromptSummary};
 use serde::{Deserialize, Serialize};
 
 /// One comparison of arms on one data set.
@@ -114,6 +114,9 @@ pub struct ArmReport {
     pub findings: Vec<FindingReport>,
     /// Macro AUROC minus the baseline's; `None` for the baseline.
     pub difference: Option<Difference>,
+    /// What the gate did to its synthetic images; `None` for an arm without a gate.
+    #[serde(default)]
+    pub gate: Option<GateReport>,
 }
 
 /// One training run.

@@ -28,7 +28,7 @@ pub use key::CacheKey;
 use report::Counters;
 pub use report::{CacheReport, CorruptSample};
 
-use crate::{AugmentError, GrayImage, SampleDefect, decode_sample, write_atomic};
+use crate::{AugmentError, GrayImage, SampleDefect, SampleOrigin, decode_sample, write_atomic};
 
 /// Name of the SQLite file in the cache folder.
 const INDEX: &str = "index.sqlite";
@@ -125,6 +125,14 @@ impl SampleCache {
     /// # Errors
     /// [`AugmentError::Io`] if the file is there but can't be read.
     pub fn get(&self, key: CacheKey) -> Result<Option<GrayImage>, AugmentError> {
+        Ok(self.sample(key)?.map(|(image, _)| image))
+    }
+
+    /// As [`SampleCache::get`], with what the file says of the sample.
+    ///
+    /// # Errors
+    /// As [`SampleCache::get`].
+    pub fn sample(&self, key: CacheKey) -> Result<Option<(GrayImage, SampleOrigin)>, AugmentError> {
         let path = self.path_of(key);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -135,10 +143,10 @@ impl SampleCache {
             Err(source) => return Err(AugmentError::Io { action: "read", path, source }),
         };
         match decode_of(key, &bytes) {
-            Ok(image) => {
+            Ok(sample) => {
                 Counters::add(&self.counters.hits, 1);
                 lock(&self.uses).insert(key, self.now());
-                Ok(Some(image))
+                Ok(Some(sample))
             }
             Err(defect) => {
                 Counters::add(&self.counters.misses, 1);
@@ -282,12 +290,12 @@ fn index_path(folder: &Path) -> PathBuf {
 }
 
 /// Decodes a sample and checks that it is the one its name says.
-fn decode_of(key: CacheKey, bytes: &[u8]) -> Result<GrayImage, SampleDefect> {
+fn decode_of(key: CacheKey, bytes: &[u8]) -> Result<(GrayImage, SampleOrigin), SampleDefect> {
     let (image, origin) = decode_sample(bytes)?;
     if CacheKey::new(&origin.request, origin.fingerprint) != key {
         return Err(SampleDefect::OtherRequest);
     }
-    Ok(image)
+    Ok((image, origin))
 }
 
 /// Microseconds since the Unix epoch.

@@ -26,7 +26,7 @@ fn key(i: usize) -> CacheKey {
 
 fn sample(i: usize) -> (GrayImage, SampleOrigin) {
     let fake = Fake::default();
-    (Fake::image(&request(i)), SampleOrigin { request: request(i), fingerprint: fake.fingerprint(), card: fake.card() })
+    (Fake::image(&request(i)), SampleOrigin::new(request(i), fake.fingerprint(), fake.card()))
 }
 
 fn open(folder: &TempDir) -> SampleCache {

@@ -27,7 +27,7 @@ pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;
 pub use prompts::PromptTable;
 pub use table::Table;
-pub use table_writer::{TableRow, write_table};
+pub use table_writer::{TableRow, table_bytes, write_table};
 
 /// What becomes of a row whose image file isn't there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -60,6 +60,26 @@ impl PromptTable {
         Ok(Self { vocabulary, rows })
     }
 
+    /// The same prompts with the labels of another vocabulary, in its order; unknown where the table has no such finding.
+    #[must_use]
+    pub fn with_vocabulary(mut self, vocabulary: &Vocabulary) -> Self {
+        let columns: Vec<_> = vocabulary.findings().iter().map(|finding| self.vocabulary.position(*finding)).collect();
+        for row in &mut self.rows {
+            let label = |column: &Option<usize>| column.map_or(Label::Missing, |column| row.request.labels[column]);
+            row.request.labels = columns.iter().map(label).collect();
+        }
+        Self { vocabulary: vocabulary.clone(), ..self }
+    }
+
+    /// The first `size` requests of as many replicas as that takes, all of the first before all of the second: a pool of any size.
+    #[must_use]
+    pub fn of_size(&self, size: usize, seed: u64) -> Vec<SampleRequest> {
+        let replicas = u32::try_from(size.div_ceil(self.rows.len())).unwrap_or(u32::MAX);
+        let all = self.requests(replicas, seed);
+        let of = |replica: usize| (0..self.rows.len()).map(move |row| row * replicas as usize + replica);
+        (0..replicas as usize).flat_map(of).take(size).map(|at| all[at].clone()).collect()
+    }
+
     /// A table of one free prompt.
     #[must_use]
     pub fn single(prompt: &str) -> Self {
@@ -127,6 +147,26 @@ mod tests {
         let kinds = read("prompt,prompt_kind\na,template\nb,\n").unwrap().requests(1, 0);
         assert_eq!([kinds[0].prompt_kind, kinds[1].prompt_kind], [PromptKind::Template, PromptKind::Free]);
         assert_eq!(table.vocabulary.len(), 1);
+    }
+
+    #[test]
+    fn a_table_fills_pools_of_any_size_and_vocabulary() {
+        let table = read("prompt,Mass,Effusion\na,1,0\nb,0,1\n").unwrap();
+        let table = table.with_vocabulary(&Vocabulary::parse(["Effusion", "Hernia"]).unwrap());
+        let requests = table.of_size(5, 0);
+        let seen: Vec<_> = requests.iter().map(|r| (r.prompt.as_str(), r.replica)).collect();
+        assert_eq!(seen, [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]);
+        assert_eq!(requests[1].labels, [Label::Positive, Label::Missing]);
+        let seeds: std::collections::BTreeSet<_> = requests.iter().map(|r| r.seed).collect();
+        assert_eq!(seeds.len(), 5);
+    }
+
+    #[test]
+    fn a_descendant_of_somebody_is_no_free_prompt() {
+        for text in ["prompt,patient_id\na,p1\n", "prompt,source_id\na,p1\n"] {
+            let source = read(text).unwrap().requests(1, 0)[0].source.clone();
+            assert_eq!(source.unwrap().patient_id.as_str(), "p1");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{AugmentError, Finding, ImageFiles, RealDataset, Row};
 /// | `race`, `template` | in the data set's own words; text made by rule, which is no report |
 /// | `origin` | blank or `real`; `synthetic` where the rest tells how the image was made: |
 /// | `seed`, `prompt`, `model` | required of synthetic rows |
-/// | `source_id`, `fold`, `replica`, `prompt_kind`, `sampler`, `steps`, `guidance`, `gate`, `nearest_real` | as far as known |
+/// | `source_id`, `fold`, `replica`, `prompt_kind`, `sampler`, `steps`, `guidance`, `gate`, `nearest_real`, `nearest_real_id` | as far as known |
 ///
 /// Any other column is an error unless it is declared.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use super::cells::{AGE, Cell, LABEL, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW};
 use super::sheet::{Line, Sheet};
 use crate::{
-    AugmentError, CxrRecord, Details, Finding, FindingDetail, Label, Origin, PatientId, Prompt, PromptKind, Provenance,
-    RequestSource, SampleRequest, Vocabulary,
+    AugmentError, CxrRecord, Details, Finding, FindingDetail, GateOutcome, Label, NearestReal, Origin, PatientId, Prompt,
+    PromptKind, Provenance, RequestSource, SampleRequest, Vocabulary,
 };
 
 /// Columns of every row. Only `image` must be there.
@@ -18,7 +18,7 @@ pub(super) const SIDE_COLUMN: &str = " side";
 pub(super) const SEVERITY_COLUMN: &str = " severity";
 
 /// Columns of synthetic rows: where the image comes from.
-pub(super) const PROVENANCE: [&str; 13] = [
+pub(super) const PROVENANCE: [&str; 14] = [
     "origin",
     "source_id",
     "fold",
@@ -32,6 +32,7 @@ pub(super) const PROVENANCE: [&str; 13] = [
     "guidance",
     "gate",
     "nearest_real",
+    "nearest_real_id",
 ];
 
 const ORIGIN: Cell<bool> = ("real or synthetic", |cell| match cell {
@@ -41,6 +42,8 @@ const ORIGIN: Cell<bool> = ("real or synthetic", |cell| match cell {
 });
 const TEXT: Cell<String> = ("text", |cell| (!cell.is_empty()).then(|| cell.to_owned()));
 pub(super) const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok());
+const GATE: Cell<GateOutcome> = ("passed or rejected with the number of attempts, such as passed 2", GateOutcome::parse);
+const DISTANCE: Cell<f32> = ("a distance of at least 0", |cell| cell.parse().ok().filter(|distance| *distance >= 0.0));
 const COUNT: Cell<u32> = ("a whole number of at least 0", |cell| cell.parse().ok());
 
 /// The label columns with their findings, in the table's order, and the columns that tell more of a finding.
@@ -165,18 +168,23 @@ fn provenance(sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenan
     let kind = optional(sheet, line, "prompt_kind", PROMPT_KIND)?.unwrap_or_default();
     let mut request = request(sheet, line, Prompt { text: text("prompt")?, kind }, record.labels.clone())?;
     request.seed = sheet.parse(line, sheet.column("seed")?, SEED)?;
-    Ok(Provenance { request, model: text("model")? })
+    let distance = optional(sheet, line, "nearest_real", DISTANCE)?;
+    let id = optional(sheet, line, "nearest_real_id", TEXT)?;
+    let nearest_real = distance.zip(id).map(|(distance, id)| NearestReal { id, distance });
+    Ok(Provenance { request, model: text("model")?, gate: optional(sheet, line, "gate", GATE)?, nearest_real })
 }
 
 /// The request of a row, with seed 0.
 pub(super) fn request(sheet: &Sheet, line: &Line, prompt: Prompt, labels: Vec<Label>) -> Result<SampleRequest, AugmentError> {
     let patient = optional(sheet, line, "patient_id", TEXT)?;
     let source = match (optional(sheet, line, "source_id", TEXT)?, patient) {
-        (Some(id), Some(patient)) => {
+        (None, None) => None,
+        (id, patient) => {
             let fold = optional(sheet, line, "fold", COUNT)?;
-            Some(RequestSource { id, patient_id: PatientId::new(&patient), fold })
+            // A row that names one of the two descends from somebody, and must not pass for a free prompt.
+            let patient_id = PatientId::new(patient.as_deref().or(id.as_deref()).unwrap_or_default());
+            Some(RequestSource { id: id.unwrap_or_default(), patient_id, fold })
         }
-        _ => None,
     };
     Ok(SampleRequest {
         prompt: prompt.text,

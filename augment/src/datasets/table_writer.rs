@@ -1,6 +1,6 @@
 //! Writing the table that [`Table`](super::Table) reads.
 
-use std::io;
+use std::io::Write;
 use std::path::Path;
 
 use super::table_columns::{FIELDS, OPTIONAL, PROVENANCE, SEVERITY_COLUMN, SIDE_COLUMN};
@@ -17,28 +17,37 @@ pub struct TableRow<'a> {
     pub card: Option<&'a SynthesizerCard>,
 }
 
-/// Writes `rows` so that [`Table`](super::Table) reads the same records back; whole or not at all. Columns of
-/// [`Details`](crate::Details) are written if any row knows them, those of provenance if any row is synthetic.
+/// Writes [`table_bytes`]; whole or not at all.
 ///
 /// # Errors
 /// [`AugmentError::Io`].
 ///
 /// # Panics
-/// If a record has not one label a finding of `vocabulary`.
+/// As [`table_bytes`].
 pub fn write_table(path: &Path, vocabulary: &Vocabulary, rows: &[TableRow<'_>]) -> Result<(), AugmentError> {
+    let bytes = table_bytes(vocabulary, rows);
+    let written = write_atomic(path, |file| file.write_all(&bytes));
+    written.map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })
+}
+
+/// The table of `rows`, from which [`Table`](super::Table) reads the same records back. Columns of [`Details`](crate::Details) are
+/// written if any row knows them, those of provenance if any row is synthetic.
+///
+/// # Panics
+/// If a record has not one label a finding of `vocabulary`.
+#[must_use]
+pub fn table_bytes(vocabulary: &Vocabulary, rows: &[TableRow<'_>]) -> Vec<u8> {
     let synthetic = rows.iter().any(|row| row.record.origin.is_synthetic());
     let columns: Vec<Column> = columns(vocabulary, synthetic).filter(|column| column.is_wanted(rows)).collect();
     let header: Vec<String> = columns.iter().map(Column::name).collect();
-    let write = |file: &mut dyn io::Write| -> io::Result<()> {
-        let mut csv = csv::Writer::from_writer(file);
-        csv.write_record(&header)?;
-        for row in rows {
-            assert_eq!(row.record.labels.len(), vocabulary.len(), "labels of {}", row.image);
-            csv.write_record(columns.iter().map(|column| column.cell(row)))?;
-        }
-        csv.flush()
-    };
-    write_atomic(path, |file| write(file)).map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    const IN_MEMORY: &str = "memory takes every row, and rows are as long as the header";
+    csv.write_record(&header).expect(IN_MEMORY);
+    for row in rows {
+        assert_eq!(row.record.labels.len(), vocabulary.len(), "labels of {}", row.image);
+        csv.write_record(columns.iter().map(|column| column.cell(row))).expect(IN_MEMORY);
+    }
+    csv.into_inner().expect(IN_MEMORY)
 }
 
 /// A column of the table.
@@ -136,8 +145,9 @@ fn provenance_cell(row: &TableRow<'_>, column: &str) -> String {
         "sampler" => card.and_then(|card| card.sampler.clone()).unwrap_or_default(),
         "steps" => text(card.and_then(|card| card.steps)),
         "guidance" => text(card.and_then(|card| card.guidance_scale)),
-        // The gate and the search for near copies fill these in.
-        _ => String::new(),
+        "gate" => text(provenance.gate),
+        "nearest_real" => text(provenance.nearest_real.as_ref().map(|nearest| nearest.distance)),
+        _ => provenance.nearest_real.as_ref().map_or_else(String::new, |nearest| nearest.id.clone()),
     }
 }
 
@@ -150,7 +160,8 @@ mod tests {
     use super::*;
     use crate::datasets::{MissingImages, Table};
     use crate::{
-        Details, FindingDetail, Label, PatientId, PromptKind, Provenance, RequestSource, SampleRequest, Severity, Split,
+        Details, FindingDetail, GateOutcome, Label, NearestReal, PatientId, PromptKind, Provenance, RequestSource,
+        SampleRequest, Severity, Split,
     };
 
     fn real() -> CxrRecord {
@@ -191,7 +202,11 @@ mod tests {
             sex: Some(Sex::Female),
             view: Some(View::Ap),
         };
-        let origin = Origin::Synthetic(Box::new(Provenance { request, model: "phantom (shifted)".to_owned() }));
+        let origin = Origin::Synthetic(Box::new(Provenance {
+            gate: Some(GateOutcome::Passed(2)),
+            nearest_real: Some(NearestReal { id: "a.png".to_owned(), distance: 0.625 }),
+            ..Provenance::new(request, "phantom (shifted)")
+        }));
         CxrRecord { id: "b.png".to_owned(), report: None, split: None, origin, ..real() }
     }
 

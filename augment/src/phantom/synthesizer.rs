@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::random::derive;
 use super::{Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, PhantomStudy};
-use crate::{Fingerprint, GrayImage, Label, SampleRequest, SynthesisError, Synthesizer, SynthesizerCard, View, Vocabulary};
+use crate::{Fingerprint, Label, SampleRequest, SynthesisError, Synthesized, Synthesizer, SynthesizerCard, View, Vocabulary};
 
 /// Changes whenever the same request would give other pixels.
 const RENDERER_VERSION: &[u8] = b"phantom renderer 1";
@@ -80,9 +80,9 @@ impl Synthesizer for PhantomSynthesizer {
         Some(&self.vocabulary)
     }
 
-    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<GrayImage>, SynthesisError> {
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
         let studies = requests.iter().map(|request| self.study(request)).collect::<Result<Vec<_>, _>>()?;
-        Ok(studies.par_iter().map(|study| study.render(self.size, &self.physics)).collect())
+        Ok(studies.par_iter().map(|study| study.render(self.size, &self.physics).into()).collect())
     }
 }
 

@@ -136,12 +136,14 @@ impl PromptSettings {
         vocabulary: &Vocabulary,
         count: &dyn Fn(&str) -> usize,
     ) -> Result<Prompt, Dropped> {
+        let template = || {
+            let text = self.prefixed(record, self.template(record, vocabulary));
+            Prompt { text, kind: PromptKind::Template }
+        };
         match self.from {
             PromptFrom::Report => self.report(record, count),
-            PromptFrom::Template => self.finished(record, self.template(record, vocabulary), PromptKind::Template, count),
-            PromptFrom::ReportElseTemplate => self
-                .report(record, count)
-                .or_else(|_| self.finished(record, self.template(record, vocabulary), PromptKind::Template, count)),
+            PromptFrom::Template => Ok(template()),
+            PromptFrom::ReportElseTemplate => Ok(self.report(record, count).unwrap_or_else(|_| template())),
         }
     }
 
@@ -159,8 +161,11 @@ impl PromptSettings {
 
     fn report(&self, record: &CxrRecord, count: &dyn Fn(&str) -> usize) -> Result<Prompt, Dropped> {
         let report = record.report.as_deref().ok_or(Dropped::NoReport)?;
-        let text = self.cleaning.apply(report, count)?;
-        self.finished(record, text, PromptKind::Report, count)
+        let text = self.prefixed(record, self.cleaning.apply(report, count)?);
+        if count(&text) > self.cleaning.max_tokens {
+            return Err(Dropped::TooLong);
+        }
+        Ok(Prompt { text, kind: PromptKind::Report })
     }
 
     /// Template text without the prefix. The data set's own template text is a wording like the others, and the first one.
@@ -185,20 +190,13 @@ impl PromptSettings {
         u64::from_le_bytes(*first) % wordings
     }
 
-    /// The finished prompt, if it is short enough.
-    fn finished(
-        &self,
-        record: &CxrRecord,
-        text: String,
-        kind: PromptKind,
-        count: &dyn Fn(&str) -> usize,
-    ) -> Result<Prompt, Dropped> {
+    /// The text with the prefix, if there is to be one.
+    fn prefixed(&self, record: &CxrRecord, text: String) -> String {
         let person = self.demographics.then(|| person(record, record.details.race.as_deref())).flatten();
-        let text = match person {
-            Some(person) => format!("{person}. {text}").trim_end().to_owned(),
+        match person {
+            Some(person) => format!("{person}. {text}"),
             None => text,
-        };
-        if count(&text) > self.cleaning.max_tokens { Err(Dropped::TooLong) } else { Ok(Prompt { text, kind }) }
+        }
     }
 }
 

@@ -32,7 +32,8 @@ pub struct ReportCleaning {
     pub strip_comparisons: bool,
     /// Fewest tokens of a cleaned report, begin and end tokens included.
     pub min_tokens: usize,
-    /// Most tokens of a finished prompt, begin and end tokens included.
+    /// Most tokens of a report with its prefix, begin and end tokens included. Template text may be longer, and is cut by the text
+    /// encoder.
     pub max_tokens: usize,
 }
 

@@ -41,7 +41,7 @@ impl SyntheticDataset {
         let cache = supply.cache().ok_or(AugmentError::SupplyLacks { supply: supply.mode(), needs })?;
         let missing = self.missing();
         if !missing.is_empty() {
-            return Err(self.not_in_cache(cache, &missing));
+            return Err(self.not_in_cache(supply, &missing));
         }
         let name = |path: &Path| path.strip_prefix(folder).unwrap_or(path).display().to_string();
         Ok(keys.iter().map(|key| name(&cache.path_of(*key))).collect())

@@ -1,0 +1,43 @@
+//! The port that a judge of samples fills.
+
+use crate::{Fingerprint, GrayImage, SampleRequest, Verdict};
+
+/// An image with the request that it answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// What was asked for.
+    pub request: &'a SampleRequest,
+    /// What was made.
+    pub image: &'a GrayImage,
+    /// [`Synthesized::channel_spread`](crate::Synthesized::channel_spread).
+    pub channel_spread: Option<f32>,
+}
+
+/// Why a judge said nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the gate can't judge: {message}")]
+pub struct JudgeError {
+    /// What happened and what to do next.
+    pub message: String,
+    /// The cause.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Somebody who says whether samples may train.
+///
+/// A judge gives one verdict a candidate, in order, and makes verdict `i` a function of candidate `i` and its own fingerprint
+/// alone: verdicts are kept, and a kept one must be the one that would be given again.
+pub trait Judge: Send + Sync {
+    /// Digest of everything that decides its verdicts: measures, limits, weights.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// Its limits in words, for the report.
+    fn limits(&self) -> Vec<String>;
+
+    /// Judges.
+    ///
+    /// # Errors
+    /// [`JudgeError`] if any of them could not be judged.
+    fn judge(&self, candidates: &[Candidate<'_>]) -> Result<Vec<Verdict>, JudgeError>;
+}

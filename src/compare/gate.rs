@@ -1,0 +1,145 @@
+//! The gate of a study: its judges are made once, from the training and validation rows alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use roentgen_augment::{
+    Fingerprint, Gate, GateJob, Judge, JudgeError, NearestTraining, SampleRequest, Settled, Supply, VerdictLedger,
+};
+use roentgen_classifier::weights::read_card;
+use roentgen_classifier::{ClassifierError, DenseNet};
+
+use super::agreement::{ClassifierJudge, JudgeParts, fits};
+use super::attempts::write_attempts;
+use super::generator::cache_folder;
+use super::pool::{PoolError, PoolJob};
+use super::seed::{SeedRun, batcher};
+use crate::config::{ArmConfig, JudgeKind};
+
+/// Name of the ledger, in the folder of the sample cache.
+const LEDGER: &str = "verdicts.sqlite";
+
+/// The gate of all arms that have one.
+pub(super) struct ArmGate<'a> {
+    job: &'a PoolJob<'a>,
+    /// Made for the first arm that needs them.
+    made: Option<(Gate, VerdictLedger)>,
+}
+
+impl<'a> ArmGate<'a> {
+    pub fn new(job: &'a PoolJob<'a>) -> Self {
+        Self { job, made: None }
+    }
+
+    /// Sends the requests of an arm through the gate, and leaves every verdict in the arm's `gate.csv`.
+    pub fn settle(&mut self, arm: &ArmConfig, requests: &[SampleRequest], supply: &Supply) -> Result<Settled, PoolError> {
+        if self.made.is_none() {
+            self.made = Some((self.gate()?, self.ledger()?));
+        }
+        let (gate, ledger) = self.made.as_ref().expect("made just now");
+        let batch = self.job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
+        let bar = self.job.progress.add(ProgressBar::new(requests.len() as u64));
+        bar.set_style(crate::progress::gate());
+        bar.set_prefix(arm.name.clone());
+        let job = GateJob { requests, supply, ledger: Some(ledger), batch };
+        let settled = gate.settle(&job, |progress| {
+            bar.set_position(progress.settled as u64);
+            bar.set_message(format!("attempt {}", progress.attempt));
+        });
+        bar.finish_and_clear();
+        let settled = settled?;
+        let table = self.job.folder.join("arms").join(&arm.name).join("gate.csv");
+        write_attempts(&table, requests, &settled.attempts)?;
+        if settled.accepted.is_empty() {
+            return Err(PoolError::NothingPassed { arm: arm.name.clone(), report: Box::new(settled.report), table });
+        }
+        Ok(settled)
+    }
+
+    fn ledger(&self) -> Result<VerdictLedger, PoolError> {
+        let default = self.job.folder.join("cache");
+        let folder =
+            self.job.config.generator.as_ref().map_or(default.as_path(), |generator| cache_folder(generator, &default));
+        Ok(VerdictLedger::open(&folder.join(LEDGER))?)
+    }
+
+    fn gate(&self) -> Result<Gate, PoolError> {
+        let config = &self.job.config.gate;
+        let judges = config.judges.iter().map(|kind| {
+            Ok(match kind {
+                JudgeKind::Sanity => Arc::new(config.sanity) as Arc<dyn Judge>,
+                JudgeKind::Agreement => Arc::new(self.classifier()?),
+                JudgeKind::Copies => {
+                    Arc::new(NearestTraining::new(self.job.train, self.job.splits.valid(), config.copies.quantile)?)
+                }
+            })
+        });
+        Ok(Gate::new(judges.collect::<Result<_, PoolError>>()?, config.attempts))
+    }
+
+    fn classifier(&self) -> Result<ClassifierJudge, PoolError> {
+        let job = self.job;
+        let failed = |error: ClassifierError| PoolError::Judge(Box::new(error));
+        let agreement = &job.config.gate.agreement;
+        let path = match &agreement.weights {
+            Some(path) => path.clone(),
+            None => self.trained()?,
+        };
+        let vocabulary = job.train.data().vocabulary();
+        let card = read_card(&path).map_err(failed)?;
+        let refuse = |message: String| JudgeError { message: format!("{}: {message}", path.display()), source: None };
+        if !fits(&card.findings, vocabulary) {
+            let wanted: Vec<_> = vocabulary.findings().iter().map(|finding| finding.name()).collect();
+            return Err(
+                refuse(format!("its findings are {}, the study's {}", card.findings.join(", "), wanted.join(", "))).into()
+            );
+        }
+        let preprocess = serde_json::from_value(card.preprocess)
+            .map_err(|error| refuse(format!("it does not say how its images were prepared ({error})")))?;
+        let bytes = std::fs::read(&path)
+            .map_err(|source| failed(ClassifierError::Io { action: "read", path: path.clone(), source }))?;
+        let mut batcher = batcher(job.config, vocabulary);
+        batcher.input = card.input_range;
+        let parts = JudgeParts {
+            net: DenseNet::load(&path, job.device).map_err(failed)?.net,
+            weights: Fingerprint::of(&[&bytes]),
+            batcher,
+            preprocess,
+            device: job.device,
+            valid: job.splits.valid(),
+        };
+        ClassifierJudge::new(agreement, parts).map_err(failed)
+    }
+
+    /// The classifier of the run folder, trained on the real training rows. Of several processes that need it one trains it, and the
+    /// others wait.
+    fn trained(&self) -> Result<PathBuf, PoolError> {
+        let job = self.job;
+        let folder = job.folder.join("judge");
+        let weights = folder.join("model.safetensors");
+        let failed = |error: ClassifierError| PoolError::Judge(Box::new(error));
+        let io = |action, path: &std::path::Path| {
+            let path = path.to_owned();
+            move |source| failed(ClassifierError::Io { action, path, source })
+        };
+        std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
+        let path = folder.join("lock");
+        let lock = std::fs::File::create(&path).map_err(io("create", &path))?;
+        lock.lock().map_err(io("lock", &path))?;
+        if weights.is_file() {
+            return Ok(weights);
+        }
+        let arm = ArmConfig::real_only("judge");
+        let seed = job.config.gate.agreement.seed;
+        let bar = job.progress.add(ProgressBar::new(0));
+        bar.set_prefix("classifier of the gate");
+        let (config, train, splits, device) = (job.config, job.train, job.splits, job.device);
+        let run = SeedRun { config, arm: &arm, seed, train, pool: None, splits, device };
+        run.train(&folder, &batcher(config, train.data().vocabulary()), bar.clone()).map_err(failed)?;
+        bar.finish_and_clear();
+        // The weights are what is needed; the optimiser's state has no further use.
+        let _ = std::fs::remove_dir_all(folder.join("checkpoints"));
+        Ok(weights)
+    }
+}

@@ -1,0 +1,130 @@
+//! The `[gate]` table.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use roentgen_augment::{AugmentError, Finding, ImageSanity};
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// What a sample must pass before it trains in an arm with `gate = true`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GateConfig {
+    /// Images a request may be tried with, the first included.
+    pub attempts: NonZeroU32,
+    /// Who judges.
+    pub judges: Vec<JudgeKind>,
+    /// Limits of `sanity`.
+    pub sanity: ImageSanity,
+    /// Limits of `agreement`.
+    pub agreement: AgreementConfig,
+    /// Limits of `copies`.
+    pub copies: CopiesConfig,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self {
+            attempts: NonZeroU32::new(4).expect("4 is not 0"),
+            judges: vec![JudgeKind::Sanity, JudgeKind::Agreement, JudgeKind::Copies],
+            sanity: ImageSanity::default(),
+            agreement: AgreementConfig::default(),
+            copies: CopiesConfig::default(),
+        }
+    }
+}
+
+/// Who judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JudgeKind {
+    /// Blank, saturated and coloured images.
+    Sanity,
+    /// A classifier that sees what was asked for.
+    Agreement,
+    /// Images nearer to a training image than images of other people are.
+    Copies,
+}
+
+/// How well a classifier has to agree with the labels that were asked for.
+///
+/// Where no limit is given it is learnt from the real validation images: a positive label asks for a score that all but
+/// `positive_quantile` of the real positives reach, a negative one for a score that all but `negative_quantile` of the real negatives
+/// keep below.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgreementConfig {
+    /// Share of real positives that would be rejected.
+    pub positive_quantile: f64,
+    /// Share of real negatives that would be rejected, of each finding.
+    pub negative_quantile: f64,
+    /// Limits of single findings, in place of the learnt ones.
+    pub limits: BTreeMap<Finding, FindingLimits>,
+    /// Weights that `train` or `compare` wrote, from the same training split; trained in the run folder on the real training rows if
+    /// absent.
+    pub weights: Option<PathBuf>,
+    /// Seed of the classifier that is trained; no arm's seed, so that judge and judged are independent.
+    pub seed: u64,
+}
+
+impl Default for AgreementConfig {
+    fn default() -> Self {
+        Self { positive_quantile: 0.1, negative_quantile: 0.01, limits: BTreeMap::new(), weights: None, seed: 1_000_000 }
+    }
+}
+
+/// Limits on the scores of one finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FindingLimits {
+    /// Least probability where the finding was asked for.
+    pub positive: Option<f32>,
+    /// Largest probability where its absence was asked for.
+    pub negative: Option<f32>,
+}
+
+/// How near to a training image a sample may come.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CopiesConfig {
+    /// Share of the real validation images that would be rejected.
+    pub quantile: f64,
+}
+
+impl Default for CopiesConfig {
+    fn default() -> Self {
+        Self { quantile: 0.01 }
+    }
+}
+
+impl GateConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.judges.is_empty() {
+            return Err(ConfigError::value("gate.judges", "empty", "at least one of sanity, agreement, copies"));
+        }
+        self.sanity.validate().map_err(|error| match error {
+            AugmentError::BadSetting { key, found, expected } => ConfigError::value(key, found, expected),
+            other => ConfigError::value("gate.sanity", other, "valid limits"),
+        })?;
+        let quantiles = [
+            ("agreement.positive_quantile", self.agreement.positive_quantile),
+            ("agreement.negative_quantile", self.agreement.negative_quantile),
+            ("copies.quantile", self.copies.quantile),
+        ];
+        // NaN is in no range.
+        if let Some((key, quantile)) = quantiles.into_iter().find(|(_, quantile)| !(0.0..1.0).contains(quantile)) {
+            return Err(ConfigError::value(format!("gate.{key}"), quantile, "a number from 0 to below 1"));
+        }
+        for (finding, limits) in &self.agreement.limits {
+            for limit in limits.positive.into_iter().chain(limits.negative) {
+                if !(0.0..=1.0).contains(&limit) {
+                    return Err(ConfigError::value(format!("gate.agreement.limits.{finding}"), limit, "a probability"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
