@@ -22,7 +22,6 @@ fn config(changes: Value) -> Result<TextEncoderConfig, DiffusionError> {
 
 fn encoder(changes: Value) -> TextEncoderModel {
     let device = Device::flex();
-    device.seed(3);
     config(changes).unwrap().init(&device)
 }
 
