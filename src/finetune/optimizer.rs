@@ -192,9 +192,10 @@ mod tests {
                 a = scalars.in_one_pass(a, gradient.clone(), &mut one, &Device::flex());
                 b = scalars.by_tensors(b, gradient, &mut other);
             }
-            for (a, b) in [(a, b), (one.first, other.first), (one.second, other.second)] {
+            // What is small may be the difference of terms of about 0.1, but for second moments, whose terms are all positive.
+            for (a, b, term) in [(a, b, 0.1), (one.first, other.first, 0.1), (one.second, other.second, 0.0)] {
                 for (a, b) in floats(a).into_iter().zip(floats(b)) {
-                    prop_assert!((a - b).abs() <= 1e-6 * a.abs().max(1e-3), "{a} {b}");
+                    prop_assert!((a - b).abs() <= 1e-6 * a.abs().max(term), "{a} {b}");
                 }
             }
         }
