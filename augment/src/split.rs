@@ -235,7 +235,8 @@ mod tests {
     }
 
     fn patients(data: &RealDataset) -> BTreeSet<PatientId> {
-        data.rows().iter().filter_map(|row| row.record.patient_id.clone()).collect()
+        let patient = |row: &Row| row.record.patient_id.clone().unwrap_or_else(|| PatientId::new(&row.record.id));
+        data.rows().iter().map(patient).collect()
     }
 
     /// 60 to 200 rows over few or many patients, some without any.
