@@ -168,6 +168,10 @@ fn a_gate_is_an_arm_and_every_outcome_is_written_down() {
     for supply in ["on-demand", "cache-then-generate", "cached"] {
         gated(&study, supply);
         let report = compared(&study, supply);
+        if supply == "cache-then-generate" {
+            // The verdicts were known, and so few steps do not draw every sample that passed.
+            done(filler(&study, "1/1"));
+        }
         let gate = &report["arms"][1]["gate"];
         assert!(report["arms"][0]["gate"].is_null());
         let passed: u64 = gate["passed"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum();

@@ -239,9 +239,9 @@ mod tests {
         data.rows().iter().map(patient).collect()
     }
 
-    /// 60 to 200 rows over few or many patients, some without any.
+    /// 60 to 200 rows over few or many patients, some without any; none is called as a row is.
     fn any_rows() -> impl Strategy<Value = Vec<String>> {
-        prop::collection::vec("[a-z0-9]{0,2}", 60..200)
+        prop::collection::vec("[a-q0-9]{0,2}", 60..200)
     }
 
     proptest! {

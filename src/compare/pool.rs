@@ -133,13 +133,14 @@ pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usiz
         if mine.is_empty() {
             continue;
         }
-        if arm.gate {
-            // What is made is kept with its verdict.
+        let held_out = job.train.held_out_patients();
+        let set = if arm.gate {
+            // Verdicts may be known of samples that were judged on demand, or evicted since.
             let settled = gate.settle(arm, &mine, &supply)?;
-            progress(&arm.name, settled.accepted.len(), mine.len());
-            continue;
-        }
-        let set = SyntheticDataset::new(mine.into(), supply.clone(), job.config.preprocess, job.train.held_out_patients())?;
+            SyntheticDataset::gated(&settled.accepted, supply.clone(), job.config.preprocess, held_out)?
+        } else {
+            SyntheticDataset::new(mine.into(), supply.clone(), job.config.preprocess, held_out)?
+        };
         let batch = job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
         set.fill(batch, |state| progress(&arm.name, state.done, state.total))?;
     }
