@@ -170,7 +170,7 @@ mod tests {
     const DEMO: &str = include_str!("../../examples/demo.toml");
 
     fn demo() -> RunConfig {
-        RunConfig::parse(DEMO, Path::new("demo.toml"), Path::new(".")).unwrap()
+        RunConfig::parse(DEMO, Path::new("demo.toml"), Path::new("examples")).unwrap()
     }
 
     #[test]
