@@ -31,7 +31,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Compare arms on an embedded phantom: the whole main job in a few minutes, without data
+    /// The whole system on an embedded phantom, without data: fine-tune a generator, generate, train, compare
     Demo(DemoArgs),
     /// Train every arm of a run file over several seeds and report how they differ
     Compare(CompareArgs),

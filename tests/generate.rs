@@ -333,10 +333,7 @@ fn a_checkpoint_is_the_generator_of_a_study() {
     let output = compare();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let page = std::fs::read_to_string(bench.path("study/report.html")).unwrap();
-    assert!(
-        page.contains("Stable Diffusion checkpoint") && page.contains("template text"),
-        "the report says what made the images"
-    );
+    assert!(page.contains("latent diffusion model") && page.contains("template text"), "the report says what made the images");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["arms"].as_array().unwrap().len(), 2);
 

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
+//! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and doing it again |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `shards` | `generate` in parts that are merged to the whole |
@@ -10,6 +11,7 @@
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod cli;
+mod demo;
 mod finetune;
 mod generate;
 mod parity;

@@ -4,30 +4,87 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use roentgen::config::RunConfig;
+use roentgen::compare::{PoolJob, RunFolder};
+use roentgen::config::{FinetuneConfig, RunConfig};
+use roentgen::diffusion::write_phantom_pipeline;
+use roentgen::finetune::{Assembly, INTERRUPTED, end_at_first_signal};
+use roentgen::shard::Shard;
+use roentgen::{data, progress};
 
-use crate::cli::DemoArgs;
+use crate::cli::{Common, DemoArgs};
 use crate::commands::compare::compare;
+use crate::commands::fill::fill_with_bar;
+use crate::commands::finetune::finetune;
 use crate::commands::print;
 
-/// The demo's run file: the same that a user would write.
-const RUN: &str = include_str!("../../examples/demo.toml");
+/// The demo's run files: the same that a user would write.
+const STUDY: &str = include_str!("../../examples/demo.toml");
+const GENERATOR: &str = include_str!("../../examples/finetune-demo.toml");
 
 pub fn run(args: &DemoArgs) -> Result<ExitCode> {
-    let mut config = RunConfig::parse(RUN, Path::new("examples/demo.toml"), Path::new("."))?;
-    config.validate()?;
+    let mut study = RunConfig::parse(STUDY, Path::new("examples/demo.toml"), Path::new("."))?;
+    let mut generator = FinetuneConfig::parse(GENERATOR, Path::new("examples/finetune-demo.toml"), Path::new("."), &[])?;
     if args.quick {
-        config.seeds.truncate(1);
-        config.training.steps = 20;
-        config.training.eval_every = 10;
-        config.training.warmup_steps = 5;
-        config.bootstrap.replicates = 200;
+        hasten(&mut study, &mut generator);
     }
-    if !args.common.json {
-        print(
-            "The \"real\" films of this demo are an analytic chest phantom; its synthetic films come from a shifted simulator, the \
-             same phantom drawn less faithfully.\nNothing here says anything about patients: it shows what a comparison does.\n",
-        )?;
+    let folder = args.out.join("generator");
+    let base = folder.join("base");
+    generator.model = Assembly::of_base(&base);
+    if let Some(diffusion) = study.generator.as_mut().and_then(|generator| generator.diffusion.as_mut()) {
+        diffusion.pipeline = folder.join("pipeline");
     }
-    compare(&config, &args.out, &args.common)
+    study.validate()?;
+    generator.validate()?;
+
+    let say = |text: &str| if args.common.json { Ok(()) } else { print(text) };
+    say(
+        "The \"real\" films of this demo are an analytic chest phantom; its synthetic films come from a small latent diffusion model, which \
+         learns from the phantom's training films and template text.\nNothing here says anything about patients: it shows what a comparison \
+         does.\n",
+    )?;
+    say("1/3  fine-tuning the generator on the training films")?;
+    write_phantom_pipeline(&base)?;
+    if finetune(&generator, &folder, &args.common)?.outcome.interrupted {
+        say("interrupted and saved; the same command goes on")?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    end_at_first_signal();
+    say("2/3  generating the synthetic films")?;
+    fill(&study, &args.out, &args.common)?;
+    say("3/3  training the classifiers of every arm")?;
+    let code = compare(&study, &args.out, &args.common)?;
+    if generator.samples.every > 0 {
+        say(&format!("sheet of generated films (rows are prompts): {}", folder.join("samples").display()))?;
+    }
+    Ok(code)
+}
+
+/// Everything once, but hardly learnt: a minute's worth.
+fn hasten(study: &mut RunConfig, generator: &mut FinetuneConfig) {
+    study.seeds.truncate(1);
+    study.training.steps = 20;
+    study.training.eval_every = 10;
+    study.training.warmup_steps = 5;
+    study.bootstrap.replicates = 200;
+    for arm in &mut study.arms {
+        if arm.pool_size(1) > 0 {
+            arm.pool = Some(32);
+        }
+    }
+    if let Some(diffusion) = study.generator.as_mut().and_then(|generator| generator.diffusion.as_mut()) {
+        (diffusion.steps, diffusion.guidance) = (4, 1.0);
+    }
+    (generator.schedule.steps, generator.schedule.warmup_steps) = (4, 1);
+    (generator.validation.every, generator.samples.every) = (0, 0);
+}
+
+/// Makes the synthetic films of every arm beforehand, so that training does not wait for them.
+fn fill(study: &RunConfig, out: &Path, common: &Common) -> Result<()> {
+    let (train, splits) = data::open(&study.data, study.preprocess)?;
+    RunFolder::open(out, study, &train, &splits)?;
+    let (device, _) = common.device.open()?;
+    let bars = progress::bars(common.json);
+    let job = PoolJob { config: study, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
+    fill_with_bar(&job, Shard::WHOLE)?;
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::compare::{PoolJob, RunFolder, fill};
 use roentgen::config::RunConfig;
+use roentgen::shard::Shard;
 use roentgen::{data, progress};
 
 use crate::cli::FillArgs;
@@ -18,14 +19,8 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let (device, _) = args.common.device.open()?;
     let bars = progress::bars(args.common.json);
     let job = PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: &args.out, progress: &bars };
-    let bar = progress::counting(&bars, 0, "samples");
     let begun = Instant::now();
-    let made = fill(&job, args.shard, |arm, done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-        bar.set_message(arm.to_owned());
-    })?;
-    bar.finish_and_clear();
+    let made = fill_with_bar(&job, args.shard)?;
     let seconds = begun.elapsed().as_secs_f64();
     if args.common.json {
         let summary = serde_json::json!({ "shard": args.shard.to_string(), "made": made, "seconds": seconds });
@@ -35,4 +30,16 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
         print(format!("{made} samples{part} made in {seconds:.0} s; the others were there"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes what the cache lacks and shows how far it is; the number of samples made.
+pub fn fill_with_bar(job: &PoolJob<'_>, shard: Shard) -> Result<usize> {
+    let bar = progress::counting(job.progress, 0, "samples");
+    let made = fill(job, shard, |arm, done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        bar.set_message(arm.to_owned());
+    })?;
+    bar.finish_and_clear();
+    Ok(made)
 }

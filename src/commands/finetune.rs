@@ -1,5 +1,6 @@
 //! `roentgen finetune`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use roentgen::device::DeviceChoice;
 use roentgen::finetune::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
 use roentgen::progress;
 
-use crate::cli::FinetuneArgs;
+use crate::cli::{Common, FinetuneArgs};
 use crate::commands::print;
 
 pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
@@ -17,21 +18,35 @@ pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
     overrides.extend(args.preset.iter().map(|preset| format!("preset={preset}")));
     let config = FinetuneConfig::read(&args.run, &overrides)?;
-    let devices = devices(args, &config)?;
-    let bars = progress::bars(args.common.json);
-    let (mut run, opened) = Run::open(&config, &args.out, &devices, &bars)?;
+    let trained = finetune(&config, &args.out, &args.common)?;
+    report(args, &config, &trained)?;
+    Ok(if trained.outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// A run as it was found and as it ended.
+pub struct Trained {
+    pub opened: Opened,
+    pub outcome: RunOutcome,
+    /// Wall time of the steps.
+    pub seconds: f64,
+}
+
+/// Trains into `out`, or goes on there.
+pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<Trained> {
+    let devices = devices(common, config)?;
+    let bars = progress::bars(common.json);
+    let (mut run, opened) = Run::open(config, out, &devices, &bars)?;
     announce(&opened);
     let begun = Instant::now();
     let outcome = run.go()?;
-    report(args, &config, &opened, &outcome, begun.elapsed().as_secs_f64())?;
-    Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+    Ok(Trained { opened, outcome, seconds: begun.elapsed().as_secs_f64() })
 }
 
 /// The run file's devices, or the command line's one.
-fn devices(args: &FinetuneArgs, config: &FinetuneConfig) -> Result<Devices> {
+fn devices(common: &Common, config: &FinetuneConfig) -> Result<Devices> {
     let mut choices = config.devices.iter().map(|name| name.parse()).collect::<Result<Vec<DeviceChoice>, _>>()?;
     if choices.is_empty() {
-        choices.push(args.common.device);
+        choices.push(common.device);
     }
     let opened = choices.into_iter().map(DeviceChoice::open).collect::<Result<Vec<_>, _>>()?;
     let have_collectives = opened.iter().all(|(_, name)| matches!(name, DeviceChoice::Cuda(_)));
@@ -52,7 +67,8 @@ fn announce(opened: &Opened) {
     }
 }
 
-fn report(args: &FinetuneArgs, config: &FinetuneConfig, opened: &Opened, outcome: &RunOutcome, seconds: f64) -> Result<()> {
+fn report(args: &FinetuneArgs, config: &FinetuneConfig, trained: &Trained) -> Result<()> {
+    let Trained { opened, outcome, seconds } = trained;
     if args.common.json {
         let best = outcome.best.map(|(step, loss)| serde_json::json!({ "step": step, "loss": loss }));
         let summary = serde_json::json!({

@@ -63,7 +63,7 @@ pub(super) fn warnings(config: &RunConfig, data: &DataCard, pools: &[Option<Synt
     if pools.iter().any(Option::is_some)
         && let Some(generator) = &config.generator
     {
-        warnings.push(generator.kind.caveat().to_owned());
+        warnings.push(generator.caveat());
     }
     let few: Vec<_> = data
         .findings

@@ -1,7 +1,7 @@
 //! The run folder: what was asked, what is done, and whether both belong together.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use roentgen_augment::{Fingerprint, Splits, TrainSet, write_atomic};
 use serde::{Deserialize, Serialize};
@@ -126,8 +126,27 @@ fn deciding(config: &RunConfig) -> RunConfig {
     config.arms.iter_mut().for_each(|arm| arm.description.clear());
     if let Some(generator) = &mut config.generator {
         (generator.cache, generator.cache_mib, generator.supply) = (None, None, SupplyMode::default());
+        if let Some(diffusion) = &mut generator.diffusion {
+            diffusion.trained_on = None;
+            diffusion.pipeline = without_detours(&diffusion.pipeline);
+        }
     }
     config
+}
+
+/// The path without `x/..`: a run file in another folder names the same pipeline by a detour.
+fn without_detours(path: &Path) -> PathBuf {
+    let mut direct = PathBuf::new();
+    for component in path.components() {
+        let is_detour =
+            component == Component::ParentDir && matches!(direct.components().next_back(), Some(Component::Normal(_)));
+        match component {
+            Component::CurDir => {}
+            _ if is_detour => drop(direct.pop()),
+            other => direct.push(other),
+        }
+    }
+    direct
 }
 
 fn data_digest(train: &TrainSet, splits: &Splits) -> Fingerprint {
@@ -151,7 +170,7 @@ mod tests {
     const DEMO: &str = include_str!("../../examples/demo.toml");
 
     fn demo() -> RunConfig {
-        RunConfig::parse(DEMO, Path::new("demo.toml"), Path::new(".")).unwrap()
+        RunConfig::parse(DEMO, Path::new("demo.toml"), Path::new("examples")).unwrap()
     }
 
     #[test]
@@ -166,6 +185,13 @@ mod tests {
         assert_eq!(digest(|config| config.seeds.push(9)), same);
         assert_eq!(digest(|config| config.bootstrap.replicates = 7), same);
         assert_eq!(digest(|config| config.data.labels = Some("elsewhere.csv".into())), same);
+        let named = |pipeline: &str| {
+            let mut config = demo();
+            config.generator.as_mut().unwrap().diffusion.as_mut().unwrap().pipeline = pipeline.into();
+            deciding(&config).to_toml()
+        };
+        assert_eq!(named("runs/demo/generator/pipeline"), same);
+        assert_ne!(named("runs/other/pipeline"), same);
         assert_ne!(digest(|config| config.training.learning_rate = 1e-4), same);
         assert_ne!(digest(|config| config.preprocess.size = 96), same);
         assert_ne!(digest(|config| config.arms[1].pool = Some(5)), same);

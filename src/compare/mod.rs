@@ -1,5 +1,6 @@
 //! The main job: train every arm over several seeds, and say with intervals how they differ.
 
+mod adherence;
 mod agreement;
 mod assess;
 mod attempts;

@@ -8,6 +8,7 @@ use roentgen_classifier::{ClassifierError, CxrBatch, CxrBatcher, Predictions, ba
 use serde::{Deserialize, Serialize};
 
 use super::Pools;
+use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
 use super::folder::{FolderError, RunFolder};
 use super::seed::{SeedRun, batcher, macro_auroc};
@@ -104,7 +105,7 @@ impl Comparison<'_> {
                 config.seeds.iter().copied().zip(runs.iter().map(|(_, predictions)| predictions.clone())).collect();
             write_predictions(&self.folder.path().join("arms").join(&arm.name).join("predictions.csv"), &runs)?;
         }
-        let report = self.report(&finished)?;
+        let report = self.report(&finished, &batcher)?;
         let text = serde_json::to_string_pretty(&report).expect("a report is numbers and strings");
         self.folder.write("report.json", text.as_bytes())?;
         Ok(report)
@@ -145,7 +146,11 @@ impl Comparison<'_> {
         Ok((finished, found))
     }
 
-    fn report(&self, finished: &[Vec<(FinishedRun, Predictions)>]) -> Result<ComparisonReport, CompareError> {
+    fn report(
+        &self,
+        finished: &[Vec<(FinishedRun, Predictions)>],
+        batcher: &CxrBatcher,
+    ) -> Result<ComparisonReport, CompareError> {
         let config = self.config;
         let predictions: Vec<Vec<Predictions>> =
             finished.iter().map(|runs| runs.iter().map(|(_, predictions)| predictions.clone()).collect()).collect();
@@ -159,6 +164,8 @@ impl Comparison<'_> {
         for (arm, gate) in arms.iter_mut().zip(&self.pools.gates) {
             arm.gate.clone_from(gate);
         }
+        let (pools, device, folder) = (self.pools.arms.as_slice(), self.device, &self.folder);
+        let adherence = AdherenceJob { config, pools, batcher, device, folder }.report()?;
         Ok(ComparisonReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             title: config.title.clone(),
@@ -166,6 +173,7 @@ impl Comparison<'_> {
             baseline: config.baseline.clone(),
             warnings: warnings(config, &data, &self.pools.arms),
             prompts: self.pools.prompts.clone(),
+            adherence,
             protocol: protocol(config, finished[0][0].0.parameters),
             data,
             arms,

@@ -34,6 +34,9 @@ pub struct DiffusionConfig {
     /// Where it generates: `auto`, `cpu` or `cuda:N`. The classifier trains on the command line's `--device`.
     #[serde(default = "default_device")]
     pub device: String,
+    /// What the checkpoint was trained on, in words for the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
 }
 
 fn default_steps() -> usize {

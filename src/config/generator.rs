@@ -51,6 +51,15 @@ impl GeneratorConfig {
         self.diffusion.as_ref().map_or(DRAWN, |diffusion| diffusion.batch_size)
     }
 
+    /// What the report must say of it.
+    #[must_use]
+    pub fn caveat(&self) -> String {
+        match self.diffusion.as_ref().and_then(|diffusion| diffusion.trained_on.as_ref()) {
+            Some(trained_on) => format!("Synthetic images come from a {}. It was trained on {trained_on}", self.kind.title()),
+            None => self.kind.caveat().to_owned(),
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         match (self.kind, &self.diffusion) {
             (GeneratorKind::Diffusion, None) => {
@@ -111,13 +120,12 @@ impl GeneratorKind {
         match self {
             Self::Phantom => "analytic chest phantom",
             Self::ShiftedPhantom => "shifted simulator (phantom, less faithful)",
-            Self::Diffusion => "Stable Diffusion checkpoint",
+            Self::Diffusion => "latent diffusion model",
         }
     }
 
-    /// What the report must say of it.
-    #[must_use]
-    pub fn caveat(self) -> &'static str {
+    /// What the report must say of it where the run file does not say more.
+    fn caveat(self) -> &'static str {
         match self {
             Self::Phantom => {
                 "Synthetic images come from the analytic chest phantom, not from a generative model: they are a control."

@@ -19,6 +19,7 @@ mod clip;
 mod error;
 mod inspect;
 mod options;
+mod phantom_pipeline;
 mod pipeline;
 mod random_pipeline;
 mod resnet;
@@ -38,6 +39,7 @@ pub use checkpoint::ModelIndex;
 pub use clip::{ClipTextConfig, ClipTextModel};
 pub use error::DiffusionError;
 pub use inspect::{Component, Inspection, Weights, inspect};
+pub use phantom_pipeline::write_phantom_pipeline;
 pub use pipeline::{
     Checkpoint, Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings,
     StableDiffusion, Start, Step, initial_pixels,

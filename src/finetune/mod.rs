@@ -60,7 +60,7 @@ pub use objective::Objective;
 pub use optimizer::AdamWConfig;
 pub use run::{
     BinnedLoss, CacheConfig, CheckpointConfig, Devices, ExchangeKind, ExportChoice, INTERRUPTED, Metric, Opened, Run, RunError,
-    RunOutcome, TrainMetric, ValidMetric, WatchConfig, read_metrics,
+    RunOutcome, TrainMetric, ValidMetric, WatchConfig, end_at_first_signal, read_metrics,
 };
 pub use settings::{LearningRates, TraineeSettings};
 pub use state::TraineeState;

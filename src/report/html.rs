@@ -1,5 +1,6 @@
 //! `report.html`: one page that opens without network or scripts.
 
+mod adherence;
 mod findings;
 mod gate;
 mod headline;
@@ -37,6 +38,7 @@ pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>) -> Stri
                     (warnings(report))
                     (headline::section(report))
                     @if let Some(grid) = grid { (samples(report, grid)) }
+                    (adherence::section(report))
                     (findings::section(report))
                     (roc(report))
                     (runs::section(report))

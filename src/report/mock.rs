@@ -3,8 +3,8 @@
 use roentgen_augment::{Dropped, GateReport, PromptSummary};
 
 use super::{
-    ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount, FindingReport, GridColumn, GridImage, Protocol,
-    RunReport, SampleGrid,
+    AdherenceFinding, AdherenceReport, ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount,
+    FindingReport, GridColumn, GridImage, Protocol, RunReport, SampleGrid,
 };
 
 const FINDINGS: [&str; 18] = [
@@ -84,6 +84,13 @@ pub(crate) fn report(arms: usize, findings: usize) -> ComparisonReport {
             templates: 100,
             dropped: [(Dropped::TooShort, 33)].into_iter().collect(),
         }),
+        adherence: Some(AdherenceReport {
+            judge: ARMS[0].0.to_owned(),
+            arm: ARMS[2].0.to_owned(),
+            images: 2000,
+            macro_auroc: Some(Estimate { value: 0.641, low: 0.62, high: 0.662 }),
+            findings: FINDINGS.into_iter().take(findings).enumerate().map(adherence).collect(),
+        }),
         warnings: vec![
             "Hernia has no positives in the test set: its AUROC is undefined and left out of every mean.".to_owned(),
         ],
@@ -132,6 +139,12 @@ fn arm(index: usize, counts: &[FindingCount]) -> ArmReport {
         difference: (index > 0).then(|| difference_of(lift, 0.017, value - lift, None)),
         gate: (name == "balanced").then(gate),
     }
+}
+
+fn adherence((place, finding): (usize, &str)) -> AdherenceFinding {
+    let value = 0.64 + 0.1 * noise(place, 2);
+    let auroc = (place != 1).then_some(Estimate { value, low: value - 0.05, high: value + 0.05 });
+    AdherenceFinding { finding: finding.to_owned(), asked_for: if place == 1 { 4 } else { 180 }, auroc }
 }
 
 fn gate() -> GateReport {

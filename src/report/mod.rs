@@ -15,6 +15,7 @@ pub use html::render_html;
 pub use plot::{svg_forest, svg_losses};
 pub use sample_grid::{GridColumn, GridImage, SampleGrid};
 pub use schema::{
-    ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount, FindingReport, Protocol, RunReport,
+    AdherenceFinding, AdherenceReport, ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount,
+    FindingReport, Protocol, RunReport,
 };
 pub use table::{markdown_findings, markdown_table, terminal_table};

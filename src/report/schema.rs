@@ -23,8 +23,38 @@ pub struct ComparisonReport {
     /// What the prompts of the generator were made from; `None` if it reads none.
     #[serde(default)]
     pub prompts: Option<PromptSummary>,
+    /// Whether the synthetic films show what was asked for; `None` where no classifier of real films alone judged them.
+    #[serde(default)]
+    pub adherence: Option<AdherenceReport>,
     /// What a reader must know before quoting a number: undefined findings, few positives, phantom data, shifted simulators.
     pub warnings: Vec<String>,
+}
+
+/// How well classifiers that were trained on real films alone find in synthetic films what was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AdherenceReport {
+    /// Arm whose classifiers, one a seed, judged.
+    pub judge: String,
+    /// Arm whose synthetic films were judged: the one with most of them.
+    pub arm: String,
+    /// Films judged.
+    pub images: usize,
+    /// Mean over seeds of the macro AUROC against the labels that were asked for, with an interval resampled by source patient; 0.5 is
+    /// chance.
+    pub macro_auroc: Option<Estimate>,
+    /// One entry a finding.
+    pub findings: Vec<AdherenceFinding>,
+}
+
+/// One finding in synthetic films.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AdherenceFinding {
+    /// Finding.
+    pub finding: String,
+    /// Films that were asked to show it.
+    pub asked_for: usize,
+    /// Mean over seeds of the AUROC; `None` where too few films were asked to show it, or not to.
+    pub auroc: Option<Estimate>,
 }
 
 /// The data set and its splits.

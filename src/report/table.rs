@@ -80,7 +80,8 @@ fn lay_out(mut table: Table, report: &ComparisonReport) -> String {
     let phantom = report.on_phantom().then_some(PHANTOM_CAVEAT);
     let warnings =
         phantom.into_iter().chain(report.warnings.iter().map(String::as_str)).map(|warning| format!("warning: {warning}\n"));
-    let lines: String = sentences.chain(warnings).collect();
+    let adherence = report.adherence.iter().map(|adherence| format!("{}\n", report.adherence_sentence(adherence)));
+    let lines: String = sentences.chain(adherence).chain(warnings).collect();
     format!("{}\n{lines}", table.trim_fmt())
 }
 

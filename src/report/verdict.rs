@@ -1,7 +1,7 @@
 //! What may be said about an arm, in one sentence.
 
 use super::lookup::NO_MACRO;
-use super::{ArmReport, ComparisonReport, Difference, format};
+use super::{AdherenceReport, ArmReport, ComparisonReport, Difference, format};
 
 /// What the interval of a difference says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,22 @@ impl ComparisonReport {
             Verdict::Worse => format!("worse than {baseline}: {number}, {p}"),
             Verdict::NotShown => format!("no difference from {baseline} could be shown: {number}, {p}"),
         }
+    }
+
+    /// What the judges of the synthetic films found.
+    pub(crate) fn adherence_sentence(&self, adherence: &AdherenceReport) -> String {
+        let AdherenceReport { judge, arm, images, .. } = adherence;
+        let films = format!("{} synthetic films of {arm}", format::count(*images));
+        let Some(auroc) = &adherence.macro_auroc else {
+            return format!("too few of {films} were asked to show any one finding to say whether they do");
+        };
+        let number = format::auroc_estimate(auroc);
+        let judged = adherence.findings.iter().filter(|finding| finding.auroc.is_some()).count();
+        let findings = format::counted(judged, "finding");
+        let found = format!(
+            "the classifiers of {judge} find what was asked for in {films} with a macro AUROC of {number} over {findings}"
+        );
+        if auroc.low > 0.5 { format!("{found}, above chance") } else { format!("{found}: not shown to be above chance") }
     }
 }
 

@@ -296,7 +296,7 @@ mod tests {
                 found += 1;
             }
         }
-        assert_eq!(found, 4);
+        assert_eq!(found, 5);
     }
 
     #[test]

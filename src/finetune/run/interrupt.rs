@@ -12,6 +12,13 @@ static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// Exit code of a run that was interrupted and saved, and of one that a second signal ended at once: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
+/// From now on the first signal ends the process at once: for a program that goes on after a run with work that a kill does not harm.
+pub fn end_at_first_signal() {
+    if let Some(asked) = ASKED.get() {
+        asked.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Asks whether the user wants the run to end.
 #[derive(Clone, Debug)]
 pub struct Interrupt(Arc<AtomicBool>);

@@ -40,7 +40,7 @@ pub use cache::CacheConfig;
 pub use checkpoints::{CheckpointConfig, ExportChoice};
 pub use error::RunError;
 pub use exchange::ExchangeKind;
-pub use interrupt::INTERRUPTED;
+pub use interrupt::{INTERRUPTED, end_at_first_signal};
 pub use metrics::{BinnedLoss, Metric, TrainMetric, ValidMetric, read as read_metrics};
 pub use open::{Devices, Opened};
 pub use steps::{Run, RunOutcome};

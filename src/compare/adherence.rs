@@ -1,0 +1,148 @@
+//! Whether synthetic films show what was asked for, as classifiers see it that were trained on real films alone.
+
+use burn::data::dataset::transform::PartialDataset;
+use burn::tensor::Device;
+use roentgen_augment::{SupplyMode, SyntheticDataset};
+use roentgen_classifier::metrics::Bootstrap;
+use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, Predictions, batches, write_predictions};
+
+use super::assess;
+use super::folder::RunFolder;
+use crate::config::RunConfig;
+use crate::report::{AdherenceFinding, AdherenceReport};
+
+/// Films of a kind below which a finding is not judged.
+const FEWEST: usize = 10;
+
+/// Films that are judged at most: more would narrow intervals that are narrow.
+const MOST: usize = 2_000;
+
+/// Name of the predictions in the run folder.
+const FILE: &str = "adherence.csv";
+
+/// What is judged, by whom.
+pub(super) struct AdherenceJob<'a> {
+    pub config: &'a RunConfig,
+    /// The pool of each arm.
+    pub pools: &'a [Option<SyntheticDataset>],
+    pub batcher: &'a CxrBatcher,
+    pub device: &'a Device,
+    /// Holds the weights of the baseline's classifiers.
+    pub folder: &'a RunFolder,
+}
+
+impl AdherenceJob<'_> {
+    /// Scores the films of the largest pool with the baseline's classifier of every seed; the labels that were asked for are the targets.
+    ///
+    /// `None` where nothing can be said: no arm has synthetic films, the baseline trains on some itself, its weights were deleted, or films
+    /// are made on demand, and would all have to be made once more.
+    pub fn report(&self) -> Result<Option<AdherenceReport>, ClassifierError> {
+        let config = self.config;
+        let arms = config.arms.iter().zip(self.pools);
+        if arms.clone().any(|(arm, pool)| arm.name == config.baseline && pool.is_some()) {
+            return Ok(None);
+        }
+        let Some((arm, pool)) =
+            arms.filter_map(|(arm, pool)| Some((arm, pool.as_ref()?))).max_by_key(|(_, pool)| pool.records().len())
+        else {
+            return Ok(None);
+        };
+        let weights = |seed: &u64| self.folder.seed(&config.baseline, *seed).join("model.safetensors");
+        let weights: Vec<_> = config.seeds.iter().map(weights).collect();
+        let on_demand = pool.supply().is_some_and(|supply| supply.mode() == SupplyMode::OnDemand);
+        if on_demand || !weights.iter().all(|path| path.is_file()) {
+            return Ok(None);
+        }
+        let images = pool.records().len().min(MOST);
+        let films = PartialDataset::new(pool.clone(), 0, images);
+        let films = batches(&films, self.batcher, config.training.eval_batch_size, self.device)?;
+        let mut runs = Vec::with_capacity(weights.len());
+        for path in &weights {
+            let net = DenseNet::load(path, self.device)?.net;
+            runs.push(Predictions::of(&net, &films, &self.batcher.vocabulary, |_| {}));
+        }
+        let named: Vec<_> = config.seeds.iter().copied().zip(runs.iter().cloned()).collect();
+        write_predictions(&self.folder.path().join(FILE), &named)?;
+        let bootstrap = Bootstrap { replicates: config.bootstrap.replicates, seed: config.bootstrap.seed };
+        Ok(Some(summary(runs, &arm.name, &config.baseline, bootstrap)?))
+    }
+}
+
+/// The AUROCs of `runs` on the films of `arm`; findings that were asked for too seldom, or left out too seldom, are counted and not
+/// judged.
+fn summary(
+    mut runs: Vec<Predictions>,
+    arm: &str,
+    judge: &str,
+    bootstrap: Bootstrap,
+) -> Result<AdherenceReport, ClassifierError> {
+    let (names, images) = (runs[0].findings.clone(), runs[0].rows.len());
+    let mut asked_for = Vec::with_capacity(names.len());
+    for column in 0..names.len() {
+        let count =
+            |wanted: f64| runs[0].targets.iter().skip(column).step_by(names.len()).filter(|&&target| target == wanted).count();
+        let (positives, negatives) = (count(1.0), count(0.0));
+        asked_for.push(positives);
+        if positives < FEWEST || negatives < FEWEST {
+            for run in &mut runs {
+                run.targets.iter_mut().skip(column).step_by(names.len()).for_each(|target| *target = f64::NAN);
+            }
+        }
+    }
+    let judged = assess(&[runs], 0, bootstrap)?.remove(0);
+    let finding = |((finding, asked_for), judged): ((String, usize), crate::report::FindingReport)| AdherenceFinding {
+        finding,
+        asked_for,
+        auroc: judged.auroc,
+    };
+    Ok(AdherenceReport {
+        judge: judge.to_owned(),
+        arm: arm.to_owned(),
+        images,
+        macro_auroc: judged.macro_auroc,
+        findings: names.into_iter().zip(asked_for).zip(judged.findings).map(finding).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use roentgen_classifier::PredictedRow;
+
+    use super::*;
+
+    /// Forty films; the first finding is asked for on half of them, the second on five.
+    fn predictions(score: impl Fn(usize) -> f64) -> Predictions {
+        let row = |i: usize| PredictedRow { image: format!("{i}.png"), patient: format!("p{}", i / 2) };
+        Predictions {
+            rows: (0..40).map(row).collect(),
+            findings: vec!["Effusion".into(), "Mass".into()],
+            scores: (0..40).flat_map(|i| [score(i), 0.5]).collect(),
+            targets: (0..40).flat_map(|i| [f64::from(u8::from(i % 2 == 1)), f64::from(u8::from(i < 5))]).collect(),
+        }
+    }
+
+    fn of(score: impl Fn(usize) -> f64) -> AdherenceReport {
+        summary(vec![predictions(score)], "mixed", "real", Bootstrap { replicates: 200, seed: 1 }).unwrap()
+    }
+
+    #[test]
+    fn films_that_show_what_was_asked_for_have_an_auroc_of_one() {
+        let report = of(|i| if i % 2 == 1 { 0.9 } else { 0.1 });
+        assert_eq!(report.findings[0].auroc.unwrap().value, 1.0);
+        assert_eq!(report.macro_auroc.unwrap().value, 1.0);
+        assert_eq!((report.images, report.arm.as_str(), report.judge.as_str()), (40, "mixed", "real"));
+    }
+
+    #[test]
+    fn films_that_show_anything_are_at_chance() {
+        assert_eq!(of(|_| 0.5).findings[0].auroc.unwrap().value, 0.5);
+    }
+
+    #[test]
+    fn a_rare_finding_is_counted_and_not_judged() {
+        let report = of(|i| i as f64 / 40.0);
+        assert_eq!((report.findings[1].asked_for, report.findings[1].auroc), (5, None));
+        // The mean is over the other one alone.
+        assert_eq!(report.macro_auroc.unwrap().value, report.findings[0].auroc.unwrap().value);
+    }
+}

@@ -1,0 +1,76 @@
+//! Whether the synthetic films show what was asked for.
+
+use maud::{Markup, html};
+
+use super::auroc_cell;
+use crate::report::{AdherenceReport, ComparisonReport, format};
+
+/// Nothing where no synthetic film was judged.
+pub(super) fn section(report: &ComparisonReport) -> Markup {
+    html! {
+        @if let Some(adherence) = &report.adherence {
+            section #adherence {
+                h2 { "Do the synthetic films show what was asked for?" }
+                p { (report.adherence_sentence(adherence)) }
+                div.scroll {
+                    table.dense {
+                        caption {
+                            "The classifiers of " (adherence.judge) ", trained without any synthetic film, score the synthetic films of "
+                            (adherence.arm) "; the labels that were asked for are the targets. 0.5 is chance. Below what the same classifiers "
+                            "reach on the test films, the films show less than was asked for, or show it otherwise. Intervals: resampled by "
+                            "the patients whose rows were asked for; runs are held fixed."
+                        }
+                        thead {
+                            tr {
+                                th scope="col" { "Finding" }
+                                th.number scope="col" { "Asked for" }
+                                th.number scope="col" { "AUROC on" br; "synthetic films" }
+                                th.number scope="col" { "AUROC on" br; "test films" }
+                            }
+                        }
+                        tbody { (rows(report, adherence)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn rows(report: &ComparisonReport, adherence: &AdherenceReport) -> Markup {
+    let judge = report.arms.iter().find(|arm| arm.name == adherence.judge);
+    html! {
+        @for finding in &adherence.findings {
+            tr {
+                th scope="row" { (finding.finding) }
+                td.number { (format::count(finding.asked_for)) }
+                (auroc_cell(finding.auroc, "too few to judge"))
+                (auroc_cell(judge.and_then(|arm| arm.finding(&finding.finding)?.auroc), format::UNDEFINED))
+            }
+        }
+        tr.summary {
+            th scope="row" { "Macro mean" }
+            td.number { (format::count(adherence.images)) " films" }
+            (auroc_cell(adherence.macro_auroc, format::UNDEFINED))
+            (auroc_cell(judge.and_then(|arm| arm.macro_auroc), format::UNDEFINED))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::mock;
+
+    #[test]
+    fn every_finding_has_a_row_and_rare_ones_say_so() {
+        let page = section(&mock::typical()).into_string();
+        assert!(page.contains("0.641") && page.contains("too few to judge"), "{page}");
+        mock::assert_well_formed(&page);
+    }
+
+    #[test]
+    fn a_study_without_synthetic_films_says_nothing() {
+        let report = ComparisonReport { adherence: None, ..mock::typical() };
+        assert!(section(&report).into_string().is_empty());
+    }
+}
