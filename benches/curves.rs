@@ -258,7 +258,7 @@ impl Filled {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         let fingerprint = Fingerprint::of(&[b"curves"]);
         let card = SynthesizerCard { model: "curves".to_owned(), sampler: None, steps: None, guidance_scale: None };
-        let origin = SampleOrigin { request: request(), fingerprint, card };
+        let origin = SampleOrigin::new(request(), fingerprint, card);
         let key = CacheKey::new(&origin.request, fingerprint);
         let open = |max_bytes| SampleCache::open(folder.path(), CacheOptions { max_bytes }).expect("a new folder");
         open(None).put(&[(pixel(), origin.clone())], &HashSet::new()).expect("room for a pixel");

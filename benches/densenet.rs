@@ -44,7 +44,7 @@ fn densenet121_forward(bencher: Bencher, shape: Shape) {
 }
 
 /// DenseNet-121: forward, loss, backward, AdamW.
-#[divan::bench(args = [shape(8, 64), shape(4, 224)], sample_count = 4, sample_size = 1)]
+#[divan::bench(args = [shape(8, 64), shape(16, 64), shape(4, 224)], sample_count = 4, sample_size = 1)]
 fn densenet121_train(bencher: Bencher, shape: Shape) {
     train(bencher, &DenseNetConfig::densenet121(1, FINDINGS), shape);
 }

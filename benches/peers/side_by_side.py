@@ -22,6 +22,9 @@ SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 BENCHES = {
     "attention": "kernels",
     "conv": "kernels",
+    "norm": "norms",
+    "activation": "norms",
+    "geglu": "norms",
     "decode": "pixels",
     "densenet121": "densenet",
     "small": "densenet",
@@ -36,6 +39,7 @@ BENCHES = {
 # Most that our time may be of PyTorch's, and our peak memory in all of them.
 TARGETS = {
     "densenet121_train/b8_64px": 1.0,
+    "densenet121_train/b16_64px": 1.0,
     "densenet121_train/b4_224px": 1.2,
     "unet_level_forward/320ch_64x64": 1.0,
     "unet_level_train/320ch_64x64": 1.2,

@@ -102,6 +102,42 @@ def convolution(batch, inputs, outputs, kernel, stride, side, train):
     return lambda: torch.autograd.grad((forward() * towards).sum(), [image, weight])
 
 
+def elementwise(shape, compute, train, affine=0):
+    """`compute` of a random input of this shape and of a scale and a shift of `affine` numbers, if any."""
+    torch = seeded()
+    inputs = [torch.randn(shape, requires_grad=train)] + 2 * bool(affine) * [None]
+    inputs[1:] = [torch.randn(affine, requires_grad=train) for _ in inputs[1:]]
+
+    def forward():
+        return compute(torch.nn.functional, *inputs)
+
+    if not train:
+        return torch.inference_mode()(forward)
+    towards = torch.randn_like(forward())
+    return lambda: torch.autograd.grad((forward() * towards).sum(), inputs)
+
+
+def group_silu(f, x, gamma, beta):
+    return f.silu(f.group_norm(x, 32, gamma, beta))
+
+
+def layer(f, x, gamma, beta):
+    return f.layer_norm(x, gamma.shape, gamma, beta)
+
+
+def batch_relu(f, x, gamma, beta):
+    return f.relu(f.batch_norm(x, None, None, gamma, beta, training=True), inplace=True)
+
+
+def quick_gelu(f, x):
+    return x * (1.702 * x).sigmoid()
+
+
+def geglu(f, x):
+    value, gate = x.chunk(2, dim=-1)
+    return value * f.gelu(gate)
+
+
 def scores(rows, findings, seed):
     import numpy as np
 
@@ -353,6 +389,27 @@ CONVOLUTIONS = {
     (8, 512, 128, 1, 1, 4): 200,
 }
 
+# What is computed, and batch, channels, height and width of the input; how often it runs.
+NORMS = {
+    (group_silu, 2, 320, 64, 64): 20,
+    (group_silu, 2, 1280, 8, 8): 100,
+    (group_silu, 1, 128, 512, 512): 5,
+    (layer, 2, 4096, 1, 320): 20,
+    (batch_relu, 4, 128, 56, 56): 30,
+    (batch_relu, 8, 128, 4, 4): 200,
+}
+
+# Functions of ten million elements.
+FUNCTIONS = {
+    "relu": lambda f, x: f.relu(x),
+    "silu": lambda f, x: f.silu(x),
+    "gelu": lambda f, x: f.gelu(x),
+    "quick_gelu": quick_gelu,
+}
+
+# Tokens and width.
+GATES = [(4096, 1280), (64, 5120)]
+
 # Name: what prepares the work, and how often it runs.
 WORKS = {
     **{
@@ -371,6 +428,24 @@ WORKS = {
         for work in ("forward", "train")
         for (b, i, o, k, s, side), runs in CONVOLUTIONS.items()
     },
+    **{
+        f"norm_{work}/{norm.__name__}_b{b}_c{c}_{h}x{w}": (
+            functools.partial(elementwise, (b, c, h, w), norm, work == "train", affine=w if norm is layer else c),
+            runs,
+        )
+        for work in ("forward", "train")
+        for (norm, b, c, h, w), runs in NORMS.items()
+    },
+    **{
+        f"activation_{work}/{name}": (functools.partial(elementwise, (10_000_000,), function, work == "train"), 10)
+        for work in ("forward", "train")
+        for name, function in FUNCTIONS.items()
+    },
+    **{
+        f"geglu_{work}/b2_n{n}_c{c}": (functools.partial(elementwise, (2, n, 2 * c), geglu, work == "train"), 10)
+        for work in ("forward", "train")
+        for n, c in GATES
+    },
     "decode_1024px/png": (lambda: decode("png"), 15),
     "decode_1024px/jpeg": (lambda: decode("jpeg"), 15),
     "decode_1024px_to_64px/png": (lambda: decode("png", 64, "F"), 15),
@@ -381,6 +456,7 @@ WORKS = {
     "densenet121_forward/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=False), 5),
     "densenet121_forward/b8_224px": (lambda: densenet(DENSENET121, 8, 224, train=False), 5),
     "densenet121_train/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=True), 4),
+    "densenet121_train/b16_64px": (lambda: densenet(DENSENET121, 16, 64, train=True), 4),
     "densenet121_train/b4_224px": (lambda: densenet(DENSENET121, 4, 224, train=True), 4),
     "small_train/b32_64px": (lambda: densenet(SMALL, 32, 64, train=True), 10),
     "text_encoder_2_prompts/tiny_64px": (lambda: text_encoder(SHAPES["tiny"]), 5),
