@@ -133,7 +133,7 @@ fn wait_shares() {
             let stream = MixedStream::new(mixed, NonZeroUsize::new(8).expect("8 is not 0"));
             let begun = Instant::now();
             let mut batches = stream.prefetch(0..STEPS, Prefetch { workers, in_flight: 2 * workers });
-            while let Some(batch) = batches.next() {
+            for batch in batches.by_ref() {
                 black_box(batch.expect("made or read"));
                 std::thread::sleep(STEP);
             }

@@ -18,7 +18,7 @@ fn pipeline() -> (tempfile::TempDir, StableDiffusion, Settings) {
     write_phantom_pipeline(folder.path()).unwrap();
     let checkpoint = Checkpoint::read(folder.path()).unwrap();
     let mut settings = checkpoint.settings();
-    settings.scheduler = settings.scheduler.with_kind(SamplerKind::DpmPlusPlus2M).unwrap();
+    settings.scheduler = settings.scheduler.with_kind(SamplerKind::DpmSolver).unwrap();
     (settings.steps, settings.guidance_scale) = (8, 2.0);
     let pipeline = checkpoint.load(&OpenOptions::new(&Device::flex()), |_| ()).unwrap();
     (folder, pipeline, settings)
