@@ -5,6 +5,9 @@ use maud::{Markup, html};
 use super::auroc_cell;
 use crate::report::{AdherenceReport, ComparisonReport, format};
 
+/// Said of a finding that was asked for, or not asked for, on hardly any film.
+pub(super) const TOO_FEW: &str = "too few to judge";
+
 /// Nothing where no synthetic film was judged.
 pub(super) fn section(report: &ComparisonReport) -> Markup {
     html! {
@@ -17,8 +20,9 @@ pub(super) fn section(report: &ComparisonReport) -> Markup {
                         caption {
                             "The classifiers of " (adherence.judge) ", trained without any synthetic film, score the synthetic films of "
                             (adherence.arm) "; the labels that were asked for are the targets. 0.5 is chance. Below what the same classifiers "
-                            "reach on the test films, the films show less than was asked for, or show it otherwise. Intervals: resampled by "
-                            "the patients whose rows were asked for; runs are held fixed."
+                            "reach on the test films, the films show less than was asked for, or show it otherwise. What was asked for may come "
+                            "from the rows that the classifiers learnt from: copies of training images would be judged well too. Intervals: "
+                            "resampled by the patients whose rows were asked for; runs are held fixed."
                         }
                         thead {
                             tr {
@@ -43,8 +47,8 @@ fn rows(report: &ComparisonReport, adherence: &AdherenceReport) -> Markup {
             tr {
                 th scope="row" { (finding.finding) }
                 td.number { (format::count(finding.asked_for)) }
-                (auroc_cell(finding.auroc, "too few to judge"))
-                (auroc_cell(judge.and_then(|arm| arm.finding(&finding.finding)?.auroc), format::UNDEFINED))
+                (auroc_cell(finding.auroc, TOO_FEW))
+                (auroc_cell(judge.and_then(|arm| arm.finding(&finding.finding)?.auroc), &report.undefined_because(&finding.finding)))
             }
         }
         tr.summary {
@@ -64,7 +68,7 @@ mod tests {
     #[test]
     fn every_finding_has_a_row_and_rare_ones_say_so() {
         let page = section(&mock::typical()).into_string();
-        assert!(page.contains("0.641") && page.contains("too few to judge"), "{page}");
+        assert!(page.contains("0.641") && page.contains(TOO_FEW), "{page}");
         mock::assert_well_formed(&page);
     }
 
