@@ -4,7 +4,7 @@
     python benches/profile.py target/release/roentgen demo --quick --out /tmp/demo
 
 Runs the command under Linux `perf` with call graphs, and gives every sample to the first frame, from the innermost, that the table
-below knows. Prints a Markdown table of shares of the processor time, and the time itself.
+below knows, else to its innermost function. Prints a Markdown table of shares of the processor time, and the time itself.
 """
 
 import argparse
@@ -36,6 +36,13 @@ ROOMS = [
     ("weights and files", r"safetensors|burn_store|burn_pack|blake3|zip::"),
 ]
 
+# For what matched none of them, as on a worker thread, whose stack ends at the pool: the innermost function.
+LEAVES = [
+    ("matrix product on a worker thread", r"^gemm"),
+    ("threads that wait, and the kernel's scheduler", r"sched|task_switch|spin_unlock|irqentry|do_syscall|rseq"),
+    ("memory: pages, clearing, copies, malloc", r"page|^__mem(set|move|cpy)|malloc|_int_free"),
+]
+
 
 def stacks(data):
     """Function names from the innermost outwards, of every sample."""
@@ -52,6 +59,9 @@ def room_of(frames):
         for room, pattern in ROOMS:
             if re.search(pattern, frame):
                 return room
+    for room, pattern in LEAVES:
+        if re.search(pattern, frames[0]):
+            return room
     return f"not attributed: {frames[0][:60]}"
 
 
