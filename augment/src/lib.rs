@@ -78,6 +78,7 @@ mod summary;
 mod supply;
 mod synthesizer;
 mod synthetic;
+mod table_error;
 mod torch;
 mod walk;
 
@@ -120,3 +121,4 @@ pub use summary::{AgeQuantiles, DataSummary, FindingCounts, LabelCounts};
 pub use supply::{Supply, SupplyMode};
 pub use synthesizer::{Fingerprint, SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 pub use synthetic::{FillProgress, SyntheticDataset};
+pub use table_error::TableError;

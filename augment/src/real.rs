@@ -202,7 +202,7 @@ impl RealDataset {
     /// As [`RealDataset::record`].
     pub fn sample(&self, index: usize) -> Result<CxrSample, AugmentError> {
         let Row { record, image, .. } = &self.rows[index];
-        let make = || Ok(self.preprocess.apply(&self.source.load(*image)?));
+        let make = || -> Result<_, AugmentError> { Ok(self.preprocess.apply(&self.source.load(*image)?)) };
         let picture = match &self.cache {
             Some(cache) => cache.get_or_make(*image, make)?,
             None => make()?,

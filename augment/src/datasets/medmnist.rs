@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::npz::{Array, Npz};
-use crate::{AugmentError, CxrRecord, Details, ImageArray, Label, Origin, RealDataset, Row, Split, Vocabulary};
+use crate::{AugmentError, CxrRecord, Details, ImageArray, Label, Origin, RealDataset, Row, Split, TableError, Vocabulary};
 
 /// A `MedMNIST` `.npz`: `train_images`, `train_labels`, `val_…`, `test_…`, of any image size.
 ///
@@ -22,7 +22,7 @@ impl MedMnist {
     /// Reads the whole archive into memory.
     ///
     /// # Errors
-    /// [`AugmentError::Archive`], [`AugmentError::BadArray`], or [`AugmentError::BadCell`] for a label other than 0 and 1.
+    /// [`AugmentError::Archive`], [`AugmentError::BadArray`], or [`TableError::BadCell`] in [`AugmentError::Table`] for a label other than 0 and 1.
     pub fn read(&self) -> Result<RealDataset, AugmentError> {
         let mut npz = Npz::open(&self.path)?;
         let mut size = None;
@@ -62,7 +62,7 @@ impl MedMnist {
         let label = |(position, mark): (usize, &i64)| match mark {
             0 => Ok(Label::Negative),
             1 => Ok(Label::Positive),
-            _ => Err(AugmentError::BadCell {
+            _ => Err(TableError::BadCell {
                 path: self.path.clone(),
                 row: (position / vocabulary.len()) as u64 + 1,
                 column: format!("{array}/{}", vocabulary.findings()[position % vocabulary.len()]),

@@ -33,7 +33,7 @@ impl PromptTable {
     /// Reads a `.csv` or `.csv.gz`.
     ///
     /// # Errors
-    /// [`AugmentError::MissingColumn`], [`AugmentError::UnknownColumn`], [`AugmentError::BadCell`] and the like, naming row and
+    /// [`AugmentError::Table`] for a missing or unknown column, a bad cell and the like, naming row and
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
     pub fn read(path: &Path) -> Result<Self, AugmentError> {
         let sheet = Sheet::read(path, Rows::Equal)?;

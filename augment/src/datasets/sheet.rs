@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use csv::{ErrorKind, ReaderBuilder, StringRecord};
 use flate2::read::MultiGzDecoder;
 
-use crate::AugmentError;
+use crate::{AugmentError, TableError};
 
 /// A table: its columns and its rows.
 #[derive(Debug)]
@@ -65,22 +65,24 @@ impl Sheet {
 
     /// The column of that name.
     pub(super) fn column(&self, name: &str) -> Result<usize, AugmentError> {
-        self.find(name).ok_or_else(|| AugmentError::MissingColumn {
+        let missing = || TableError::MissingColumn {
             path: self.path.clone(),
             column: name.to_owned(),
             found: self.columns.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", "),
-        })
+        };
+        Ok(self.find(name).ok_or_else(missing)?)
     }
 
     /// The error of a cell that `parse` refused.
     pub(super) fn bad_cell(&self, line: &Line, column: usize, expected: &str) -> AugmentError {
-        AugmentError::BadCell {
+        TableError::BadCell {
             path: self.path.clone(),
             row: line.number,
             column: self.columns[column].clone(),
             value: line.cell(column).to_owned(),
             expected: expected.to_owned(),
         }
+        .into()
     }
 
     /// The cell as `parse` reads it.
@@ -111,13 +113,14 @@ fn csv_error(path: &Path, error: csv::Error) -> AugmentError {
     let path = path.to_owned();
     let row = error.position().map_or(1, csv::Position::line);
     if !matches!(error.kind(), ErrorKind::Io(_)) {
-        return match error.kind() {
-            ErrorKind::Utf8 { err, .. } => AugmentError::NotUtf8 { path, row, field: err.field() + 1, source: error },
+        let error = match error.kind() {
+            ErrorKind::Utf8 { err, .. } => TableError::NotUtf8 { path, row, field: err.field() + 1, source: error },
             &ErrorKind::UnequalLengths { expected_len: expected, len: found, .. } => {
-                AugmentError::RowLength { path, row, found, expected }
+                TableError::RowLength { path, row, found, expected }
             }
-            _ => AugmentError::Csv { path, row, source: error },
+            _ => TableError::Csv { path, row, source: error },
         };
+        return error.into();
     }
     match error.into_kind() {
         ErrorKind::Io(source) => AugmentError::Io { action: "read", path, source },

@@ -4,7 +4,7 @@ use super::cells::{AGE, Cell, LABEL, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VI
 use super::sheet::{Line, Sheet};
 use crate::{
     AugmentError, CxrRecord, Details, Finding, FindingDetail, GateOutcome, Label, NearestReal, Origin, PatientId, Prompt,
-    PromptKind, Provenance, RequestSource, SampleRequest, Vocabulary,
+    PromptKind, Provenance, RequestSource, SampleRequest, TableError, Vocabulary,
 };
 
 /// Columns of every row. Only `image` must be there.
@@ -59,7 +59,7 @@ impl Columns {
         sheet.column("image")?;
         let columns = Self::sorted(sheet, custom, extra)?;
         if columns.is_empty() {
-            return Err(AugmentError::NoFindingColumn { path: sheet.path.clone() });
+            return Err(TableError::NoFindingColumn { path: sheet.path.clone() }.into());
         }
         Ok(columns)
     }
@@ -68,13 +68,13 @@ impl Columns {
     pub(super) fn sorted(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
         let mut columns = Self { findings: Vec::new(), sides: Vec::new(), severities: Vec::new() };
         for (column, name) in sheet.columns.iter().enumerate() {
-            let twice = |first: usize| AugmentError::DuplicateColumn {
+            let twice = |first: usize| TableError::DuplicateColumn {
                 path: sheet.path.clone(),
                 column: name.clone(),
                 first: sheet.columns[first].clone(),
             };
             if let Some(first) = sheet.find(name).filter(|first| *first != column) {
-                return Err(twice(first));
+                return Err(twice(first).into());
             }
             let is_field = |fields: &[&str]| fields.contains(&name.as_str());
             if is_field(&FIELDS) || is_field(&OPTIONAL) || is_field(&PROVENANCE) || extra.contains(name) {
@@ -90,7 +90,7 @@ impl Columns {
                 None => Finding::parse(name_of_finding).map_err(|error| unknown(sheet, name, error))?,
             };
             if let Some((_, first)) = list.iter().find(|(known, _)| *known == finding) {
-                return Err(twice(*first));
+                return Err(twice(*first).into());
             }
             list.push((finding, column));
         }
@@ -151,12 +151,11 @@ impl Columns {
 
 /// A label the vocabularies don't know keeps its own error; the column name is what the user can correct.
 fn unknown(sheet: &Sheet, column: &str, error: AugmentError) -> AugmentError {
-    match error {
-        AugmentError::UnknownFinding { name, suggestion } => {
-            AugmentError::UnknownColumn { path: sheet.path.clone(), column: name, suggestion }
-        }
-        _ => AugmentError::UnknownColumn { path: sheet.path.clone(), column: column.to_owned(), suggestion: String::new() },
-    }
+    let (column, suggestion) = match error {
+        AugmentError::UnknownFinding { name, suggestion } => (name, suggestion),
+        _ => (column.to_owned(), String::new()),
+    };
+    TableError::UnknownColumn { path: sheet.path.clone(), column, suggestion }.into()
 }
 
 fn optional<T>(sheet: &Sheet, line: &Line, name: &str, cell: Cell<T>) -> Result<Option<T>, AugmentError> {
