@@ -4,16 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use roentgen::compare::{PoolJob, RunFolder};
 use roentgen::config::{FinetuneConfig, RunConfig};
 use roentgen::diffusion::write_phantom_pipeline;
 use roentgen::finetune::{Assembly, INTERRUPTED, end_at_first_signal};
 use roentgen::shard::Shard;
-use roentgen::{data, progress};
 
-use crate::cli::{Common, DemoArgs};
+use crate::cli::DemoArgs;
 use crate::commands::compare::compare;
-use crate::commands::fill::fill_with_bar;
+use crate::commands::fill::fill;
 use crate::commands::finetune::finetune;
 use crate::commands::print;
 
@@ -50,7 +48,8 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     }
     end_at_first_signal();
     say("2/3  generating the synthetic films")?;
-    fill(&study, &args.out, &args.common)?;
+    // Beforehand, so that training does not wait for them.
+    fill(&study, &args.out, Shard::WHOLE, &args.common)?;
     say("3/3  training the classifiers of every arm")?;
     let code = compare(&study, &args.out, &args.common)?;
     if generator.samples.every > 0 {
@@ -76,15 +75,4 @@ fn hasten(study: &mut RunConfig, generator: &mut FinetuneConfig) {
     }
     (generator.schedule.steps, generator.schedule.warmup_steps) = (4, 1);
     (generator.validation.every, generator.samples.every) = (0, 0);
-}
-
-/// Makes the synthetic films of every arm beforehand, so that training does not wait for them.
-fn fill(study: &RunConfig, out: &Path, common: &Common) -> Result<()> {
-    let (train, splits) = data::open(&study.data, study.preprocess)?;
-    RunFolder::open(out, study, &train, &splits)?;
-    let (device, _) = common.device.open()?;
-    let bars = progress::bars(common.json);
-    let job = PoolJob { config: study, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
-    fill_with_bar(&job, Shard::WHOLE)?;
-    Ok(())
 }

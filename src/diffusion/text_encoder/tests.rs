@@ -21,8 +21,7 @@ fn config(changes: Value) -> Result<TextEncoderConfig, DiffusionError> {
 }
 
 fn encoder(changes: Value) -> TextEncoderModel {
-    let device = Device::flex();
-    config(changes).unwrap().init(&device)
+    config(changes).unwrap().init(&Device::flex())
 }
 
 fn clip(end: i32) -> TextEncoderModel {
