@@ -5,13 +5,16 @@ use std::ops::ControlFlow;
 
 use roentgen_augment::{Fingerprint, SampleRequest, SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
-use crate::diffusion::{DiffusionError, ImageRequest, Picture, Settings, StableDiffusion, Start, Step};
+use crate::diffusion::{DiffusionError, ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
 
 /// A checkpoint folder with sampling settings, as a generator of radiographs. It reads prompts and seeds; labels only pass through.
+///
+/// Text states are kept from batch to batch: a prompt is encoded once, whatever the number of its replicas and epochs.
 #[derive(Debug)]
 pub struct DiffusionSynthesizer {
     pipeline: StableDiffusion,
     settings: Settings,
+    texts: TextCache,
     negative_prompt: String,
     start: Start,
     batch_size: NonZeroUsize,
@@ -24,7 +27,8 @@ impl DiffusionSynthesizer {
     pub fn new(pipeline: StableDiffusion, settings: Settings, negative_prompt: String, batch_size: NonZeroUsize) -> Self {
         let fingerprint =
             Fingerprint::of(&[&pipeline.fingerprint().0, settings.canonical().as_bytes(), negative_prompt.as_bytes()]);
-        Self { pipeline, settings, negative_prompt, start: Start::Noise, batch_size, fingerprint }
+        let texts = TextCache::new(&pipeline, settings.clip_skip);
+        Self { pipeline, settings, texts, negative_prompt, start: Start::Noise, batch_size, fingerprint }
     }
 
     /// Starts from a picture instead of noise; `digest` identifies it.
@@ -69,7 +73,9 @@ impl DiffusionSynthesizer {
                 seed: request.seed,
             })
             .collect();
-        self.pipeline.generate(&requests, &self.settings, &self.start, watch)
+        let states = self.texts.states(&self.pipeline, &self.settings.texts(&requests))?;
+        let seeds: Vec<_> = requests.iter().map(|request| request.seed).collect();
+        self.pipeline.generate_from(states, &seeds, &self.settings, &self.start, watch)
     }
 }
 

@@ -106,6 +106,20 @@ fn images_carry_their_requests_and_the_manifest_lists_them() {
 }
 
 #[test]
+fn a_preset_stands_for_sampler_steps_and_guidance_that_are_not_given() {
+    let bench = Bench::new();
+    bench.makes(&["--prompt", "effusion", "--preset", "draft"]);
+    let card = bench.sample("out/000000.png").1.card;
+    // `makes` gives the steps.
+    assert_eq!((card.sampler.as_deref(), card.steps, card.guidance_scale), (Some("unipc"), Some(3), Some(4.0)));
+    let made = ["generate", "--pipeline", "tiny", "--out", "v2", "--device", "cpu", "--prompt", "effusion", "--preset"];
+    let output = roentgen(bench.folder.path(), &[&made[..], &["roentgen-v2", "--sampler", "ddim"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let card = bench.sample("v2/000000.png").1.card;
+    assert_eq!((card.sampler.as_deref(), card.steps, card.guidance_scale), (Some("ddim"), Some(75), Some(3.0)));
+}
+
+#[test]
 fn a_manifest_asks_for_the_same_images_again() {
     let bench = Bench::new();
     bench.write("prompts.csv", "prompt,Effusion,patient_id,source_id\nbig effusion,1,p1,a.png\nno effusion,0,p2,b.png\n");
@@ -209,6 +223,8 @@ fn settings_out_of_range_are_refused() {
     }
     let sampler = bench.generate(&["--prompt", "x", "--sampler", "best"]);
     assert!(String::from_utf8_lossy(&sampler.stderr).contains("dpm++2m"));
+    let preset = bench.generate(&["--prompt", "x", "--preset", "best"]);
+    assert!(String::from_utf8_lossy(&preset.stderr).contains("roentgen-v1, roentgen-v2, fast, draft"));
 }
 
 #[test]

@@ -123,6 +123,26 @@ fn changed_weights_miss_the_cache_and_the_error_says_what_fills_it() {
 }
 
 #[test]
+fn runs_of_one_generator_are_not_continued_with_the_images_of_another() {
+    let bench = Bench::new();
+    let (from, to) = supply("on-demand");
+    let config = bench.config(&[(from, &to)]);
+    let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
+    let claim = |config: &RunConfig| {
+        let folder = RunFolder::open(&bench.path("run"), config, &train, &splits).unwrap();
+        folder.claim_pools(&config.arms, &bench.pools(config, "run").unwrap())
+    };
+    claim(&config).unwrap();
+    let (from, to) = supply("cache-then-generate");
+    claim(&bench.config(&[(from, &to)])).unwrap();
+    // The same path, other weights.
+    std::fs::rename(bench.path("tiny"), bench.path("moved")).unwrap();
+    std::fs::rename(bench.path("other"), bench.path("tiny")).unwrap();
+    let message = claim(&config).unwrap_err().to_string();
+    assert!(message.contains("arm `mixed`") && message.contains("the generator's weights"), "{message}");
+}
+
+#[test]
 fn prompts_of_a_study_say_what_they_are() {
     let bench = Bench::new();
     let pools = bench.pools(&bench.config(&[]), "run").unwrap();

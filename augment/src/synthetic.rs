@@ -13,8 +13,8 @@ use burn_dataset::{Dataset, DatasetError};
 
 use crate::answer::{self_describing, synthesize};
 use crate::{
-    AugmentError, CacheKey, CxrRecord, CxrSample, Details, GatedRequest, GrayImage, Origin, PatientId, Preprocess, Provenance,
-    RealDataset, SampleRequest, Split, Supply,
+    AugmentError, CacheKey, CxrRecord, CxrSample, Details, Fingerprint, GatedRequest, GrayImage, Origin, PatientId, Preprocess,
+    Provenance, RealDataset, SampleRequest, Split, Supply,
 };
 
 /// Samples of a generator, one a request: a burn [`Dataset`] of [`CxrSample`]s.
@@ -137,6 +137,13 @@ impl SyntheticDataset {
     #[must_use]
     pub fn records(&self) -> &[Arc<CxrRecord>] {
         &self.records
+    }
+
+    /// Digest of which samples these are, in order: of requests and generator, or of the files' names for a set of images on disk.
+    #[must_use]
+    pub fn digest(&self) -> Fingerprint {
+        let ids: Vec<_> = self.records.iter().map(|record| record.id.as_bytes()).collect();
+        Fingerprint::of(&ids)
     }
 
     /// Where the samples come from; `None` for a set of images on disk.

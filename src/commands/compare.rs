@@ -25,6 +25,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let bars = progress::bars(common.json);
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let pools = pools(&job)?;
+    folder.claim_pools(&config.arms, &pools)?;
     say_pools(config, &pools);
     let comparison = Comparison {
         config,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, Settings, Start, initial_pixels};
+use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
 use roentgen::generate::{ImageSet, Outcome, Progress, fill, merge, prompts};
 use roentgen::progress;
@@ -75,7 +75,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
 fn settings(args: &GenerateArgs, checkpoint: &Checkpoint) -> Result<Settings> {
     let defaults = checkpoint.settings();
     let mut scheduler = defaults.scheduler;
-    if let Some(kind) = args.sampler {
+    if let Some(kind) = args.sampler.or(args.preset.map(SamplingPreset::sampler)) {
         scheduler = scheduler.with_kind(kind)?;
     }
     if args.karras {
@@ -86,8 +86,8 @@ fn settings(args: &GenerateArgs, checkpoint: &Checkpoint) -> Result<Settings> {
     }
     let settings = Settings {
         scheduler,
-        steps: args.steps,
-        guidance_scale: args.guidance,
+        steps: args.steps.or(args.preset.map(SamplingPreset::steps)).unwrap_or(defaults.steps),
+        guidance_scale: args.guidance.or(args.preset.map(SamplingPreset::guidance_scale)).unwrap_or(defaults.guidance_scale),
         guidance_rescale: args.guidance_rescale,
         size: args.size.map_or(defaults.size, |size| [size.height, size.width]),
         depth: if args.bits == "16" { Depth::Sixteen } else { Depth::Eight },

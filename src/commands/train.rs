@@ -29,6 +29,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let job =
         PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;
+    folder.claim_pools(&config.arms, &pools)?;
     say_pools(&config, &pools);
     let bar = bars.add(indicatif::ProgressBar::new(0));
     bar.set_prefix(format!("{} seed {seed}", arm.name));

@@ -1,10 +1,12 @@
 //! Whether synthetic films show what was asked for, as classifiers see it that were trained on real films alone.
 
+use std::path::{Path, PathBuf};
+
 use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
 use roentgen_augment::{SupplyMode, SyntheticDataset};
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, Predictions, batches, write_predictions};
+use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, Predictions, batches, read_predictions, write_predictions};
 
 use super::assess;
 use super::folder::RunFolder;
@@ -53,19 +55,47 @@ impl AdherenceJob<'_> {
         if on_demand || !weights.iter().all(|path| path.is_file()) {
             return Ok(None);
         }
-        let images = pool.records().len().min(MOST);
-        let films = PartialDataset::new(pool.clone(), 0, images);
+        let runs = match self.known(&weights, pool) {
+            Some(runs) => runs,
+            None => self.judged(&weights, pool)?,
+        };
+        let bootstrap = Bootstrap { replicates: config.bootstrap.replicates, seed: config.bootstrap.seed };
+        Ok(Some(summary(runs, &arm.name, &config.baseline, bootstrap)?))
+    }
+
+    /// Scores by the weights of each seed, which are written down.
+    fn judged(&self, weights: &[PathBuf], pool: &SyntheticDataset) -> Result<Vec<Predictions>, ClassifierError> {
+        let config = self.config;
+        let films = PartialDataset::new(pool.clone(), 0, judged_images(pool));
         let films = batches(&films, self.batcher, config.training.eval_batch_size, self.device)?;
         let mut runs = Vec::with_capacity(weights.len());
-        for path in &weights {
+        for path in weights {
             let net = DenseNet::load(path, self.device)?.net;
             runs.push(Predictions::of(&net, &films, &self.batcher.vocabulary, |_| {}));
         }
         let named: Vec<_> = config.seeds.iter().copied().zip(runs.iter().cloned()).collect();
         write_predictions(&self.folder.path().join(FILE), &named)?;
-        let bootstrap = Bootstrap { replicates: config.bootstrap.replicates, seed: config.bootstrap.seed };
-        Ok(Some(summary(runs, &arm.name, &config.baseline, bootstrap)?))
+        Ok(runs)
     }
+
+    /// Scores that were written down: of these seeds and films, whose names are digests of all that determines them, and later than the
+    /// weights.
+    fn known(&self, weights: &[PathBuf], pool: &SyntheticDataset) -> Option<Vec<Predictions>> {
+        let path = self.folder.path().join(FILE);
+        let changed = |path: &Path| std::fs::metadata(path).ok()?.modified().ok();
+        let written = changed(&path)?;
+        if !weights.iter().all(|weights| changed(weights).is_some_and(|changed| changed <= written)) {
+            return None;
+        }
+        let (seeds, runs): (Vec<u64>, Vec<Predictions>) = read_predictions(&path).ok()?.into_iter().unzip();
+        let films = &pool.records()[..judged_images(pool)];
+        let same_films = |run: &Predictions| run.rows.iter().map(|row| &row.image).eq(films.iter().map(|record| &record.id));
+        (seeds == self.config.seeds && runs.iter().all(same_films)).then_some(runs)
+    }
+}
+
+fn judged_images(pool: &SyntheticDataset) -> usize {
+    pool.records().len().min(MOST)
 }
 
 /// The AUROCs of `runs` on the films of `arm`; findings that were asked for too seldom, or left out too seldom, are counted and not

@@ -1,12 +1,17 @@
 //! The run folder: what was asked, what is done, and whether both belong together.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use roentgen_augment::{Fingerprint, Splits, TrainSet, write_atomic};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BootstrapConfig, RunConfig, SupplyMode};
+use super::Pools;
+use crate::config::{ArmConfig, BootstrapConfig, RunConfig, SupplyMode};
+
+/// Name of the digests of the arms' pools.
+const POOLS: &str = "pools.json";
 
 /// Why a run folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +35,19 @@ pub enum FolderError {
         /// `the settings` or `the data`.
         what: &'static str,
     },
-    /// `run.json` is damaged.
+    /// The folder holds runs of an arm that were trained with other synthetic images.
+    #[error(
+        "{} holds runs of arm `{arm}` with other synthetic images: the generator's weights or sampling, the prompts, or what the gate let \
+         through changed since they were trained; give another --out, or delete the folder",
+        path.display()
+    )]
+    OtherImages {
+        /// The folder.
+        path: PathBuf,
+        /// The arm.
+        arm: String,
+    },
+    /// `run.json` or `pools.json` is damaged.
     #[error("{} is not a run's record: {message}; give another --out, or delete the folder", path.display())]
     Damaged {
         /// The file.
@@ -89,6 +106,29 @@ impl RunFolder {
             }
             Err(source) => Err(FolderError::Io { action: "read", path: file, source }),
         }
+    }
+
+    /// Takes the folder for runs with these pools, one an arm; the first call writes down which images they are.
+    ///
+    /// # Errors
+    /// [`FolderError::OtherImages`] if the folder was taken for others: runs of two generators would pass for runs of one.
+    pub fn claim_pools(&self, arms: &[ArmConfig], pools: &Pools) -> Result<(), FolderError> {
+        let path = self.0.join(POOLS);
+        let mut claimed: BTreeMap<String, String> = match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|error| FolderError::Damaged { path: path.clone(), message: error.to_string() })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(source) => return Err(FolderError::Io { action: "read", path, source }),
+        };
+        for (arm, pool) in arms.iter().zip(&pools.arms) {
+            let Some(pool) = pool else { continue };
+            let digest = pool.digest().to_string();
+            if *claimed.entry(arm.name.clone()).or_insert_with(|| digest.clone()) != digest {
+                return Err(FolderError::OtherImages { path: self.0.clone(), arm: arm.name.clone() });
+            }
+        }
+        let text = serde_json::to_string_pretty(&claimed).expect("a map of strings");
+        self.write(POOLS, text.as_bytes())
     }
 
     /// Its path.

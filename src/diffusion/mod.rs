@@ -40,9 +40,10 @@ pub use clip::{ClipTextConfig, ClipTextModel};
 pub use error::DiffusionError;
 pub use inspect::{Component, Inspection, Weights, inspect};
 pub use phantom_pipeline::write_phantom_pipeline;
+pub(crate) use pipeline::TextCache;
 pub use pipeline::{
-    Checkpoint, Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings,
-    StableDiffusion, Start, Step, initial_pixels,
+    Checkpoint, Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset,
+    Settings, StableDiffusion, Start, Step, initial_pixels,
 };
 pub use random_pipeline::{RandomSize, write_random_pipeline, write_text_projection};
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};

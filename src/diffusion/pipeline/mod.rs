@@ -15,9 +15,11 @@ mod guidance;
 mod noise;
 mod open;
 mod picture;
+mod sampling_preset;
 mod settings;
 mod start;
 mod text;
+mod text_cache;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -37,9 +39,11 @@ pub use folder::Checkpoint;
 pub(super) use folder::check_fit;
 pub use open::OpenOptions;
 pub use picture::{Depth, Picture};
+pub use sampling_preset::SamplingPreset;
 pub use settings::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings};
 pub use start::{Start, initial_pixels};
 pub use text::EncodedText;
+pub(crate) use text_cache::TextCache;
 
 /// One image to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,16 +172,37 @@ impl StableDiffusion {
         start: &Start,
         watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
     ) -> Result<Tensor<4>, DiffusionError> {
+        let states = self.encode(&settings.texts(requests), settings.clip_skip)?.states;
+        let seeds: Vec<_> = requests.iter().map(|request| request.seed).collect();
+        self.latents_of(states, &seeds, settings, start, watch)
+    }
+
+    /// [`generate`](Self::generate) with the text states `[B, L, D]` of [`Settings::texts`] at hand: of a seed each, or with guidance of the
+    /// negative prompts and then the prompts, `[2B, L, D]`.
+    pub(crate) fn generate_from(
+        &self,
+        states: Tensor<3>,
+        seeds: &[u64],
+        settings: &Settings,
+        start: &Start,
+        watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<Picture>, DiffusionError> {
+        let latents = self.latents_of(states, seeds, settings, start, watch)?;
+        Ok(picture::pictures(self.decode(latents, settings.tiled), settings.depth))
+    }
+
+    fn latents_of(
+        &self,
+        states: Tensor<3>,
+        seeds: &[u64],
+        settings: &Settings,
+        start: &Start,
+        watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, DiffusionError> {
         self.checkpoint.check(settings)?;
         let sampler = settings.scheduler.sampler(settings.steps)?;
-        let mut noises: Vec<_> = requests.iter().map(|request| ImageNoise::new(request.seed)).collect();
+        let mut noises: Vec<_> = seeds.iter().map(|seed| ImageNoise::new(*seed)).collect();
         let (latents, begin) = self.begin(start, &mut noises, settings, sampler.as_ref())?;
-        let prompts = requests.iter().map(|request| request.prompt.as_str());
-        let texts: Vec<&str> = match settings.is_guided() {
-            true => requests.iter().map(|request| request.negative_prompt.as_str()).chain(prompts).collect(),
-            false => prompts.collect(),
-        };
-        let states = self.encode(&texts, settings.clip_skip)?.states;
         let guidance = settings.is_guided().then_some((settings.guidance_scale, settings.guidance_rescale));
         let unet = self.unet.on(&self.device);
         Denoise { unet: &unet, sampler, states, guidance, dtype: self.dtype, begin }.run(latents, &mut noises, watch)

@@ -1,5 +1,6 @@
 //! How images are sampled.
 
+use super::ImageRequest;
 use super::picture::Depth;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::samplers::SchedulerConfig;
@@ -61,6 +62,15 @@ impl Settings {
     /// [`DiffusionError::Setting`] for steps that the sampler can't take.
     pub fn evaluations(&self) -> Result<usize, DiffusionError> {
         Ok(self.scheduler.sampler(self.steps)?.timesteps().len())
+    }
+
+    /// The texts that the U-Net reads for `requests`, in the order of its rows: with guidance the negative prompts first.
+    pub(crate) fn texts<'a>(&self, requests: &'a [ImageRequest]) -> Vec<&'a str> {
+        let prompts = requests.iter().map(|request| request.prompt.as_str());
+        match self.is_guided() {
+            true => requests.iter().map(|request| request.negative_prompt.as_str()).chain(prompts).collect(),
+            false => prompts.collect(),
+        }
     }
 
     /// A text that differs wherever images would.

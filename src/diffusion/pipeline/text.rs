@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::StableDiffusion;
-use crate::diffusion::{DiffusionError, TextEncoder, TextInput, Tokenizer};
+use crate::diffusion::{DiffusionError, Encoded, TextEncoder, TextEncoderModel, TextInput, Tokenizer};
 
 /// What the text encoder makes of some prompts.
 #[derive(Clone, Debug)]
@@ -32,15 +32,7 @@ impl StableDiffusion {
     pub fn encode(&self, prompts: &[&str], clip_skip: usize) -> Result<EncodedText, DiffusionError> {
         let (distinct, rows) = distinct(prompts);
         let encoded = self.checkpoint.tokenizer.encode(&distinct, self.text_length())?;
-        let encoder = self.text_encoder.on(&self.device);
-        // Like diffusers, a mask is given to the encoders alone that ask for one in their configuration.
-        let mask = encoder.uses_attention_mask().then(|| encoded.mask(&self.device));
-        let input = TextInput { mask, skip: clip_skip, ..TextInput::new(encoded.ids(&self.device)) };
-        let states = encoder.encode(input).last_hidden_state;
-        let states = match &self.projection {
-            Some(projection) => projection.on(&self.device).forward(states),
-            None => states,
-        };
+        let states = self.states(&self.text_encoder.on(&self.device), &encoded, clip_skip);
         let positions: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
         let states = states.select(0, Tensor::<1, Int>::from_data(TensorData::new(positions, [rows.len()]), &self.device));
         let dropped = encoded.dropped();
@@ -49,6 +41,34 @@ impl StableDiffusion {
             states,
             dropped_tokens: rows.iter().map(|row| dropped[*row]).collect(),
         })
+    }
+
+    /// The states `[L, D]` of each prompt as of a batch of its own, so that their bits do not depend on the other prompts.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Tokenizer`].
+    pub(super) fn encode_each(&self, prompts: &[&str], clip_skip: usize) -> Result<Vec<Tensor<2>>, DiffusionError> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let encoder = self.text_encoder.on(&self.device);
+        let each = prompts.iter().map(|prompt| {
+            let encoded = self.checkpoint.tokenizer.encode(&[*prompt], self.text_length())?;
+            Ok(self.states(&encoder, &encoded, clip_skip).squeeze_dim(0))
+        });
+        each.collect()
+    }
+
+    /// The states `[B, L, D]` that the U-Net attends to.
+    fn states(&self, encoder: &TextEncoderModel, encoded: &Encoded, clip_skip: usize) -> Tensor<3> {
+        // Like diffusers, a mask is given to the encoders alone that ask for one in their configuration.
+        let mask = encoder.uses_attention_mask().then(|| encoded.mask(&self.device));
+        let input = TextInput { mask, skip: clip_skip, ..TextInput::new(encoded.ids(&self.device)) };
+        let states = encoder.encode(input).last_hidden_state;
+        match &self.projection {
+            Some(projection) => projection.on(&self.device).forward(states),
+            None => states,
+        }
     }
 
     /// The tokenizer of its text encoder.
