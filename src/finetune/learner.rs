@@ -72,10 +72,14 @@ impl Learner {
     }
 
     /// Replaces each gradient since the last step.
-    pub(super) fn exchange_gradients(&mut self, exchange: &mut dyn FnMut(Tensor<1>) -> Tensor<1>) {
+    pub(super) fn exchange_gradients<E>(
+        &mut self,
+        mut exchange: impl FnMut(Tensor<1>) -> Result<Tensor<1>, E>,
+    ) -> Result<(), E> {
         for sum in &mut self.gradients {
-            *sum = sum.take().map(&mut *exchange);
+            *sum = sum.take().map(&mut exchange).transpose()?;
         }
+        Ok(())
     }
 
     /// One step of the optimiser with learning rates times `lr_scale`.

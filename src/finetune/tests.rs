@@ -1,6 +1,7 @@
 //! Trainings of a few steps at a tiny size.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use burn::tensor::{Device, FloatDType, TensorData};
 
@@ -162,10 +163,11 @@ fn gradients_can_be_exchanged_before_the_step() {
     let batch = batch(&trainee, 1, 1);
     trainee.accumulate(&batch, 1.0).unwrap();
     let mut norms = Vec::new();
-    trainee.exchange_gradients(&mut |gradient| {
+    let doubled = trainee.exchange_gradients(|gradient| {
         norms.push(f64::from(gradient.clone().square().sum().sqrt().into_scalar::<f32>()));
-        gradient * 2.0
+        Ok::<_, Infallible>(gradient * 2.0)
     });
+    doubled.unwrap();
     let report = trainee.step(1.0).unwrap();
     for (norm, doubled) in norms.iter().zip(&report.gradient_norms) {
         // F32 sums.
@@ -220,10 +222,11 @@ fn what_is_no_number_stops_before_a_weight_changes() {
     let good = batch(&trainee, 1, 2);
     trainee.accumulate(&good, 1.0).unwrap();
     let mut position = 0;
-    trainee.exchange_gradients(&mut |gradient| {
+    let broken = trainee.exchange_gradients(|gradient| {
         position += 1;
-        if position == 3 { gradient * f32::NAN } else { gradient }
+        Ok::<_, Infallible>(if position == 3 { gradient * f32::NAN } else { gradient })
     });
+    broken.unwrap();
     let named = trainee.names().nth(2).unwrap().to_owned();
     let error = trainee.step(1.0).unwrap_err();
     assert!(matches!(&error, FinetuneError::NonFiniteGradient { step: 2, tensor, .. } if *tensor == named), "{error}");

@@ -93,8 +93,11 @@ impl Trainee {
 
     /// Replaces the gradients since the last step by what `exchange` makes of each, in the order of the weights: their sum over several
     /// devices that hold the same weights.
-    pub fn exchange_gradients(&mut self, exchange: &mut dyn FnMut(Tensor<1>) -> Tensor<1>) {
-        self.learner.exchange_gradients(exchange);
+    ///
+    /// # Errors
+    /// The first of `exchange`; the gradients are of no use then.
+    pub fn exchange_gradients<E>(&mut self, exchange: impl FnMut(Tensor<1>) -> Result<Tensor<1>, E>) -> Result<(), E> {
+        self.learner.exchange_gradients(exchange)
     }
 
     /// Drops the gradients since the last step.

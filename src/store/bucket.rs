@@ -40,13 +40,13 @@ impl Bucket {
         match self.runtime.block_on(read) {
             Ok(bytes) => Ok(Some(bytes.to_vec())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(io::Error::other(error)),
+            Err(error) => Err(root(&error)),
         }
     }
 
     pub fn write(&self, name: &str, bytes: Vec<u8>) -> io::Result<()> {
         let put = self.runtime.block_on(self.store.put(&self.key(name), bytes.into()));
-        put.map(|_| ()).map_err(io::Error::other)
+        put.map(|_| ()).map_err(|error| root(&error))
     }
 
     pub fn describe(&self, name: &str) -> PathBuf {
@@ -56,6 +56,15 @@ impl Bucket {
     fn key(&self, name: &str) -> Key {
         self.prefix.clone().join(name)
     }
+}
+
+/// What the store said: the errors around it repeat it.
+fn root(error: &object_store::Error) -> io::Error {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    io::Error::other(innermost.to_string())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::{AugmentError, Split};
 
+use super::exchange::Lost;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::diffusion::DiffusionError;
@@ -156,4 +157,10 @@ fn after_a_failed_save(source: &io::Error, kept: u64) -> String {
         kept => format!("the checkpoint of step {kept} is untouched, and it goes on from there"),
     };
     format!("{remedy} and run the same command again: {rest}")
+}
+
+impl From<Lost> for RunError {
+    fn from(_: Lost) -> Self {
+        Self::DeviceLost
+    }
 }

@@ -1,6 +1,6 @@
 //! Gradients of several devices into their sum.
 
-use std::sync::{Barrier, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::distributed::{ReduceOperation, all_reduce};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -21,15 +21,31 @@ pub enum ExchangeKind {
 #[derive(Debug)]
 pub enum Exchange {
     /// Through main memory.
-    Host {
-        /// All devices are here.
-        barrier: Barrier,
-        /// What each has brought.
-        brought: Mutex<Vec<Option<TensorData>>>,
-    },
+    Host(Meeting),
     /// By burn's collective operations.
     Collective(Vec<Device>),
 }
+
+/// Where devices wait for each other's gradients.
+#[derive(Debug)]
+pub struct Meeting {
+    table: Mutex<Table>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Table {
+    /// What each device has brought for the present sum.
+    brought: Vec<Option<TensorData>>,
+    /// Devices that have taken it.
+    taken: usize,
+    /// A device will not come any more.
+    lost: bool,
+}
+
+/// A device gave up, so that the others wait in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
 
 impl Exchange {
     /// The meeting point of `devices`.
@@ -37,25 +53,74 @@ impl Exchange {
     pub fn new(kind: ExchangeKind, devices: &[Device], collective: bool) -> Self {
         match kind {
             ExchangeKind::Auto if collective => Self::Collective(devices.to_vec()),
-            _ => Self::Host { barrier: Barrier::new(devices.len()), brought: Mutex::new(vec![None; devices.len()]) },
+            _ => Self::Host(Meeting {
+                table: Mutex::new(Table { brought: vec![None; devices.len()], taken: 0, lost: false }),
+                changed: Condvar::new(),
+            }),
         }
     }
 
     /// The sum of what all devices bring, each in a call of its own thread; all bring the same tensors in the same order.
-    pub fn sum(&self, rank: usize, gradient: Tensor<1>) -> Tensor<1> {
-        let (barrier, brought) = match self {
-            Self::Collective(devices) => return all_reduce(gradient, ReduceOperation::Sum, devices.clone()).resolve(),
-            Self::Host { barrier, brought } => (barrier, brought),
+    ///
+    /// # Errors
+    /// [`Lost`] if [`give_up`](Self::give_up) is called meanwhile or was before.
+    pub fn sum(&self, rank: usize, gradient: Tensor<1>) -> Result<Tensor<1>, Lost> {
+        let meeting = match self {
+            Self::Collective(devices) => return Ok(all_reduce(gradient, ReduceOperation::Sum, devices.clone()).resolve()),
+            Self::Host(meeting) => meeting,
         };
-        let lock = || brought.lock().unwrap_or_else(PoisonError::into_inner);
         let device = gradient.device();
-        lock()[rank] = Some(gradient.into_data());
-        barrier.wait();
-        let parts = lock().clone();
-        // Nobody brings the next before all have taken this.
-        barrier.wait();
-        let parts = parts.into_iter().flatten().map(|part| Tensor::<1>::from_data(part, &device));
-        parts.reduce(|sum, part| sum + part).expect("this device has brought one")
+        let parts = meeting.exchange(rank, gradient.into_data())?;
+        let parts = parts.into_iter().map(|part| Tensor::<1>::from_data(part, &device));
+        Ok(parts.reduce(|sum, part| sum + part).expect("this device has brought one"))
+    }
+
+    /// Tells the other devices that one will not come any more. burn's collectives have no such word: they end with the process.
+    pub fn give_up(&self) {
+        if let Self::Host(meeting) = self {
+            meeting.lock().lost = true;
+            meeting.changed.notify_all();
+        }
+    }
+}
+
+impl Meeting {
+    /// What all devices have brought, once they have.
+    fn exchange(&self, rank: usize, part: TensorData) -> Result<Vec<TensorData>, Lost> {
+        // Nobody brings the next before all have taken the last.
+        let mut table = self.wait(self.lock(), |table| table.brought[rank].is_none())?;
+        table.brought[rank] = Some(part);
+        self.changed.notify_all();
+        let mut table = self.wait(table, |table| table.brought.iter().all(Option::is_some))?;
+        let parts = table.brought.iter().flatten().cloned().collect();
+        table.taken += 1;
+        if table.taken == table.brought.len() {
+            table.taken = 0;
+            table.brought.fill(None);
+            self.changed.notify_all();
+        }
+        Ok(parts)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, table: MutexGuard<'a, Table>, ready: impl Fn(&Table) -> bool) -> Result<MutexGuard<'a, Table>, Lost> {
+        let waits = |table: &mut Table| !table.lost && !ready(table);
+        let table = self.changed.wait_while(table, waits).unwrap_or_else(PoisonError::into_inner);
+        if table.lost { Err(Lost) } else { Ok(table) }
+    }
+}
+
+/// Gives up for its device if it is dropped by a panic.
+pub struct GiveUpOnPanic<'a>(pub &'a Exchange);
+
+impl Drop for GiveUpOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.give_up();
+        }
     }
 }
 
@@ -73,7 +138,7 @@ mod tests {
                 .map(|rank| {
                     let bring = move |value: f32| Tensor::<1>::from_floats([value, 1.0], &Device::flex());
                     scope.spawn(move || {
-                        let sums = (1..50).map(|i| exchange.sum(rank, bring((i * (rank + 1)) as f32)).into_data());
+                        let sums = (1..50).map(|i| exchange.sum(rank, bring((i * (rank + 1)) as f32)).unwrap().into_data());
                         sums.map(|sum| sum.iter::<f32>().collect::<Vec<_>>()).collect::<Vec<_>>()
                     })
                 })
@@ -83,5 +148,21 @@ mod tests {
         for sums in sums {
             assert_eq!(sums, (1..50).map(|i| vec![6.0 * i as f32, 3.0]).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_device_that_gives_up_ends_the_wait_of_the_others() {
+        let exchange = Exchange::new(ExchangeKind::Host, &[Device::flex(), Device::flex()], false);
+        let waiting = || exchange.sum(0, Tensor::<1>::from_floats([1.0], &Device::flex())).map(|_| ());
+        std::thread::scope(|scope| {
+            let first = scope.spawn(waiting);
+            let second = scope.spawn(|| {
+                let _guard = GiveUpOnPanic(&exchange);
+                panic!("out of memory, say");
+            });
+            assert!(second.join().is_err());
+            assert_eq!(first.join().unwrap(), Err(Lost));
+        });
+        assert_eq!(waiting(), Err(Lost), "nor does anybody wait later");
     }
 }

@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use super::cache::CodeCache;
 use super::codes::Coder;
 use super::error::RunError;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, GiveUpOnPanic};
 use super::sample::HostSample;
 use crate::finetune::{StepReport, Trainee, TraineeState};
 
@@ -70,14 +70,16 @@ impl Replicas {
             let (outbox, results) = channel();
             let (exchange, cache) = (Arc::clone(&exchange), Arc::clone(cache));
             let thread = std::thread::spawn(move || {
+                let _guard = GiveUpOnPanic(&exchange);
                 while let Ok(job) = inbox.recv() {
                     let result = match job {
                         Job::Accumulate { micro, share } => {
                             Seat { trainee: &mut trainee, cache: &cache, device: &device }.accumulate(micro, share)
                         }
                         Job::Step(factor) => {
-                            trainee.exchange_gradients(&mut |gradient| exchange.sum(rank + 1, gradient));
-                            trainee.step(factor).map(|_| Vec::new()).map_err(RunError::from)
+                            let summed = trainee.exchange_gradients(|gradient| exchange.sum(rank + 1, gradient));
+                            let stepped = summed.map_err(RunError::from).and_then(|()| Ok(trainee.step(factor)?));
+                            stepped.map(|_| Vec::new())
                         }
                         Job::Restore(state) => trainee.restore(*state).map(|()| Vec::new()).map_err(RunError::from),
                     };
@@ -117,9 +119,12 @@ impl Replicas {
     /// # Errors
     /// Those of [`Trainee::step`].
     pub fn step(&self, trainee: &mut Trainee, factor: f64) -> Result<StepReport, RunError> {
-        self.workers.iter().try_for_each(|worker| worker.ask(Job::Step(factor)))?;
         if let Some(exchange) = &self.exchange {
-            trainee.exchange_gradients(&mut |gradient| exchange.sum(0, gradient));
+            let _guard = GiveUpOnPanic(exchange);
+            let asked = self.workers.iter().try_for_each(|worker| worker.ask(Job::Step(factor)));
+            // Those that were asked must not wait for one that is gone.
+            asked.inspect_err(|_| exchange.give_up())?;
+            trainee.exchange_gradients(|gradient| exchange.sum(0, gradient))?;
         }
         let report = trainee.step(factor);
         let others: Vec<_> = self.workers.iter().map(Worker::answer).collect();
