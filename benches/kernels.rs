@@ -7,7 +7,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
-use roentgen_classifier::nn::kernels::{Visible, attention, conv2d};
+use roentgen_classifier::nn::kernels::{Visible, attention, conv2d, linear};
 
 fn main() {
     divan::main();
@@ -160,5 +160,60 @@ fn conv_train(bencher: Bencher, shape: Convolution) {
         let output = shape.compute(black_box(input.clone()), weight.clone());
         let mut grads = (output * towards.clone()).sum().backward();
         [&input, &weight].map(|x| x.grad_remove(&mut grads).expect("it was required").into_data())
+    });
+}
+
+/// A linear layer reads rows, inputs and outputs.
+#[derive(Clone, Copy)]
+struct Layer {
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}_i{}_o{}", self.rows, self.inputs, self.outputs)
+    }
+}
+
+/// The U-Net of Stable Diffusion at 512 px with guidance: a projection and both of the feed-forward network at the highest level, a
+/// projection further down; then two prompts in CLIP's feed-forward network.
+const LAYERS: [Layer; 5] = [
+    Layer { rows: 8192, inputs: 320, outputs: 320 },
+    Layer { rows: 8192, inputs: 320, outputs: 2560 },
+    Layer { rows: 8192, inputs: 1280, outputs: 320 },
+    Layer { rows: 2048, inputs: 640, outputs: 640 },
+    Layer { rows: 154, inputs: 768, outputs: 3072 },
+];
+
+impl Layer {
+    /// Input, weight and bias.
+    fn operands(self, device: &Device) -> (Tensor<2>, Tensor<2>, Tensor<1>) {
+        device.seed(0);
+        let Self { rows, inputs, outputs } = self;
+        (normal([rows, inputs], device), normal([inputs, outputs], device), normal([outputs], device))
+    }
+}
+
+/// No gradients.
+#[divan::bench(args = LAYERS, max_time = 2)]
+fn linear_forward(bencher: Bencher, layer: Layer) {
+    let (x, weight, bias) = layer.operands(&Device::flex());
+    bencher.bench_local(|| linear(black_box(x.clone()), weight.clone(), Some(bias.clone())).into_data());
+}
+
+/// Forward and the gradients by input, weight and bias.
+#[divan::bench(args = LAYERS, max_time = 4)]
+fn linear_train(bencher: Bencher, layer: Layer) {
+    let device = Device::flex().autodiff();
+    let (x, weight, bias) = layer.operands(&device);
+    let (x, weight, bias) = (x.require_grad(), weight.require_grad(), bias.require_grad());
+    let towards = normal([layer.rows, layer.outputs], &device);
+    bencher.bench_local(|| {
+        let output = linear(black_box(x.clone()), weight.clone(), Some(bias.clone()));
+        let mut grads = (output * towards.clone()).sum().backward();
+        let matrices = [&x, &weight].map(|x| x.grad_remove(&mut grads).expect("it was required").into_data());
+        (matrices, bias.grad_remove(&mut grads).expect("it was required").into_data())
     });
 }

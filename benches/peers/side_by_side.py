@@ -22,6 +22,7 @@ SECONDS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 BENCHES = {
     "attention": "kernels",
     "conv": "kernels",
+    "linear": "kernels",
     "norm": "norms",
     "activation": "norms",
     "geglu": "norms",

@@ -102,6 +102,19 @@ def convolution(batch, inputs, outputs, kernel, stride, side, train):
     return lambda: torch.autograd.grad((forward() * towards).sum(), [image, weight])
 
 
+def linear(rows, inputs, outputs, train):
+    torch = seeded()
+    parts = [torch.randn(*shape, requires_grad=train) for shape in ((rows, inputs), (outputs, inputs), (outputs,))]
+
+    def forward():
+        return torch.nn.functional.linear(*parts)
+
+    if not train:
+        return torch.inference_mode()(forward)
+    towards = torch.randn_like(forward())
+    return lambda: torch.autograd.grad((forward() * towards).sum(), parts)
+
+
 def elementwise(shape, compute, train, affine=0):
     """`compute` of a random input of this shape and of a scale and a shift of `affine` numbers, if any."""
     torch = seeded()
@@ -407,6 +420,9 @@ FUNCTIONS = {
     "quick_gelu": quick_gelu,
 }
 
+# Rows, inputs and outputs.
+LAYERS = [(8192, 320, 320), (8192, 320, 2560), (8192, 1280, 320), (2048, 640, 640), (154, 768, 3072)]
+
 # Tokens and width.
 GATES = [(4096, 1280), (64, 5120)]
 
@@ -427,6 +443,11 @@ WORKS = {
         )
         for work in ("forward", "train")
         for (b, i, o, k, s, side), runs in CONVOLUTIONS.items()
+    },
+    **{
+        f"linear_{work}/r{r}_i{i}_o{o}": (functools.partial(linear, r, i, o, train=work == "train"), 10)
+        for work in ("forward", "train")
+        for r, i, o in LAYERS
     },
     **{
         f"norm_{work}/{norm.__name__}_b{b}_c{c}_{h}x{w}": (

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use roentgen_classifier::nn::{Linear, LinearConfig};
 use serde_json::json;
 
 use super::DiffusionError;

@@ -7,10 +7,12 @@ mod conv2d;
 mod group_norm;
 pub mod kernels;
 mod layer_norm;
+mod linear;
 mod pointwise;
 
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use conv2d::{Conv2d, Conv2dConfig};
 pub use group_norm::{GroupNorm, GroupNormConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
+pub use linear::{Linear, LinearConfig};
 pub use pointwise::{Pointwise, PointwiseConfig};

@@ -1,8 +1,9 @@
 //! The `config.json` of BERT and RoBERTa and the names in their files.
 
-use burn::nn::{EmbeddingConfig, LinearConfig};
+use burn::nn::EmbeddingConfig;
 use burn::tensor::Device;
 use roentgen_classifier::nn::LayerNormConfig;
+use roentgen_classifier::nn::LinearConfig;
 use serde_json::json;
 
 use super::{Attention, BertModel, Embeddings, Encoder, Intermediate, Layer, Output, Places, Pooler, SelfAttention};

@@ -1,8 +1,9 @@
 //! CLIP's `config.json` and the names in its files.
 
-use burn::nn::{EmbeddingConfig, LinearConfig};
+use burn::nn::EmbeddingConfig;
 use burn::tensor::Device;
 use roentgen_classifier::nn::LayerNormConfig;
+use roentgen_classifier::nn::LinearConfig;
 
 use super::{ClipTextModel, Embeddings, Encoder, EndToken, Layer, Mlp, SelfAttention};
 use crate::diffusion::DiffusionError;

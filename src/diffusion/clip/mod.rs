@@ -5,9 +5,10 @@
 mod config;
 
 use burn::module::Module;
-use burn::nn::{Embedding, Linear};
+use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};
 use roentgen_classifier::nn::LayerNorm;
+use roentgen_classifier::nn::Linear;
 use roentgen_classifier::nn::kernels::{Visible, attention};
 
 use super::text_encoder::{Activation, TextEncoder, TextInput, TextStates};

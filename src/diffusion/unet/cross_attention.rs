@@ -3,9 +3,9 @@
 //! Reference: diffusers 0.42.1, `models/attention_processor.py` (`Attention`, `AttnProcessor2_0`).
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use roentgen_classifier::nn::kernels::{Visible, attention};
+use roentgen_classifier::nn::{Linear, LinearConfig};
 
 /// Configuration of a [`CrossAttention`].
 #[derive(Clone, Copy, Debug)]

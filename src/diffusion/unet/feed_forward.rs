@@ -3,9 +3,9 @@
 //! Reference: diffusers 0.42.1, `models/attention.py` (`FeedForward`), `models/activations.py` (`GEGLU`).
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::kernels::geglu;
+use roentgen_classifier::nn::{Linear, LinearConfig};
 
 /// A gated linear unit with GELU, four times as wide inside (Shazeer 2020, GEGLU).
 #[derive(Module, Debug)]

@@ -3,9 +3,9 @@
 //! Reference: diffusers 0.42.1, `models/embeddings.py` (`get_timestep_embedding`, `TimestepEmbedding`).
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use roentgen_classifier::nn::kernels::silu;
+use roentgen_classifier::nn::{Linear, LinearConfig};
 
 /// Sines and cosines of a timestep (Vaswani et al. 2017, section 3.5; Ho et al. 2020, appendix B).
 #[derive(Clone, Debug)]

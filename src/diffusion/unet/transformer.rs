@@ -4,10 +4,9 @@
 //! (`BasicTransformerBlock`).
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::kernels::Visible;
-use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig};
+use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 
 use super::super::Trace;
 use super::condition::Condition;

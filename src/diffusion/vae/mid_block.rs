@@ -1,10 +1,9 @@
 //! The autoencoder's part at the latent resolution.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::kernels::{Visible, attention};
-use roentgen_classifier::nn::{GroupNorm, GroupNormConfig};
+use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
 
 use super::super::resnet::ResnetBlock;
 use super::{AutoencoderKlConfig, EPSILON};

@@ -1,9 +1,11 @@
 //! A small model with every kind of layer, for the tests of this folder.
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Device, TensorData};
-use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig};
+use roentgen_classifier::nn::{
+    Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+};
 
 use super::{KeyMap, init_with};
 

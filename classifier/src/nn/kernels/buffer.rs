@@ -31,13 +31,38 @@ pub(super) fn overwritable(tensor: &mut FlexTensor) -> Option<&mut [f32]> {
     tensor.try_storage_mut().map(|storage| &mut storage[start..end])
 }
 
+/// Room for `count` values. Where it is large, Linux is asked for large pages: fresh memory then costs one fault in 2 MiB, not one in 4 KiB,
+/// which a wide layer's output would pay for with a sixth of its time.
+fn room(count: usize) -> Vec<f32> {
+    let values = Vec::<f32>::with_capacity(count);
+    #[cfg(target_os = "linux")]
+    {
+        /// From here on an allocator asks the system for fresh memory each time (glibc: `DEFAULT_MMAP_THRESHOLD_MAX`).
+        const LARGE: usize = 32 << 20;
+        /// Advice is given for whole pages.
+        const PAGE: usize = 1 << 16;
+        let (start, end) = (values.as_ptr().addr().next_multiple_of(PAGE), values.as_ptr().addr() + size_of::<f32>() * count);
+        if end.saturating_sub(start) >= LARGE {
+            // SAFETY: the pages are within the allocation, and the advice changes no value. Where it is not taken, nothing is lost.
+            unsafe {
+                libc::madvise(
+                    values.as_ptr().with_addr(start).cast_mut().cast(),
+                    (end - start) / PAGE * PAGE,
+                    libc::MADV_HUGEPAGE,
+                )
+            };
+        }
+    }
+    values
+}
+
 /// A new tensor; `write` fills every element.
 ///
 /// # Safety
 /// `write` must have written every element when it returns.
 pub(super) unsafe fn filled(shape: Shape, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> FlexTensor {
     let count = shape.num_elements();
-    let mut values: Vec<f32> = Vec::with_capacity(count);
+    let mut values = room(count);
     write(&mut values.spare_capacity_mut()[..count]);
     // SAFETY: the capacity is at least `count`, and the caller promises that `write` wrote all of it.
     unsafe { values.set_len(count) };
@@ -52,7 +77,7 @@ pub(super) struct Unwritten {
 
 impl Unwritten {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { values: Vec::with_capacity(shape.num_elements()), shape }
+        Self { values: room(shape.num_elements()), shape }
     }
 
     pub(super) fn places(&mut self) -> &mut [MaybeUninit<f32>] {

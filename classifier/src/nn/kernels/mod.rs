@@ -11,6 +11,7 @@
 //! | `geglu` | a gate's GELU times a value |
 //! | `group_norm`, `batch_norm`, `layer_norm` | the norms with the activation after them |
 //! | `dense` | the buffer of a dense block, and the first half of its layers |
+//! | `linear` | rows times a matrix, and a bias |
 //! | `pool` | the largest of 3x3 windows, the mean of 2x2 blocks |
 //! | `fixed_norm` | batch norm by given statistics |
 //!
@@ -32,6 +33,7 @@ mod function;
 mod geglu;
 mod group_norm;
 mod layer_norm;
+mod linear;
 mod moments;
 mod norm;
 mod plane;
@@ -52,6 +54,7 @@ pub use fixed_norm::fixed_norm;
 pub use geglu::geglu;
 pub use group_norm::group_norm;
 pub use layer_norm::layer_norm;
+pub use linear::linear;
 pub use norm::{Norm, Over};
 pub use pool::{average_pool, max_pool};
 

@@ -13,7 +13,8 @@ const WORTHWHILE: usize = 32;
 
 /// Cuts the points of a batch in tiles of about `usual`: parts of images, or several whole images where they are small.
 ///
-/// Tiles of whole rows, or of equal parts of a row, are preferred: they copy least beside what they need.
+/// Tiles of whole rows, or of equal parts of a row, are preferred: they copy least beside what they need. Among these, those that are
+/// equally large: threads that take one after the other then end together.
 pub(super) fn tiles([y, x]: [&Axis; 2], batch: usize, usual: usize) -> Vec<Range<usize>> {
     let area = y.points * x.points;
     let cut = |first: usize, length: usize, size: usize| {
@@ -27,7 +28,7 @@ pub(super) fn tiles([y, x]: [&Axis; 2], batch: usize, usual: usize) -> Vec<Range
     let size = sizes
         .step_by(LANES)
         .filter(even)
-        .min_by_key(|size| size.abs_diff(usual))
+        .min_by_key(|size| (area.next_multiple_of(*size) - area, size.abs_diff(usual), usize::MAX - size))
         .unwrap_or_else(|| area.div_ceil(area.div_ceil(usual)).next_multiple_of(LANES));
     (0..batch).flat_map(|image| cut(image * area, area, size)).collect()
 }
