@@ -44,7 +44,7 @@ pub enum Command {
     /// Fine-tune a Stable Diffusion checkpoint on radiographs and their reports, or train one from scratch
     Finetune(FinetuneArgs),
     /// Make radiographs from prompts with a Stable Diffusion checkpoint, such as RoentGen
-    Generate(GenerateArgs),
+    Generate(Box<GenerateArgs>),
     /// Say what a checkpoint folder is, and whether this program can run it
     Inspect(InspectArgs),
     /// For those who develop or measure this program
