@@ -1,5 +1,6 @@
 //! A component's JSON configuration, read so that no option is ignored.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -11,10 +12,17 @@ use super::DiffusionError;
 ///
 /// Every option is taken, or named as one that has no influence, or must have its neutral value; [`finish`](Self::finish) refuses
 /// what is left.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Options {
     path: PathBuf,
     values: Map<String, Value>,
+}
+
+/// The values alone: a fingerprint of settings must not depend on how their file's path is written.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.values.fmt(f)
+    }
 }
 
 impl Options {
