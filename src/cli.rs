@@ -211,8 +211,8 @@ pub struct GenerateArgs {
     /// Seed of the first image; the others count on from it
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Sampler, steps and guidance by one name: roentgen-v1 (pndm, 75, 4), roentgen-v2 (pndm, 75, 3), fast (dpm++2m, 25, 4: a third of the
-    /// time) or draft (unipc, 10, 4: for a look)
+    /// Sampler, steps and guidance by one name: roentgen-v1 (pndm, 75, 4), roentgen-v2 (pndm, 75, 3), fast (dpm++2m, 25, 4: a
+    /// third of the time) or draft (unipc, 10, 4: for a look)
     #[arg(long)]
     pub preset: Option<SamplingPreset>,
     /// ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc; the preset's or the folder's own if absent

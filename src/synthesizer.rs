@@ -75,7 +75,8 @@ impl DiffusionSynthesizer {
             .collect();
         let states = self.texts.states(&self.pipeline, &self.settings.texts(&requests))?;
         let seeds: Vec<_> = requests.iter().map(|request| request.seed).collect();
-        self.pipeline.generate_from(states, &seeds, &self.settings, &self.start, watch)
+        let latents = self.pipeline.latents_from(states, &seeds, &self.settings, &self.start, watch)?;
+        Ok(self.pipeline.pictures(latents, &self.settings))
     }
 }
 

@@ -147,6 +147,12 @@ fn an_interrupted_run_goes_on_and_another_run_is_refused() {
     for (i, before) in whole.iter().enumerate() {
         assert!(std::fs::read(bench.path(&format!("out/00000{i}.png"))).unwrap() == *before, "image {i}");
     }
+    // The same checkpoint by another path.
+    std::fs::create_dir(bench.path("beside")).unwrap();
+    let detour = ["generate", "--pipeline", "beside/../tiny", "--out", "out", "--device", "cpu", "--steps", "3", "--json"];
+    let output = roentgen(bench.folder.path(), &[&detour[..], &prompt].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["made"], 0);
     std::fs::remove_file(bench.path("out/manifest.csv")).unwrap();
     bench.refuses(&["--prompt", "pneumothorax", "--count", "3"], &["000000.png", "another run", "prompt"]);
     bench.refuses(&["--prompt", "effusion", "--steps", "4"], &["000000.png", "steps"]);

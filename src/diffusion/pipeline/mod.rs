@@ -157,8 +157,12 @@ impl StableDiffusion {
         start: &Start,
         watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<Picture>, DiffusionError> {
-        let latents = self.latents(requests, settings, start, watch)?;
-        Ok(picture::pictures(self.decode(latents, settings.tiled), settings.depth))
+        Ok(self.pictures(self.latents(requests, settings, start, watch)?, settings))
+    }
+
+    /// One picture of each latents `[B, C, H/8, W/8]`.
+    pub(crate) fn pictures(&self, latents: Tensor<4>, settings: &Settings) -> Vec<Picture> {
+        picture::pictures(self.decode(latents, settings.tiled), settings.depth)
     }
 
     /// The latents `[B, C, H/8, W/8]` of a request each, before the decoder.
@@ -172,26 +176,15 @@ impl StableDiffusion {
         start: &Start,
         watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
     ) -> Result<Tensor<4>, DiffusionError> {
+        // Before the encoder runs, too: it panics for layers that it has not.
+        self.checkpoint.check(settings)?;
         let states = self.encode(&settings.texts(requests), settings.clip_skip)?.states;
         let seeds: Vec<_> = requests.iter().map(|request| request.seed).collect();
-        self.latents_of(states, &seeds, settings, start, watch)
+        self.latents_from(states, &seeds, settings, start, watch)
     }
 
-    /// [`generate`](Self::generate) with the text states `[B, L, D]` of [`Settings::texts`] at hand: of a seed each, or with guidance of the
-    /// negative prompts and then the prompts, `[2B, L, D]`.
-    pub(crate) fn generate_from(
-        &self,
-        states: Tensor<3>,
-        seeds: &[u64],
-        settings: &Settings,
-        start: &Start,
-        watch: &mut dyn FnMut(&Step<'_>) -> ControlFlow<()>,
-    ) -> Result<Vec<Picture>, DiffusionError> {
-        let latents = self.latents_of(states, seeds, settings, start, watch)?;
-        Ok(picture::pictures(self.decode(latents, settings.tiled), settings.depth))
-    }
-
-    fn latents_of(
+    /// [`latents`](Self::latents) with the states of [`Settings::texts`] at hand, `[B, L, D]`, or with guidance `[2B, L, D]`.
+    pub(crate) fn latents_from(
         &self,
         states: Tensor<3>,
         seeds: &[u64],

@@ -17,10 +17,11 @@ pub enum SamplingPreset {
     RoentgenV1,
     /// `roentgen-v2`: PNDM, 75 steps, guidance 3 (sampling code of StanfordMIMI/RoentGen-v2, arXiv 2508.16783).
     RoentgenV2,
-    /// `fast`: DPM-Solver++(2M), 25 steps, guidance 4; a third of the work. Ours, of the range that Lu et al. (2022, arXiv 2211.01095)
-    /// report, 15 to 20 steps, with a margin.
+    /// `fast`: DPM-Solver++(2M), 25 steps, guidance 4; a third of the work. Ours: the 15 to 20 steps of Lu et al. (2022, arXiv
+    /// 2211.01095) with a margin.
     Fast,
-    /// `draft`: UniPC, 10 steps, guidance 4; to look at prompts, not to train on. Ours, the steps of Zhao et al. (2023, arXiv 2302.04867).
+    /// `draft`: UniPC, 10 steps, guidance 4; to look at prompts, not to train on. Ours: the steps of Zhao et al. (2023, arXiv
+    /// 2302.04867).
     Draft,
 }
 

@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
-use super::super::buffer::PIECE;
+use super::super::buffer::{PIECE, Scattered};
 use super::super::product::{Matrix, Product};
 use super::forward::Inputs;
 use super::problem::{Problem, Rows};
 use super::softmax::{Dot, Slope};
-use super::tile::{Scattered, for_each_task, from_columns, hide, to_columns, transposed};
+use super::tile::{for_each_task, from_columns, hide, to_columns, transposed};
 
 /// What the forward pass has left, and the gradient by its results.
 #[derive(Clone, Copy)]

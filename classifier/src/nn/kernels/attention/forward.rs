@@ -1,10 +1,10 @@
 //! Attention tile by tile.
 
-use super::super::buffer::Values;
+use super::super::buffer::{Scattered, Values};
 use super::super::product::{Matrix, Product};
 use super::problem::{Problem, Rows};
 use super::softmax::{Rescale, Step};
-use super::tile::{Scattered, for_each_task, from_columns, hide, to_columns, transposed};
+use super::tile::{for_each_task, from_columns, hide, to_columns, transposed};
 
 /// Queries, keys and values.
 #[derive(Clone, Copy)]

@@ -20,9 +20,8 @@ use burn_flex::{Flex, FlexTensor};
 use self::backward::{Outputs, Pass};
 use self::forward::{Inputs, forward};
 pub use self::problem::Problem;
-use self::tile::Scattered;
 use super::applies;
-use super::buffer::{Unwritten, Values};
+use super::buffer::{Scattered, Unwritten, Values};
 
 /// What a query may attend to.
 #[derive(Clone, Debug, Default)]

@@ -2,6 +2,7 @@
 
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use super::super::buffer::Scattered;
 use super::super::product::Matrix;
 use super::problem::{Problem, Rows};
 
@@ -15,30 +16,6 @@ pub(super) fn for_each_task<S>(tasks: usize, work: usize, scratch: impl Fn() -> 
         (0..tasks).for_each(|task| run(&mut scratch, task));
     } else {
         (0..tasks).into_par_iter().with_min_len(together).for_each_init(&scratch, &run);
-    }
-}
-
-/// A buffer that tasks write in places of their own.
-#[derive(Clone, Copy)]
-pub(super) struct Scattered {
-    first: *mut f32,
-    length: usize,
-}
-
-// SAFETY: it is a pointer to numbers; whoever goes through it promises that no place is used by two tasks.
-unsafe impl Send for Scattered {}
-// SAFETY: as above.
-unsafe impl Sync for Scattered {}
-
-impl Scattered {
-    pub(super) fn new(values: &mut [std::mem::MaybeUninit<f32>]) -> Self {
-        Self { first: values.as_mut_ptr().cast(), length: values.len() }
-    }
-
-    /// The address of `count` numbers.
-    pub(super) fn at(self, start: usize, count: usize) -> *mut f32 {
-        assert!(start + count <= self.length, "{count} numbers at {start} of {}", self.length);
-        self.first.wrapping_add(start)
     }
 }
 

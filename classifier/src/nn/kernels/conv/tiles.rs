@@ -13,8 +13,8 @@ const WORTHWHILE: usize = 32;
 
 /// Cuts the points of a batch in tiles of about `usual`: parts of images, or several whole images where they are small.
 ///
-/// Tiles of whole rows, or of equal parts of a row, are preferred: they copy least beside what they need. Among these, those that are
-/// equally large: threads that take one after the other then end together.
+/// Tiles of whole rows, or of equal parts of a row, are preferred: they copy least beside what they need. Among these, those that
+/// are equally large: threads that take one after the other then end together.
 pub(super) fn tiles([y, x]: [&Axis; 2], batch: usize, usual: usize) -> Vec<Range<usize>> {
     let area = y.points * x.points;
     let cut = |first: usize, length: usize, size: usize| {
@@ -52,4 +52,28 @@ pub(super) fn part(length: usize, others: usize, most: usize) -> usize {
 /// column over all sets of a cache.
 pub(super) fn stride(columns: usize) -> usize {
     (columns.div_ceil(LANES) | 1) * LANES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(side: usize, batch: usize, usual: usize) -> Vec<usize> {
+        let axis = Axis { source: side, step: 1, taps: Vec::new(), points: side, target: side, stride: 1, start: 0 };
+        let tiles = tiles([&axis, &axis], batch, usual);
+        assert!(tiles.windows(2).all(|pair| pair[0].end == pair[1].start), "no gaps: {tiles:?}");
+        assert_eq!(tiles.last().unwrap().end, batch * side * side);
+        tiles.iter().map(Range::len).collect()
+    }
+
+    #[test]
+    fn tiles_are_equal_where_an_image_can_be_cut_so() {
+        // The levels of Stable Diffusion at 512 px; 192 divides none of them.
+        for side in [64, 32, 16] {
+            let lengths = lengths(side, 2, 192);
+            assert!(lengths.iter().all(|length| *length == lengths[0] && (128..=256).contains(length)), "{side}: {lengths:?}");
+        }
+        assert_eq!(lengths(8, 6, 192), [192, 192]);
+        assert_eq!(lengths(23, 1, 192).iter().sum::<usize>(), 529);
+    }
 }

@@ -7,7 +7,7 @@ use burn::tensor::Shape;
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
-use super::super::buffer::{Values, filled, vector};
+use super::super::buffer::{Scattered, Values, filled, vector};
 use super::super::product::{Matrix, Product};
 use super::LinearBackend;
 use super::view::View;
@@ -33,9 +33,7 @@ impl LinearBackend for Flex {
     fn linear_by_input(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
         let (weight, gradient) = (Values::of(weight), View::of(gradient));
         let [inputs, outputs] = weight.shape().dims();
-        let transposed = Matrix { first: weight.as_slice().as_ptr(), row: 1, column: outputs };
-        // SAFETY: the weight is [inputs, outputs], and the gradient has as many columns.
-        unsafe { rows_times(&gradient, transposed, inputs, None) }
+        rows_times(&gradient, Weight { values: weight.as_slice(), steps: [1, outputs] }, inputs, None)
     }
 
     fn linear_by_weight(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
@@ -45,13 +43,13 @@ impl LinearBackend for Flex {
         let [inputs, outputs] = [x.columns, gradient.columns];
         let parts = parts([inputs, outputs], images * x.rows);
         let write = |out: &mut [MaybeUninit<f32>]| {
-            let out = Target(out.as_mut_ptr().cast());
+            let out = Scattered::new(out);
             parts.run(|[some_inputs, some_outputs]| {
                 for image in 0..images {
                     let seen = x.matrix(image, 0, some_inputs.start);
                     let product = Product {
                         sizes: [some_inputs.len(), some_outputs.len(), x.rows],
-                        out: out.matrix(some_inputs.start, some_outputs.start, outputs),
+                        out: block(out, some_inputs.start, &some_outputs, some_inputs.len(), outputs),
                         add: image > 0,
                         lhs: Matrix { first: seen.first, row: seen.column, column: seen.row },
                         rhs: gradient.matrix(image, 0, some_outputs.start),
@@ -75,48 +73,58 @@ impl LinearBackend for Flex {
 
 fn map(x: &View, weight: &Values, bias: Option<&[f32]>) -> FlexTensor {
     let [_, outputs] = weight.shape().dims();
-    let matrix = Matrix { first: weight.as_slice().as_ptr(), row: outputs, column: 1 };
-    // SAFETY: the weight has a row for every column of `x`.
-    unsafe { rows_times(x, matrix, outputs, bias) }
+    rows_times(x, Weight { values: weight.as_slice(), steps: [outputs, 1] }, outputs, bias)
 }
 
-/// Every row of `x` times a matrix of `outputs` columns, and a bias for each of them.
-///
-/// # Safety
-/// The matrix may be read, and has a row for every column of `x`.
-unsafe fn rows_times(x: &View, matrix: Matrix<*const f32>, outputs: usize, bias: Option<&[f32]>) -> FlexTensor {
+/// A weight as a matrix or its transpose, without gaps.
+#[derive(Clone, Copy)]
+struct Weight<'a> {
+    values: &'a [f32],
+    /// Values from a row and a column to the next.
+    steps: [usize; 2],
+}
+
+/// Every row of `x` times a weight of `outputs` columns, and a bias for each of them.
+fn rows_times(x: &View, weight: Weight, outputs: usize, bias: Option<&[f32]>) -> FlexTensor {
+    assert_eq!(weight.values.len(), x.columns * outputs, "a weight has a row for every column");
     let mut shape = x.shape();
     let last = shape.num_dims() - 1;
     shape[last] = outputs;
     let parts = parts([x.rows, outputs], x.images * x.columns);
-    let matrix = Shared(matrix);
     let write = |out: &mut [MaybeUninit<f32>]| {
-        let out = Target(out.as_mut_ptr().cast());
+        let out = Scattered::new(out);
         let run = |image: usize, [rows, some]: [Range<usize>; 2]| {
             let first_row = image * x.rows + rows.start;
             if let Some(bias) = bias {
-                for row in 0..rows.len() {
-                    let to = out.matrix(first_row + row, some.start, outputs).first;
-                    // SAFETY: the row is inside the output, and this part's alone.
+                for row in first_row..first_row + rows.len() {
+                    let to = out.at(row * outputs + some.start, some.len());
+                    // SAFETY: `at` has seen that it is inside the output; it is this part's alone.
                     unsafe { to.copy_from_nonoverlapping(bias[some.clone()].as_ptr(), some.len()) };
                 }
             }
-            let Matrix { first, row, column } = matrix.get();
+            let [row, column] = weight.steps;
             let product = Product {
                 sizes: [rows.len(), some.len(), x.columns],
-                out: out.matrix(first_row, some.start, outputs),
+                out: block(out, first_row, &some, rows.len(), outputs),
                 add: bias.is_some(),
                 lhs: x.matrix(image, rows.start, 0),
-                rhs: Matrix { first: first.wrapping_add(some.start * column), row, column },
+                rhs: Matrix { first: weight.values[some.start * column..].as_ptr(), row, column },
                 scale: 1.0,
             };
-            // SAFETY: the caller's promise; parts are other elements of the output, which hold the bias if there is one.
+            // SAFETY: the view and the weight have been seen to hold these rows and columns; parts are other elements of the output,
+            // which hold the bias if there is one.
             unsafe { product.compute() };
         };
         parts.run_images(x.images, run);
     };
     // SAFETY: the parts of all images are the whole output.
     unsafe { filled(shape, write) }
+}
+
+/// Some columns of `rows` rows from `first` on, of a result whose rows have `width` values.
+fn block(out: Scattered, first: usize, columns: &Range<usize>, rows: usize, width: usize) -> Matrix<*mut f32> {
+    let first = out.at(first * width + columns.start, (rows - 1) * width + columns.len());
+    Matrix { first, row: width, column: 1 }
 }
 
 /// How a matrix is cut.
@@ -192,35 +200,4 @@ fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
         sums.chunks_mut(SIDE_BY_SIDE).enumerate().for_each(sum);
     }
     sums
-}
-
-/// The beginning of a result that threads write different elements of.
-#[derive(Clone, Copy)]
-struct Target(*mut f32);
-
-// SAFETY: threads write different elements.
-unsafe impl Send for Target {}
-// SAFETY: as above.
-unsafe impl Sync for Target {}
-
-impl Target {
-    /// The matrix from an element on, with rows of `columns` values.
-    fn matrix(self, row: usize, column: usize, columns: usize) -> Matrix<*mut f32> {
-        Matrix { first: self.0.wrapping_add(row * columns + column), row: columns, column: 1 }
-    }
-}
-
-/// A matrix that threads read.
-#[derive(Clone, Copy)]
-struct Shared(Matrix<*const f32>);
-
-// SAFETY: nobody writes it while it is read.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(&self) -> Matrix<*const f32> {
-        self.0
-    }
 }

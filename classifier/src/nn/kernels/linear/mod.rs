@@ -1,7 +1,7 @@
 //! Linear layers: parts of rows and outputs, each one matrix product on one thread.
 //!
-//! burn-flex hands the whole product to all threads at once, whose shares of a wide matrix are uneven, and adds the bias in a pass of
-//! its own on one thread.
+//! burn-flex hands the whole product to all threads at once, whose shares of a wide matrix are uneven, and adds the bias in a pass
+//! of its own on one thread.
 
 mod autodiff;
 mod flex;

@@ -67,6 +67,23 @@ fn a_frozen_part_gets_no_gradient_and_the_others_the_same() {
     tracked_weight.grad_remove(&mut grads).unwrap().into_data().assert_eq(&whole[2], true);
 }
 
+/// The gradient of a plain sum is one number that is seen everywhere.
+#[test]
+fn a_gradient_that_is_one_number_is_taken() {
+    let (x, weight) = (random([3, 6, 20]), random([20, 9]));
+    for turned in [false, true] {
+        let gradients = |layer: Layer| {
+            let (x, weight) = (tracked(x.clone()), tracked(weight.clone()));
+            let seen = if turned { x.clone().reshape([3, 20, 6]).swap_dims(1, 2) } else { x.clone() };
+            let mut grads = layer(seen, weight.clone(), None).sum().backward();
+            [x.grad_remove(&mut grads).unwrap().into_data(), weight.grad_remove(&mut grads).unwrap().into_data()]
+        };
+        for (ours, plain) in gradients(linear).iter().zip(&gradients(module::linear)) {
+            ours.assert_approx_eq::<f32>(plain, Tolerance::absolute(1e-5));
+        }
+    }
+}
+
 #[test]
 fn other_axes_and_empty_inputs_are_taken() {
     let weight = random([6, 4]);
