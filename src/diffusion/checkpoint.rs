@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::DiffusionError;
 use super::options::Options;
@@ -73,6 +73,16 @@ impl ModelIndex {
         Ok(Self { folder: folder.to_owned(), class, version, components })
     }
 
+    /// What [`read`](Self::read) reads, for diffusers too.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut index = Map::from_iter([("_class_name".to_owned(), json!(self.class))]);
+        index.extend(self.version.iter().map(|version| ("_diffusers_version".to_owned(), json!(version))));
+        index.insert("requires_safety_checker".to_owned(), json!(false));
+        index.extend(["feature_extractor", "safety_checker"].map(|name| (name.to_owned(), json!([null, null]))));
+        index.extend(self.components.iter().map(|(name, class)| (name.clone(), json!(class))));
+        Value::Object(index)
+    }
+
     /// The folder of a component.
     #[must_use]
     pub fn component(&self, name: &str) -> PathBuf {
@@ -130,6 +140,14 @@ mod tests {
         let index = read(INDEX).unwrap();
         assert_eq!(index.components["unet"], ["diffusers", "UNet2DConditionModel"]);
         assert!(index.components.contains_key("safety_checker") && !index.components.contains_key("feature_extractor"));
+    }
+
+    #[test]
+    fn an_index_is_written_as_it_is_read() {
+        let index = read(INDEX).unwrap();
+        let again = read(&index.to_json().to_string()).unwrap();
+        assert_eq!((&again.class, &again.version, &again.components), (&index.class, &index.version, &index.components));
+        assert!(index.to_json()["feature_extractor"] == json!([null, null]), "diffusers asks for every component");
     }
 
     #[test]

@@ -45,8 +45,10 @@ pub use pipeline::{
     Checkpoint, Depth, EncodedText, ImageRequest, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset,
     Settings, StableDiffusion, Start, Step, initial_pixels,
 };
+pub(crate) use random_pipeline::draw_text_projection;
 pub use random_pipeline::{RandomSize, write_random_pipeline, write_text_projection};
 pub use text_encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
+pub(crate) use text_projection::TEXT_PROJECTION;
 pub use text_projection::{TextProjection, TextProjectionConfig, TextProjectionKeys};
 pub use tiny_vae::{
     Activation as TinyActivation, AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys, is_taesd, write_taesd,

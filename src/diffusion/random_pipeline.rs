@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::checkpoint::ModelIndex;
 use super::text_projection::{TEXT_PROJECTION, TextProjectionConfig, TextProjectionKeys};
 use super::weights::{KeyMap, Stem, draw, init_with, save};
-use super::{AutoencoderConfig, DiffusionError, TextEncoder, TextEncoderConfig, UNetConfig};
+use super::{AutoencoderConfig, DiffusionError, TextEncoderConfig, UNetConfig};
 
 /// The shapes of a random pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,20 +238,16 @@ fn byte_characters() -> Vec<char> {
 /// [`DiffusionError::Setting`] where the widths agree and none is needed; errors of the configurations; [`DiffusionError::Io`].
 pub fn write_text_projection(folder: &Path, seed: u64) -> Result<TextProjectionConfig, DiffusionError> {
     let index = ModelIndex::read(folder)?;
-    let device = Device::flex();
-    let width = TextEncoderConfig::read(&index.component("text_encoder").join("config.json"))?.init(&device).width();
+    let text = TextEncoderConfig::read(&index.component("text_encoder").join("config.json"))?;
     let unet = UNetConfig::read(&index.component("unet").join("config.json"))?;
-    let config = TextProjectionConfig { in_features: width, out_features: unet.cross_attention_dim };
-    if config.in_features == config.out_features {
-        return Err(DiffusionError::Setting {
-            key: "text_projection",
-            value: format!("{width} to {width}"),
-            expected: "two widths that differ: this folder needs no projection".to_owned(),
-        });
-    }
-    let target = folder.join(TEXT_PROJECTION);
-    let file = target.join(Stem::Diffusers.file_name());
-    fill(config.init(&device), &TextProjectionKeys, seed, &file, FloatDType::F32)?;
-    write(&target.join("config.json"), config.to_json().as_bytes())?;
+    let config = TextProjectionConfig::between(&text, &unet)?;
+    draw_text_projection(&config, folder, seed)?;
+    write(&folder.join(TEXT_PROJECTION).join("config.json"), config.to_json().as_bytes())?;
     Ok(config)
+}
+
+/// Writes its weights alone, untrained, into the pipeline's folder.
+pub(crate) fn draw_text_projection(config: &TextProjectionConfig, folder: &Path, seed: u64) -> Result<(), DiffusionError> {
+    let file = folder.join(TEXT_PROJECTION).join(Stem::Diffusers.file_name());
+    fill(config.init(&Device::flex()), &TextProjectionKeys, seed, &file, FloatDType::F32)
 }

@@ -7,9 +7,9 @@ use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::{Linear, LinearConfig};
 use serde_json::json;
 
-use super::DiffusionError;
 use super::options::Options;
 use super::weights::KeyMap;
+use super::{DiffusionError, TextEncoder, TextEncoderConfig, UNetConfig};
 
 /// Configuration of a [`TextProjection`], kept in a pipeline's folder as `text_projection/config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,22 @@ impl TextProjectionConfig {
     pub(super) fn find(folder: &Path) -> Result<Option<Self>, DiffusionError> {
         let path = folder.join(TEXT_PROJECTION).join("config.json");
         path.is_file().then(|| Self::read(&path)).transpose()
+    }
+
+    /// From a text encoder to a U-Net of another width.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] where the widths agree and none is needed.
+    pub(crate) fn between(text: &TextEncoderConfig, unet: &UNetConfig) -> Result<Self, DiffusionError> {
+        let (in_features, out_features) = (text.init(&Device::flex()).width(), unet.cross_attention_dim);
+        if in_features == out_features {
+            return Err(DiffusionError::Setting {
+                key: "text_projection",
+                value: format!("{in_features} to {out_features}"),
+                expected: "two widths that differ: this folder needs no projection".to_owned(),
+            });
+        }
+        Ok(Self { in_features, out_features })
     }
 
     /// The text of its `config.json`.

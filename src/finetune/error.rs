@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::weights::Difference;
 
-/// Everything that can go wrong in fine-tuning. Weights, moments and averages are as before whenever one is returned.
+/// Everything that can go wrong in fine-tuning. Weights, moments and averages are as before whenever one is returned, but for
+/// [`StateUnread`](Self::StateUnread).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FinetuneError {
@@ -69,6 +70,14 @@ pub enum FinetuneError {
     StateDiffers {
         /// Every tensor concerned.
         difference: Box<Difference>,
+    },
+    /// A saved state's file fails while it is read. A part of the training is that state's by then: restore another, or end.
+    #[error("the saved state's `{tensor}` can't be read: {message}; start again to go on from the last checkpoint that can")]
+    StateUnread {
+        /// `weight.NAME` and the like.
+        tensor: String,
+        /// The system's words.
+        message: String,
     },
     /// A LoRA file or folder can't be used.
     #[error("{}: {message}", path.display())]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn::store::{bridge, burn_pack};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::FinetuneError;
@@ -10,7 +11,10 @@ use crate::diffusion::weights::Difference;
 
 /// Weights, moments and averages with their counters, between two steps. Flat tensors keep the layout that memory has; a training
 /// that is restored from one goes on with the same bits.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Values are not copied: they are a training's own tensors, or in a file and read when they are asked for, so that a state of many
+/// gigabytes takes memory for one tensor. A training that goes on leaves the state as it was.
+#[derive(Clone, Debug)]
 pub struct TraineeState {
     /// Optimiser steps.
     pub steps: u64,
@@ -19,7 +23,7 @@ pub struct TraineeState {
     /// Optimiser steps of each weight that took part in fewer than all, by name.
     pub behind: BTreeMap<String, u64>,
     /// `weight.NAME`, `first_moment.NAME`, `second_moment.NAME` and, with a moving average, `average.NAME`: F32.
-    pub tensors: BTreeMap<String, TensorData>,
+    pub tensors: BTreeMap<String, burn_pack::Tensor>,
 }
 
 const KINDS: [&str; 4] = ["weight", "first_moment", "second_moment", "average"];
@@ -30,9 +34,10 @@ impl Learner {
         for (position, leaf) in self.leaves.list.iter().enumerate() {
             for (kind, tensor) in KINDS.iter().zip(self.tensors(position)) {
                 if let Some(tensor) = tensor {
-                    let (bytes, _, dtype) = tensor.into_data().into_parts();
-                    tensors
-                        .insert(format!("{kind}.{}", leaf.name), TensorData::from_bytes(bytes, leaf.slot.shape.clone(), dtype));
+                    let name = format!("{kind}.{}", leaf.name);
+                    let mut tensor = bridge::from_tensor(&tensor, name.clone(), None);
+                    tensor.shape = leaf.slot.shape.clone().into();
+                    tensors.insert(name, tensor);
                 }
             }
         }
@@ -65,17 +70,22 @@ impl Learner {
         for position in 0..self.leaves.list.len() {
             let name = self.leaves.list[position].name.clone();
             let mut take = |kind: &str| {
-                let data = tensors.remove(&format!("{kind}.{name}")).expect("names were compared");
-                let (bytes, shape, dtype) = data.into_parts();
-                let flat = TensorData::from_bytes(bytes, [shape.num_elements()], dtype);
-                Tensor::<1>::from_data(flat, (device, DType::F32))
+                let tensor = tensors.remove(&format!("{kind}.{name}")).expect("names were compared");
+                let elements = tensor.shape.num_elements();
+                let bytes = tensor.into_bytes().map_err(|error| FinetuneError::StateUnread {
+                    tensor: format!("{kind}.{name}"),
+                    message: error.to_string(),
+                })?;
+                let flat = TensorData::from_bytes(bytes, [elements], DType::F32);
+                Ok::<_, FinetuneError>(Tensor::<1>::from_data(flat, (device, DType::F32)))
             };
-            let value = take("weight");
+            let value = take("weight")?;
             let moments = &mut self.moments[position];
-            (moments.first, moments.second) = (take("first_moment"), take("second_moment"));
+            moments.first = take("first_moment")?;
+            moments.second = take("second_moment")?;
             moments.steps = behind.get(&name).copied().unwrap_or(steps);
             if let Some(ema) = &mut self.ema {
-                ema.averages[position] = take("average");
+                ema.averages[position] = take("average")?;
             }
             self.leaves.set(position, value);
         }
@@ -90,7 +100,7 @@ impl Learner {
     fn difference(&self, state: &TraineeState) -> Difference {
         let mut difference = Difference::default();
         let mut left: BTreeMap<&String, Vec<usize>> =
-            state.tensors.iter().map(|(name, data)| (name, data.shape().to_vec())).collect();
+            state.tensors.iter().map(|(name, tensor)| (name, tensor.shape.to_vec())).collect();
         let kinds = if self.ema.is_some() { &KINDS[..] } else { &KINDS[..3] };
         for leaf in &self.leaves.list {
             for kind in kinds {

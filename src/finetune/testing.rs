@@ -1,8 +1,10 @@
 //! A tiny pipeline and batches for it, for the tests of this folder.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use burn::store::bridge;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::distr::Distribution;
@@ -10,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use tempfile::TempDir;
 
-use super::{Denoising, Latents, Reconstruction, TextCondition, TrainBatch, Trainee, TraineeSettings};
+use super::{Denoising, Latents, Reconstruction, TextCondition, TrainBatch, Trainee, TraineeSettings, TraineeState};
 use crate::diffusion::{Checkpoint, RandomSize, write_random_pipeline};
 
 /// Latents a side; the U-Net halves them three times.
@@ -31,6 +33,12 @@ pub(super) fn pipeline() -> &'static Path {
 
 pub(super) fn trainee(settings: &TraineeSettings) -> Trainee {
     Trainee::new(Checkpoint::read(pipeline()).unwrap(), settings, &Device::flex()).unwrap()
+}
+
+/// All that a state holds, read.
+pub(super) fn contents(state: &TraineeState) -> (u64, u64, &BTreeMap<String, u64>, BTreeMap<&str, TensorData>) {
+    let tensors = state.tensors.iter().map(|(name, tensor)| (name.as_str(), bridge::to_data(tensor).unwrap()));
+    (state.steps, state.ema_updates, &state.behind, tensors.collect())
 }
 
 pub(super) fn noise<const D: usize>(seed: u64, shape: [usize; D]) -> Tensor<D> {

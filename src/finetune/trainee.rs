@@ -177,6 +177,7 @@ impl Trainee {
     ///
     /// # Errors
     /// [`FinetuneError::StateDiffers`] lists every tensor that is missing, unexpected or of another shape, and nothing is changed.
+    /// [`FinetuneError::StateUnread`] for a file that fails meanwhile.
     pub fn restore(&mut self, state: TraineeState) -> Result<(), FinetuneError> {
         self.learner.restore(state, &self.device)
     }

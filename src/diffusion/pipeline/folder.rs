@@ -38,7 +38,12 @@ impl Checkpoint {
     /// [`DiffusionError::OtherModel`] for other folders; [`DiffusionError::Mismatch`] if two parts don't fit, naming both values;
     /// [`DiffusionError::UnknownOption`] and [`DiffusionError::Option`] for configurations that are not computed here.
     pub fn read(folder: &Path) -> Result<Self, DiffusionError> {
-        let index = ModelIndex::read(folder)?;
+        Self::of(ModelIndex::read(folder)?)
+    }
+
+    /// [`read`](Self::read) of a folder whose index is known, and may not be written yet.
+    pub(crate) fn of(index: ModelIndex) -> Result<Self, DiffusionError> {
+        let folder = &index.folder;
         let config = |component: &str| index.component(component).join("config.json");
         let tokenizer = Tokenizer::open(&index.component("tokenizer"))?;
         let text_encoder = TextEncoderConfig::read(&config("text_encoder"))?;

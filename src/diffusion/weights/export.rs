@@ -7,12 +7,12 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use roentgen_augment::write_atomic;
-use serde_json::{Map, Value, json};
 
 use super::KeyMap;
 use super::expected::Expected;
 use super::fill::transpose;
 use super::place::Place;
+use super::safetensors::header;
 use crate::diffusion::DiffusionError;
 
 /// Writes `model` as safetensors under its current names in files; values are rounded to `dtype` (F32, F16 or BF16; others are
@@ -28,30 +28,13 @@ pub fn save<M: Module>(model: &M, path: &Path, keys: &dyn KeyMap, dtype: FloatDT
     };
     let expected = Expected::of(model, keys).tensors;
     let write = |out: &mut BufWriter<&File>| {
-        let header = header(&expected, dtype.size(), name);
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(&header)?;
+        let shapes = expected.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
+        out.write_all(&header(shapes, dtype.size(), name))?;
         let mut writer = Writer { place: Place::default(), dtype, out, result: Ok(()) };
         model.visit(&mut writer);
         writer.result
     };
     write_atomic(path, write).map_err(|source| DiffusionError::Io { action: "write", path: path.to_owned(), source })
-}
-
-/// The header of the safetensors format, padded so that values are aligned. `format` is what transformers asks for.
-fn header(tensors: &[(String, Vec<usize>)], size: usize, dtype: &str) -> Vec<u8> {
-    const ALIGNMENT: usize = 8;
-    let mut entries = Map::new();
-    entries.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
-    let mut start = 0;
-    for (name, shape) in tensors {
-        let end = start + shape.iter().product::<usize>() * size;
-        entries.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
-        start = end;
-    }
-    let mut header = Value::Object(entries).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
-    header
 }
 
 struct Writer<'a, W> {

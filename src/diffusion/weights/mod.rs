@@ -23,6 +23,7 @@ pub use export::save;
 pub use files::Stem;
 pub use fill::{Facts, Loaded, check, init_with, load};
 pub use rewrite::{Slot, digest, each, extract, rewrite};
+pub(crate) use safetensors::{open_f32, write_f32};
 
 /// How the tensor names of files correspond to the parameters of a model.
 ///

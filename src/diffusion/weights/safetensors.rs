@@ -1,16 +1,17 @@
-//! Safetensors files, read a tensor at a time.
+//! Safetensors files, read and written a tensor at a time.
 //!
 //! Neither read whole nor mapped: mapped pages count as memory of the process while its weights are copied.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use burn::store::burn_pack;
 use burn::tensor::{Bytes, DType};
 use safetensors::tensor::{Dtype, Metadata};
+use serde_json::{Map, Value, json};
 
 use super::source::Stored;
 use crate::diffusion::DiffusionError;
@@ -62,6 +63,56 @@ pub(super) fn open(path: &Path) -> Result<HashMap<String, Stored>, DiffusionErro
         (name, stored)
     });
     Ok(tensors.collect())
+}
+
+/// The tensors of a file of 32-bit floats, unread, by name.
+///
+/// # Errors
+/// [`DiffusionError::Io`]; [`DiffusionError::DamagedWeights`]; [`DiffusionError::WeightType`] for a tensor of another type.
+pub(crate) fn open_f32(path: &Path) -> Result<BTreeMap<String, burn_pack::Tensor>, DiffusionError> {
+    let tensors = open(path)?.into_iter().map(|(name, stored)| match stored {
+        Stored::Floats(tensor) if tensor.dtype == DType::F32 => Ok((name, tensor)),
+        Stored::Floats(tensor) => Err((name, format!("{:?}", tensor.dtype))),
+        Stored::Other { kind, .. } => Err((name, kind)),
+    });
+    let wrong_type = |(tensor, found)| DiffusionError::WeightType { path: path.to_owned(), tensor, found };
+    tensors.collect::<Result<_, _>>().map_err(wrong_type)
+}
+
+/// Writes tensors of 32-bit floats in their order; of those that are deferred, one at a time is in memory.
+///
+/// # Errors
+/// Those of `out`, and of a tensor that can't be read.
+///
+/// # Panics
+/// If a tensor is of another type.
+pub(crate) fn write_f32(out: &mut impl Write, tensors: &BTreeMap<String, burn_pack::Tensor>) -> io::Result<()> {
+    assert!(tensors.values().all(|tensor| tensor.dtype == DType::F32), "tensors are of 32-bit floats");
+    let shapes = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice()));
+    out.write_all(&header(shapes, DType::F32.size(), "F32"))?;
+    for tensor in tensors.values() {
+        out.write_all(&tensor.to_bytes().map_err(io::Error::other)?)?;
+    }
+    Ok(())
+}
+
+/// What stands before the values: the header with its length, padded so that values are aligned. `format` is what transformers asks
+/// for.
+pub(super) fn header<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>, size: usize, dtype: &str) -> Vec<u8> {
+    const ALIGNMENT: usize = 8;
+    let mut entries = Map::new();
+    entries.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
+    let mut start = 0;
+    for (name, shape) in tensors {
+        let end = start + shape.iter().product::<usize>() * size;
+        entries.insert(name.to_owned(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
+        start = end;
+    }
+    let mut header = Value::Object(entries).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut header);
+    bytes
 }
 
 fn float_type(dtype: Dtype) -> Option<DType> {

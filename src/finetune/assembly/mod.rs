@@ -7,13 +7,16 @@ use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
 use roentgen_augment::write_atomic;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::FinetuneError;
 use super::scratch::{self, Recipe};
 use crate::diffusion::samplers::SchedulerConfig;
 use crate::diffusion::weights::{KeyMap, Loaded, Stem, load, save};
-use crate::diffusion::{AutoencoderConfig, Checkpoint, DiffusionError, TextEncoderConfig, UNetConfig, write_text_projection};
+use crate::diffusion::{
+    AutoencoderConfig, Checkpoint, DiffusionError, ModelIndex, TEXT_PROJECTION, TextEncoderConfig, TextProjectionConfig,
+    UNetConfig, draw_text_projection,
+};
 
 /// Where a component comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,73 +73,74 @@ impl Assembly {
         parts && self.tokenizer.is_none() && self.text_length.is_none() && self.scheduler.is_none() && !self.text_projection
     }
 
-    /// Writes the pipeline's folder, `model_index.json` last, and reads it again.
+    /// Writes the pipeline's folder: configurations first, so that parts that don't fit are refused before gigabytes are written,
+    /// `model_index.json` last.
     ///
     /// # Errors
     /// [`FinetuneError::Setting`] for a component without an origin; [`FinetuneError::Diffusion`] for files that can't be read or
     /// written, weights that don't fit their configuration, and components that don't fit each other.
     pub fn write(&self, folder: &Path) -> Result<Checkpoint, FinetuneError> {
-        let text_encoder = self.write_text_encoder(folder)?;
+        let [text_encoder, unet, vae] =
+            [(&self.text_encoder, "text_encoder"), (&self.unet, "unet"), (&self.vae, "vae")].map(|(origin, name)| {
+                let source = self.source(origin, name)?;
+                copy(&source.config(), &folder.join(name).join("config.json"))?;
+                Ok::<_, FinetuneError>(source)
+            });
+        let (text_encoder, unet, vae) = (text_encoder?, unet?, vae?);
         self.write_tokenizer(folder)?;
-        self.write_unet(folder)?;
-        let vae = self.write_vae(folder)?;
         self.write_scheduler(folder)?;
-        let scheduler = SchedulerConfig::read(&folder.join("scheduler"))?;
-        let index = json!({
-            "_class_name": "StableDiffusionPipeline",
-            "feature_extractor": [null, null],
-            "requires_safety_checker": false,
-            "safety_checker": [null, null],
-            "scheduler": ["diffusers", scheduler.kind().class_name()],
-            "text_encoder": ["transformers", text_encoder],
-            "tokenizer": ["transformers", self.tokenizer_class(folder, text_encoder)?],
-            "unet": ["diffusers", "UNet2DConditionModel"],
-            "vae": ["diffusers", vae],
-        });
-        write_json(&folder.join("model_index.json"), &index)?;
         if self.text_projection {
-            write_text_projection(folder, self.seed)?;
+            let text = TextEncoderConfig::read(&text_encoder.config())?;
+            let projection = TextProjectionConfig::between(&text, &UNetConfig::read(&unet.config())?)?;
+            write(&folder.join(TEXT_PROJECTION).join("config.json"), projection.to_json().as_bytes())?;
         }
-        Ok(Checkpoint::read(folder)?)
+        let checkpoint = Checkpoint::of(self.index(folder, [&text_encoder, &vae])?)?;
+
+        self.write_text_encoder(&text_encoder, &folder.join("text_encoder"), &checkpoint.text_encoder)?;
+        let device = Device::flex();
+        self.write_model(&unet, &folder.join("unet"), checkpoint.unet.init(&device), &checkpoint.unet.keys())?;
+        let model = checkpoint.vae.init(&device);
+        let keys = model.keys();
+        self.write_model(&vae, &folder.join("vae"), model, keys)?;
+        if let Some(projection) = &checkpoint.projection {
+            draw_text_projection(projection, folder, self.seed)?;
+        }
+        write_json(&folder.join("model_index.json"), &checkpoint.index.to_json())?;
+        Ok(checkpoint)
     }
 
-    /// Returns its class in transformers.
-    fn write_text_encoder(&self, folder: &Path) -> Result<&'static str, FinetuneError> {
-        let source = self.source(&self.text_encoder, "text_encoder")?;
-        let target = folder.join("text_encoder");
-        let config = TextEncoderConfig::read(&source.config())?;
-        copy(&source.config(), &target.join("config.json"))?;
+    fn index(&self, folder: &Path, [text_encoder, vae]: [&Source; 2]) -> Result<ModelIndex, FinetuneError> {
+        let scheduler = SchedulerConfig::read(&folder.join("scheduler"))?.kind().class_name();
+        let text_encoder = TextEncoderConfig::read(&text_encoder.config())?.class_name();
+        let vae = AutoencoderConfig::read(&vae.config())?.class_name();
+        let components = [
+            ("scheduler", ["diffusers", scheduler]),
+            ("text_encoder", ["transformers", text_encoder]),
+            ("tokenizer", ["transformers", &self.tokenizer_class(folder, text_encoder)?]),
+            ("unet", ["diffusers", "UNet2DConditionModel"]),
+            ("vae", ["diffusers", vae]),
+        ];
+        Ok(ModelIndex {
+            folder: folder.to_owned(),
+            class: "StableDiffusionPipeline".to_owned(),
+            version: None,
+            components: components.map(|(name, class)| (name.to_owned(), class.map(str::to_owned))).into(),
+        })
+    }
+
+    fn write_text_encoder(&self, source: &Source, target: &Path, config: &TextEncoderConfig) -> Result<(), FinetuneError> {
         let (device, keys, file) = (Device::flex(), config.keys(), target.join(Stem::Transformers.file_name()));
-        match &source {
+        match source {
             Source::Folder(folder) => rewrite(config.load(folder, FloatDType::F32, &device)?, keys, &file)?,
             Source::Config(_) => {
-                let model = scratch::draw(config.init(&device), keys, Recipe::of(&config), self.seed);
+                let model = scratch::draw(config.init(&device), keys, Recipe::of(config), self.seed);
                 save(&model, &file, keys, FloatDType::F32)?;
             }
         }
-        Ok(config.class_name())
-    }
-
-    fn write_unet(&self, folder: &Path) -> Result<(), FinetuneError> {
-        let source = self.source(&self.unet, "unet")?;
-        let target = folder.join("unet");
-        let config = UNetConfig::read(&source.config())?;
-        self.write_model(&source, &target, config.init(&Device::flex()), &config.keys())
-    }
-
-    /// Returns its class in diffusers.
-    fn write_vae(&self, folder: &Path) -> Result<&'static str, FinetuneError> {
-        let source = self.source(&self.vae, "vae")?;
-        let target = folder.join("vae");
-        let config = AutoencoderConfig::read(&source.config())?;
-        let model = config.init(&Device::flex());
-        let keys = model.keys();
-        self.write_model(&source, &target, model, keys)?;
-        Ok(config.class_name())
+        Ok(())
     }
 
     fn write_model<M: Module>(&self, source: &Source, target: &Path, model: M, keys: &dyn KeyMap) -> Result<(), FinetuneError> {
-        copy(&source.config(), &target.join("config.json"))?;
         let file = target.join(Stem::Diffusers.file_name());
         match source {
             Source::Folder(folder) => rewrite(load(model, folder, Stem::Diffusers, keys, FloatDType::F32)?, keys, &file)?,

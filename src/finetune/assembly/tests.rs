@@ -73,6 +73,11 @@ fn a_domain_encoder_takes_the_place_of_clip() {
     };
     let message = assembly.write(&folder.path().join("refused")).unwrap_err().to_string();
     assert!(message.contains("24 wide") && message.contains("takes 32") && message.contains("text_projection"), "{message}");
+    let written = |file: &str| folder.path().join("refused").join(file).exists();
+    assert!(
+        written("unet/config.json") && !written("unet/diffusion_pytorch_model.safetensors"),
+        "refused before weights are written"
+    );
 
     let target = folder.path().join("joined");
     let checkpoint = Assembly { text_projection: true, ..assembly }.write(&target).unwrap();

@@ -42,10 +42,13 @@ impl StartingPoint {
     }
 }
 
-/// The parts in one folder. A kill leaves a folder without `model_index.json`, which is written over.
+/// The parts in one folder. A kill leaves a folder without `model_index.json`, which is made anew.
 fn assembled(assembly: &Assembly, folder: &Path) -> Result<(PathBuf, Checkpoint), RunError> {
     if folder.join("model_index.json").is_file() {
         return Ok((folder.to_owned(), Checkpoint::read(folder)?));
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(RunError::io("remove", folder))?;
     }
     let mut assembly = assembly.clone();
     if let Origin::Folder(vae) = &assembly.vae
