@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
-use roentgen_classifier::{DenseNetConfig, KnownLabels, MaskedBce, seeded};
+use roentgen_classifier::train::TrainConfig;
+use roentgen_classifier::{DenseNet, DenseNetConfig, KnownLabels, MaskedBce, seeded};
 
 const FINDINGS: usize = 14;
 
@@ -55,10 +57,37 @@ fn small_train(bencher: Bencher, shape: Shape) {
     train(bencher, &DenseNetConfig::small(1, FINDINGS), shape);
 }
 
+/// A step of AdamW over the 7 million weights of DenseNet-121, gradients given.
+#[divan::bench(args = ["7_million"], sample_count = 20, sample_size = 1)]
+fn densenet121_adamw(bencher: Bencher, _: &str) {
+    let device = Device::flex().autodiff();
+    let mut net = Some(seeded(DenseNetConfig::densenet121(1, FINDINGS).init(&device), 0));
+    let mut optimizer = TrainConfig::default().optimizer();
+    let ones = |net: &DenseNet| {
+        let mut ones = Ones(GradientsParams::new());
+        net.visit(&mut ones);
+        ones.0
+    };
+    let example = net.clone().expect("it was just made");
+    bencher.with_inputs(|| ones(&example)).bench_local_values(|gradients| {
+        let current = net.take().expect("every step gives the net back");
+        net = Some(optimizer.step(1e-4, current, gradients));
+    });
+}
+
+/// A gradient for every weight.
+struct Ones(GradientsParams);
+
+impl ModuleVisitor for Ones {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, Tensor::<D>::ones(param.val().shape(), &Device::flex()));
+    }
+}
+
 fn train(bencher: Bencher, config: &DenseNetConfig, shape: Shape) {
     let device = Device::flex().autodiff();
     let mut net = Some(seeded(config.init(&device), 0));
-    let mut optimizer = AdamWConfig::new().init();
+    let mut optimizer = TrainConfig::default().optimizer();
     let images = images(shape, &device);
     let targets = Tensor::<2>::zeros([shape.batch, FINDINGS], &device);
     let mask = Tensor::<2>::ones([shape.batch, FINDINGS], &device);

@@ -86,6 +86,20 @@ fn norm_train(bencher: Bencher, work: Normalisation) {
     });
 }
 
+/// What the rows with gradients hold besides the kernel: a product with a given gradient and a sum, forward and backward. In the shape
+/// of the layer norm.
+#[divan::bench(args = ["b2_c4096_1x320"], max_time = 4)]
+fn norm_loss_alone(bencher: Bencher, _: &str) {
+    let device = Device::flex().autodiff();
+    device.seed(0);
+    let [x, towards] = [0, 1].map(|_| normal([2, 4096, 1, 320], &device));
+    let x = x.require_grad();
+    bencher.bench_local(|| {
+        let mut grads = (black_box(x.clone()) * towards.clone()).sum().backward();
+        x.grad_remove(&mut grads).expect("it was required").into_data()
+    });
+}
+
 /// Ten million elements.
 const ELEMENTS: usize = 10_000_000;
 

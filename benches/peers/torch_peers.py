@@ -71,6 +71,18 @@ def densenet(shape, batch, side, train):
     return step
 
 
+def adamw():
+    """A step over the weights of DenseNet-121, gradients given."""
+    import torch
+    from torchvision.models import DenseNet
+
+    torch.set_num_threads(THREADS)
+    net = DenseNet(**DENSENET121, num_classes=FINDINGS)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    return torch.optim.AdamW(net.parameters(), lr=1e-4).step
+
+
 def attention(batch, queries, keys, heads, size, train):
     """From and to the `[B, L, heads * size]` of the projections, as in the networks."""
     torch = seeded()
@@ -457,6 +469,8 @@ WORKS = {
         for work in ("forward", "train")
         for (norm, b, c, h, w), runs in NORMS.items()
     },
+    # The product and the sum of the rows with gradients, without a kernel.
+    "norm_loss_alone/b2_c4096_1x320": (lambda: elementwise((2, 4096, 1, 320), lambda f, x: x, train=True), 20),
     **{
         f"activation_{work}/{name}": (functools.partial(elementwise, (10_000_000,), function, work == "train"), 10)
         for work in ("forward", "train")
@@ -479,6 +493,7 @@ WORKS = {
     "densenet121_train/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=True), 4),
     "densenet121_train/b16_64px": (lambda: densenet(DENSENET121, 16, 64, train=True), 4),
     "densenet121_train/b4_224px": (lambda: densenet(DENSENET121, 4, 224, train=True), 4),
+    "densenet121_adamw/7_million": (adamw, 20),
     "small_train/b32_64px": (lambda: densenet(SMALL, 32, 64, train=True), 10),
     "text_encoder_2_prompts/tiny_64px": (lambda: text_encoder(SHAPES["tiny"]), 5),
     "unet_guided_step/tiny_64px": (lambda: guided_step(SHAPES["tiny"]), 4),

@@ -1,6 +1,7 @@
 //! Gradients in, weights out: what all strategies share.
 
 use burn::tensor::{DType, Device, Gradients, Tensor};
+use roentgen_classifier::nn::kernels::euclidean_norms;
 
 use super::clip;
 use super::ema::Ema;
@@ -21,7 +22,6 @@ pub(super) struct Learner {
     adamw: AdamWConfig,
     rates: LearningRates,
     max_grad_norm: Option<f64>,
-    device: Device,
 }
 
 /// What a step did.
@@ -54,7 +54,6 @@ impl Learner {
             adamw: settings.adamw,
             rates: settings.learning_rates,
             max_grad_norm: settings.max_grad_norm,
-            device: device.clone(),
             leaves,
         }
     }
@@ -117,7 +116,7 @@ impl Learner {
 
     /// Of every weight's gradient, 0 where there is none.
     fn norms(&self) -> Vec<f64> {
-        let mut known = clip::norms(self.gradients.iter().flatten(), &self.device).into_iter();
+        let mut known = euclidean_norms(self.gradients.iter().flatten().cloned().collect()).into_iter();
         let next = |gradient: &Option<_>| gradient.as_ref().map_or(0.0, |_| known.next().expect("a norm for every gradient"));
         self.gradients.iter().map(next).collect()
     }

@@ -4,6 +4,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use crate::nn::kernels::euclidean_norms;
+
 /// Scales all gradients so that their joint Euclidean norm is at most `max_norm`; returns the norm before.
 ///
 /// As `torch.nn.utils.clip_grad_norm_`: the factor is `max_norm / (norm + 1e-6)`, at most 1. burn's own clipping takes the norm of
@@ -19,25 +21,20 @@ pub fn clip_grad_norm<M: Module>(module: &M, grads: &mut GradientsParams, max_no
 
 /// Joint Euclidean norm of all gradients.
 pub fn grad_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
-    let mut squares = SumOfSquares { grads, sum: None };
-    module.visit(&mut squares);
-    squares.sum.map_or(0.0, |sum| sum.into_scalar::<f64>().sqrt())
+    let mut flat = Flat { grads, tensors: Vec::new() };
+    module.visit(&mut flat);
+    euclidean_norms(flat.tensors).into_iter().map(|norm| norm * norm).sum::<f64>().sqrt()
 }
 
-struct SumOfSquares<'a> {
+struct Flat<'a> {
     grads: &'a GradientsParams,
-    /// On the device, so that a step waits for the device once.
-    sum: Option<Tensor<1>>,
+    tensors: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for SumOfSquares<'_> {
+impl ModuleVisitor for Flat<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
-            let square = grad.square().sum();
-            self.sum = Some(match self.sum.take() {
-                Some(sum) => sum + square,
-                None => square,
-            });
+            self.tensors.push(grad.flatten(0, D - 1));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Settings of a training run.
 
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer};
+use burn::optim::{AdamConfig, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 
+use super::adamw::AdamW;
+use crate::nn::kernels::AdamWNumbers;
 use crate::{Augmentation, ClassifierError, Reduction};
 
 /// How a classifier is trained. Every key of the `[training]` table of a run file.
@@ -147,7 +149,10 @@ impl TrainConfig {
     pub fn optimizer(&self) -> ModuleOptimizer {
         const EPSILON: f32 = 1e-8;
         match self.optimizer {
-            OptimizerKind::AdamW => AdamWConfig::new().with_epsilon(EPSILON).with_weight_decay(self.weight_decay).init(),
+            OptimizerKind::AdamW => {
+                AdamW(AdamWNumbers { betas: [0.9, 0.999], epsilon: EPSILON.into(), weight_decay: self.weight_decay.into() })
+                    .into()
+            }
             OptimizerKind::Adam | OptimizerKind::Amsgrad => AdamConfig::new()
                 .with_epsilon(EPSILON)
                 .with_amsgrad(self.optimizer == OptimizerKind::Amsgrad)

@@ -1,5 +1,6 @@
 //! Training of a classifier with burn-train, counted in optimiser steps and resumable bit for bit on the CPU.
 
+mod adamw;
 mod checkpoint;
 mod clip;
 mod config;

@@ -31,6 +31,15 @@ pub(super) fn overwritable(tensor: &mut FlexTensor) -> Option<&mut [f32]> {
     tensor.try_storage_mut().map(|storage| &mut storage[start..end])
 }
 
+/// The elements of a tensor, to be changed: copied before only if somebody else holds them, or they lie apart.
+pub(super) fn overwrite(tensor: &mut FlexTensor) -> &mut [f32] {
+    if !tensor.is_contiguous() {
+        *tensor = tensor.to_contiguous();
+    }
+    let (start, end) = tensor.layout().contiguous_offsets().expect("the tensor is contiguous");
+    &mut tensor.storage_mut()[start..end]
+}
+
 /// Room for `count` values. Where it is large, Linux is asked for large pages: fresh memory then costs one fault in 2 MiB, not one
 /// in 4 KiB, on which a wide layer spent an eighth of its time.
 fn room(count: usize) -> Vec<f32> {

@@ -1,10 +1,11 @@
 //! CPU kernels: what burn-flex computes in several passes or on one thread, in one pass on all threads.
 //!
-//! Each is a burn backend extension with its own backward pass, behind a function on tensors that has the semantics of burn's own
+//! Each that gradients go through is a burn backend extension with its own backward pass, behind a function on tensors that has the semantics of burn's own
 //! composition. It is used for 32-bit floats on the CPU; on every other backend and type that composition runs.
 //!
 //! | room | kernel |
 //! |---|---|
+//! | `adamw`, `euclidean` | a step of the optimiser, and the norms of gradients |
 //! | `activation` | ReLU, SiLU, GELU, quick GELU |
 //! | `attention` | scaled dot-product attention of several heads |
 //! | `conv` | convolution |
@@ -21,12 +22,14 @@
 #![allow(unsafe_code)]
 
 mod activation;
+mod adamw;
 mod attention;
 mod batch_norm;
 mod buffer;
 mod conv;
 mod dense;
 mod erf;
+mod euclidean;
 mod exp;
 mod fixed_norm;
 mod function;
@@ -46,10 +49,12 @@ use burn::backend::DispatchDevice;
 use burn::tensor::{DType, Device, Tensor};
 
 pub use activation::{Activation, gelu, quick_gelu, relu, silu};
+pub use adamw::{AdamWNumbers, AdamWStep, Stepped};
 pub use attention::{Visible, attention};
 pub use batch_norm::{BatchNormed, batch_norm};
 pub use conv::conv2d;
 pub use dense::{BottleneckOptions, DenseFeatures};
+pub use euclidean::euclidean_norms;
 pub use fixed_norm::fixed_norm;
 pub use geglu::geglu;
 pub use group_norm::group_norm;
