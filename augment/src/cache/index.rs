@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 use super::CacheKey;
 
@@ -13,6 +14,9 @@ const SCHEMA: i64 = 1;
 
 /// How long a process waits for another one's write.
 const BUSY: Duration = Duration::from_secs(60);
+
+/// Between two attempts to open an index that another process is making.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The triggers keep the sum, so that the byte bound costs no scan.
 const TABLES: &str = "
@@ -42,6 +46,18 @@ pub(super) struct Index(Connection);
 impl Index {
     /// Opens the index, or makes an empty one; `true` if it was made just now, so that the caller fills it.
     pub fn open(path: &Path) -> rusqlite::Result<(Self, bool)> {
+        // SQLite's own waiting does not cover the switch of a new file to its write-ahead log, nor the removal of the log by the
+        // last process that leaves: who comes at that moment is told at once that the file is busy.
+        let first = Instant::now();
+        loop {
+            match Self::try_open(path) {
+                Err(error) if is_busy(&error) && first.elapsed() < BUSY => thread::sleep(PAUSE),
+                opened => return opened,
+            }
+        }
+    }
+
+    fn try_open(path: &Path) -> rusqlite::Result<(Self, bool)> {
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -137,4 +153,8 @@ impl Index {
         let keys = select.query_map([], |row| Ok(CacheKey::from_slice(row.get_ref(0)?.as_blob()?)))?;
         keys.filter_map(Result::transpose).collect()
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

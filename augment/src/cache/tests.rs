@@ -253,6 +253,26 @@ fn threads_share_a_cache() {
     assert_eq!(fill(&set(&caches[1], 30, &Arc::new(Fake::default()))), 0);
 }
 
+/// SQLite's busy timeout does not cover the switch of a new file to its write-ahead log: who comes second is told so at once.
+#[test]
+fn a_new_cache_can_be_opened_by_many_at_once() {
+    const OPENERS: usize = 8;
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(OPENERS);
+        std::thread::scope(|scope| {
+            for i in 0..OPENERS {
+                let (folder, start) = (&folder, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    put(&open(folder), [i]);
+                });
+            }
+        });
+        assert_eq!(open(&folder).count().unwrap(), OPENERS as u64);
+    }
+}
+
 /// The body of a second process; does nothing in a normal run of the tests.
 #[test]
 #[ignore = "run as a child by other tests"]
@@ -267,7 +287,7 @@ fn spawn_child(folder: &TempDir) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "cache::tests::child_process", "--ignored"])
         .env(CHILD_CACHE, folder.path())
-        .stdout(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap()
 }
@@ -275,8 +295,10 @@ fn spawn_child(folder: &TempDir) -> Child {
 #[test]
 fn processes_share_a_cache() {
     let folder = tempfile::tempdir().unwrap();
-    let mut children = [spawn_child(&folder), spawn_child(&folder)];
-    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    for child in [spawn_child(&folder), spawn_child(&folder)] {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
     let cache = open(&folder);
     assert_eq!(cache.count().unwrap(), CHILD_SAMPLES as u64);
     assert_eq!(cache.rebuild_index().unwrap(), CHILD_SAMPLES);
