@@ -25,7 +25,7 @@ ROOMS = [
     ("concatenation of DenseNet", r"kernels::dense|ops::cat"),
     ("pooling", r"kernels::pool|ops::pool"),
     ("matrix product", r"ops::matmul|kernels::(linear|pointwise|matmul)"),
-    ("optimiser", r"burn_optim|op_norm"),
+    ("optimiser", r"burn_optim|op_norm|kernels::(adamw|euclidean)"),
     ("other operations of burn", r"burn_flex::ops|burn_flex::(layout|tensor|strided|simd|backend)|burn_backend"),
     ("autodiff graph", r"burn_autodiff"),
     ("phantom", r"roentgen_augment::phantom"),

@@ -10,6 +10,12 @@ pub(super) struct Matrix<P> {
     pub(super) column: usize,
 }
 
+impl<P> Matrix<P> {
+    pub(super) fn transposed(self) -> Self {
+        Self { first: self.first, row: self.column, column: self.row }
+    }
+}
+
 /// `lhs [M, K] × rhs [K, N] * scale`, written to `out [M, N]` or added to it.
 pub(super) struct Product {
     /// `[M, N, K]`

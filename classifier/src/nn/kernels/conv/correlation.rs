@@ -9,21 +9,14 @@ use super::lattice::Axis;
 use super::memory::{Target, with_scratch};
 use super::patches::{Patches, Source};
 use super::tiles::{DEPTH, LANES, fair, part, stride, tiles};
+use super::weights::{Turned, Weights};
 
 /// Points of a tile.
 const TILE: usize = 192;
 /// Most outputs of a product: with more, the weights' pages outnumber a processor's translations of addresses.
 const MOST_OUTPUTS: usize = 640;
-
-/// Weights as a matrix of outputs by channels and taps.
-#[derive(Clone, Copy)]
-pub(super) struct Weights<'a> {
-    pub(super) values: &'a [f32],
-    /// Values from an output to the next.
-    pub(super) output: usize,
-    /// Values from a tap, or the last tap of a channel, to the next.
-    pub(super) tap: usize,
-}
+/// Most tiles whose tasks each turn the weights that they read. With more, it pays to write all of them to memory once.
+const MOST_TURNS: usize = 2;
 
 /// Every output of every point of a grid: the sum over channels and taps of weight times source, and the bias.
 pub(super) struct Correlation<'a> {
@@ -45,10 +38,18 @@ impl Correlation<'_> {
         let tiles = tiles(self.axes, self.batch, fair(self.batch * self.area(), TILE));
         let part = part(self.outputs, tiles.len(), MOST_OUTPUTS);
         let parts = self.outputs.div_ceil(part);
+        let all;
+        let weights = match self.weights {
+            Weights::Turned(turned) if tiles.len() > MOST_TURNS && turned.kernel > 1 => {
+                all = turned.all(self.source.channels);
+                Weights::Straight(&all)
+            }
+            weights => weights,
+        };
         (0..tiles.len() * parts).into_par_iter().for_each(|task| {
             let first = task % parts * part;
             // SAFETY: tasks are other points or other outputs; the rest is the caller's promise.
-            unsafe { self.write_tile(&tiles[task / parts], first..self.outputs.min(first + part), target) };
+            unsafe { self.write_tile(&tiles[task / parts], first..self.outputs.min(first + part), weights, target) };
         });
     }
 
@@ -67,7 +68,7 @@ impl Correlation<'_> {
 
     /// # Safety
     /// As for [`write`](Self::write), of these points and outputs alone.
-    unsafe fn write_tile(&self, tile: &Range<usize>, outputs: Range<usize>, target: Target) {
+    unsafe fn write_tile(&self, tile: &Range<usize>, outputs: Range<usize>, weights: Weights, target: Target) {
         let patches = Patches::new(self.axes, tile);
         let area = self.area();
         let (image, point) = (tile.start / area, tile.start % area);
@@ -80,7 +81,11 @@ impl Correlation<'_> {
         let direct = in_place && patches.are_pointwise();
         let gathered = if direct { [0, 0] } else { [patches.copy_len(channels), patches.matrix_len(channels, row)] };
         let sums_apart = if in_place { 0 } else { outputs.len() * row };
-        with_scratch([gathered[0], gathered[1], sums_apart], |[copy, matrix, apart]| {
+        let turned = match weights {
+            Weights::Straight(_) | Weights::Turned(Turned { kernel: 1, .. }) => 0,
+            Weights::Turned(_) => outputs.len() * channels * self.taps(),
+        };
+        with_scratch([gathered[0], gathered[1], sums_apart, turned], |[copy, matrix, apart, turned]| {
             copy.fill(0.0);
             let at = |output: usize| (image * self.outputs + output) * area + point;
             let sums = if in_place {
@@ -110,36 +115,43 @@ impl Correlation<'_> {
                     Matrix { first: matrix.as_ptr(), row: 1, column: row }
                 };
                 let sums = Sums { begun: sums.begun || first > 0, ..sums };
+                let depth = some.len() * self.taps();
+                let weights = match weights {
+                    Weights::Straight(values) => {
+                        let step = self.source.channels * self.taps();
+                        let values = &values[outputs.start * step + some.start * self.taps()..];
+                        let values = &values[..(outputs.len() - 1) * step + depth];
+                        Matrix { first: values.as_ptr(), row: 1, column: step }
+                    }
+                    // Points have no order to turn.
+                    Weights::Turned(Turned { values, kernel: 1, .. }) => {
+                        let values = &values[some.start * self.outputs + outputs.start..];
+                        let values = &values[..(depth - 1) * self.outputs + outputs.len()];
+                        Matrix { first: values.as_ptr(), row: self.outputs, column: 1 }
+                    }
+                    Weights::Turned(weights) => {
+                        let turned = &mut turned[..outputs.len() * depth];
+                        weights.some(&outputs, &some, turned);
+                        Matrix { first: turned.as_ptr(), row: 1, column: depth }
+                    }
+                };
+                let product = Product {
+                    sizes: [sums.points, outputs.len(), depth],
+                    out: sums.matrix,
+                    add: sums.begun,
+                    lhs: seen,
+                    rhs: weights,
+                    scale: 1.0,
+                };
                 // SAFETY: sums are in the target, of this task alone, or in scratch with a row of `row` values for each output;
-                // what is seen has a row for each tap of these channels.
-                unsafe { self.add(some, &outputs, seen, sums) };
+                // what is seen has a row for each tap of these channels, and the weights have one of those for each output.
+                unsafe { product.compute() };
             }
             if !in_place {
                 // SAFETY: the caller's promise.
                 unsafe { self.place(&patches, &outputs, apart.chunks(row), target) };
             }
         });
-    }
-
-    /// The sums of channels, added to those of the channels before.
-    ///
-    /// # Safety
-    /// `sums` may be written, and is read if begun; `seen` may be read.
-    unsafe fn add(&self, channels: Range<usize>, outputs: &Range<usize>, seen: Matrix<*const f32>, sums: Sums) {
-        let Weights { values, output, tap } = self.weights;
-        let depth = channels.len() * self.taps();
-        let from = outputs.start * output + channels.start * self.taps() * tap;
-        let weights = &values[from..][..(outputs.len() - 1) * output + (depth - 1) * tap + 1];
-        let product = Product {
-            sizes: [sums.points, outputs.len(), depth],
-            out: sums.matrix,
-            add: sums.begun,
-            lhs: seen,
-            rhs: Matrix { first: weights.as_ptr(), row: tap, column: output },
-            scale: 1.0,
-        };
-        // SAFETY: the caller's promise; the slice of weights holds all of these outputs, channels and taps.
-        unsafe { product.compute() };
     }
 
     /// Writes sums, a row for each output, to their points.

@@ -5,14 +5,13 @@ use std::mem::MaybeUninit;
 use burn::tensor::Shape;
 use burn::tensor::ops::ConvOptions;
 use burn_flex::{Flex, FlexTensor};
-use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
 
 use super::super::buffer::{Values, filled};
-use super::correlation::{Correlation, Weights};
-use super::lattice::Axis;
+use super::correlation::Correlation;
 use super::memory::Target;
 use super::patches::Source;
 use super::weight_gradient::{WeightGradient, bias_gradient};
+use super::weights::{Turned, Weights};
 use super::{ConvolutionBackend, windows};
 
 impl ConvolutionBackend for Flex {
@@ -27,7 +26,7 @@ impl ConvolutionBackend for Flex {
     fn convolve_by_input(weight: FlexTensor, gradient: FlexTensor, input: [usize; 4], options: ConvOptions<2>) -> FlexTensor {
         let (weight, gradient) = (Values::of(weight), Values::of(gradient));
         let [batch, channels, ..] = input;
-        let dims = weight.shape().dims::<4>();
+        let dims @ [outputs, _, height, width] = weight.shape().dims::<4>();
         let [ys, xs] = windows(input, dims, &options).map(|window| window.backward());
         let write = |output: &mut [MaybeUninit<f32>]| {
             if ys.iter().chain(&xs).any(|axis| axis.taps.is_empty()) {
@@ -38,13 +37,14 @@ impl ConvolutionBackend for Flex {
                 if y.taps.is_empty() || x.taps.is_empty() {
                     continue;
                 }
-                let turned = turned(weight.as_slice(), dims, [y, x]);
+                let taps: Vec<_> = y.taps.iter().flat_map(|y| x.taps.iter().map(move |x| y.index * width + x.index)).collect();
+                let turned = Turned { values: weight.as_slice(), outputs: channels, kernel: height * width, taps: &taps };
                 let correlation = Correlation {
                     axes: [y, x],
                     batch,
                     outputs: channels,
-                    source: Source { values: gradient.as_slice(), channels: dims[0] },
-                    weights: Weights { values: &turned, output: turned.len() / channels, tap: 1 },
+                    source: Source { values: gradient.as_slice(), channels: outputs },
+                    weights: Weights::Turned(turned),
                     bias: None,
                 };
                 // SAFETY: the target has the input's shape, whose channels are the outputs here.
@@ -86,35 +86,16 @@ fn convolved(input: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, op
     let (input, weight, bias) = (Values::of(input), Values::of(weight), bias.map(Values::of));
     let [batch, channels, ..] = input.shape().dims::<4>();
     let [y, x] = windows(input.shape().dims(), weight.shape().dims(), options).map(|window| window.forward());
-    let [outputs, _, height, width] = weight.shape().dims::<4>();
+    let outputs = weight.shape()[0];
     let shape = Shape::new([batch, outputs, y.points, x.points]);
     let correlation = Correlation {
         axes: [&y, &x],
         batch,
         outputs,
         source: Source { values: input.as_slice(), channels },
-        weights: Weights { values: weight.as_slice(), output: channels * height * width, tap: 1 },
+        weights: Weights::Straight(weight.as_slice()),
         bias: bias.as_ref().map(Values::as_slice),
     };
     // SAFETY: the grid is the whole output.
     unsafe { filled(shape, |output| correlation.write(Target::new(output))) }
-}
-
-/// A weight `[O, C, kernel, kernel]` as `[C, O, taps, taps]`, with the taps of these axes.
-fn turned(weight: &[f32], [outputs, channels, height, width]: [usize; 4], [y, x]: [&Axis; 2]) -> Vec<f32> {
-    /// Rows that are written side by side, while the weight is read in its order.
-    const ROWS: usize = 16;
-    let taps: Vec<_> = y.taps.iter().flat_map(|y| x.taps.iter().map(move |x| y.index * width + x.index)).collect();
-    let (kernel, row) = (height * width, outputs * taps.len());
-    let mut turned = vec![0.0; channels * row];
-    turned.par_chunks_mut(ROWS * row).enumerate().for_each(|(part, rows)| {
-        for output in 0..outputs {
-            for (i, row) in rows.chunks_exact_mut(row).enumerate() {
-                let from = &weight[(output * channels + part * ROWS + i) * kernel..][..kernel];
-                let to = &mut row[output * taps.len()..][..taps.len()];
-                to.iter_mut().zip(&taps).for_each(|(to, tap)| *to = from[*tap]);
-            }
-        }
-    });
-    turned
 }

@@ -11,6 +11,7 @@ mod memory;
 mod patches;
 mod tiles;
 mod weight_gradient;
+mod weights;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};

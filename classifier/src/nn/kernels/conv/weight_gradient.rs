@@ -70,7 +70,10 @@ impl WeightGradient<'_> {
         let copy = tiles.iter().map(|(patches, _)| patches.copy_len(at_once)).max().unwrap_or(0);
         let matrix = tiles.iter().map(|(patches, _)| patches.matrix_len(at_once, row)).max().unwrap_or(0);
         let (wide, weights) = (outputs.len(), channels.len() * taps);
-        with_scratch([copy, matrix, wide * row, weights * wide], |[copy, matrix, gradients, sums]| {
+        // A sum of one term is written where it belongs; others grow in the caches.
+        let one_term = tiles.len() == 1;
+        let sums = if one_term { 0 } else { weights * wide };
+        with_scratch([copy, matrix, wide * row, sums], |[copy, matrix, gradients, sums]| {
             for (i, (patches, tile)) in tiles.iter().enumerate() {
                 self.gather(tile, &outputs, gradients.chunks_mut(row));
                 copy.fill(0.0);
@@ -89,19 +92,37 @@ impl WeightGradient<'_> {
                         pulp::Arch::new().dispatch(|| patches.fill(self.source, some, buffers, row));
                         Matrix { first: matrix.as_ptr(), row: 1, column: row }
                     };
-                    let sums = &mut sums[(first - channels.start) * taps * wide..][..count * wide];
-                    let product = Product {
-                        sizes: [wide, count, tile.len()],
-                        out: Matrix { first: sums.as_mut_ptr(), row: 1, column: wide },
-                        add: i > 0,
-                        lhs: Matrix { first: gradients.as_ptr(), row, column: 1 },
-                        rhs: seen,
-                        scale: 1.0,
+                    let of_outputs = Matrix { first: gradients.as_ptr(), row: 1, column: row };
+                    let product = if one_term {
+                        let all = self.source.channels * taps;
+                        // SAFETY: the first weight of the first output is inside the target.
+                        let first = unsafe { target.at(outputs.start * all + first * taps) };
+                        Product {
+                            sizes: [count, wide, tile.len()],
+                            out: Matrix { first, row: 1, column: all },
+                            add: false,
+                            lhs: seen.transposed(),
+                            rhs: of_outputs,
+                            scale: 1.0,
+                        }
+                    } else {
+                        let sums = &mut sums[(first - channels.start) * taps * wide..][..count * wide];
+                        Product {
+                            sizes: [wide, count, tile.len()],
+                            out: Matrix { first: sums.as_mut_ptr(), row: 1, column: wide },
+                            add: i > 0,
+                            lhs: of_outputs.transposed(),
+                            rhs: seen,
+                            scale: 1.0,
+                        }
                     };
-                    // SAFETY: the sums are as many as that; both others have rows of at least the tile's points, for each output
-                    // and for each channel and tap.
+                    // SAFETY: the sums are as many as that, or in the target, of this task alone; both others have rows of at least
+                    // the tile's points, for each output and for each channel and tap.
                     unsafe { product.compute() };
                 }
+            }
+            if one_term {
+                return;
             }
             // Sums are [weights, outputs], the target [outputs, weights]: in squares, so that both stay in the cache.
             const SQUARE: usize = 16;
