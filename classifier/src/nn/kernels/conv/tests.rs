@@ -81,7 +81,8 @@ proptest! {
     }
 }
 
-/// Sizes at which work is cut differently: many tiles, tiles of several images, parts of a row, parts of channels and outputs.
+/// Sizes at which work is cut differently: many tiles, tiles of several images, parts of a row, parts of channels and outputs, more
+/// weights than points.
 #[test]
 fn equals_burn_however_work_is_cut() {
     for (input, outputs, kernel, options) in [
@@ -93,6 +94,8 @@ fn equals_burn_however_work_is_cut() {
         ([2, 70, 19, 23], 66, [1, 1], options(1, 0)),
         ([2, 1, 45, 61], 24, [7, 7], options(2, 3)),
         ([2, 6, 9, 8], 7, [1, 1], options(2, 0)),
+        ([1, 150, 5, 5], 70, [3, 3], options(1, 1)),
+        ([1, 70, 9, 9], 65, [3, 3], options(2, 1)),
     ] {
         Case::new(input, outputs, kernel, options).assert_equals_burn();
     }
