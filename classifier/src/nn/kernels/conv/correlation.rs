@@ -9,7 +9,7 @@ use super::lattice::Axis;
 use super::memory::{Target, with_scratch};
 use super::patches::{Patches, Source};
 use super::tiles::{DEPTH, LANES, fair, part, stride, tiles};
-use super::weights::{Turned, Weights};
+use super::weights::Weights;
 
 /// Points of a tile.
 const TILE: usize = 192;
@@ -40,9 +40,9 @@ impl Correlation<'_> {
         let parts = self.outputs.div_ceil(part);
         let all;
         let weights = match self.weights {
-            Weights::Turned(turned) if tiles.len() > MOST_TURNS && turned.kernel > 1 => {
-                all = turned.all(self.source.channels);
-                Weights::Straight(&all)
+            Weights::Turned(turned) if turned.kernel > 1 && tiles.len() > MOST_TURNS => {
+                all = turned.all();
+                Weights::Straight { values: &all, channels: self.source.channels, taps: self.taps() }
             }
             weights => weights,
         };
@@ -81,10 +81,7 @@ impl Correlation<'_> {
         let direct = in_place && patches.are_pointwise();
         let gathered = if direct { [0, 0] } else { [patches.copy_len(channels), patches.matrix_len(channels, row)] };
         let sums_apart = if in_place { 0 } else { outputs.len() * row };
-        let turned = match weights {
-            Weights::Straight(_) | Weights::Turned(Turned { kernel: 1, .. }) => 0,
-            Weights::Turned(_) => outputs.len() * channels * self.taps(),
-        };
+        let turned = weights.scratch_len(outputs.len(), channels);
         with_scratch([gathered[0], gathered[1], sums_apart, turned], |[copy, matrix, apart, turned]| {
             copy.fill(0.0);
             let at = |output: usize| (image * self.outputs + output) * area + point;
@@ -115,32 +112,12 @@ impl Correlation<'_> {
                     Matrix { first: matrix.as_ptr(), row: 1, column: row }
                 };
                 let sums = Sums { begun: sums.begun || first > 0, ..sums };
-                let depth = some.len() * self.taps();
-                let weights = match weights {
-                    Weights::Straight(values) => {
-                        let step = self.source.channels * self.taps();
-                        let values = &values[outputs.start * step + some.start * self.taps()..];
-                        let values = &values[..(outputs.len() - 1) * step + depth];
-                        Matrix { first: values.as_ptr(), row: 1, column: step }
-                    }
-                    // Points have no order to turn.
-                    Weights::Turned(Turned { values, kernel: 1, .. }) => {
-                        let values = &values[some.start * self.outputs + outputs.start..];
-                        let values = &values[..(depth - 1) * self.outputs + outputs.len()];
-                        Matrix { first: values.as_ptr(), row: self.outputs, column: 1 }
-                    }
-                    Weights::Turned(weights) => {
-                        let turned = &mut turned[..outputs.len() * depth];
-                        weights.some(&outputs, &some, turned);
-                        Matrix { first: turned.as_ptr(), row: 1, column: depth }
-                    }
-                };
                 let product = Product {
-                    sizes: [sums.points, outputs.len(), depth],
+                    sizes: [sums.points, outputs.len(), some.len() * self.taps()],
                     out: sums.matrix,
                     add: sums.begun,
                     lhs: seen,
-                    rhs: weights,
+                    rhs: weights.part(&outputs, &some, turned),
                     scale: 1.0,
                 };
                 // SAFETY: sums are in the target, of this task alone, or in scratch with a row of `row` values for each output;

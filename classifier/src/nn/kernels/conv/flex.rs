@@ -86,14 +86,14 @@ fn convolved(input: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, op
     let (input, weight, bias) = (Values::of(input), Values::of(weight), bias.map(Values::of));
     let [batch, channels, ..] = input.shape().dims::<4>();
     let [y, x] = windows(input.shape().dims(), weight.shape().dims(), options).map(|window| window.forward());
-    let outputs = weight.shape()[0];
+    let [outputs, _, height, width] = weight.shape().dims::<4>();
     let shape = Shape::new([batch, outputs, y.points, x.points]);
     let correlation = Correlation {
         axes: [&y, &x],
         batch,
         outputs,
         source: Source { values: input.as_slice(), channels },
-        weights: Weights::Straight(weight.as_slice()),
+        weights: Weights::Straight { values: weight.as_slice(), channels, taps: height * width },
         bias: bias.as_ref().map(Values::as_slice),
     };
     // SAFETY: the grid is the whole output.
