@@ -18,11 +18,14 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::GrayImage;
+use roentgen_augment::mix::{EpochPlan, MixMode, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{
-    CacheKey, CacheOptions, CxrRecord, EpochPlanner, Fingerprint, GrayImage, MixMode, Mixture, RequestPlan, SampleCache,
-    SampleOrigin, SampleRequest, SynthesizerCard, template_prompts,
-};
+use roentgen_augment::record::CxrRecord;
+use roentgen_augment::request::{RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheKey, CacheOptions, SampleCache, SampleOrigin, SynthesizerCard};
+use roentgen_augment::text::template_prompts;
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::nn::kernels::{Visible, attention};
 use roentgen_classifier::{DenseNetConfig, KnownLabels, MaskedBce, seeded};
@@ -113,7 +116,7 @@ const CURVES: [Curve; 12] = [
         prepare: |real| {
             let pool = records(real);
             let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 1.0 });
-            let planner = EpochPlanner::new(&mixture, 0, real, &pool).expect("a mixture of both");
+            let planner = EpochPlan::new(&mixture, 0, real, &pool).expect("a mixture of both");
             Box::new(move || drop(std::hint::black_box(planner.epoch(1))))
         },
     },

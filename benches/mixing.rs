@@ -6,12 +6,17 @@ use std::sync::Arc;
 use burn::data::dataset::{Dataset, DatasetError};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::{GrayImage, Pixels, Preprocess};
+use roentgen_augment::mix::{EpochPlan, MixMode, MixedDataset, MixedParts, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{
-    CacheKey, CacheOptions, CxrRecord, CxrSample, EpochPlanner, Fingerprint, GrayImage, MixMode, MixedDataset, MixedParts,
-    Mixture, Pixels, Preprocess, RequestPlan, SampleCache, SampleOrigin, SampleRequest, Supply, SynthesisError, Synthesized,
-    Synthesizer, SynthesizerCard, SyntheticDataset, template_prompts,
+use roentgen_augment::record::{CxrRecord, CxrSample};
+use roentgen_augment::request::{RequestPlan, SampleRequest};
+use roentgen_augment::supply::{
+    CacheKey, CacheOptions, SampleCache, SampleOrigin, Supply, SynthesisError, Synthesized, Synthesizer, SynthesizerCard,
+    SyntheticDataset,
 };
+use roentgen_augment::text::template_prompts;
 
 const BATCH: usize = 32;
 /// Samples in the cache, read in turn.
@@ -68,7 +73,7 @@ fn one_to_one() -> Mixture {
 #[divan::bench(args = [1_000, 100_000])]
 fn plan_of_real(bencher: Bencher, real: usize) {
     let pool = rows(real).0;
-    let planner = EpochPlanner::new(&one_to_one(), 0, real, &pool).expect("a mixture of both");
+    let planner = EpochPlan::new(&one_to_one(), 0, real, &pool).expect("a mixture of both");
     let mut epoch = 0;
     bencher.counter(ItemsCount::new(2 * real)).bench_local(|| {
         epoch += 1;

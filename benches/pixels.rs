@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use divan::{Bencher, black_box};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use roentgen_augment::image::{GrayDepth, GrayImage, Preprocess, encode_png};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomStudy, Prevalence};
-use roentgen_augment::{GrayDepth, GrayImage, Preprocess, encode_png};
 
 /// Pixels a side of an NIH ChestX-ray14 file.
 const SIDE: usize = 1024;

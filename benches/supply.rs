@@ -13,12 +13,14 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use roentgen::diffusion::{Checkpoint, OpenOptions, RandomSize, write_random_pipeline};
 use roentgen::synthesizer::DiffusionSynthesizer;
+use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
+use roentgen_augment::gate::{Candidate, Gate, GateJob, ImageSanity, Judge, NearestTraining};
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::mix::{MixMode, MixedDataset, MixedParts, MixedStream, Mixture, Prefetch};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{
-    CacheOptions, Candidate, Gate, GateJob, ImageSanity, Judge, MixMode, MixedDataset, MixedParts, MixedStream, Mixture,
-    NearestTraining, Prefetch, Preprocess, RealDataset, RequestPlan, SampleCache, SampleRequest, SplitPlan, Splits, Supply,
-    SupplyMode, SyntheticDataset, template_prompts,
-};
+use roentgen_augment::request::{RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::text::template_prompts;
 
 /// Sampling steps of the tiny pipeline.
 const STEPS: usize = 4;
@@ -48,7 +50,7 @@ static STUDY: LazyLock<Study> = LazyLock::new(|| {
     let pipeline = checkpoint.load(&OpenOptions::new(&Device::flex()), |_| ()).expect("written just now");
     let batch = NonZeroUsize::new(4).expect("4 is not 0");
     let synthesizer = Arc::new(DiffusionSynthesizer::new(pipeline, settings, String::new(), batch));
-    let films = RealDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(400, SIZE, 0))).expect("films");
+    let films = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(400, SIZE, 0))).expect("films");
     let splits = Splits::new(&films, &SplitPlan { valid: 0.2, test: 0.1, ..SplitPlan::default() }).expect("three parts");
     let rows: Vec<_> = splits.train().data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
     let vocabulary = splits.train().data().vocabulary();

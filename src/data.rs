@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use roentgen_augment::datasets::{MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
+use roentgen_augment::formats::{MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
+use roentgen_augment::image::{ImageFunction, Preprocess};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{AugmentError, ImageFunction, Preprocess, RealDataset, Split, SplitBy, SplitPlan, Splits, TrainSet};
+use roentgen_augment::record::Split;
 
 use crate::config::{ConfigError, DataConfig, DataFormat, PhantomConfig, SplitConfig};
 
@@ -24,7 +27,7 @@ pub enum DataError {
 ///
 /// # Errors
 /// [`DataError`].
-pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<RealDataset, DataError> {
+pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<CxrDataset, DataError> {
     let vocabulary = config.vocabulary()?;
     let labels =
         || config.labels.clone().ok_or_else(|| ConfigError::value("data.labels", "absent", "the path of the label table"));
@@ -87,12 +90,12 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// Films of three groups of phantoms, one group a split.
-fn phantom(config: &PhantomConfig, size: usize) -> Result<RealDataset, AugmentError> {
+fn phantom(config: &PhantomConfig, size: usize) -> Result<CxrDataset, AugmentError> {
     let total = config.train + config.valid + config.test;
     let films = PhantomDataset::new(PhantomDatasetConfig::new(total, size, config.seed));
     let vocabulary = Arc::new(films.vocabulary().clone());
     let mut records = films.records();
-    let mut last: Option<(roentgen_augment::PatientId, Split)> = None;
+    let mut last: Option<(roentgen_augment::record::PatientId, Split)> = None;
     for (at, record) in records.iter_mut().enumerate() {
         let planned = match at {
             at if at < config.train => Split::Train,
@@ -108,5 +111,5 @@ fn phantom(config: &PhantomConfig, size: usize) -> Result<RealDataset, AugmentEr
         record.split = Some(split);
     }
     let source = ImageFunction::new("phantom", move |index| films.image(index));
-    RealDataset::from_records("analytic chest phantom", vocabulary, records, Arc::new(source))
+    CxrDataset::from_records("analytic chest phantom", vocabulary, records, Arc::new(source))
 }

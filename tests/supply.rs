@@ -10,7 +10,10 @@ use roentgen::config::{DataFormat, PhantomConfig, RunConfig, SplitConfig, Supply
 use roentgen::diffusion::{RandomSize, write_random_pipeline};
 use roentgen::shard::Shard;
 use roentgen::{data, progress};
-use roentgen_augment::{AugmentError, Origin, PromptKind, SyntheticDataset};
+use roentgen_augment::AugmentError;
+use roentgen_augment::record::Origin;
+use roentgen_augment::supply::SyntheticDataset;
+use roentgen_augment::text::PromptKind;
 
 use crate::cli::Study;
 
@@ -316,7 +319,7 @@ fn plans_ask_for_what_they_say() {
     };
     let counted = asked("{ counts = { Effusion = 11, \"No Finding\" = 4 } }");
     assert_eq!(counted.len(), 15);
-    assert_eq!(counted.iter().filter(|record| !record.labels.contains(&roentgen_augment::Label::Positive)).count(), 4);
+    assert_eq!(counted.iter().filter(|record| !record.labels.contains(&roentgen_augment::record::Label::Positive)).count(), 4);
     let prompted = asked("{ prompts = \"prompts.csv\" }");
     let prompt = |at: usize| match &prompted[at].origin {
         Origin::Synthetic(provenance) => provenance.request.prompt.clone(),

@@ -10,11 +10,13 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::prelude::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation::log_sigmoid, activation::relu};
+use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits, TrainSet};
+use roentgen_augment::mix::{MixMode, MixedDataset, MixedParts, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
-use roentgen_augment::{
-    CxrSample, LabelPolicy, MixMode, MixedDataset, MixedParts, Mixture, RealDataset, RequestPlan, SplitPlan, Splits, Supply,
-    SyntheticDataset, TrainSet, Vocabulary, template_prompts,
-};
+use roentgen_augment::record::{CxrSample, LabelPolicy, Vocabulary};
+use roentgen_augment::request::RequestPlan;
+use roentgen_augment::supply::{Supply, SyntheticDataset};
+use roentgen_augment::text::template_prompts;
 
 const SIZE: usize = 48;
 const BATCH: usize = 16;
@@ -64,7 +66,7 @@ impl Batcher<CxrSample, OwnBatch> for OwnBatcher {
 
 /// 64 films in training and one synthetic film for each.
 fn mixed() -> Result<MixedDataset<TrainSet>, Box<dyn Error>> {
-    let films = RealDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(96, SIZE, 7)))?;
+    let films = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(96, SIZE, 7)))?;
     let splits = Splits::new(&films, &SplitPlan::default())?;
     let real = splits.train().subset(64, 7)?;
     let rows: Vec<_> = real.data().rows().iter().map(|row| Arc::clone(&row.record)).collect();

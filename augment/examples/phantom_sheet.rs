@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::time::Instant;
 
+use roentgen_augment::image::GrayDepth;
 use roentgen_augment::phantom::{Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, PhantomStudy, Prevalence};
-use roentgen_augment::{GrayDepth, View};
+use roentgen_augment::record::View;
 
 const COLUMNS: usize = 6;
 const FILMS: usize = 24;

@@ -12,7 +12,7 @@ use roentgen::generate::{ImageSet, Outcome, Progress, fill, merge, prompts};
 use roentgen::progress;
 use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::print;

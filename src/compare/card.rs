@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use roentgen_augment::{Splits, SyntheticDataset, TrainSet};
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::supply::SyntheticDataset;
 
 use super::pool::cache_warning;
 use crate::config::{DataFormat, RunConfig};

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use roentgen_augment::datasets::PromptTable;
+use roentgen_augment::dataset::TrainSet;
+use roentgen_augment::formats::PromptTable;
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
-use roentgen_augment::{
-    CacheOptions, CxrRecord, LabelPlan, PromptSummary, PromptedRows, RequestPlan, SampleCache, SampleRequest, Supply,
-    SupplyMode, Synthesizer, TrainSet, Vocabulary, template_prompts,
-};
+use roentgen_augment::record::{CxrRecord, Vocabulary};
+use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, Synthesizer};
+use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
 
 use super::PoolError;
 use crate::config::{ArmConfig, GeneratorConfig, GeneratorKind, PlanConfig};

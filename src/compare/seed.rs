@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use indicatif::ProgressBar;
-use roentgen_augment::{MixedDataset, MixedParts, MixedStream, Splits, SyntheticDataset, TrainSet, Vocabulary};
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::mix::{MixedDataset, MixedParts, MixedStream};
+use roentgen_augment::record::Vocabulary;
+use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::train::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};

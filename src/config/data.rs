@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Finding, LabelPolicy, Vocabulary};
+use roentgen_augment::AugmentError;
+use roentgen_augment::record::{Finding, LabelPolicy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 /// What is learnt from and judged on.

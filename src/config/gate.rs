@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Finding, ImageSanity};
+use roentgen_augment::AugmentError;
+use roentgen_augment::gate::ImageSanity;
+use roentgen_augment::record::Finding;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Finding, PromptSettings};
+use roentgen_augment::AugmentError;
+use roentgen_augment::record::Finding;
+use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, DiffusionConfig};
 
-pub use roentgen_augment::SupplyMode;
+pub use roentgen_augment::supply::SupplyMode;
 
 /// What makes synthetic images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

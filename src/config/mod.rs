@@ -9,7 +9,7 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::Preprocess;
+use roentgen_augment::image::Preprocess;
 use roentgen_classifier::train::TrainConfig;
 use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use roentgen::finetune::{Metric, read_metrics};
-use roentgen_augment::encode_png;
+use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
 /// Films in the table: the first in training, then validation, then test.

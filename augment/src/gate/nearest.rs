@@ -3,7 +3,10 @@
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{Candidate, Fault, Judge, JudgeError, NearestReal, Verdict};
-use crate::{AugmentError, Filter, Fingerprint, GrayImage, HeldOut, Preprocess, RealDataset, TrainSet};
+use crate::AugmentError;
+use crate::dataset::{CxrDataset, HeldOut, TrainSet};
+use crate::digest::Fingerprint;
+use crate::image::{Filter, GrayImage, Preprocess};
 
 /// Side of the pictures that are compared.
 const SIDE: usize = 32;
@@ -37,7 +40,7 @@ impl NearestTraining {
         Self::of(train.data(), held_out.data(), quantile)
     }
 
-    fn of(train: &RealDataset, held_out: &RealDataset, quantile: f64) -> Result<Self, AugmentError> {
+    fn of(train: &CxrDataset, held_out: &CxrDataset, quantile: f64) -> Result<Self, AugmentError> {
         if !(0.0..1.0).contains(&quantile) {
             let (key, expected) = ("gate.copies.quantile".to_owned(), "a number from 0 to below 1".to_owned());
             return Err(AugmentError::BadSetting { key, found: quantile.to_string(), expected });
@@ -108,7 +111,7 @@ impl Judge for NearestTraining {
     }
 }
 
-fn pictures(data: &RealDataset, prepare: &Preprocess) -> Result<Vec<Picture>, AugmentError> {
+fn pictures(data: &CxrDataset, prepare: &Preprocess) -> Result<Vec<Picture>, AugmentError> {
     let indices: Vec<usize> = (0..data.rows().len()).collect();
     let made: Vec<_> = indices.par_iter().map(|&index| Ok(picture(&data.decode(index)?, prepare))).collect();
     made.into_iter().collect()
@@ -133,9 +136,10 @@ fn mean_square(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::request;
+    use crate::dataset::{SplitPlan, Splits};
+    use crate::image::GrayDepth;
     use crate::phantom::{PhantomDataset, PhantomDatasetConfig};
-    use crate::{GrayDepth, SplitPlan, Splits};
+    use crate::supply::fake::request;
 
     /// Distance of a copy: what rounding to 8 bits leaves of a film with a deviation of some 50 levels.
     const COPY: f32 = 0.03;
@@ -143,7 +147,7 @@ mod tests {
     fn splits() -> Splits {
         let films = PhantomDataset::new(PhantomDatasetConfig::new(60, 48, 5));
         let plan = SplitPlan { valid: 0.3, test: 0.2, ..SplitPlan::default() };
-        Splits::new(&RealDataset::from_phantom(films).unwrap(), &plan).unwrap()
+        Splits::new(&CxrDataset::from_phantom(films).unwrap(), &plan).unwrap()
     }
 
     fn kinds(judge: &NearestTraining, image: &GrayImage) -> Vec<&'static str> {

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Fault, Judge, JudgeError, Verdict};
-use crate::{AugmentError, Fingerprint, GrayImage, Pixels, Signed};
+use crate::AugmentError;
+use crate::digest::Fingerprint;
+use crate::image::{GrayImage, Pixels, Signed};
 
 /// Part of the range next to black and to white that counts as saturated: one level of 8 bits.
 const EDGE: f32 = 1.0 / 255.0;
@@ -16,7 +18,7 @@ pub struct ImageSanity {
     pub min_deviation: f32,
     /// Largest share of pixels that are quite black or quite white.
     pub max_saturated: f32,
-    /// Largest [channel spread](crate::Synthesized::channel_spread); a sample whose generator does not tell passes.
+    /// Largest [channel spread](crate::supply::Synthesized::channel_spread); a sample whose generator does not tell passes.
     pub max_channel_spread: f32,
 }
 
@@ -92,8 +94,8 @@ fn statistics(image: &GrayImage) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::request;
     use crate::phantom::{PhantomDataset, PhantomDatasetConfig};
+    use crate::supply::fake::request;
 
     fn kinds(image: &GrayImage, channel_spread: Option<f32>) -> Vec<&'static str> {
         let request = request(0);

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use burn_dataset::{Dataset, DatasetError};
 use rand::RngExt;
 
-use super::random::{Stream, derive, stream};
+use super::noise::{Purpose, derive, rng};
 use super::{PhantomPatient, PhantomPhysics, PhantomStudy, Prevalence};
-use crate::{CxrRecord, CxrSample, GrayImage, Label, Origin, PatientId, Signed, Vocabulary};
+use crate::AugmentError;
+use crate::dataset::CxrDataset;
+use crate::image::{GrayImage, ImageSource, Preprocess, Signed};
+use crate::record::{CxrRecord, CxrSample, Label, Origin, PatientId, Vocabulary};
 
 /// Chance that a patient comes back for one more film, up to [`MOST_VISITS`].
 const RETURN_RATE: f64 = 0.35;
@@ -65,7 +68,7 @@ impl PhantomDataset {
     /// The data set of that configuration. No film is made yet.
     #[must_use]
     pub fn new(config: PhantomDatasetConfig) -> Self {
-        let mut rng = stream(config.seed, Stream::Visits);
+        let mut rng = rng(config.seed, Purpose::Visits);
         let mut visits = Vec::with_capacity(config.studies + MOST_VISITS);
         for patient in 0.. {
             if visits.len() >= config.studies {
@@ -131,7 +134,7 @@ impl PhantomDataset {
     fn record_of(&self, study: &PhantomStudy, index: usize) -> CxrRecord {
         let (patient, visit) = self.visits[index];
         let mut labels = study.labels(&self.config.vocabulary);
-        let mut rng = stream(study.seed, Stream::LabelNoise);
+        let mut rng = rng(study.seed, Purpose::LabelNoise);
         for label in &mut labels {
             if rng.random_bool(self.config.label_noise.clamp(0.0, 1.0)) {
                 *label = match *label {
@@ -165,6 +168,30 @@ impl Dataset<CxrSample> for PhantomDataset {
 
     fn len(&self) -> usize {
         self.visits.len()
+    }
+}
+
+/// Films are rendered when asked for.
+impl ImageSource for PhantomDataset {
+    fn load(&self, index: usize) -> Result<GrayImage, AugmentError> {
+        Ok(self.image(index))
+    }
+
+    fn describe(&self, index: usize) -> String {
+        format!("phantom film {index}")
+    }
+}
+
+impl CxrDataset {
+    /// A data set of phantom films at their rendered size: it stands where real radiographs stand in demos and tests, and is to
+    /// be called a phantom wherever it is shown.
+    ///
+    /// # Errors
+    /// As [`CxrDataset::new`].
+    pub fn from_phantom(phantom: PhantomDataset) -> Result<Self, AugmentError> {
+        let (vocabulary, records, size) = (phantom.vocabulary().clone(), phantom.records(), phantom.config().size);
+        let data = Self::from_records("phantom", Arc::new(vocabulary), records, Arc::new(phantom))?;
+        Ok(data.with_preprocess(Preprocess::new(size)))
     }
 }
 
@@ -232,5 +259,13 @@ mod tests {
         let share = flipped as f64 / total as f64;
         assert!((share - 0.1).abs() < 0.02, "{share}");
         assert_eq!(clean.image(4), noisy.image(4));
+    }
+
+    #[test]
+    fn phantom_films_come_as_rendered() {
+        let phantom = PhantomDataset::new(PhantomDatasetConfig::new(3, 16, 1));
+        let film = phantom.image(2).to_pixels();
+        let data = CxrDataset::from_phantom(phantom).unwrap();
+        assert_eq!((data.len(), data.sample(2).unwrap().image), (3, film));
     }
 }

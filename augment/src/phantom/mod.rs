@@ -18,32 +18,23 @@
 
 mod anatomy;
 mod dataset;
-mod film;
 mod finding;
 mod lesion;
-mod mask;
 mod mediastinum;
+mod noise;
 mod pathology;
 mod patient;
-mod physics;
-mod prevalence;
-mod profile;
-mod projection;
-mod random;
+mod render;
 mod skeleton;
 mod study;
 mod synthesizer;
-mod text;
-mod texture;
 mod tube;
 mod vessels;
 
 pub use dataset::{PhantomDataset, PhantomDatasetConfig};
 pub use finding::{Grade, PhantomFinding};
-pub use mask::Mask;
-pub use pathology::{Pathology, Side, Zone};
+pub use pathology::{Pathology, Prevalence, Side, Zone};
 pub use patient::PhantomPatient;
-pub use physics::PhantomPhysics;
-pub use prevalence::Prevalence;
+pub use render::{Mask, PhantomPhysics};
 pub use study::{PhantomStudy, Pose};
 pub use synthesizer::PhantomSynthesizer;

@@ -5,7 +5,7 @@ use std::f32::consts::PI;
 use super::PhantomStudy;
 use super::anatomy::Anatomy;
 use super::tube::{Section, Tube};
-use crate::View;
+use crate::record::View;
 
 /// Half-width of the loop of ribs 1 to 12, relative to the widest.
 const LOOP: [f32; 12] = [0.48, 0.68, 0.82, 0.90, 0.95, 0.98, 0.995, 1.0, 0.99, 0.96, 0.89, 0.68];

@@ -3,13 +3,14 @@
 use rand::RngExt;
 
 use super::anatomy::{Anatomy, side_of};
-use super::film;
+use super::finding::template_text;
 use super::lesion::{Lesion, LungPoint};
-use super::projection::Projection;
-use super::random::{Stream, derive, deviate, stream};
-use super::text::template_text;
+use super::noise::{Purpose, derive, deviate, rng};
+use super::render::render;
+use super::tube::Projection;
 use super::{Grade, Mask, Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, Prevalence, Side};
-use crate::{Details, Finding, FindingDetail, GrayImage, Label, Laterality, Severity, View, Vocabulary};
+use crate::image::GrayImage;
+use crate::record::{Details, Finding, FindingDetail, Label, Laterality, Severity, View, Vocabulary};
 
 /// How the patient stands to the film.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,19 +56,19 @@ impl PhantomStudy {
     /// An examination of `patient`. Chronic findings follow from the patient, acute ones and the pose from `seed`.
     #[must_use]
     pub fn of_patient(patient: &PhantomPatient, seed: u64, prevalence: &Prevalence) -> Self {
-        let mut findings = prevalence.draw(&mut stream(patient.seed, Stream::ChronicFindings), true, false);
+        let mut findings = prevalence.draw(&mut rng(patient.seed, Purpose::ChronicFindings), true, false);
         let enlarged = findings.iter().any(|f| f.pathology == Pathology::Cardiomegaly);
-        findings.extend(prevalence.draw(&mut stream(seed, Stream::AcuteFindings), false, enlarged));
+        findings.extend(prevalence.draw(&mut rng(seed, Purpose::AcuteFindings), false, enlarged));
         findings.sort_by_key(|f| f.pathology);
         // Three in ten films of a hospital are taken at the bedside.
-        let view = if stream(seed, Stream::Noise).random_bool(0.3) { View::Ap } else { View::Pa };
+        let view = if rng(seed, Purpose::Noise).random_bool(0.3) { View::Ap } else { View::Pa };
         Self::of_findings(patient.clone(), findings, view, seed)
     }
 
     /// An examination with these findings; `seed` settles pose, breath, exposure and noise.
     #[must_use]
     pub fn of_findings(patient: PhantomPatient, findings: Vec<PhantomFinding>, view: View, seed: u64) -> Self {
-        let mut rng = stream(seed, Stream::Pose);
+        let mut rng = rng(seed, Purpose::Pose);
         let mut z = || deviate(&mut rng);
         // Bedside patients lie as they can.
         let care = if view == View::Ap { 1.5 } else { 1.0 };
@@ -87,7 +88,7 @@ impl PhantomStudy {
     /// If `size` is 0.
     #[must_use]
     pub fn render(&self, size: usize, physics: &PhantomPhysics) -> GrayImage {
-        film::render(self, size, physics)
+        render(self, size, physics)
     }
 
     /// Ground truth of every finding, in the order of `findings`, on the film that [`PhantomStudy::render`] makes.
@@ -192,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::GrayDepth;
+    use crate::image::GrayDepth;
 
     const SIZE: usize = 96;
 

@@ -2,9 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::random::derive;
+use super::noise::derive;
 use super::{Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, PhantomStudy};
-use crate::{Fingerprint, Label, SampleRequest, SynthesisError, Synthesized, Synthesizer, SynthesizerCard, View, Vocabulary};
+use crate::digest::Fingerprint;
+use crate::record::{Label, View, Vocabulary};
+use crate::request::SampleRequest;
+use crate::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
 /// Changes whenever the same request would give other pixels.
 const RENDERER_VERSION: &[u8] = b"phantom renderer 1";
@@ -49,7 +52,7 @@ impl PhantomSynthesizer {
         if view == View::Lateral {
             return Err(refuse("the phantom has no lateral view; ask for PA or AP".to_owned()));
         }
-        // One stream for the body and one for everything else, so that a label changes its finding and nothing more.
+        // One rng for the body and one for everything else, so that a label changes its finding and nothing more.
         let mut patient = PhantomPatient::sample(derive(request.seed, 0));
         patient.sex = request.sex.unwrap_or(patient.sex);
         patient.age = request.age.map_or(patient.age, |age| age.clamp(18.0, 95.0));
@@ -92,7 +95,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{PromptKind, Sex};
+    use crate::record::Sex;
+    use crate::text::PromptKind;
 
     fn synthesizer() -> PhantomSynthesizer {
         PhantomSynthesizer::new(Vocabulary::nih(), PhantomPhysics::shifted(), 24)

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use roentgen_augment::{BatchStream, MixedStream, Pixels, Prefetch, Signed, StreamItem, TrainSet};
+use roentgen_augment::dataset::TrainSet;
+use roentgen_augment::image::{Pixels, Signed};
+use roentgen_augment::mix::{BatchStream, MixedStream, Prefetch, StreamItem};
 
 use super::TrainConfig;
 use super::trainee::{HeldOutBatches, StepBatch};

@@ -22,7 +22,8 @@ use burn::train::checkpoint::CheckpointingStrategy;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use indicatif::ProgressBar;
-use roentgen_augment::{HeldOut, MixedStream, TrainSet};
+use roentgen_augment::dataset::{HeldOut, TrainSet};
+use roentgen_augment::mix::MixedStream;
 
 use checkpoint::{CheckpointFolder, Dials, KeepBestAndNewest, Patience};
 use gauge::{Gauge, Loss, MacroAuroc};

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::data::dataset::Dataset;
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits};
+use roentgen_augment::image::{GrayImage, ImageSource, Preprocess};
+use roentgen_augment::mix::{MixedDataset, MixedParts, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, Prevalence};
-use roentgen_augment::{
-    AugmentError, GrayImage, ImageSource, LabelPolicy, MixedDataset, MixedParts, Mixture, Preprocess, RealDataset, SplitBy,
-    SplitPlan, Splits,
-};
+use roentgen_augment::record::LabelPolicy;
 
 use super::*;
 use crate::{Augmentation, DenseNetConfig, InputRange, seeded};
@@ -44,8 +45,7 @@ fn splits(prevalence: Prevalence, loads: usize) -> Splits {
     let films = PhantomDataset::new(PhantomDatasetConfig { prevalence, ..PhantomDatasetConfig::new(48, SIZE, 3) });
     let (vocabulary, records) = (Arc::new(films.vocabulary().clone()), films.records());
     let source = Arc::new(FailingDisk { films, loads_left: AtomicUsize::new(loads) });
-    let data =
-        RealDataset::from_records("phantom", vocabulary, records, source).unwrap().with_preprocess(Preprocess::new(SIZE));
+    let data = CxrDataset::from_records("phantom", vocabulary, records, source).unwrap().with_preprocess(Preprocess::new(SIZE));
     Splits::new(&data, &SplitPlan { by: SplitBy::Patient, valid: 0.3, test: 0.2, seed: 1 }).unwrap()
 }
 
