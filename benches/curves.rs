@@ -132,7 +132,7 @@ const CURVES: [Curve; 12] = [
             Box::new(move || {
                 let prompts = template_prompts(&rows, &vocabulary);
                 let plan = RequestPlan::new(&prompts, &vocabulary).expect("labelled rows");
-                drop(std::hint::black_box(plan.replicas(1)));
+                drop(std::hint::black_box(plan.replicas(1).expect("one per row")));
             })
         },
     },
@@ -229,7 +229,7 @@ fn report(rows: usize, findings: usize) -> Box<dyn FnMut()> {
 }
 
 fn films(n: usize) -> PhantomDataset {
-    PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0))
+    PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0)).expect("a phantom of one pixel")
 }
 
 /// Training rows; they repeat after ten thousand, as making them takes longer than planning with them.
@@ -242,7 +242,7 @@ fn request() -> SampleRequest {
     let (records, films) = (records(1), films(1));
     let prompts = template_prompts(&records, films.vocabulary());
     let plan = RequestPlan::new(&prompts, films.vocabulary()).expect("a labelled row");
-    plan.replicas(1).remove(0)
+    plan.replicas(1).expect("one").remove(0)
 }
 
 /// Bytes of a sample as the index has it.

@@ -24,7 +24,7 @@ fn film(extension: &str) -> PathBuf {
     if path.is_file() {
         return path;
     }
-    let film = PhantomDataset::new(PhantomDatasetConfig::new(1, SIDE, 0)).image(0);
+    let film = PhantomDataset::new(PhantomDatasetConfig::new(1, SIDE, 0)).expect("one phantom").image(0);
     let bytes = if extension == "png" { encode_png(&film) } else { jpeg(&film) };
     fs::write(&path, bytes).expect("the target folder can be written");
     path

@@ -91,8 +91,9 @@ fn folder_of(path: &Path) -> PathBuf {
 
 /// Films of three groups of phantoms, one group a split.
 fn phantom(config: &PhantomConfig, size: usize) -> Result<CxrDataset, AugmentError> {
-    let total = config.train + config.valid + config.test;
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(total, size, config.seed));
+    // A sum beyond the largest number is refused with the numbers that are merely too large.
+    let total = config.train.saturating_add(config.valid).saturating_add(config.test);
+    let films = PhantomDataset::new(PhantomDatasetConfig::new(total, size, config.seed))?;
     let vocabulary = Arc::new(films.vocabulary().clone());
     let mut records = films.records();
     let mut last: Option<(roentgen_augment::record::PatientId, Split)> = None;

@@ -17,7 +17,7 @@ pub struct Study {
 impl Study {
     pub fn new() -> Self {
         let study = Self { folder: tempfile::tempdir().unwrap() };
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(FILMS, 32, 7));
+        let films = PhantomDataset::new(PhantomDatasetConfig::new(FILMS, 32, 7)).unwrap();
         let names: Vec<_> = films.vocabulary().findings().iter().map(|finding| finding.name()).collect();
         let mut table = format!("image,patient_id,age,sex,view,{}\n", names.join(","));
         std::fs::create_dir(study.path("films")).unwrap();

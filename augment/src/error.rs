@@ -363,3 +363,10 @@ pub enum AugmentError {
         remedy: &'static str,
     },
 }
+
+impl AugmentError {
+    /// The error of the setting `key` that is `found` and must be `expected`.
+    pub(crate) fn setting(key: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::BadSetting { key: key.into(), found: found.to_string(), expected: expected.into() }
+    }
+}

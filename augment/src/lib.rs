@@ -1,40 +1,33 @@
-//! The data side of `roentgen`: real radiographs, synthetic radiographs, and mixtures of both.
+//! The data side of `roentgen`: real radiographs, synthetic images, and mixtures of both.
 //!
 //! This crate knows no network. It gives any [burn](https://burn.dev) training loop a
 //! [`Dataset`](burn_dataset::Dataset) whose items are real chest radiographs and samples of a text-to-image model in a stated
-//! proportion. Here both sides are phantoms: two synthetic films for each "real" one, made on demand.
+//! proportion. Here both sides are phantoms: two synthetic images for each "real" one, made on demand.
 //!
 //! ```
-//! use std::sync::Arc;
-//!
 //! use burn_dataset::Dataset;
-//! use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
 //! use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
-//! use roentgen_augment::image::Preprocess;
-//! use roentgen_augment::mix::{MixMode, MixedDataset, MixedParts, Mixture};
-//! use roentgen_augment::request::RequestPlan;
-//! use roentgen_augment::supply::{Supply, SyntheticDataset};
-//! use roentgen_augment::text::template_prompts;
+//! use roentgen_augment::mix::{MixedDataset, Mixture};
+//! use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
+//! use roentgen_augment::supply::SyntheticDataset;
 //!
-//! let films = PhantomDataset::new(PhantomDatasetConfig::new(40, 32, 1));
-//! let data = CxrDataset::from_phantom(films)?.with_preprocess(Preprocess::new(32));
+//! let data = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(40, 32, 1))?)?;
 //! let splits = Splits::new(&data, &SplitPlan::default())?; // by patient
-//! let train = splits.train().clone();
+//! let train = splits.train();
 //!
-//! let rows: Vec<_> = train.data().rows().iter().map(|row| row.record.clone()).collect();
-//! let vocabulary = train.data().vocabulary();
-//! let requests = RequestPlan::new(&template_prompts(&rows, vocabulary), vocabulary)?.replicas(2);
-//! let renderer = PhantomSynthesizer::new(vocabulary.as_ref().clone(), PhantomPhysics::shifted(), 32);
-//! let supply = Supply::OnDemand { synthesizer: Arc::new(renderer) };
-//! let synthetic = SyntheticDataset::new(requests.into(), supply, Preprocess::new(32), splits.held_out_patients())?;
+//! // Any `Synthesizer`; two images for each training row.
+//! let generator = PhantomSynthesizer::new(data.vocabulary().as_ref().clone(), PhantomPhysics::shifted(), 32)?;
+//! let synthetic = SyntheticDataset::for_training(train, generator).replicas(2).build()?;
 //!
-//! let real = train.len();
-//! let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 2.0 });
-//! let mixed = MixedDataset::for_training(MixedParts { real: train, synthetic: Some(synthetic), mixture, seed: 1 })?;
+//! let mixed = MixedDataset::new(train.clone(), Some(synthetic), Mixture::add(2.0), 1)?;
 //! let epoch = mixed.epoch(0); // a burn dataset
-//! assert_eq!(epoch.len(), 3 * real);
+//! assert_eq!(epoch.len(), 3 * train.len());
 //! # Ok::<(), roentgen_augment::AugmentError>(())
 //! ```
+//!
+//! A sample's way through the crate is one module after the other:
+//! [`formats`] → [`dataset`] → [`text`] → [`request`] → [`supply`] → [`mix`]. What is known of an image is in [`record`], its pixels
+//! are in [`image`]; [`gate`] judges samples, and [`phantom`] stands in for both sides in tests and demos.
 
 #![warn(missing_docs)]
 

@@ -28,7 +28,7 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> R
         GeneratorKind::Diffusion => return diffusion(config).map(|synthesizer| Arc::new(synthesizer) as _),
     };
     let vocabulary = train.data().vocabulary().as_ref().clone();
-    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))))
+    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))?))
 }
 
 fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
@@ -100,7 +100,7 @@ impl<'a> Asking<'a> {
             return Ok(Vec::new());
         }
         if let Some(table) = &self.table {
-            return Ok(table.of_size(size, self.config.seed));
+            return Ok(table.of_size(size, self.config.seed)?);
         }
         let plan = RequestPlan::new(&self.prompted.rows, self.vocabulary)?.with_seed(self.config.seed);
         let labels = match &self.config.plan {

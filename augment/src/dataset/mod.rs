@@ -194,11 +194,12 @@ impl CxrDataset {
     /// Item `index`: the preprocessed picture and its record.
     ///
     /// # Errors
-    /// If the image is missing or damaged.
+    /// If the image is missing or damaged, or the [`Preprocess`] asks for a size that no picture has.
     ///
     /// # Panics
     /// As [`CxrDataset::record`].
     pub fn sample(&self, index: usize) -> Result<CxrSample, AugmentError> {
+        self.preprocess.validate()?;
         let Row { record, image, .. } = &self.rows[index];
         let make = || -> Result<_, AugmentError> { Ok(self.preprocess.apply(&self.source.load(*image)?)) };
         let picture = match &self.cache {
@@ -265,6 +266,14 @@ pub(crate) mod tests {
         Ok(CxrDataset::from_records("test", vocabulary, records, source)?.with_preprocess(Preprocess::new(2)))
     }
 
+    /// A training set of these records; two more are held out.
+    pub(crate) fn train_set(records: Vec<CxrRecord>) -> TrainSet {
+        let train = records.into_iter().map(|record| CxrRecord { split: Some(Split::Train), ..record });
+        let held_out = [Split::Valid, Split::Test].map(|split| record(&format!("held out {split}"), "", Some(split)));
+        let data = dataset(train.chain(held_out).collect()).unwrap();
+        Splits::new(&data, &SplitPlan::column()).unwrap().train().clone()
+    }
+
     fn three() -> CxrDataset {
         dataset(["a", "b", "c"].map(|id| record(id, id, None)).to_vec()).unwrap()
     }
@@ -276,6 +285,14 @@ pub(crate) mod tests {
             for index in [2, 0, 1] {
                 assert_eq!(plain.sample(index).unwrap().image, cached.sample(index).unwrap().image, "round {round}");
             }
+        }
+    }
+
+    #[test]
+    fn a_size_that_no_picture_has_is_an_error() {
+        for size in [0, crate::image::MAX_SIDE + 1, usize::MAX] {
+            let error = three().with_preprocess(Preprocess::new(size)).sample(0).unwrap_err().to_string();
+            assert_eq!(error, format!("preprocess.size is {size}; write a side of 1 to 8192 pixels"));
         }
     }
 

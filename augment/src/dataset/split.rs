@@ -1,16 +1,15 @@
 //! Training, validation and test, apart by patient and apart by type.
 
-use crate::AugmentError;
-use crate::AugmentError;
-use crate::dataset::CxrDataset;
-use crate::dataset::{CxrDataset, Row, SplitPlan};
-use crate::digest::Fingerprint;
-use crate::record::{CxrRecord, Split};
-use crate::record::{CxrSample, PatientId, Split};
-use burn_dataset::{Dataset, DatasetError};
-use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use burn_dataset::{Dataset, DatasetError};
+use serde::{Deserialize, Serialize};
+
+use crate::AugmentError;
+use crate::dataset::{CxrDataset, Row};
+use crate::digest::Fingerprint;
+use crate::record::{CxrRecord, CxrSample, PatientId, Split};
 
 /// Training data: the only kind that can be mixed with synthetic images.
 #[derive(Clone, Debug)]

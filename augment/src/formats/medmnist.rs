@@ -46,7 +46,7 @@ impl MedMnist {
                 14 => Vocabulary::nih(),
                 _ => Vocabulary::parse(["Pneumonia"]).expect("a known finding"),
             });
-            if marks.shape.len() > 2 || marks.shape[0] != pictures.shape[0] || width != vocabulary.len() {
+            if !matches!(marks.shape.len(), 1 | 2) || marks.shape[0] != pictures.shape[0] || width != vocabulary.len() {
                 let expected = format!("labels [{}, {}]", pictures.shape[0], vocabulary.len());
                 return Err(npz.bad_array(&labels, format!("of shape {:?}", marks.shape), &expected));
             }

@@ -49,10 +49,12 @@ impl Npz {
             reader.take(count).read_to_end(&mut values)?;
             Ok(Some(values))
         })?;
-        if array.shape.len() != 3 || array.shape[1] * array.shape[2] == 0 {
-            return Err(self.bad_array(name, format!("of shape {:?}", array.shape), "uint8 images [N, H, W]"));
+        // An array without images may claim sides whose product is no number.
+        let sound = |side: &usize| *side > 0 && u32::try_from(*side).is_ok();
+        match array.shape[..] {
+            [count, height, width] if count > 0 && sound(&height) && sound(&width) => Ok(array),
+            _ => Err(self.bad_array(name, format!("of shape {:?}", array.shape), "uint8 images [N, H, W], none of them empty")),
         }
-        Ok(array)
     }
 
     /// An array of integers of any width.
@@ -69,7 +71,7 @@ impl Npz {
                 _ => return Ok(None),
             };
             let mut bytes = Vec::new();
-            reader.take(count * width as u64).read_to_end(&mut bytes)?;
+            reader.take(count.saturating_mul(width as u64)).read_to_end(&mut bytes)?;
             Ok(Some(bytes.chunks_exact(width).map(|chunk| little_endian(chunk, signed)).collect()))
         })
     }

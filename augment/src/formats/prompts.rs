@@ -7,7 +7,7 @@ use super::sheet::{Rows, Sheet};
 use super::table::columns::{Columns, SEED, prompt_column, request};
 use crate::AugmentError;
 use crate::record::{Label, Vocabulary};
-use crate::request::SampleRequest;
+use crate::request::{SampleRequest, check_count};
 use crate::text::{Prompt, PromptKind};
 
 /// The rows of a table of prompts.
@@ -74,13 +74,15 @@ impl PromptTable {
         Self { vocabulary: vocabulary.clone(), ..self }
     }
 
-    /// The first `size` requests of as many replicas as that takes, all of the first before all of the second: a pool of any size.
-    #[must_use]
-    pub fn of_size(&self, size: usize, seed: u64) -> Vec<SampleRequest> {
-        let replicas = u32::try_from(size.div_ceil(self.rows.len())).unwrap_or(u32::MAX);
-        let all = self.requests(replicas, seed);
-        let of = |replica: usize| (0..self.rows.len()).map(move |row| row * replicas as usize + replica);
-        (0..replicas as usize).flat_map(of).take(size).map(|at| all[at].clone()).collect()
+    /// A pool of `size` requests: the first replica of every row, then the second of every row, and so on. The smaller of two pools of
+    /// one seed is the beginning of the larger.
+    ///
+    /// # Errors
+    /// As [`PromptTable::requests`].
+    pub fn of_size(&self, size: usize, seed: u64) -> Result<Vec<SampleRequest>, AugmentError> {
+        check_count("size", Some(size))?;
+        let place = |at: usize| (at % self.rows.len(), at / self.rows.len());
+        (0..size).map(place).map(|(row, replica)| self.request(row, replica as u64, seed)).collect()
     }
 
     /// A table of one free prompt.
@@ -101,20 +103,29 @@ impl PromptTable {
         Self { vocabulary, rows: vec![PromptRow { request, seed: None, replica: 0 }] }
     }
 
-    /// `count` requests a row, row after row. Request `k` of all has the seed `seed + k`, unless its row has a seed of its own, from
-    /// which its requests count on.
-    #[must_use]
-    pub fn requests(&self, count: u32, seed: u64) -> Vec<SampleRequest> {
-        let mut requests = Vec::with_capacity(self.rows.len() * count as usize);
-        for row in &self.rows {
-            let first = row.seed.unwrap_or_else(|| seed.wrapping_add(requests.len() as u64));
-            requests.extend((0..count).map(|replica| SampleRequest {
-                seed: first.wrapping_add(u64::from(replica)),
-                replica: row.replica + replica,
-                ..row.request.clone()
-            }));
-        }
-        requests
+    /// `count` requests per row: all of the first row, then all of the second.
+    ///
+    /// Replica `k` of row `i` of `n` has the noise seed `seed + i + k * n`; a row with a seed of its own has that for `seed + i`. No
+    /// seed depends on `count`, so a larger pool has the images of a smaller one.
+    ///
+    /// # Errors
+    /// [`AugmentError::BadSetting`] for more than [`MAX_REQUESTS`](crate::request::MAX_REQUESTS), or a replica beyond the largest
+    /// number.
+    pub fn requests(&self, count: u32, seed: u64) -> Result<Vec<SampleRequest>, AugmentError> {
+        check_count("count", self.rows.len().checked_mul(count as usize))?;
+        let of_row = |row| (0..u64::from(count)).map(move |replica| self.request(row, replica, seed));
+        (0..self.rows.len()).flat_map(of_row).collect()
+    }
+
+    fn request(&self, row: usize, replica: u64, seed: u64) -> Result<SampleRequest, AugmentError> {
+        let PromptRow { request, seed: own, replica: first } = &self.rows[row];
+        let first_seed = own.unwrap_or_else(|| seed.wrapping_add(row as u64));
+        let seed = first_seed.wrapping_add(replica.wrapping_mul(self.rows.len() as u64));
+        let Some(replica) = u32::try_from(replica).ok().and_then(|replica| first.checked_add(replica)) else {
+            let key = format!("replica of prompt {} and {replica} more", row + 1);
+            return Err(AugmentError::setting(key, first, format!("numbers whose sum is at most {}", u32::MAX)));
+        };
+        Ok(SampleRequest { seed, replica, ..request.clone() })
     }
 }
 
@@ -133,9 +144,9 @@ mod tests {
     #[test]
     fn seeds_count_on_over_rows_and_replicas() {
         let table = read("prompt,seed,sex\nno effusion,,F\nbig effusion,100,\n").unwrap();
-        let requests = table.requests(2, 7);
+        let requests = table.requests(2, 7).unwrap();
         let seen: Vec<_> = requests.iter().map(|r| (r.prompt.as_str(), r.seed, r.replica)).collect();
-        assert_eq!(seen, [("no effusion", 7, 0), ("no effusion", 8, 1), ("big effusion", 100, 0), ("big effusion", 101, 1)]);
+        assert_eq!(seen, [("no effusion", 7, 0), ("no effusion", 9, 1), ("big effusion", 100, 0), ("big effusion", 102, 1)]);
         assert_eq!((requests[0].sex, requests[2].sex), (Some(Sex::Female), None));
         assert!(requests[0].labels.iter().all(|label| *label == Label::Missing));
     }
@@ -143,11 +154,11 @@ mod tests {
     #[test]
     fn labels_and_sources_are_kept() {
         let table = read("report,Effusion,source_id,patient_id\nbig effusion,1,a.png,p1\n").unwrap();
-        let request = &table.requests(1, 0)[0];
+        let request = &table.requests(1, 0).unwrap()[0];
         assert_eq!((request.prompt.as_str(), &request.labels[..]), ("big effusion", &[Label::Positive][..]));
         assert_eq!(request.source.as_ref().unwrap().patient_id.as_str(), "p1");
         assert_eq!(request.prompt_kind, PromptKind::Report);
-        let kinds = read("prompt,prompt_kind\na,template\nb,\n").unwrap().requests(1, 0);
+        let kinds = read("prompt,prompt_kind\na,template\nb,\n").unwrap().requests(1, 0).unwrap();
         assert_eq!([kinds[0].prompt_kind, kinds[1].prompt_kind], [PromptKind::Template, PromptKind::Free]);
         assert_eq!(table.vocabulary.len(), 1);
     }
@@ -156,7 +167,7 @@ mod tests {
     fn a_table_fills_pools_of_any_size_and_vocabulary() {
         let table = read("prompt,Mass,Effusion\na,1,0\nb,0,1\n").unwrap();
         let table = table.with_vocabulary(&Vocabulary::parse(["Effusion", "Hernia"]).unwrap());
-        let requests = table.of_size(5, 0);
+        let requests = table.of_size(5, 0).unwrap();
         let seen: Vec<_> = requests.iter().map(|r| (r.prompt.as_str(), r.replica)).collect();
         assert_eq!(seen, [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]);
         assert_eq!(requests[1].labels, [Label::Positive, Label::Missing]);
@@ -165,9 +176,40 @@ mod tests {
     }
 
     #[test]
+    fn pools_are_nested() {
+        let table = read("prompt,seed\na,\nb,\nc,5\nd,\n").unwrap();
+        let largest = table.of_size(23, 7).unwrap();
+        for size in 0..23 {
+            assert_eq!(table.of_size(size, 7).unwrap(), largest[..size], "{size}");
+        }
+        // What is asked for row by row is the same, whatever the count.
+        for count in 1..5 {
+            let requests = table.requests(count, 7).unwrap();
+            assert_eq!(requests.len(), 4 * count as usize);
+            assert!(requests.iter().all(|request| largest.contains(request)), "{count}");
+        }
+        let noise: std::collections::BTreeSet<_> = largest.iter().map(|r| (&r.prompt, r.seed)).collect();
+        assert_eq!(noise.len(), 23);
+        // One prompt counts on from the seed.
+        let seeds: Vec<_> = PromptTable::single("x").requests(3, u64::MAX).unwrap().iter().map(|r| r.seed).collect();
+        assert_eq!(seeds, [u64::MAX, 0, 1]);
+    }
+
+    #[test]
+    fn numbers_at_their_limits_are_errors() {
+        let table = read(&format!("prompt,replica\na,0\nb,{}\n", u32::MAX)).unwrap();
+        assert_eq!(table.requests(1, 0).unwrap()[1].replica, u32::MAX);
+        let error = table.requests(2, 0).unwrap_err().to_string();
+        assert!(error.starts_with("replica of prompt 2 and 1 more is 4294967295;"), "{error}");
+        for refused in [table.requests(u32::MAX, 0), table.of_size(usize::MAX, 0)] {
+            assert!(refused.unwrap_err().to_string().contains("at most 10000000 images"));
+        }
+    }
+
+    #[test]
     fn a_descendant_of_somebody_is_no_free_prompt() {
         for text in ["prompt,patient_id\na,p1\n", "prompt,source_id\na,p1\n"] {
-            let source = read(text).unwrap().requests(1, 0)[0].source.clone();
+            let source = read(text).unwrap().requests(1, 0).unwrap()[0].source.clone();
             assert_eq!(source.unwrap().patient_id.as_str(), "p1");
         }
     }

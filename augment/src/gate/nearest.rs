@@ -145,7 +145,7 @@ mod tests {
     const COPY: f32 = 0.03;
 
     fn splits() -> Splits {
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(60, 48, 5));
+        let films = PhantomDataset::new(PhantomDatasetConfig::new(60, 48, 5)).unwrap();
         let plan = SplitPlan { valid: 0.3, test: 0.2, ..SplitPlan::default() };
         Splits::new(&CxrDataset::from_phantom(films).unwrap(), &plan).unwrap()
     }

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn films_of_the_phantom_pass() {
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(12, 64, 3));
+        let films = PhantomDataset::new(PhantomDatasetConfig::new(12, 64, 3)).unwrap();
         for index in 0..12 {
             assert!(kinds(&films.image(index), None).is_empty(), "film {index}");
         }

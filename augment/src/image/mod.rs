@@ -16,6 +16,6 @@ pub use decode::RgbImage;
 pub use encode::encode_png;
 pub use geometry::{Window, shorter_side_to};
 pub use pixels::{GrayDepth, GrayImage, PixelRange, Pixels, Signed, Xrv};
-pub use preprocess::{Geometry, Preprocess};
+pub use preprocess::{Geometry, MAX_SIDE, Preprocess, check_side};
 pub use resize::Filter;
 pub use source::{ImageArray, ImageFiles, ImageFunction, ImageSource};

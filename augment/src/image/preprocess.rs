@@ -2,8 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::AugmentError;
 use crate::digest::Fingerprint;
 use crate::image::{Filter, GrayImage, Pixels, Signed, Window};
+
+/// Largest side of a picture, in pixels: twice that of the largest detectors. More is taken for a mistake, as a picture takes memory
+/// with the square of its side.
+pub const MAX_SIDE: usize = 8192;
+
+/// Refuses a side of a square picture that is 0 or above [`MAX_SIDE`]; `key` names the setting.
+///
+/// # Errors
+/// [`AugmentError::BadSetting`].
+pub fn check_side(key: &str, side: usize) -> Result<(), AugmentError> {
+    if (1..=MAX_SIDE).contains(&side) {
+        return Ok(());
+    }
+    Err(AugmentError::setting(key, side, format!("a side of 1 to {MAX_SIDE} pixels")))
+}
 
 /// What becomes of an image that isn't square.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,6 +58,14 @@ impl Preprocess {
     #[must_use]
     pub fn new(size: usize) -> Self {
         Self { size, ..Self::default() }
+    }
+
+    /// Refuses a size that no picture has.
+    ///
+    /// # Errors
+    /// [`AugmentError::BadSetting`] with the key `preprocess.size`.
+    pub fn validate(&self) -> Result<(), AugmentError> {
+        check_side("preprocess.size", self.size)
     }
 
     /// The picture of `image`: `size * size`, clipped to the range.

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 
 use crate::AugmentError;
 use crate::cycle::{BalancedCycle, Cycle, rng};
-use crate::mix::{Balance, EpochCounts, Mixture, Schedule};
+use crate::mix::{Balance, EpochCounts, MAX_EPOCH, Mixture, Schedule};
 use crate::record::CxrRecord;
 
 /// One place in an epoch.
@@ -44,7 +44,8 @@ impl EpochPlan {
     /// A planner over `real` real images and the synthetic ones of `pool`.
     ///
     /// # Errors
-    /// As [`Mixture::validate`], and [`AugmentError::NothingToMix`] if a phase asks for images of a kind that there is none of.
+    /// As [`Mixture::validate`], [`AugmentError::BadMixture`] for epochs of more than [`MAX_EPOCH`] images, and
+    /// [`AugmentError::NothingToMix`] if a phase asks for images of a kind that there is none of.
     pub fn new(mixture: &Mixture, seed: u64, real: usize, pool: &[Arc<CxrRecord>]) -> Result<Self, AugmentError> {
         mixture.validate()?;
         for span in mixture.phases.spans() {
@@ -52,6 +53,10 @@ impl EpochPlan {
             if counts.is_empty() {
                 let remedy = "give a real training set, or use the mode `synthetic`";
                 return Err(AugmentError::NothingToMix { kind: "real", remedy });
+            }
+            if counts.len() > MAX_EPOCH {
+                let expected = "ratios that give an epoch at most 100000000 images";
+                return Err(AugmentError::BadMixture { key: "phases".to_owned(), found: counts.len().to_string(), expected });
             }
             if counts.synthetic > 0 && pool.is_empty() {
                 let remedy = "give requests and a generator or a cache, or use the mode `real-only`";

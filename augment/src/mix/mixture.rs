@@ -8,6 +8,9 @@ use crate::mix::{Phase, Schedule};
 /// Largest number of images that may be added per real one; more is taken for a mistake.
 const MAX_PER_REAL: f64 = 10_000.0;
 
+/// Most images of one epoch; more is taken for a mistake, as the order of an epoch is held in memory.
+pub const MAX_EPOCH: usize = 100_000_000;
+
 /// What an epoch is made of. `n` is the number of real training images; products are rounded to the nearest whole number,
 /// halves up.
 ///
@@ -32,7 +35,7 @@ pub enum MixMode {
     },
     /// `size` synthetic images and no real one.
     Synthetic {
-        /// From 1; any size, whatever the number of real images.
+        /// From 1 to [`MAX_EPOCH`], whatever the number of real images.
         size: usize,
     },
     /// Each real image once, and `per_real * n` real ones a second time: the control that tells what a longer epoch does by
@@ -97,14 +100,14 @@ impl MixMode {
             }
             Self::Replace { fraction } => ("fraction", fraction, 1.0, "a number from 0 to 1"),
             Self::DuplicateReal { per_real } => ("per_real", per_real, MAX_PER_REAL, "a number from 0 to 10000"),
-            Self::Synthetic { size: 0 } => {
+            Self::Synthetic { size: 1..=MAX_EPOCH } => return Ok(()),
+            Self::Synthetic { size } => {
                 return Err(AugmentError::BadMixture {
                     key: format!("{place}size"),
-                    found: "0".to_owned(),
-                    expected: "at least 1",
+                    found: size.to_string(),
+                    expected: "a number from 1 to 100000000",
                 });
             }
-            Self::Synthetic { .. } => return Ok(()),
         };
         // NaN is in no range.
         if (0.0..=most).contains(&value) {
@@ -141,6 +144,12 @@ impl Mixture {
     #[must_use]
     pub fn new(mode: MixMode) -> Self {
         Self { phases: Schedule::constant(mode), balance: Balance::AsPool }
+    }
+
+    /// Each real image once in every epoch, and `synthetic_per_real` synthetic ones for each: see [`MixMode::Add`].
+    #[must_use]
+    pub fn add(synthetic_per_real: f64) -> Self {
+        Self::new(MixMode::Add { synthetic_per_real })
     }
 
     /// Modes that change over the epochs.
@@ -181,6 +190,7 @@ mod tests {
             MixMode::Replace { fraction: -0.1 },
             MixMode::DuplicateReal { per_real: -1.0 },
             MixMode::Synthetic { size: 0 },
+            MixMode::Synthetic { size: usize::MAX },
         ] {
             let error = Mixture::new(mode).validate().unwrap_err();
             assert!(matches!(error, AugmentError::BadMixture { .. }), "{mode:?}: {error}");

@@ -17,7 +17,7 @@ use crate::record::CxrSample;
 use crate::supply::SyntheticDataset;
 
 pub use epoch_plan::{EpochPlan, Slot};
-pub use mixture::{Balance, EpochCounts, MixMode, Mixture};
+pub use mixture::{Balance, EpochCounts, MAX_EPOCH, MixMode, Mixture};
 pub use prefetch::{BatchStream, Prefetch};
 pub use schedule::{Phase, Schedule};
 pub use stream::{MixedStream, StreamItem};
@@ -25,84 +25,64 @@ pub use stream::{MixedStream, StreamItem};
 /// Epoch plans that a dataset remembers: the batch at the end of an epoch needs two, prefetching workers no more.
 const PLANS: usize = 3;
 
-/// What a [`MixedDataset`] is made of.
-#[derive(Clone, Debug)]
-pub struct MixedParts<R> {
-    /// Real training images.
-    pub real: R,
-    /// Synthetic ones; may be absent if the mixture never asks for any.
-    pub synthetic: Option<SyntheticDataset>,
-    /// What an epoch is made of.
-    pub mixture: Mixture,
-    /// Seed of every order.
-    pub seed: u64,
-}
-
 /// Real and synthetic images in a stated mixture.
 ///
 /// [`MixedDataset::epoch`] gives the burn [`Dataset`] of one epoch; item `i` of it is a function of (seed, epoch, `i`) alone.
 /// [`MixedStream`](crate::mix::MixedStream) runs through the epochs in batches. Clones share everything.
-#[derive(Debug)]
-pub struct MixedDataset<R> {
-    shared: Arc<Shared<R>>,
+#[derive(Clone, Debug)]
+pub struct MixedDataset {
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared<R> {
-    real: R,
+struct Shared {
+    real: TrainSet,
     synthetic: Option<SyntheticDataset>,
-    planner: EpochPlan,
+    plan: EpochPlan,
     plans: Mutex<BTreeMap<usize, Arc<[Slot]>>>,
 }
 
-impl<R> Clone for MixedDataset<R> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl MixedDataset<TrainSet> {
-    /// As [`MixedDataset::new`], for a split data set: checks again, with the very patients that the split holds out, that no
-    /// synthetic image descends from one of them.
+impl MixedDataset {
+    /// Mixes real training images with synthetic ones, in orders that `seed` decides. Without `synthetic`, the mixture may ask for
+    /// none.
+    ///
+    /// Checks again, with the very patients that the split holds out, that no synthetic image descends from one of them. Validation
+    /// and test can't be mixed:
+    ///
+    /// ```compile_fail,E0308
+    /// # use roentgen_augment::{AugmentError, dataset::Splits, mix::{MixedDataset, Mixture}};
+    /// # fn mix(splits: Splits) -> Result<MixedDataset, AugmentError> {
+    /// MixedDataset::new(splits.test().clone(), None, Mixture::default(), 0) // a `HeldOut` is no `TrainSet`
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// As [`MixedDataset::new`], and [`AugmentError::HeldOutPatient`].
-    pub fn for_training(parts: MixedParts<TrainSet>) -> Result<Self, AugmentError> {
-        if let Some(synthetic) = &parts.synthetic {
-            synthetic.check_held_out(parts.real.held_out_patients())?;
+    /// [`AugmentError::HeldOutPatient`]; [`AugmentError::BadMixture`] for a ratio that means nothing; [`AugmentError::NothingToMix`] if
+    /// a phase asks for images that there are none of.
+    pub fn new(real: TrainSet, synthetic: Option<SyntheticDataset>, mixture: Mixture, seed: u64) -> Result<Self, AugmentError> {
+        if let Some(synthetic) = &synthetic {
+            synthetic.check_held_out(real.held_out_patients())?;
         }
-        Self::new(parts)
-    }
-}
-
-impl<R: Dataset<CxrSample>> MixedDataset<R> {
-    /// Mixes the parts.
-    ///
-    /// # Errors
-    /// [`AugmentError::BadMixture`] for a ratio that means nothing, [`AugmentError::NothingToMix`] if a phase asks for images
-    /// that there are none of.
-    pub fn new(parts: MixedParts<R>) -> Result<Self, AugmentError> {
-        let MixedParts { real, synthetic, mixture, seed } = parts;
         let pool = synthetic.as_ref().map_or(&[][..], SyntheticDataset::records);
-        let planner = EpochPlan::new(&mixture, seed, real.len(), pool)?;
-        Ok(Self { shared: Arc::new(Shared { real, synthetic, planner, plans: Mutex::default() }) })
+        let plan = EpochPlan::new(&mixture, seed, real.len(), pool)?;
+        Ok(Self { shared: Arc::new(Shared { real, synthetic, plan, plans: Mutex::default() }) })
     }
 
     /// The images of an epoch, counted from 0, in their order.
     #[must_use]
-    pub fn epoch(&self, epoch: usize) -> MixedEpoch<R> {
+    pub fn epoch(&self, epoch: usize) -> MixedEpoch {
         MixedEpoch { shared: Arc::clone(&self.shared), slots: self.shared.slots(epoch) }
     }
 
     /// How many images of each kind an epoch has.
     #[must_use]
     pub fn counts(&self, epoch: usize) -> EpochCounts {
-        self.shared.planner.counts(epoch)
+        self.shared.plan.counts(epoch)
     }
 
     /// The real part.
     #[must_use]
-    pub fn real(&self) -> &R {
+    pub fn real(&self) -> &TrainSet {
         &self.shared.real
     }
 
@@ -117,7 +97,7 @@ impl<R: Dataset<CxrSample>> MixedDataset<R> {
         let mut slots = Vec::new();
         let mut position = start;
         while position < end {
-            let (epoch, first) = self.shared.planner.locate(position);
+            let (epoch, first) = self.shared.plan.locate(position);
             let plan = self.shared.slots(epoch);
             let last = plan.len().min(first.saturating_add((end - position) as usize));
             slots.extend_from_slice(&plan[first..last]);
@@ -132,13 +112,13 @@ impl<R: Dataset<CxrSample>> MixedDataset<R> {
     }
 }
 
-impl<R> Shared<R> {
+impl Shared {
     fn slots(&self, epoch: usize) -> Arc<[Slot]> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slots) = plans.get(&epoch) {
             return Arc::clone(slots);
         }
-        let slots: Arc<[Slot]> = self.planner.epoch(epoch).into();
+        let slots: Arc<[Slot]> = self.plan.epoch(epoch).into();
         if plans.len() == PLANS {
             // Epochs go upwards, so the lowest is done with.
             plans.pop_first();
@@ -148,7 +128,7 @@ impl<R> Shared<R> {
     }
 }
 
-impl<R: Dataset<CxrSample>> Shared<R> {
+impl Shared {
     fn load(&self, slots: &[Slot]) -> Result<Vec<CxrSample>, DatasetError> {
         let mut real = Vec::new();
         let mut synthetic = Vec::new();
@@ -173,19 +153,13 @@ impl<R: Dataset<CxrSample>> Shared<R> {
 }
 
 /// One epoch of a [`MixedDataset`].
-#[derive(Debug)]
-pub struct MixedEpoch<R> {
-    shared: Arc<Shared<R>>,
+#[derive(Clone, Debug)]
+pub struct MixedEpoch {
+    shared: Arc<Shared>,
     slots: Arc<[Slot]>,
 }
 
-impl<R> Clone for MixedEpoch<R> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), slots: Arc::clone(&self.slots) }
-    }
-}
-
-impl<R> MixedEpoch<R> {
+impl MixedEpoch {
     /// What is where.
     #[must_use]
     pub fn slots(&self) -> &[Slot] {
@@ -193,7 +167,7 @@ impl<R> MixedEpoch<R> {
     }
 }
 
-impl<R: Dataset<CxrSample>> Dataset<CxrSample> for MixedEpoch<R> {
+impl Dataset<CxrSample> for MixedEpoch {
     fn get(&self, index: usize) -> Result<CxrSample, DatasetError> {
         Ok(self.shared.load(&self.slots[index..=index])?.remove(0))
     }
@@ -215,8 +189,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataset::tests::{dataset, record};
-    use crate::dataset::{CxrDataset, SplitPlan, Splits};
+    use crate::dataset::tests::{dataset, record, train_set};
+    use crate::dataset::{SplitPlan, Splits};
     use crate::image::Preprocess;
     use crate::mix::MixMode;
     use crate::record::{PatientId, Vocabulary};
@@ -231,33 +205,31 @@ mod tests {
         (fake, SyntheticDataset::new(requests(n).into(), supply, Preprocess::new(2), &HashSet::new()).unwrap())
     }
 
-    fn real(n: usize) -> CxrDataset {
-        dataset((0..n).map(|i| record(&format!("real {i}"), "", None)).collect()).unwrap()
+    fn real(n: usize) -> TrainSet {
+        train_set((0..n).map(|i| record(&format!("real {i}"), "", None)).collect())
     }
 
-    fn mixed(mode: MixMode, seed: u64) -> MixedDataset<CxrDataset> {
-        let parts = MixedParts { real: real(9), synthetic: Some(synthetic(6).1), mixture: Mixture::new(mode), seed };
-        MixedDataset::new(parts).unwrap()
+    fn mixed(mode: MixMode, seed: u64) -> MixedDataset {
+        MixedDataset::new(real(9), Some(synthetic(6).1), Mixture::new(mode), seed).unwrap()
     }
 
-    fn ids(epoch: &MixedEpoch<CxrDataset>, indexes: impl IntoIterator<Item = usize>) -> Vec<String> {
+    fn ids(epoch: &MixedEpoch, indexes: impl IntoIterator<Item = usize>) -> Vec<String> {
         epoch.get_many(indexes.into_iter().collect()).unwrap().iter().map(|sample| sample.record.id.clone()).collect()
     }
 
     #[test]
     fn a_batch_is_one_call_to_the_generator() {
         let (fake, synthetic) = synthetic(6);
-        let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 0.5 });
-        let set = MixedDataset::new(MixedParts { real: real(8), synthetic: Some(synthetic), mixture, seed: 0 }).unwrap();
+        let set = MixedDataset::new(real(8), Some(synthetic), Mixture::add(0.5), 0).unwrap();
         assert_eq!(ids(&set.epoch(0), 0..12).len(), 12);
         assert_eq!(fake.calls(), [4]);
     }
 
     #[test]
     fn without_synthetic_images_a_mixture_may_not_ask_for_any() {
-        let parts = |mode| MixedParts { real: real(4), synthetic: None, mixture: Mixture::new(mode), seed: 0 };
-        assert_eq!(MixedDataset::new(parts(MixMode::RealOnly)).unwrap().epoch(0).len(), 4);
-        let error = MixedDataset::new(parts(MixMode::Replace { fraction: 0.5 })).unwrap_err();
+        let mix = |mode| MixedDataset::new(real(4), None, Mixture::new(mode), 0);
+        assert_eq!(mix(MixMode::RealOnly).unwrap().epoch(0).len(), 4);
+        let error = mix(MixMode::Replace { fraction: 0.5 }).unwrap_err();
         assert!(matches!(error, AugmentError::NothingToMix { kind: "synthetic", .. }), "{error}");
     }
 
@@ -298,7 +270,7 @@ mod tests {
             let planned = RequestPlan::new(&rows, &vocabulary).unwrap().with_seed(split_seed);
             let counts = LabelPlan::Counts([(vocabulary.findings()[0], 30)].into_iter().collect());
             let mut requests = match plan {
-                0 => planned.replicas(3),
+                0 => planned.replicas(3).unwrap(),
                 1 => planned.of_labels(&LabelPlan::Prevalence, 30).unwrap(),
                 2 => planned.of_labels(&LabelPlan::Balanced, 30).unwrap(),
                 _ => planned.of_labels(&counts, 0).unwrap(),
@@ -307,17 +279,14 @@ mod tests {
                 let supply = Supply::OnDemand { synthesizer: Arc::new(Fake::default()) };
                 SyntheticDataset::new(requests.into(), supply, Preprocess::new(2), held_out)
             };
-            let mix = |synthetic| {
-                let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 2.0 });
-                MixedDataset::for_training(MixedParts { real: splits.train().clone(), synthetic: Some(synthetic), mixture, seed: 1 })
-            };
+            let mix = |synthetic| MixedDataset::new(splits.train().clone(), Some(synthetic), Mixture::add(2.0), 1);
             let epoch = mix(set(&requests, held_out).unwrap()).unwrap().epoch(0);
             for sample in epoch.get_many((0..epoch.len()).collect()).unwrap() {
                 prop_assert!(!held_out.contains(sample.record.patient_id.as_ref().unwrap()));
             }
 
             let any: Vec<_> = data.rows().iter().map(|row| Arc::clone(&row.record)).collect();
-            let leaked = RequestPlan::new(&template_prompts(&any[leak..=leak], &vocabulary), &vocabulary).unwrap().replicas(1);
+            let leaked = RequestPlan::new(&template_prompts(&any[leak..=leak], &vocabulary), &vocabulary).unwrap().replicas(1).unwrap();
             let is_held_out = held_out.contains(any[leak].patient_id.as_ref().unwrap());
             requests.extend(leaked);
             prop_assert_eq!(set(&requests, held_out).is_err(), is_held_out);

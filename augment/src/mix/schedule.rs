@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::AugmentError;
 use crate::mix::{EpochCounts, MixMode};
 
+/// Most epochs of a phase; more is taken for a mistake.
+const MAX_EPOCHS: usize = 1_000_000;
+
 /// Some epochs of one mode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +100,9 @@ impl Schedule {
             if phase.epochs == 0 && i < last {
                 return bad(format!("phases[{i}].epochs"), "0", "at least 1, or leave the phase out");
             }
+            if phase.epochs > MAX_EPOCHS && i < last {
+                return bad(format!("phases[{i}].epochs"), &phase.epochs.to_string(), "at most 1000000");
+            }
             phase.mode.validate(&format!("phases[{i}]."))?;
         }
         Ok(())
@@ -145,6 +151,8 @@ mod tests {
         let mut schedule = synthetic_then_real();
         schedule.0[1].epochs = 0;
         assert!(schedule.validate().unwrap_err().to_string().contains("phases[1].epochs"));
+        schedule.0[1].epochs = usize::MAX;
+        assert!(schedule.validate().unwrap_err().to_string().contains("phases[1].epochs is 18446744073709551615"));
         assert!(Schedule(Vec::new()).validate().unwrap_err().to_string().contains("at least one phase"));
         assert!(Schedule::ramp(0.0, 2.0, 3).validate().unwrap_err().to_string().contains("phases[2].fraction is 2"));
     }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_dataset::DatasetError;
 
 use crate::mix::{BatchStream, MixedDataset, Prefetch};
 use crate::record::CxrSample;
@@ -22,28 +22,22 @@ pub struct StreamItem {
 /// Batch `t` covers positions `t * batch_size` to `(t + 1) * batch_size`, and so may reach into the next epoch: every batch is
 /// full, and arms whose epochs differ in length can train for equally many optimiser steps. It is a function of `t` alone, so
 /// a run that starts again at step `t` sees what it would have seen.
-#[derive(Debug)]
-pub struct MixedStream<R> {
-    dataset: MixedDataset<R>,
+#[derive(Clone, Debug)]
+pub struct MixedStream {
+    dataset: MixedDataset,
     batch_size: u64,
 }
 
-impl<R> Clone for MixedStream<R> {
-    fn clone(&self) -> Self {
-        Self { dataset: self.dataset.clone(), batch_size: self.batch_size }
-    }
-}
-
-impl<R: Dataset<CxrSample>> MixedStream<R> {
+impl MixedStream {
     /// Batches of `batch_size` images.
     #[must_use]
-    pub fn new(dataset: MixedDataset<R>, batch_size: NonZeroUsize) -> Self {
+    pub fn new(dataset: MixedDataset, batch_size: NonZeroUsize) -> Self {
         Self { dataset, batch_size: batch_size.get() as u64 }
     }
 
     /// The dataset.
     #[must_use]
-    pub fn dataset(&self) -> &MixedDataset<R> {
+    pub fn dataset(&self) -> &MixedDataset {
         &self.dataset
     }
 
@@ -57,9 +51,7 @@ impl<R: Dataset<CxrSample>> MixedStream<R> {
         let samples = self.dataset.load(&slots)?;
         Ok((start..).zip(samples).map(|(position, sample)| StreamItem { position, sample }).collect())
     }
-}
 
-impl<R: Dataset<CxrSample> + 'static> MixedStream<R> {
     /// The batches of `steps`, made ahead by other threads: reading and generating overlap with training.
     #[must_use]
     pub fn prefetch(&self, steps: Range<u64>, prefetch: Prefetch) -> BatchStream<Vec<StreamItem>, DatasetError> {
@@ -73,12 +65,13 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::Arc;
 
+    use burn_dataset::Dataset;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataset::tests::{dataset, record};
+    use crate::dataset::tests::{record, train_set};
     use crate::image::Preprocess;
-    use crate::mix::{MixMode, MixedParts, Mixture, Phase};
+    use crate::mix::{MixMode, Mixture, Phase};
     use crate::supply::fake::{Fake, requests};
     use crate::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SyntheticDataset};
 
@@ -97,10 +90,10 @@ mod tests {
         ])
     }
 
-    fn stream(supply: Supply, seed: u64) -> MixedStream<crate::dataset::CxrDataset> {
-        let real = dataset((0..7).map(|i| record(&format!("real {i}"), "", None)).collect()).unwrap();
+    fn stream(supply: Supply, seed: u64) -> MixedStream {
+        let real = train_set((0..7).map(|i| record(&format!("real {i}"), "", None)).collect());
         let synthetic = SyntheticDataset::new(requests(5).into(), supply, Preprocess::new(2), &HashSet::new()).unwrap();
-        let dataset = MixedDataset::new(MixedParts { real, synthetic: Some(synthetic), mixture: mixture(), seed }).unwrap();
+        let dataset = MixedDataset::new(real, Some(synthetic), mixture(), seed).unwrap();
         MixedStream::new(dataset, NonZeroUsize::new(4).unwrap())
     }
 

@@ -9,12 +9,14 @@ use super::noise::{Purpose, derive, rng};
 use super::{PhantomPatient, PhantomPhysics, PhantomStudy, Prevalence};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
-use crate::image::{GrayImage, ImageSource, Preprocess, Signed};
+use crate::image::{GrayImage, ImageSource, Preprocess, Signed, check_side};
 use crate::record::{CxrRecord, CxrSample, Label, Origin, PatientId, Vocabulary};
 
 /// Chance that a patient comes back for one more film, up to [`MOST_VISITS`].
 const RETURN_RATE: f64 = 0.35;
 const MOST_VISITS: usize = 5;
+/// More is taken for a mistake: the rows alone would fill the memory.
+const MOST_STUDIES: usize = 1_000_000;
 
 /// What a [`PhantomDataset`] holds.
 #[derive(Clone, Debug)]
@@ -50,6 +52,21 @@ impl PhantomDatasetConfig {
             label_noise: 0.0,
         }
     }
+
+    /// Refuses numbers that no data set has.
+    ///
+    /// # Errors
+    /// [`AugmentError::BadSetting`] for more than a million images, a side of 0 or above [`MAX_SIDE`](crate::image::MAX_SIDE), or a
+    /// chance outside `[0, 1]`.
+    pub fn validate(&self) -> Result<(), AugmentError> {
+        if self.studies > MOST_STUDIES {
+            return Err(AugmentError::setting("phantom.studies", self.studies, format!("at most {MOST_STUDIES}")));
+        }
+        if !(0.0..=1.0).contains(&self.label_noise) {
+            return Err(AugmentError::setting("phantom.label_noise", self.label_noise, "a chance from 0 to 1"));
+        }
+        check_side("phantom.size", self.size)
+    }
 }
 
 /// Films of phantoms, one to five a patient, made when they are asked for.
@@ -65,9 +82,12 @@ pub struct PhantomDataset {
 }
 
 impl PhantomDataset {
-    /// The data set of that configuration. No film is made yet.
-    #[must_use]
-    pub fn new(config: PhantomDatasetConfig) -> Self {
+    /// The data set of that configuration. No image is made yet.
+    ///
+    /// # Errors
+    /// As [`PhantomDatasetConfig::validate`].
+    pub fn new(config: PhantomDatasetConfig) -> Result<Self, AugmentError> {
+        config.validate()?;
         let mut rng = rng(config.seed, Purpose::Visits);
         let mut visits = Vec::with_capacity(config.studies + MOST_VISITS);
         for patient in 0.. {
@@ -78,7 +98,7 @@ impl PhantomDataset {
             visits.extend((0..count as u32).map(|visit| (patient, visit)));
         }
         visits.truncate(config.studies);
-        Self { config, visits }
+        Ok(Self { config, visits })
     }
 
     /// The configuration.
@@ -136,7 +156,7 @@ impl PhantomDataset {
         let mut labels = study.labels(&self.config.vocabulary);
         let mut rng = rng(study.seed, Purpose::LabelNoise);
         for label in &mut labels {
-            if rng.random_bool(self.config.label_noise.clamp(0.0, 1.0)) {
+            if rng.random_bool(self.config.label_noise) {
                 *label = match *label {
                     Label::Positive => Label::Negative,
                     Label::Negative => Label::Positive,
@@ -204,22 +224,22 @@ mod tests {
 
     #[test]
     fn an_item_depends_on_its_index_alone() {
-        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(12, 32, 5));
+        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(12, 32, 5)).unwrap();
         let later = dataset.get(9).unwrap();
         let all: Vec<_> = dataset.iter().map(Result::unwrap).collect();
         assert_eq!(all[9].image.values(), later.image.values());
         assert_eq!(*all[9].record, *later.record);
         assert_eq!(dataset.records()[9], *later.record);
         assert_eq!(dataset.image(9).to_pixels::<Signed>().values(), later.image.values());
-        let longer = PhantomDataset::new(PhantomDatasetConfig::new(40, 32, 5));
+        let longer = PhantomDataset::new(PhantomDatasetConfig::new(40, 32, 5)).unwrap();
         assert_eq!(longer.records()[..12], dataset.records());
-        let other = PhantomDataset::new(PhantomDatasetConfig::new(12, 32, 6));
+        let other = PhantomDataset::new(PhantomDatasetConfig::new(12, 32, 6)).unwrap();
         assert_ne!(other.image(9), dataset.image(9));
     }
 
     #[test]
     fn patients_keep_who_they_are_and_what_is_chronic() {
-        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(400, 32, 1));
+        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(400, 32, 1)).unwrap();
         let mut seen: HashMap<PatientId, CxrRecord> = HashMap::new();
         let chronic =
             Pathology::ALL.iter().filter(|p| p.is_chronic()).map(|p| dataset.vocabulary().position(p.finding()).unwrap());
@@ -236,7 +256,7 @@ mod tests {
 
     #[test]
     fn prevalences_come_out_as_asked() {
-        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(3000, 32, 2));
+        let dataset = PhantomDataset::new(PhantomDatasetConfig::new(3000, 32, 2)).unwrap();
         let records = dataset.records();
         for (column, pathology) in Pathology::ALL.into_iter().enumerate() {
             let positive = records.iter().filter(|r| r.labels[column] == Label::Positive).count() as f64 / 3000.0;
@@ -248,8 +268,8 @@ mod tests {
 
     #[test]
     fn label_noise_flips_its_share_and_nothing_else() {
-        let clean = PhantomDataset::new(PhantomDatasetConfig::new(500, 32, 3));
-        let noisy = PhantomDataset::new(PhantomDatasetConfig { label_noise: 0.1, ..clean.config().clone() });
+        let clean = PhantomDataset::new(PhantomDatasetConfig::new(500, 32, 3)).unwrap();
+        let noisy = PhantomDataset::new(PhantomDatasetConfig { label_noise: 0.1, ..clean.config().clone() }).unwrap();
         let (mut flipped, mut total) = (0, 0);
         for (a, b) in clean.records().iter().zip(noisy.records()) {
             assert_eq!(a.details, b.details);
@@ -263,9 +283,23 @@ mod tests {
 
     #[test]
     fn phantom_films_come_as_rendered() {
-        let phantom = PhantomDataset::new(PhantomDatasetConfig::new(3, 16, 1));
+        let phantom = PhantomDataset::new(PhantomDatasetConfig::new(3, 16, 1)).unwrap();
         let film = phantom.image(2).to_pixels();
         let data = CxrDataset::from_phantom(phantom).unwrap();
         assert_eq!((data.len(), data.sample(2).unwrap().image), (3, film));
+    }
+
+    #[test]
+    fn numbers_that_no_data_set_has_are_refused() {
+        let config = PhantomDatasetConfig::new(3, 16, 1);
+        for (wrong, key) in [
+            (PhantomDatasetConfig { size: 0, ..config.clone() }, "phantom.size is 0"),
+            (PhantomDatasetConfig { size: usize::MAX, ..config.clone() }, "phantom.size is 18"),
+            (PhantomDatasetConfig { studies: usize::MAX, ..config.clone() }, "phantom.studies is 18"),
+            (PhantomDatasetConfig { label_noise: f64::NAN, ..config.clone() }, "phantom.label_noise is NaN"),
+        ] {
+            let error = PhantomDataset::new(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! One finding of one image, and the template text that names it: what a terse reader would dictate, made by rule, never a
 //! report of a person.
 
-use super::noise::{Purpose, rng};
-use super::{Pathology, Side, Zone};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
+
+use super::noise::{Purpose, rng};
+use super::{Pathology, Side, Zone};
 
 /// A pathology with its side, zone, severity, and the seed of its exact shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

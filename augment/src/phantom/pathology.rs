@@ -1,11 +1,13 @@
 //! The findings that the phantom can draw, and how often each occurs.
 
-use super::PhantomFinding;
-use crate::record::Finding;
+use std::fmt;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+
+use super::PhantomFinding;
+use crate::record::Finding;
 
 /// A finding that the phantom can draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

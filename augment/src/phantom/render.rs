@@ -1,5 +1,9 @@
 //! From path lengths to a film: Beer-Lambert attenuation, blur, scatter, photon noise, tone curve.
 
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Poisson, StandardNormal};
+use serde::{Deserialize, Serialize};
+
 use super::PhantomStudy;
 use super::anatomy::Anatomy;
 use super::lesion::{Effect, Lesion, LungPoint};
@@ -10,9 +14,6 @@ use super::tube::Projection;
 use super::tube::Tube;
 use super::vessels::vessels;
 use crate::image::GrayImage;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Poisson, StandardNormal};
-use serde::{Deserialize, Serialize};
 
 /// Linear attenuation of soft tissue at 70 keV, the mean energy of a 120 kV beam, 1/cm (NIST XCOM, ICRU-44 soft tissue).
 const SOFT: f32 = 0.20;

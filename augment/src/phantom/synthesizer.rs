@@ -4,7 +4,9 @@ use rayon::prelude::*;
 
 use super::noise::derive;
 use super::{Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, PhantomStudy};
+use crate::AugmentError;
 use crate::digest::Fingerprint;
+use crate::image::check_side;
 use crate::record::{Label, View, Vocabulary};
 use crate::request::SampleRequest;
 use crate::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
@@ -27,12 +29,11 @@ pub struct PhantomSynthesizer {
 impl PhantomSynthesizer {
     /// A generator of films of `size` pixels a side for labels in `vocabulary`.
     ///
-    /// # Panics
-    /// If `size` is 0.
-    #[must_use]
-    pub fn new(vocabulary: Vocabulary, physics: PhantomPhysics, size: usize) -> Self {
-        assert!(size > 0, "a film needs at least one pixel");
-        Self { vocabulary, physics, size }
+    /// # Errors
+    /// [`AugmentError::BadSetting`] if `size` is 0 or above [`MAX_SIDE`](crate::image::MAX_SIDE).
+    pub fn new(vocabulary: Vocabulary, physics: PhantomPhysics, size: usize) -> Result<Self, AugmentError> {
+        check_side("generator.size", size)?;
+        Ok(Self { vocabulary, physics, size })
     }
 
     /// The examination that `request` asks for.
@@ -99,7 +100,7 @@ mod tests {
     use crate::text::PromptKind;
 
     fn synthesizer() -> PhantomSynthesizer {
-        PhantomSynthesizer::new(Vocabulary::nih(), PhantomPhysics::shifted(), 24)
+        PhantomSynthesizer::new(Vocabulary::nih(), PhantomPhysics::shifted(), 24).unwrap()
     }
 
     fn request(seed: u64, positive: usize) -> SampleRequest {

@@ -1,9 +1,11 @@
 //! Findings and the ordered vocabularies that published data sets and models use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Mutex;
 
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::AugmentError;
@@ -179,8 +181,41 @@ impl Serialize for Finding {
 impl<'de> Deserialize<'de> for Finding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Self::parse(&name).map_err(serde::de::Error::custom)
+        Self::parse(&name).map_err(Error::custom)
     }
+}
+
+/// Reads a table keyed by findings, for `#[serde(deserialize_with = "by_finding")]`: one finding under two names is an error, where
+/// a plain map would keep the last.
+///
+/// # Errors
+/// The format's own, an unknown name, or two names of one finding.
+pub fn by_finding<'de, D: Deserializer<'de>, V: Deserialize<'de>>(deserializer: D) -> Result<BTreeMap<Finding, V>, D::Error> {
+    struct ByFinding<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for ByFinding<V> {
+        type Value = BTreeMap<Finding, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table with one entry per finding")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let (mut entries, mut names) = (BTreeMap::new(), BTreeMap::<Finding, String>::new());
+            while let Some(name) = map.next_key::<String>()? {
+                let finding = Finding::parse(&name).map_err(Error::custom)?;
+                if let Some(first) = names.get(&finding) {
+                    let message = format!("`{first}` and `{name}` are the same finding, {finding}; keep one of them");
+                    return Err(Error::custom(message));
+                }
+                entries.insert(finding, map.next_value()?);
+                names.insert(finding, name);
+            }
+            Ok(entries)
+        }
+    }
+
+    deserializer.deserialize_map(ByFinding(PhantomData))
 }
 
 /// An ordered list of distinct findings: the columns of a label vector.
@@ -260,7 +295,7 @@ impl Vocabulary {
 impl<'de> Deserialize<'de> for Vocabulary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let findings = Vec::<Finding>::deserialize(deserializer)?;
-        Self::new(findings).map_err(serde::de::Error::custom)
+        Self::new(findings).map_err(Error::custom)
     }
 }
 
@@ -295,6 +330,20 @@ mod tests {
     fn one_finding_under_two_names_is_refused() {
         let error = Vocabulary::parse(["Effusion", "Pleural Effusion"]).unwrap_err();
         assert!(matches!(error, AugmentError::DuplicateFinding { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_table_names_a_finding_once() {
+        #[derive(Debug, Deserialize)]
+        struct Counts(#[serde(deserialize_with = "by_finding")] BTreeMap<Finding, usize>);
+
+        let read = |json: &str| serde_json::from_str::<Counts>(json).map_err(|error| error.to_string());
+        assert_eq!(read(r#"{"Pleural Effusion": 5, "Mass": 7}"#).unwrap().0[&Finding::parse("Effusion").unwrap()], 5);
+        for twice in [r#"{"Effusion": 5, "Pleural Effusion": 7}"#, r#"{"Effusion": 5, "Mass": 1, "effusion": 5}"#] {
+            let error = read(twice).unwrap_err();
+            assert!(error.contains("`Effusion` and `") && error.contains("keep one of them"), "{error}");
+        }
+        assert!(read(r#"{"Efusion": 5}"#).unwrap_err().contains("did you mean `Effusion`"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::Finding;
+use crate::record::{Finding, by_finding};
 
 /// What a data set says of one finding in one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,8 +71,10 @@ pub struct LabelPolicy {
     /// What a blank cell becomes.
     pub blank: Target,
     /// What `-1` becomes for single findings, over `uncertain`.
+    #[serde(deserialize_with = "by_finding")]
     pub uncertain_for: BTreeMap<Finding, Target>,
     /// What a blank cell becomes for single findings, over `blank`.
+    #[serde(deserialize_with = "by_finding")]
     pub blank_for: BTreeMap<Finding, Target>,
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use detail::{Details, FindingDetail, Laterality, Severity};
-pub use finding::{CHEXPERT_14, Finding, NIH_14, Vocabulary, XRV_18};
+pub use finding::{CHEXPERT_14, Finding, NIH_14, Vocabulary, XRV_18, by_finding};
 pub use label::{Label, LabelPolicy, Target};
 pub use sample::CxrSample;
 

@@ -4,10 +4,21 @@ mod plan;
 
 use serde::{Deserialize, Serialize};
 
+use crate::AugmentError;
 use crate::record::{Label, PatientId, Sex, View};
 use crate::text::PromptKind;
 
 pub use plan::{LabelPlan, RequestPlan};
+
+/// Most requests that are made at once. More is taken for a mistake: the requests alone would take gigabytes.
+pub const MAX_REQUESTS: usize = 10_000_000;
+
+/// Refuses more than [`MAX_REQUESTS`]; `None` is more than a number can say.
+pub(crate) fn check_count(key: &str, count: Option<usize>) -> Result<usize, AugmentError> {
+    let found = count.map_or_else(|| "more than a number can say".to_owned(), |count| count.to_string());
+    let within = count.filter(|count| *count <= MAX_REQUESTS);
+    within.ok_or_else(|| AugmentError::setting(key, found, format!("at most {MAX_REQUESTS} images in one pool")))
+}
 
 /// The training row a request descends from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::AugmentError;
 use crate::cycle::{BalancedCycle, Cycle};
 use crate::digest::Fingerprint;
-use crate::record::{Finding, Label, PatientId, Vocabulary};
-use crate::request::{RequestSource, SampleRequest};
+use crate::record::{Finding, Label, PatientId, Vocabulary, by_finding};
+use crate::request::{RequestSource, SampleRequest, check_count};
 use crate::text::PromptedRow;
 
 /// Which labels are asked for. Every request takes over a whole row, so that labels come in the combinations that the data have.
@@ -23,7 +23,7 @@ pub enum LabelPlan {
     Balanced,
     /// So many requests of each finding, from the rows where it is positive; `No Finding` stands for the rows without any positive
     /// label where it is no label of its own.
-    Counts(BTreeMap<Finding, usize>),
+    Counts(#[serde(deserialize_with = "by_finding")] BTreeMap<Finding, usize>),
 }
 
 /// Makes requests from training rows.
@@ -68,50 +68,59 @@ impl<'a> RequestPlan<'a> {
         Self { fold: Some(fold), ..self }
     }
 
-    /// `k` requests a row: all of the first row, then all of the second, ….
-    #[must_use]
-    pub fn replicas(&self, k: u32) -> Vec<SampleRequest> {
-        (0..self.rows.len()).flat_map(|row| (0..k).map(move |replica| self.request(row, replica))).collect()
+    /// `k` requests per row: all of the first row, then all of the second, ….
+    ///
+    /// # Errors
+    /// [`AugmentError::BadSetting`] for more than [`MAX_REQUESTS`](crate::request::MAX_REQUESTS) in all.
+    pub fn replicas(&self, k: u32) -> Result<Vec<SampleRequest>, AugmentError> {
+        check_count("replicas", self.rows.len().checked_mul(k as usize))?;
+        Ok((0..self.rows.len()).flat_map(|row| (0..k).map(move |replica| self.request(row, replica))).collect())
     }
 
-    /// `n` requests, any number: rows in a seeded order, round and round.
-    #[must_use]
-    pub fn of_size(&self, n: usize) -> Vec<SampleRequest> {
+    /// `n` requests: rows in a seeded order, round and round.
+    ///
+    /// # Errors
+    /// [`AugmentError::BadSetting`] for more than [`MAX_REQUESTS`](crate::request::MAX_REQUESTS).
+    pub fn of_size(&self, n: usize) -> Result<Vec<SampleRequest>, AugmentError> {
+        check_count("size", Some(n))?;
         let order = Cycle::new(self.rows.len(), self.seed, "requests");
-        self.numbered((0..n as u64).map(|step| order.at(step)))
+        Ok(self.numbered((0..n as u64).map(|step| order.at(step))))
     }
 
     /// `n` requests that ask for every finding equally often: more replicas of the rows with rare findings.
     ///
-    /// Requests go in turn through one group a finding (the rows where it is positive, if any) and one group of the rows
+    /// Requests go in turn through one group per finding (the rows where it is positive, if any) and one group of the rows
     /// without a positive finding; each group goes round and round through its rows in a seeded order. A row with several
     /// findings is in several groups, so a common companion of a rare finding is asked for more often too.
-    #[must_use]
-    pub fn balanced(&self, n: usize) -> Vec<SampleRequest> {
+    ///
+    /// # Errors
+    /// As [`RequestPlan::of_size`].
+    pub fn balanced(&self, n: usize) -> Result<Vec<SampleRequest>, AugmentError> {
+        check_count("size", Some(n))?;
         let order = BalancedCycle::new(self.rows.iter().map(|row| &row.record.labels[..]), self.seed, "balanced requests");
-        self.numbered((0..n as u64).map(|step| order.at(step)))
+        Ok(self.numbered((0..n as u64).map(|step| order.at(step))))
     }
 
     /// Requests by a plan of labels: `n` of them, or as many as the plan counts.
     ///
     /// # Errors
-    /// [`AugmentError::BadSetting`] for a finding that no row has.
+    /// [`AugmentError::BadSetting`] for a finding that no row has, or more requests than [`MAX_REQUESTS`](crate::request::MAX_REQUESTS).
     pub fn of_labels(&self, labels: &LabelPlan, n: usize) -> Result<Vec<SampleRequest>, AugmentError> {
         match labels {
-            LabelPlan::Prevalence => Ok(self.of_size(n)),
-            LabelPlan::Balanced => Ok(self.balanced(n)),
+            LabelPlan::Prevalence => self.of_size(n),
+            LabelPlan::Balanced => self.balanced(n),
             LabelPlan::Counts(counts) => self.counted(counts),
         }
     }
 
     fn counted(&self, counts: &BTreeMap<Finding, usize>) -> Result<Vec<SampleRequest>, AugmentError> {
-        let mut steps = Vec::new();
+        let sum = counts.values().try_fold(0usize, |sum, count| sum.checked_add(*count));
+        let mut steps = Vec::with_capacity(check_count("plan.counts", sum)?);
         for (group, (&finding, &count)) in (1..).zip(counts) {
             let rows: Vec<usize> = (0..self.rows.len()).filter(|&row| self.has(row, finding)).collect();
             if rows.is_empty() && count > 0 {
-                let key = format!("plan.counts.{finding}");
-                let expected = "0, or leave it out: no training row with a prompt has it".to_owned();
-                return Err(AugmentError::BadSetting { key, found: count.to_string(), expected });
+                let expected = "0, or leave it out: no training row with a prompt has it";
+                return Err(AugmentError::setting(format!("plan.counts.{finding}"), count, expected));
             }
             let order = Cycle::over(rows, self.seed, "counted requests", group);
             steps.extend((0..count as u64).map(|step| order.at(step)));
@@ -200,7 +209,7 @@ mod tests {
     #[test]
     fn a_request_takes_over_its_row() {
         let (rows, vocabulary) = (rows(3), vocabulary());
-        let requests = RequestPlan::new(&rows, &vocabulary).unwrap().with_fold(4).replicas(2);
+        let requests = RequestPlan::new(&rows, &vocabulary).unwrap().with_fold(4).replicas(2).unwrap();
         assert_eq!(requests.len(), 6);
         let request = &requests[3];
         assert_eq!((source(request), request.replica), ("1.png", 1));
@@ -214,7 +223,7 @@ mod tests {
     fn noise_differs_between_rows_replicas_and_plans() {
         let (rows, vocabulary) = (rows(20), vocabulary());
         let plan = |seed| RequestPlan::new(&rows, &vocabulary).unwrap().with_seed(seed);
-        let seeds: HashSet<_> = [plan(0), plan(1)].iter().flat_map(|plan| plan.replicas(5)).map(|r| r.seed).collect();
+        let seeds: HashSet<_> = [plan(0), plan(1)].iter().flat_map(|plan| plan.replicas(5).unwrap()).map(|r| r.seed).collect();
         assert_eq!(seeds.len(), 200);
     }
 
@@ -222,8 +231,8 @@ mod tests {
     fn plans_of_one_seed_share_requests() {
         let (rows, vocabulary) = (rows(5), vocabulary());
         let plan = RequestPlan::new(&rows, &vocabulary).unwrap();
-        let all = plan.replicas(4);
-        assert!(plan.of_size(17).iter().chain(&plan.balanced(3)).all(|request| all.contains(request)));
+        let all = plan.replicas(4).unwrap();
+        assert!(plan.of_size(17).unwrap().iter().chain(&plan.balanced(3).unwrap()).all(|request| all.contains(request)));
     }
 
     #[test]
@@ -234,7 +243,7 @@ mod tests {
         }
         Arc::make_mut(&mut records[7]).labels = vec![Label::Negative, Label::Positive];
         let rows = template_prompts(&records, &vocabulary);
-        let requests = RequestPlan::new(&rows, &vocabulary).unwrap().balanced(40);
+        let requests = RequestPlan::new(&rows, &vocabulary).unwrap().balanced(40).unwrap();
         let rare: Vec<_> = requests.iter().filter(|request| source(request) == "7.png").collect();
         assert_eq!(rare.len(), 20);
         assert_eq!(rare.iter().map(|request| request.replica).collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
@@ -264,6 +273,23 @@ mod tests {
     }
 
     #[test]
+    fn more_requests_than_memory_holds_are_refused() {
+        let (rows, vocabulary) = (rows(3), vocabulary());
+        let plan = RequestPlan::new(&rows, &vocabulary).unwrap();
+        let effusion = Finding::parse("Effusion").unwrap();
+        let counts = [(effusion, usize::MAX), (Finding::parse("Mass").unwrap(), 2)].into_iter().collect();
+        for refused in [
+            plan.replicas(u32::MAX),
+            plan.of_size(usize::MAX),
+            plan.balanced(usize::MAX - 1),
+            plan.of_labels(&LabelPlan::Counts(counts), 0),
+            plan.of_labels(&LabelPlan::Counts([(effusion, usize::MAX)].into_iter().collect()), 0),
+        ] {
+            assert!(refused.unwrap_err().to_string().contains("at most 10000000 images"));
+        }
+    }
+
+    #[test]
     fn rows_of_another_vocabulary_are_refused() {
         let (rows, vocabulary) = (rows(2), Vocabulary::nih());
         let error = RequestPlan::new(&rows, &vocabulary).unwrap_err().to_string();
@@ -275,7 +301,7 @@ mod tests {
         #[test]
         fn any_size_uses_rows_evenly(n in 0usize..200, rows_n in 1usize..30, seed: u64) {
             let (rows, vocabulary) = (rows(rows_n), vocabulary());
-            let requests = RequestPlan::new(&rows, &vocabulary).unwrap().with_seed(seed).of_size(n);
+            let requests = RequestPlan::new(&rows, &vocabulary).unwrap().with_seed(seed).of_size(n).unwrap();
             prop_assert_eq!(requests.len(), n);
             let distinct: HashSet<_> = requests.iter().map(|r| (source(r), r.replica)).collect();
             prop_assert_eq!(distinct.len(), n);

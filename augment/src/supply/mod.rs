@@ -22,7 +22,7 @@ use crate::request::SampleRequest;
 pub use cache::{CacheKey, CacheOptions, CacheReport, CorruptSample, SampleCache};
 pub use sample_png::{SampleDefect, SampleOrigin, decode_sample, encode_sample};
 pub use synthesizer::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
-pub use synthetic::{FillProgress, SyntheticDataset};
+pub use synthetic::{FillProgress, SyntheticBuilder, SyntheticDataset};
 
 /// Where synthetic samples come from, as a run file says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

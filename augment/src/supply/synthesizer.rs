@@ -1,7 +1,10 @@
 //! The port that a generator fills.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Fingerprint;
 use crate::image::GrayImage;
 use crate::record::Vocabulary;
 use crate::request::SampleRequest;
@@ -71,4 +74,22 @@ pub trait Synthesizer: Send + Sync {
     /// # Errors
     /// [`SynthesisError`] if any of them could not be made.
     fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError>;
+}
+
+impl<S: Synthesizer + ?Sized> Synthesizer for Arc<S> {
+    fn fingerprint(&self) -> Fingerprint {
+        S::fingerprint(self)
+    }
+
+    fn card(&self) -> SynthesizerCard {
+        S::card(self)
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        S::vocabulary(self)
+    }
+
+    fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
+        S::synthesize(self, requests)
+    }
 }

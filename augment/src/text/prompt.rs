@@ -255,7 +255,7 @@ pub(super) mod tests {
     use crate::record::{Details, Label, Origin, PatientId, Sex, View};
 
     /// A man of 57, PA.
-    pub(super) fn record(labels: [Label; 3]) -> CxrRecord {
+    pub(crate) fn record(labels: [Label; 3]) -> CxrRecord {
         CxrRecord {
             id: "a".to_owned(),
             patient_id: Some(PatientId::new("1")),
@@ -270,7 +270,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(super) fn vocabulary() -> Vocabulary {
+    pub(crate) fn vocabulary() -> Vocabulary {
         Vocabulary::parse(["Cardiomegaly", "Effusion", "Pleural_Thickening"]).unwrap()
     }
 

@@ -3,6 +3,7 @@
 mod manifest;
 #[cfg(test)]
 mod tests;
+mod training;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -21,7 +22,9 @@ use crate::request::SampleRequest;
 use crate::supply::{CacheKey, Supply};
 use crate::supply::{self_describing, synthesize};
 
-/// Samples of a generator, one a request: a burn [`Dataset`] of [`CxrSample`]s.
+pub use training::SyntheticBuilder;
+
+/// Samples of a generator, one per request: a burn [`Dataset`] of [`CxrSample`]s.
 ///
 /// A batch is answered by the cache where it can be, and all that is missing is generated in one call. What comes out is the
 /// same whatever the supply and whatever the cache holds. Clones share everything.
@@ -65,13 +68,14 @@ impl SyntheticDataset {
     /// `held_out` are the patients of validation and test ([`Splits::held_out_patients`](crate::dataset::Splits::held_out_patients)).
     ///
     /// # Errors
-    /// [`AugmentError::HeldOutPatient`] if a request descends from one of them.
+    /// [`AugmentError::HeldOutPatient`] if a request descends from one of them; as [`Preprocess::validate`].
     pub fn new(
         requests: Arc<[SampleRequest]>,
         supply: Supply,
         preprocess: Preprocess,
         held_out: &HashSet<PatientId>,
     ) -> Result<Self, AugmentError> {
+        preprocess.validate()?;
         let (fingerprint, model) = (supply.fingerprint(), supply.model());
         let keys: Arc<[CacheKey]> = requests.iter().map(|request| CacheKey::new(request, fingerprint)).collect();
         let records =
