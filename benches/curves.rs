@@ -27,8 +27,8 @@ use roentgen_augment::request::{RequestPlan, SampleRequest};
 use roentgen_augment::supply::{CacheKey, CacheOptions, SampleCache, SampleOrigin, SynthesizerCard};
 use roentgen_augment::text::template_prompts;
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::nn::kernels::{Visible, attention};
 use roentgen_classifier::{DenseNetConfig, KnownLabels, MaskedBce, seeded};
+use roentgen_kernels::{Visible, attention};
 use rusqlite::{Connection, params};
 
 /// A point is run again until this much time has passed, but at least [`LEAST`] times.

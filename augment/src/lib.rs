@@ -29,6 +29,7 @@
 //! [`formats`] → [`dataset`] → [`text`] → [`request`] → [`supply`] → [`mix`]. What is known of an image is in [`record`], its pixels
 //! are in [`image`]; [`gate`] judges samples, and [`phantom`] stands in for both sides in tests and demos.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod atomic;
