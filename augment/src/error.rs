@@ -118,7 +118,7 @@ pub enum AugmentError {
         name: String,
     },
     /// A record whose labels don't fit the vocabulary.
-    #[error("{name}, row {row}: {found} labels for {expected} findings; give one label a finding")]
+    #[error("{name}, row {row}: {found} labels for {expected} findings; give one label per finding")]
     LabelCount {
         /// The data set.
         name: String,
@@ -281,7 +281,7 @@ pub enum AugmentError {
     },
     /// A generator returned another number of images than it was asked for.
     #[error(
-        "generator `{model}` returned {found} images for {expected} requests; it must return one image a request, in order"
+        "generator `{model}` returned {found} images for {expected} requests; it must return one image per request, in order"
     )]
     SynthesizerCount {
         /// What the generator calls itself.
@@ -337,7 +337,7 @@ pub enum AugmentError {
         source: crate::gate::JudgeError,
     },
     /// A judge gave another number of verdicts than it was asked for.
-    #[error("a judge gave {found} verdicts on {expected} images; it must give one an image, in order")]
+    #[error("a judge gave {found} verdicts on {expected} images; it must give one per image, in order")]
     VerdictCount {
         /// Images judged.
         expected: usize,

@@ -131,6 +131,44 @@ mod tests {
     }
 
     #[test]
+    fn arrays_of_other_shapes_are_named() {
+        let sound: [(&str, &[u64], Vec<u8>); 6] = [
+            ("train_images", &[1, 1, 2], vec![1, 2]),
+            ("train_labels", &[1, 1], vec![1]),
+            ("val_images", &[1, 1, 2], vec![5, 6]),
+            ("val_labels", &[1, 1], vec![0]),
+            ("test_images", &[1, 1, 2], vec![7, 8]),
+            ("test_labels", &[1, 1], vec![0]),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.npz");
+        let read = |name: &str, shape: &[u64], values: &[u8]| {
+            let changed = sound.iter().map(|entry| match entry.0 == name {
+                true => (entry.0, shape, values.to_vec()),
+                false => entry.clone(),
+            });
+            write_npz(&path, &changed.collect::<Vec<_>>());
+            MedMnist { path: path.clone(), vocabulary: None }.read().map(|_| ())
+        };
+        read("", &[], &[]).unwrap();
+        // A single number has no dimension; an empty array has one of length 0.
+        for (name, shape, values) in [
+            ("train_labels", &[][..], &[1][..]),
+            ("train_labels", &[1, 0], &[]),
+            ("train_labels", &[1, 1, 1], &[1]),
+            ("test_labels", &[2, 1], &[0, 1]),
+            ("train_images", &[], &[1]),
+            ("train_images", &[0, 1, 2], &[]),
+            ("train_images", &[1, 0, 2], &[]),
+            ("train_images", &[0, 1 << 33, 1], &[]),
+            ("val_images", &[1, 2, 1], &[5, 6]),
+        ] {
+            let error = read(name, shape, values).unwrap_err().to_string();
+            assert!(error.contains(&format!("array `{name}` is of shape {shape:?}, expected")), "{error}");
+        }
+    }
+
+    #[test]
     fn faults_are_named() {
         let seven = read(14, 7).unwrap_err().to_string();
         assert!(seven.contains("row 1, column `test_labels/Hernia`: found `7`, expected 1 or 0"), "{seven}");

@@ -6,7 +6,7 @@
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
 //! | [`MedMnist`] | ChestMNIST and PneumoniaMNIST `.npz` |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
-//! | [`Table`] | the project's own CSV, one row an image; written by [`write_table`] |
+//! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
 
 mod cells;
 mod folder;

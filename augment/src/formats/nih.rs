@@ -31,7 +31,7 @@ pub struct NihFiles {
     pub missing: MissingImages,
 }
 
-/// The official split: one image name a line.
+/// The official split: one image name per line.
 #[derive(Clone, Debug)]
 pub struct NihLists {
     /// `train_val_list.txt`

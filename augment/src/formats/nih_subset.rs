@@ -1,4 +1,4 @@
-//! A subset of ChestX-ray14 with one label column a finding.
+//! A subset of ChestX-ray14 with one label column per finding.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl NihSubset {
         let images = npz.images("images")?;
         let rows = sheet.lines.len();
         if images.shape[0] != rows {
-            let expected = format!("{rows} images, one a row of {}", self.labels.display());
+            let expected = format!("{rows} images, one per row of {}", self.labels.display());
             return Err(npz.bad_array("images", format!("of shape {:?}", images.shape), &expected));
         }
         let name = format!("{}:images", self.images.display());

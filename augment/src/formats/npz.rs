@@ -159,6 +159,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_shape_larger_than_its_data_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npz");
+        let header = |descr: &str, shape: &str| {
+            let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+            [&b"\x93NUMPY\x01\x00"[..], &(text.len() as u16).to_le_bytes(), text.as_bytes(), &[7; 3]].concat()
+        };
+        // Eight bytes for each of 2^61 values are more than a number can say.
+        for (descr, shape) in [("<i8", "(2305843009213693952,)"), ("|u1", "(4,)")] {
+            let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+            archive.start_file("labels.npy", zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(&header(descr, shape)).unwrap();
+            archive.finish().unwrap();
+            let error = Npz::open(&path).unwrap().integers("labels").unwrap_err().to_string();
+            assert!(error.contains("array `labels`") && error.contains("values, expected integers"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_cut_off_archive_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npz");

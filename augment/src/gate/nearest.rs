@@ -18,7 +18,7 @@ const SIDE: usize = 32;
 /// two pictures: 0 for a copy, whatever its brightness and contrast, about 1.4 for unrelated pictures, at most 2.
 ///
 /// What distance is too near is learnt from people who are not in the training set: the `quantile` of the distances from held-out
-/// images (validation, real) to their nearest training image. Any real film has a nearest neighbour; a sample that is nearer than
+/// images (validation, real) to their nearest training image. Any real image has a nearest neighbour; a sample that is nearer than
 /// all but a few of these is taken for a copy.
 pub struct NearestTraining {
     ids: Vec<String>,
@@ -141,13 +141,13 @@ mod tests {
     use crate::phantom::{PhantomDataset, PhantomDatasetConfig};
     use crate::supply::fake::request;
 
-    /// Distance of a copy: what rounding to 8 bits leaves of a film with a deviation of some 50 levels.
+    /// Distance of a copy: what rounding to 8 bits leaves of an image with a deviation of some 50 levels.
     const COPY: f32 = 0.03;
 
     fn splits() -> Splits {
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(60, 48, 5)).unwrap();
+        let images = PhantomDataset::new(PhantomDatasetConfig::new(60, 48, 5)).unwrap();
         let plan = SplitPlan { valid: 0.3, test: 0.2, ..SplitPlan::default() };
-        Splits::new(&CxrDataset::from_phantom(films).unwrap(), &plan).unwrap()
+        Splits::new(&CxrDataset::from_phantom(images).unwrap(), &plan).unwrap()
     }
 
     fn kinds(judge: &NearestTraining, image: &GrayImage) -> Vec<&'static str> {
@@ -161,10 +161,10 @@ mod tests {
         let splits = splits();
         let judge = NearestTraining::new(splits.train(), splits.valid(), 0.05).unwrap();
         let train = splits.train().data();
-        let film = train.decode(7).unwrap();
-        let GrayDepth::U8(levels) = film.depth() else { panic!("phantom films have 8 bits") };
+        let image = train.decode(7).unwrap();
+        let GrayDepth::U8(levels) = image.depth() else { panic!("phantom images have 8 bits") };
         let paler: Vec<u8> = levels.iter().map(|level| 40 + level / 2).collect();
-        for copy in [film.clone(), GrayImage::from_u8(film.width(), film.height(), paler)] {
+        for copy in [image.clone(), GrayImage::from_u8(image.width(), image.height(), paler)] {
             let nearest = judge.nearest_to(&copy);
             assert!(nearest.id == train.record(7).id && nearest.distance < COPY, "{nearest:?}");
             assert_eq!(kinds(&judge, &copy), ["copy"]);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_the_quantile_of_held_out_films() {
+    fn the_limit_is_the_quantile_of_held_out_images() {
         let splits = splits();
         let judge = NearestTraining::new(splits.train(), splits.valid(), 0.25).unwrap();
         let valid = splits.valid().data();

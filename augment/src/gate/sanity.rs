@@ -10,7 +10,7 @@ use crate::image::{GrayImage, Pixels, Signed};
 /// Part of the range next to black and to white that counts as saturated: one level of 8 bits.
 const EDGE: f32 = 1.0 / 255.0;
 
-/// Limits on what an image can be. The defaults are ours: real films, black borders included, keep well within them.
+/// Limits on what an image can be. The defaults are ours: real images, black borders included, keep well within them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageSanity {
@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn films_of_the_phantom_pass() {
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(12, 64, 3)).unwrap();
+    fn images_of_the_phantom_pass() {
+        let images = PhantomDataset::new(PhantomDatasetConfig::new(12, 64, 3)).unwrap();
         for index in 0..12 {
-            assert!(kinds(&films.image(index), None).is_empty(), "film {index}");
+            assert!(kinds(&images.image(index), None).is_empty(), "image {index}");
         }
     }
 

@@ -120,7 +120,7 @@ mod tests {
     fn each_geometry_keeps_what_it_says() {
         let of = |geometry| Preprocess { size: 2, geometry, filter: Filter::Area }.apply(&wide());
         assert_eq!(of(Geometry::CenterCrop).values(), [1.0; 4]);
-        // Each quarter of the padded square is half black padding, a quarter black and a quarter white film.
+        // Each quarter of the padded square is half black padding, a quarter black and a quarter white image.
         assert_eq!(of(Geometry::Pad).values(), [-0.5; 4]);
         assert_eq!(of(Geometry::Squash).values(), [0.0; 4]);
     }

@@ -6,7 +6,7 @@ impl Pixels<Xrv> {
     /// The picture at another size as `skimage.transform.resize(…, mode="constant", preserve_range=True)` makes it
     /// (scikit-image 0.26.0): torchxrayvision's `XRayResizer` with its default engine.
     ///
-    /// A Gaussian of sigma `max(0, (in / out - 1) / 2)` an axis, truncated at 4 sigma, then linear interpolation at
+    /// A Gaussian of sigma `max(0, (in / out - 1) / 2)` per axis, truncated at 4 sigma, then linear interpolation at
     /// `(o + 0.5) * in / out - 0.5`, clipped to the range of the source. Both take 0 (mid gray in this range) outside the
     /// picture, so borders differ from [`Pixels::resize`] by hundreds of units, as the original's do.
     ///

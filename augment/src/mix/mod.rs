@@ -148,7 +148,7 @@ impl Shared {
             Slot::Real(_) => real.next(),
             Slot::Synthetic(_) => synthetic.next(),
         };
-        Ok(slots.iter().map(next).map(|sample| sample.expect("a dataset returns one item an index")).collect())
+        Ok(slots.iter().map(next).map(|sample| sample.expect("a dataset returns one item per index")).collect())
     }
 }
 

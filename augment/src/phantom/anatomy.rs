@@ -1,4 +1,4 @@
-//! The body as path lengths: how many centimetres of what a ray meets at each place of the film.
+//! The body as path lengths: how many centimetres of what a ray meets at each place of the image.
 //!
 //! Patient coordinates are centimetres: x grows to the patient's left (the viewer's right) from the midline, y grows downward
 //! from the lung apices, z grows forward. Lengths of the mean anatomy are those of an adult man of 175 cm in full inspiration.
@@ -20,7 +20,7 @@ pub(super) struct Column {
     pub(super) gas: f32,
 }
 
-/// One body, posed for one film.
+/// One body, posed for one image.
 #[derive(Clone, Debug)]
 pub(super) struct Anatomy {
     /// Overall scale of the frame; 1 is the mean man.

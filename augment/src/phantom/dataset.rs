@@ -12,7 +12,7 @@ use crate::dataset::CxrDataset;
 use crate::image::{GrayImage, ImageSource, Preprocess, Signed, check_side};
 use crate::record::{CxrRecord, CxrSample, Label, Origin, PatientId, Vocabulary};
 
-/// Chance that a patient comes back for one more film, up to [`MOST_VISITS`].
+/// Chance that a patient comes back for one more image, up to [`MOST_VISITS`].
 const RETURN_RATE: f64 = 0.35;
 const MOST_VISITS: usize = 5;
 /// More is taken for a mistake: the rows alone would fill the memory.
@@ -21,7 +21,7 @@ const MOST_STUDIES: usize = 1_000_000;
 /// What a [`PhantomDataset`] holds.
 #[derive(Clone, Debug)]
 pub struct PhantomDatasetConfig {
-    /// Number of films.
+    /// Number of images.
     pub studies: usize,
     /// Seed of everybody and everything.
     pub seed: u64,
@@ -31,14 +31,14 @@ pub struct PhantomDatasetConfig {
     pub vocabulary: Vocabulary,
     /// How often each pathology occurs.
     pub prevalence: Prevalence,
-    /// How the films are made.
+    /// How the images are made.
     pub physics: PhantomPhysics,
-    /// Chance that a positive or negative label is flipped, `[0, 1]`; 0 is the truth. Films, masks and template texts stay true.
+    /// Chance that a positive or negative label is flipped, `[0, 1]`; 0 is the truth. Images, masks and template texts stay true.
     pub label_noise: f64,
 }
 
 impl PhantomDatasetConfig {
-    /// Reference films of [`Prevalence::enriched`], labelled truly in the nine findings that the phantom draws.
+    /// Reference images of [`Prevalence::enriched`], labelled truly in the nine findings that the phantom draws.
     #[must_use]
     pub fn new(studies: usize, size: usize, seed: u64) -> Self {
         let findings = super::Pathology::ALL.map(super::Pathology::finding);
@@ -69,15 +69,15 @@ impl PhantomDatasetConfig {
     }
 }
 
-/// Films of phantoms, one to five a patient, made when they are asked for.
+/// Images of phantoms, one to five per patient, made when they are asked for.
 ///
 /// Item `i` is a function of the configuration and `i`; a longer data set begins with the shorter one. Records carry
-/// [`Origin::Real`], because phantoms take the place of a hospital's films wherever a data set is needed; their identifiers
+/// [`Origin::Real`], because phantoms take the place of a hospital's images wherever a data set is needed; their identifiers
 /// begin with `phantom_`, and nothing else may call them real.
 #[derive(Clone, Debug)]
 pub struct PhantomDataset {
     config: PhantomDatasetConfig,
-    /// Patient and visit of each film.
+    /// Patient and visit of each image.
     visits: Vec<(u32, u32)>,
 }
 
@@ -113,7 +113,7 @@ impl PhantomDataset {
         &self.config.vocabulary
     }
 
-    /// The examination behind film `index`: findings, pose, masks.
+    /// The examination behind image `index`: findings, pose, masks.
     ///
     /// # Panics
     /// If `index` is out of bounds.
@@ -122,12 +122,12 @@ impl PhantomDataset {
         let (patient, visit) = self.visits[index];
         let seed = derive(self.config.seed, u64::from(patient));
         let mut body = PhantomPatient::sample(seed);
-        // Follow-up films are half a year apart.
+        // Follow-up images are half a year apart.
         body.age += (0.5 * visit as f32).floor();
         PhantomStudy::of_patient(&body, derive(seed, 1 + u64::from(visit)), &self.config.prevalence)
     }
 
-    /// Film `index`.
+    /// Image `index`.
     ///
     /// # Panics
     /// If `index` is out of bounds.
@@ -191,19 +191,19 @@ impl Dataset<CxrSample> for PhantomDataset {
     }
 }
 
-/// Films are rendered when asked for.
+/// Images are rendered when asked for.
 impl ImageSource for PhantomDataset {
     fn load(&self, index: usize) -> Result<GrayImage, AugmentError> {
         Ok(self.image(index))
     }
 
     fn describe(&self, index: usize) -> String {
-        format!("phantom film {index}")
+        format!("phantom image {index}")
     }
 }
 
 impl CxrDataset {
-    /// A data set of phantom films at their rendered size: it stands where real radiographs stand in demos and tests, and is to
+    /// A data set of phantom images at their rendered size: it stands where real radiographs stand in demos and tests, and is to
     /// be called a phantom wherever it is shown.
     ///
     /// # Errors
@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(first.sex, record.sex);
             assert!(chronic.iter().all(|&column| first.labels[column] == record.labels[column]));
         }
-        assert!((60..240).contains(&repeats), "{repeats} of 400 films are follow-ups");
+        assert!((60..240).contains(&repeats), "{repeats} of 400 images are follow-ups");
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
         let records = dataset.records();
         for (column, pathology) in Pathology::ALL.into_iter().enumerate() {
             let positive = records.iter().filter(|r| r.labels[column] == Label::Positive).count() as f64 / 3000.0;
-            // Films of one patient share chronic findings; 3,000 films are then worth about 1,500: 4 standard errors are 0.04.
+            // Images of one patient share chronic findings; 3,000 images are then worth about 1,500: 4 standard errors are 0.04.
             let expected = Prevalence::enriched().rate(pathology);
             assert!((positive - expected).abs() < 0.04, "{pathology:?}: {positive} for {expected}");
         }
@@ -282,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn phantom_films_come_as_rendered() {
+    fn phantom_images_come_as_rendered() {
         let phantom = PhantomDataset::new(PhantomDatasetConfig::new(3, 16, 1)).unwrap();
-        let film = phantom.image(2).to_pixels();
+        let image = phantom.image(2).to_pixels();
         let data = CxrDataset::from_phantom(phantom).unwrap();
-        assert_eq!((data.len(), data.sample(2).unwrap().image), (3, film));
+        assert_eq!((data.len(), data.sample(2).unwrap().image), (3, image));
     }
 
     #[test]

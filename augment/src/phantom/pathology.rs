@@ -95,7 +95,7 @@ impl Pathology {
         matches!(self, Self::Consolidation | Self::Mass | Self::Nodule)
     }
 
-    /// Whether it stays with a patient from film to film.
+    /// Whether it stays with a patient from image to image.
     #[must_use]
     pub fn is_chronic(self) -> bool {
         matches!(self, Self::Cardiomegaly | Self::Emphysema | Self::Mass | Self::Nodule)
@@ -116,7 +116,7 @@ impl Side {
     /// Both, left first.
     pub const BOTH: [Self; 2] = [Self::Left, Self::Right];
 
-    /// Sign of x on the film: the patient's left is at positive x.
+    /// Sign of x on the image: the patient's left is at positive x.
     pub(super) fn sign(self) -> f32 {
         match self {
             Self::Left => 1.0,
@@ -173,7 +173,7 @@ impl fmt::Display for Zone {
 /// Odds of effusion and edema rise with an enlarged heart by this factor, as in heart failure; their overall rate stays put.
 const HEART_FAILURE: f64 = 2.5;
 
-/// Probability of each pathology on one film, in the order of [`Pathology::ALL`].
+/// Probability of each pathology on one image, in the order of [`Pathology::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Prevalence([f64; 9]);
@@ -186,7 +186,7 @@ impl Prevalence {
         Self([11_559.0, 2_776.0, 4_667.0, 2_303.0, 13_317.0, 2_516.0, 5_782.0, 6_331.0, 5_302.0].map(|n| n / 112_120.0))
     }
 
-    /// Rates of 12 % to 20 %, so that a few hundred films hold enough of each pathology to learn from and to judge.
+    /// Rates of 12 % to 20 %, so that a few hundred images hold enough of each pathology to learn from and to judge.
     #[must_use]
     pub fn enriched() -> Self {
         Self([0.15, 0.18, 0.15, 0.12, 0.20, 0.12, 0.12, 0.14, 0.14])

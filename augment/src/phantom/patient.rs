@@ -1,4 +1,4 @@
-//! The body behind a film.
+//! The body behind an image.
 
 use rand::RngExt;
 use rand_distr::{Beta, Distribution};

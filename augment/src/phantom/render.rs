@@ -1,4 +1,4 @@
-//! From path lengths to a film: Beer-Lambert attenuation, blur, scatter, photon noise, tone curve.
+//! From path lengths to an image: Beer-Lambert attenuation, blur, scatter, photon noise, tone curve.
 
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Poisson, StandardNormal};
@@ -25,9 +25,9 @@ const NORMAL_LIMIT: f32 = 400.0;
 /// Standard deviation of a pixel's own square aperture, pixels: 1/sqrt(12).
 const APERTURE: f32 = 0.289;
 
-/// The film of `study`.
+/// The image of `study`.
 pub(super) fn render(study: &PhantomStudy, size: usize, physics: &PhantomPhysics) -> GrayImage {
-    assert!(size > 0, "a film needs at least one pixel");
+    assert!(size > 0, "an image needs at least one pixel");
     let anatomy = Anatomy::of(study, physics);
     let projection = Projection::new(study, physics, size, anatomy.height);
     let attenuation = attenuation(study, &anatomy, &projection, physics, size);
@@ -182,7 +182,7 @@ impl Scatter {
     }
 }
 
-/// Each line of a square grid convolved with `weights`, normalised to keep its sum inside the film.
+/// Each line of a square grid convolved with `weights`, normalised to keep its sum inside the image.
 fn smeared(grid: &[f32], weights: &[f32], cells: usize, index: impl Fn(usize, usize) -> usize) -> Vec<f32> {
     let mut out = vec![0.0; grid.len()];
     for line in 0..cells {
@@ -199,7 +199,7 @@ fn smeared(grid: &[f32], weights: &[f32], cells: usize, index: impl Fn(usize, us
     out
 }
 
-/// The tone curve of a digital film: logarithm, window, shoulder and toe.
+/// The tone curve of a digital image: logarithm, window, shoulder and toe.
 struct Window {
     low: f32,
     high: f32,
@@ -207,7 +207,7 @@ struct Window {
 }
 
 impl Window {
-    /// Set by the size of the body alone, as an automatic exposure is: a finding never changes the rest of the film.
+    /// Set by the size of the body alone, as an automatic exposure is: a finding never changes the rest of the image.
     fn of(study: &PhantomStudy, anatomy: &Anatomy, physics: &PhantomPhysics) -> Self {
         let cavity = 13.5 * anatomy.scale;
         let lung = SOFT * (anatomy.depth - cavity * (1.0 - anatomy.lung_density));
@@ -224,10 +224,10 @@ impl Window {
     }
 }
 
-/// Parameters of the renderer: what stands between an anatomy and its film.
+/// Parameters of the renderer: what stands between an anatomy and its image.
 ///
 /// Two presets exist. [`PhantomPhysics::reference`] plays the hospital; [`PhantomPhysics::shifted`] plays a generator that has
-/// learned most but not all of it, so that what a classifier gains from its films is limited by domain shift.
+/// learned most but not all of it, so that what a classifier gains from its images is limited by domain shift.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhantomPhysics {
@@ -260,7 +260,7 @@ pub struct PhantomPhysics {
 }
 
 impl PhantomPhysics {
-    /// The most faithful film this renderer makes.
+    /// The most faithful image this renderer makes.
     #[must_use]
     pub fn reference() -> Self {
         Self {
@@ -280,7 +280,7 @@ impl PhantomPhysics {
         }
     }
 
-    /// A deliberately less faithful film: clean, over-drawn findings in nearly identical bodies.
+    /// A deliberately less faithful image: clean, over-drawn findings in nearly identical bodies.
     #[must_use]
     pub fn shifted() -> Self {
         Self {
@@ -320,7 +320,7 @@ impl Mask {
         self.size
     }
 
-    /// Whether the pixel is covered; false outside the film.
+    /// Whether the pixel is covered; false outside the image.
     #[must_use]
     pub fn contains(&self, column: usize, row: usize) -> bool {
         column < self.size && row < self.size && self.inside[row * self.size + column]

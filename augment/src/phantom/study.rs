@@ -1,4 +1,4 @@
-//! One examination: a patient, what is wrong, and how the film was taken.
+//! One examination: a patient, what is wrong, and how the image was taken.
 
 use rand::RngExt;
 
@@ -12,18 +12,18 @@ use super::{Grade, Mask, Pathology, PhantomFinding, PhantomPatient, PhantomPhysi
 use crate::image::GrayImage;
 use crate::record::{Details, Finding, FindingDetail, Label, Laterality, Severity, View, Vocabulary};
 
-/// How the patient stands to the film.
+/// How the patient stands to the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pose {
-    /// Rotation in the plane of the film, radians.
+    /// Rotation in the plane of the image, radians.
     pub roll: f32,
     /// Rotation about the long axis, radians.
     pub yaw: f32,
     /// Tilt forward, radians.
     pub pitch: f32,
-    /// Offset of the centre of the film, cm to the patient's left and downward.
+    /// Offset of the centre of the image, cm to the patient's left and downward.
     pub shift_cm: [f32; 2],
-    /// 1 is a patient who fills the film as most do.
+    /// 1 is a patient who fills the image as most do.
     pub magnification: f32,
 }
 
@@ -34,7 +34,7 @@ pub struct PhantomStudy {
     pub patient: PhantomPatient,
     /// What is wrong, at most one entry a pathology and side.
     pub findings: Vec<PhantomFinding>,
-    /// Frontal projections only: `Pa`, or `Ap` for bedside films.
+    /// Frontal projections only: `Pa`, or `Ap` for bedside images.
     pub view: View,
     /// How the patient stands.
     pub pose: Pose,
@@ -60,7 +60,7 @@ impl PhantomStudy {
         let enlarged = findings.iter().any(|f| f.pathology == Pathology::Cardiomegaly);
         findings.extend(prevalence.draw(&mut rng(seed, Purpose::AcuteFindings), false, enlarged));
         findings.sort_by_key(|f| f.pathology);
-        // Three in ten films of a hospital are taken at the bedside.
+        // Three in ten images of a hospital are taken at the bedside.
         let view = if rng(seed, Purpose::Noise).random_bool(0.3) { View::Ap } else { View::Pa };
         Self::of_findings(patient.clone(), findings, view, seed)
     }
@@ -82,7 +82,7 @@ impl PhantomStudy {
         Self { patient, findings, view, pose, inspiration: z(), exposure: z(), seed }
     }
 
-    /// The film, 8 bits, `size` pixels a side, bone white.
+    /// The image, 8 bits, `size` pixels a side, bone white.
     ///
     /// # Panics
     /// If `size` is 0.
@@ -91,7 +91,7 @@ impl PhantomStudy {
         render(self, size, physics)
     }
 
-    /// Ground truth of every finding, in the order of `findings`, on the film that [`PhantomStudy::render`] makes.
+    /// Ground truth of every finding, in the order of `findings`, on the image that [`PhantomStudy::render`] makes.
     #[must_use]
     pub fn masks(&self, size: usize, physics: &PhantomPhysics) -> Vec<(Finding, Mask)> {
         let (anatomy, projection) = self.posed(size, physics);
@@ -139,7 +139,7 @@ impl PhantomStudy {
         template_text(&self.findings)
     }
 
-    /// What is known of the film beside its labels: the template text, and side and severity of every finding.
+    /// What is known of the image beside its labels: the template text, and side and severity of every finding.
     #[must_use]
     pub fn details(&self) -> Details {
         let findings = self.findings.iter().map(|found| FindingDetail {
@@ -207,10 +207,10 @@ mod tests {
         PhantomFinding { side: finding.side.map(|_| side), ..finding }
     }
 
-    fn film(study: &PhantomStudy) -> Vec<f32> {
+    fn image(study: &PhantomStudy) -> Vec<f32> {
         match study.render(SIZE, &PhantomPhysics::reference()).depth() {
             GrayDepth::U8(samples) => samples.iter().map(|&v| f32::from(v)).collect(),
-            GrayDepth::U16(_) => unreachable!("films are 8 bits"),
+            GrayDepth::U16(_) => unreachable!("images are 8 bits"),
         }
     }
 
@@ -230,7 +230,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
-        fn a_film_is_a_function_of_its_study(seed: u64) {
+        fn an_image_is_a_function_of_its_study(seed: u64) {
             let study = PhantomStudy::sample(seed, &Prevalence::enriched());
             prop_assert_eq!(&study, &PhantomStudy::sample(seed, &Prevalence::enriched()));
             prop_assert_eq!(study.render(32, &PhantomPhysics::reference()), study.render(32, &PhantomPhysics::reference()));
@@ -249,10 +249,10 @@ mod tests {
         }
 
         #[test]
-        fn no_film_breaks_at_any_size(seed: u64, size in 1..40usize) {
+        fn no_image_breaks_at_any_size(seed: u64, size in 1..40usize) {
             let study = PhantomStudy::sample(seed, &Prevalence::enriched());
-            let film = study.render(size, &PhantomPhysics::shifted());
-            prop_assert_eq!((film.width(), film.height()), (size, size));
+            let image = study.render(size, &PhantomPhysics::shifted());
+            prop_assert_eq!((image.width(), image.height()), (size, size));
         }
     }
 
@@ -288,14 +288,14 @@ mod tests {
         ];
         let darker = [(Pathology::Pneumothorax, 15.0), (Pathology::Emphysema, 10.0)];
         for seed in 0..6 {
-            let healthy = film(&study(seed, vec![]));
+            let healthy = image(&study(seed, vec![]));
             for side in Side::BOTH {
                 let cases =
                     brighter.map(|(p, least)| (p, least, 1.0)).into_iter().chain(darker.map(|(p, least)| (p, least, -1.0)));
                 for (pathology, least, direction) in cases {
                     let ill = study(seed, vec![finding(pathology, side, 0.9, seed)]);
                     let mask = ill.masks(SIZE, &PhantomPhysics::reference()).remove(0).1;
-                    let change: Vec<f32> = film(&ill).iter().zip(&healthy).map(|(a, b)| direction * (a - b)).collect();
+                    let change: Vec<f32> = image(&ill).iter().zip(&healthy).map(|(a, b)| direction * (a - b)).collect();
                     let inside = mean(&change, |c, r| mask.contains(c, r));
                     assert!(mask.area() > 4 && inside > least, "{pathology:?} {side} {seed}: {inside} over {}", mask.area());
                 }
@@ -304,15 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn local_findings_leave_the_rest_of_the_film_alone() {
+    fn local_findings_leave_the_rest_of_the_image_alone() {
         let local =
             [Pathology::Consolidation, Pathology::Effusion, Pathology::Mass, Pathology::Nodule, Pathology::Pneumothorax];
         for (seed, pathology) in local.into_iter().enumerate() {
             let seed = seed as u64;
-            let healthy = film(&study(seed, vec![]));
+            let healthy = image(&study(seed, vec![]));
             let ill = study(seed, vec![finding(pathology, Side::Left, 0.8, seed)]);
             let mask = ill.masks(SIZE, &PhantomPhysics::reference()).remove(0).1;
-            let change: Vec<f32> = film(&ill).iter().zip(&healthy).map(|(a, b)| (a - b).abs()).collect();
+            let change: Vec<f32> = image(&ill).iter().zip(&healthy).map(|(a, b)| (a - b).abs()).collect();
             let outside = mean(&change, |c, r| !near(&mask, c, r, 6));
             let inside = mean(&change, |c, r| mask.contains(c, r));
             // What is left is scatter that came from the finding.
@@ -359,10 +359,10 @@ mod tests {
     }
 
     #[test]
-    fn a_film_has_the_tones_of_a_chest_film() {
+    fn an_image_has_the_tones_of_a_chest_image() {
         for seed in 0..6 {
             let study = study(seed, vec![]);
-            let values = film(&study);
+            let values = image(&study);
             let physics = PhantomPhysics::reference();
             let (left, right) = (study.lung_mask(Side::Left, SIZE, &physics), study.lung_mask(Side::Right, SIZE, &physics));
             let heart = study.heart_mask(SIZE, &physics);

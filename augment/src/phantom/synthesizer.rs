@@ -18,7 +18,7 @@ const RENDERER_VERSION: &[u8] = b"phantom renderer 1";
 ///
 /// Reads labels, age, sex, view and seed; the prompt is not read. Only positive labels are drawn. Labels that the phantom has no
 /// drawing for become their [look-alike](Pathology::look_alike) (`Pneumonia` is drawn as `Consolidation`) or nothing
-/// (`Hernia`). Age is held to 18 to 95 years. A request without a view is a PA film.
+/// (`Hernia`). Age is held to 18 to 95 years. A request without a view is a PA view.
 #[derive(Clone, Debug)]
 pub struct PhantomSynthesizer {
     vocabulary: Vocabulary,
@@ -27,7 +27,7 @@ pub struct PhantomSynthesizer {
 }
 
 impl PhantomSynthesizer {
-    /// A generator of films of `size` pixels a side for labels in `vocabulary`.
+    /// A generator of images of `size` pixels a side for labels in `vocabulary`.
     ///
     /// # Errors
     /// [`AugmentError::BadSetting`] if `size` is 0 or above [`MAX_SIDE`](crate::image::MAX_SIDE).
@@ -39,7 +39,7 @@ impl PhantomSynthesizer {
     /// The examination that `request` asks for.
     ///
     /// # Errors
-    /// [`SynthesisError`] if the labels are not one a finding of the vocabulary, or the view is lateral.
+    /// [`SynthesisError`] if the labels are not one per finding of the vocabulary, or the view is lateral.
     pub fn study(&self, request: &SampleRequest) -> Result<PhantomStudy, SynthesisError> {
         let refuse = |message: String| SynthesisError { message, source: None };
         if request.labels.len() != self.vocabulary.len() {

@@ -135,7 +135,7 @@ pub struct CxrRecord {
     pub id: String,
     /// The patient; for a synthetic image, the patient of the row its request came from, if there is one.
     pub patient_id: Option<PatientId>,
-    /// One label a finding, in the order of the data set's vocabulary.
+    /// One label per finding, in the order of the data set's vocabulary.
     pub labels: Vec<Label>,
     /// Years.
     pub age: Option<f32>,

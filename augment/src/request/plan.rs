@@ -41,7 +41,7 @@ impl<'a> RequestPlan<'a> {
     /// A plan over real training rows whose labels are in `vocabulary`.
     ///
     /// # Errors
-    /// [`AugmentError::EmptyDataset`] without rows, [`AugmentError::LabelCount`] for a row that has not one label a finding.
+    /// [`AugmentError::EmptyDataset`] without rows, [`AugmentError::LabelCount`] for a row that has not one label per finding.
     pub fn new(rows: &'a [PromptedRow], vocabulary: &'a Vocabulary) -> Result<Self, AugmentError> {
         const NAME: &str = "the rows to make requests from";
         if rows.is_empty() {

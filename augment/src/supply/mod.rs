@@ -155,7 +155,7 @@ impl Supply {
         Ok((found, absent))
     }
 
-    /// Verdicts on the images of `wanted`, one a request. Images that had to be made are kept with theirs, if there is a cache.
+    /// Verdicts on the images of `wanted`, one per request. Images that had to be made are kept with theirs, if there is a cache.
     ///
     /// `judge` says of images whether they pass, and what is written beside them.
     pub(crate) fn judged(
@@ -212,7 +212,7 @@ impl fmt::Debug for Supply {
     }
 }
 
-/// One image a request; none for no request.
+/// One image per request; none for no request.
 pub(crate) fn synthesize(synthesizer: &dyn Synthesizer, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, AugmentError> {
     if requests.is_empty() {
         return Ok(Vec::new());

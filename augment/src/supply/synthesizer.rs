@@ -53,7 +53,7 @@ pub struct SynthesisError {
 ///
 /// The caller hands over all requests of a batch that are not in the cache, in one call. The generator must
 ///
-/// * return one image a request, in order;
+/// * return one image per request, in order;
 /// * make image `i` a function of `requests[i]` and its own fingerprint alone: never of the other requests, of earlier calls,
 ///   or of the thread. Cached and on-demand runs could not agree otherwise;
 /// * on failure return an error and keep nothing: the caller loses at most this batch.
@@ -69,7 +69,7 @@ pub trait Synthesizer: Send + Sync {
         None
     }
 
-    /// Makes one image a request.
+    /// Makes one image per request.
     ///
     /// # Errors
     /// [`SynthesisError`] if any of them could not be made.

@@ -22,14 +22,14 @@ pub enum Section {
 /// How reports are cleaned. Every rule is a function of the text alone.
 ///
 /// RoentGen's prompts are impressions of 7 to 77 CLIP tokens, as an independent replication implements it (bokunopica/diff-adj,
-/// `scripts/datasets/mimic_datasets_preprocessing.py`). De-identification leaves marks that no film shows: `___` (MIMIC-CXR),
+/// `scripts/datasets/mimic_datasets_preprocessing.py`). De-identification leaves marks that no image shows: `___` (MIMIC-CXR),
 /// `XXXX` (Open-i) and `[** … **]` (older MIMIC releases); these always go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReportCleaning {
     /// The part that is taken.
     pub section: Section,
-    /// Strip phrases such as `compared to the prior radiograph`, which no single film can show.
+    /// Strip phrases such as `compared to the prior radiograph`, which no single image can show.
     pub strip_comparisons: bool,
     /// Fewest tokens of a cleaned report, begin and end tokens included.
     pub min_tokens: usize,
@@ -221,7 +221,7 @@ mod tests {
             ("XXXX right effusion. (XXXX) Stable.", "right effusion. Stable."),
             ("Line placed [**2101-3-4**] by [** First Name\n(NamePattern1) **], tip in SVC.", "Line placed by, tip in SVC."),
             ("Open [** bracket", "Open bracket"),
-            // The names of films and of vertebrae are no marks.
+            // The names of images and of vertebrae are no marks.
             ("XX chromosome, x-ray of T_4.", "XX chromosome, x-ray of T_4."),
         ] {
             assert_eq!(clean(text).unwrap(), cleaned);

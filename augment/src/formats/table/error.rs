@@ -76,7 +76,7 @@ pub enum TableError {
         first: String,
     },
     /// A table without a label.
-    #[error("{}: no column is a finding; add one column a finding, with 1, 0, -1 or blank", path.display())]
+    #[error("{}: no column is a finding; add one column per finding, with 1, 0, -1 or blank", path.display())]
     NoFindingColumn {
         /// The table.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! The project's own table: a CSV with one row an image.
+//! The project's own table: a CSV with one row per image.
 
 pub(super) mod columns;
 mod error;
@@ -19,13 +19,13 @@ use crate::record::Finding;
 pub use error::TableError;
 pub use writer::{TableRow, table_bytes, write_table};
 
-/// A CSV with one row an image.
+/// A CSV with one row per image.
 ///
 /// | column | holds |
 /// |---|---|
 /// | `image` | path of the image, relative to the table's folder; the only required column |
 /// | `patient_id`, `age`, `sex`, `view`, `split`, `report` | 57 or 057Y; M or F; PA, AP or L; train, valid or test; blank where unknown |
-/// | one a finding | 1, 0, -1 (uncertain) or blank (not mentioned) |
+/// | one per finding | 1, 0, -1 (uncertain) or blank (not mentioned) |
 /// | `F side`, `F severity` of a finding `F` | left, right or both; mild, moderate or severe; blank where unknown |
 /// | `race`, `template` | in the data set's own words; text made by rule, which is no report |
 /// | `origin` | blank or `real`; `synthetic` where the rest tells how the image was made: |

@@ -37,7 +37,7 @@ pub fn write_table(path: &Path, vocabulary: &Vocabulary, rows: &[TableRow<'_>]) 
 /// written if any row knows them, those of provenance if any row is synthetic.
 ///
 /// # Panics
-/// If a record has not one label a finding of `vocabulary`.
+/// If a record has not one label per finding of `vocabulary`.
 #[must_use]
 pub fn table_bytes(vocabulary: &Vocabulary, rows: &[TableRow<'_>]) -> Vec<u8> {
     let synthetic = rows.iter().any(|row| row.record.origin.is_synthetic());

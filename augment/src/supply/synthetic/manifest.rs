@@ -9,7 +9,7 @@ use crate::formats::{TableRow, write_table};
 use crate::record::Vocabulary;
 
 impl SyntheticDataset {
-    /// Writes the project's table of the set to `path`: one row a distinct sample, naming the cache's own PNG (relative to the
+    /// Writes the project's table of the set to `path`: one row per distinct sample, naming the cache's own PNG (relative to the
     /// table's folder if it lies below it, as it does for a table in the cache folder).
     ///
     /// [`Table`](crate::formats::Table) reads it, and [`SyntheticDataset::from_images`] then has the same samples. A set that

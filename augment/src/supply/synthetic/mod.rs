@@ -171,7 +171,7 @@ impl SyntheticDataset {
         (0..keys.len()).filter(|&index| !cache.contains(keys[index])).collect()
     }
 
-    /// Generates what the cache lacks, `batch` samples a call, and says after each how far it has come.
+    /// Generates what the cache lacks, `batch` samples per call, and says after each how far it has come.
     ///
     /// Stopped at any moment, it goes on where it was when called again; called on a full cache it generates nothing.
     ///
