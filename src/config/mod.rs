@@ -15,7 +15,7 @@ use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
 use serde::{Deserialize, Serialize};
 
 pub use arm::{ArmConfig, RampConfig};
-pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
+pub use data::{DataConfig, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
 pub use finetune::{
     FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig, changes,

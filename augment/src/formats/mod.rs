@@ -1,4 +1,5 @@
-//! Readers: what lies on a user's disk becomes a [`CxrDataset`](crate::dataset::CxrDataset).
+//! Readers: what lies on a user's disk becomes a [`CxrDataset`](crate::dataset::CxrDataset). [`FORMATS`] lists the layouts that a run
+//! file can name.
 //!
 //! | reader | reads |
 //! |---|---|
@@ -14,7 +15,9 @@ mod medmnist;
 mod nih;
 mod nih_subset;
 mod npz;
+mod phantom;
 mod prompts;
+mod registry;
 mod sheet;
 mod table;
 
@@ -23,7 +26,9 @@ use serde::{Deserialize, Serialize};
 pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;
+pub use phantom::PhantomGroups;
 pub use prompts::PromptTable;
+pub use registry::{DataSource, FORMATS, Format};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};
 
 /// What becomes of a row whose image file isn't there.
