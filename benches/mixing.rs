@@ -1,5 +1,6 @@
 //! What a mixture costs an item, the images themselves being free, and what a cache hit costs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use burn::data::dataset::Dataset;
