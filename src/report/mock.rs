@@ -1,6 +1,7 @@
 //! Invented comparison reports for the tests of this folder, and the rules of their markup. No number here was measured.
 
-use roentgen_augment::{Dropped, GateReport, PromptSummary};
+use roentgen_augment::gate::GateReport;
+use roentgen_augment::text::{Dropped, PromptSummary};
 
 use super::{
     AdherenceFinding, AdherenceReport, ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount,
