@@ -23,9 +23,10 @@ use roentgen_augment::{
     CacheKey, CacheOptions, CxrRecord, EpochPlanner, Fingerprint, GrayImage, MixMode, Mixture, RequestPlan, SampleCache,
     SampleOrigin, SampleRequest, SynthesizerCard, template_prompts,
 };
+use roentgen_classifier::loss::{KnownLabels, MaskedBce};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
+use roentgen_classifier::networks::{DenseNetConfig, seeded};
 use roentgen_classifier::nn::kernels::{Visible, attention};
-use roentgen_classifier::{DenseNetConfig, KnownLabels, MaskedBce, seeded};
 use rusqlite::{Connection, params};
 
 /// A point is run again until this much time has passed, but at least [`LEAST`] times.

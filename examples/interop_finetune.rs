@@ -8,10 +8,8 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use roentgen::diffusion::Checkpoint;
-use roentgen::finetune::{
-    Denoising, EmaConfig, Latents, LearningRates, LoraSettings, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings,
-    Tuning, Which,
-};
+use roentgen::finetune::{Denoising, Latents, LearningRates, LoraSettings, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning, Which};
+use roentgen_classifier::training::EmaConfig;
 
 const SEED: u64 = 0;
 const STEPS: usize = 4;

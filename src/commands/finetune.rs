@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::config::FinetuneConfig;
 use roentgen::device::DeviceChoice;
-use roentgen::finetune::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
+use roentgen::finetune::run::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
 use roentgen::progress;
 
 use crate::cli::{Common, FinetuneArgs};

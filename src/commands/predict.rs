@@ -9,8 +9,10 @@ use roentgen::config::RunConfig;
 use roentgen::{data, progress};
 use roentgen_augment::datasets::MissingImages;
 use roentgen_augment::{Preprocess, RealDataset, Vocabulary};
+use roentgen_classifier::batch::{CxrBatcher, batches};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::{Predictions, write_predictions};
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{CxrBatcher, DenseNet, Predictions, batches, write_predictions};
 
 use crate::cli::{PredictArgs, SplitChoice};
 use crate::commands::print;

@@ -7,7 +7,10 @@ use burn::tensor::activation::sigmoid;
 use roentgen_augment::{
     Candidate, Fault, Finding, Fingerprint, HeldOut, Judge, JudgeError, Label, Preprocess, SampleRequest, Verdict, Vocabulary,
 };
-use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, Predictions, batches};
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::{CxrBatcher, batches};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::Predictions;
 
 use crate::config::{AgreementConfig, FindingLimits};
 

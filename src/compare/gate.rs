@@ -7,8 +7,9 @@ use indicatif::ProgressBar;
 use roentgen_augment::{
     Fingerprint, Gate, GateJob, Judge, JudgeError, NearestTraining, SampleRequest, Settled, Supply, VerdictLedger,
 };
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{ClassifierError, DenseNet};
 
 use super::agreement::{ClassifierJudge, JudgeParts, fits};
 use super::attempts::write_attempts;

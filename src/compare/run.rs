@@ -3,8 +3,10 @@
 use burn::tensor::Device;
 use indicatif::{MultiProgress, ProgressBar};
 use roentgen_augment::{Splits, SyntheticDataset, TrainSet, write_atomic};
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::{CxrBatch, CxrBatcher, batches};
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{ClassifierError, CxrBatch, CxrBatcher, Predictions, batches, read_predictions, write_predictions};
+use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
 use super::Pools;

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use indicatif::ProgressBar;
 use roentgen_augment::{MixedDataset, MixedParts, MixedStream, Splits, SyntheticDataset, TrainSet, Vocabulary};
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::CxrBatcher;
+use roentgen_classifier::loss::{MaskedBce, task_weights};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::train::{TrainConfig, TrainJob, train};
+use roentgen_classifier::networks::{DenseNet, seeded};
+use roentgen_classifier::predict::Predictions;
+use roentgen_classifier::training::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};
-use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, MaskedBce, Predictions, seeded, task_weights};
 
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::RunReport;

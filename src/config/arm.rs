@@ -1,7 +1,7 @@
 //! The `[[arms]]` tables.
 
 use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, Schedule};
-use roentgen_classifier::Augmentation;
+use roentgen_classifier::training::Augmentation;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, GeneratorConfig, PlanConfig};

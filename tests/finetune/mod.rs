@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use roentgen::finetune::{Metric, read_metrics};
 use roentgen_augment::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
+use roentgen_classifier::training::{Metric, read_metrics};
 
 /// Films in the table: the first in training, then validation, then test.
 const FILMS: [usize; 3] = [14, 4, 4];

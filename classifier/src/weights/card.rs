@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::source::{Format, format_of, safetensors_header_len};
-use crate::{ClassifierError, DenseNetConfig, InputRange};
+use crate::ClassifierError;
+use crate::batch::InputRange;
+use crate::networks::DenseNetConfig;
 
 /// The one metadata key of our files. One, so that a file's bytes depend on nothing but its content: safetensors writes several
 /// in any order.
@@ -124,9 +126,9 @@ fn metadata(path: &Path) -> Result<std::collections::BTreeMap<String, String>, C
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use super::super::save::{serialize, state_dict};
     use super::super::testing::{card_of, fixture, folder, net};
-    use super::*;
 
     fn read(stored: &str) -> String {
         let folder = folder();

@@ -146,9 +146,9 @@ fn without_class_ids(path: &Path, class_ids: &[ClassId]) -> io::Result<tempfile:
 mod tests {
     use zip::write::SimpleFileOptions;
 
-    use super::super::testing::{fixture, folder};
     use super::*;
-    use crate::DenseNet;
+    use super::super::testing::{fixture, folder};
+    use crate::networks::DenseNet;
 
     /// `os.system("id")` in protocol 2.
     const GLOBAL: &[u8] = b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.";

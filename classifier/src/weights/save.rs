@@ -12,7 +12,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::card::{Card, METADATA_KEY};
 use super::config::name_of;
 use super::keys;
-use crate::{ClassifierError, DenseNet};
+use crate::ClassifierError;
+use crate::networks::DenseNet;
 
 /// A tensor as PyTorch keeps it: contiguous, row-major, little-endian.
 pub(super) struct Entry {
@@ -74,9 +75,9 @@ pub(super) fn serialize(entries: &[Entry], card: Option<String>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use super::super::testing::{card_of, folder, same, trained};
     use super::super::{infer_config, read_card};
-    use super::*;
 
     #[test]
     fn comes_back_bit_for_bit() {
@@ -118,7 +119,7 @@ mod tests {
         for spoil in [
             |card: &mut Card| card.config.growth_rate += 1,
             |card: &mut Card| card.findings.truncate(1),
-            |card: &mut Card| card.input_range = crate::InputRange::Imagenet,
+            |card: &mut Card| card.input_range = crate::batch::InputRange::Imagenet,
         ] {
             let mut card = card_of(&net);
             spoil(&mut card);

@@ -12,7 +12,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::save::{Entry, Kind, state_dict};
-use crate::{ClassifierError, DenseNet};
+use crate::ClassifierError;
+use crate::networks::DenseNet;
 
 /// Where `torch.save` puts storages, so that they can be mapped into memory.
 const ALIGNMENT: u16 = 64;
@@ -118,8 +119,8 @@ fn strides(shape: &[usize]) -> Vec<usize> {
 mod tests {
     use burn::tensor::Device;
 
-    use super::super::testing::{folder, same, trained};
     use super::*;
+    use super::super::testing::{folder, same, trained};
 
     #[test]
     fn comes_back_bit_for_bit() {

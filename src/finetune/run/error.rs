@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use roentgen_augment::{AugmentError, Split};
+use roentgen_classifier::ClassifierError;
 
-use super::exchange::Lost;
+use super::replicas::Lost;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::diffusion::DiffusionError;
@@ -27,6 +28,9 @@ pub enum RunError {
     /// The mathematics.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
+    /// The logs.
+    #[error(transparent)]
+    Training(#[from] ClassifierError),
     /// The pipeline that it starts from.
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),

@@ -6,21 +6,18 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use roentgen_augment::{AugmentError, BatchStream, Prefetch};
+use roentgen_classifier::training::{StepLine, ValidMetric, Verdict};
 
 use super::cache::CodeCache;
 use super::checkpoints::{Best, Checkpoint, CheckpointFolder, ExportChoice, LoopMemory};
-use super::codes::Coder;
 use super::error::RunError;
+use super::evaluation::{SampleSheet, Validation};
 use super::folder::RunFolder;
 use super::interrupt::Interrupt;
-use super::log::{RunLog, StepLine};
-use super::metrics::ValidMetric;
-use super::order::Order;
+use super::log::RunLog;
+use super::random::Order;
 use super::replicas::{Replicas, Seat};
-use super::sample::{HostSample, SampleMaker};
-use super::sheet::SampleSheet;
-use super::validation::Validation;
-use super::watch::Verdict;
+use super::samples::{Coder, HostSample, SampleMaker};
 use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
 use crate::finetune::{FinetuneError, Trainee, Which};
@@ -113,7 +110,7 @@ impl Run {
         let smoothed = self.memory.watch.smoothed();
         let line = StepLine {
             step: report.step,
-            epoch: (report.step * images as u64) as f64 / self.samples.pairs().pairs().len() as f64,
+            epoch: Some(report.step as f64 * images as f64 / self.samples.pairs().pairs().len() as f64),
             loss,
             smoothed,
             grad_norm: report.gradient_norm,
@@ -166,7 +163,7 @@ impl Run {
         let coder = Coder { trainee: &self.trainee, cache: &self.cache, device: &self.device };
         let live = validation.loss(&coder, Which::Live)?;
         let ema = self.config.ema.map(|_| validation.loss(&coder, Which::Ema)).transpose()?;
-        let metric = ValidMetric { step, live, ema };
+        let metric = ValidMetric { step, live, ema, classifier: None };
         let loss = metric.exported();
         self.log.validation(metric)?;
         self.log.plot(&self.folder)?;

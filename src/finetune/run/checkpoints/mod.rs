@@ -7,10 +7,10 @@ mod file;
 
 use std::path::{Path, PathBuf};
 
+use roentgen_classifier::training::LossWatch;
 use serde::{Deserialize, Serialize};
 
 use super::error::RunError;
-use super::watch::LossWatch;
 use crate::finetune::TraineeState;
 
 /// The `[checkpoints]` table.

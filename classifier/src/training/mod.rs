@@ -1,14 +1,18 @@
 //! Training of a classifier with burn-train, counted in optimiser steps and resumable bit for bit on the CPU.
 
 mod adamw;
+mod augmentation;
 mod checkpoint;
 mod clip;
 mod config;
 mod gauge;
 mod history;
 mod loader;
+mod log;
 mod progress;
 mod schedule;
+mod smoothing;
+mod tensorboard;
 mod trainee;
 
 use std::path::PathBuf;
@@ -21,23 +25,28 @@ use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointingStrategy;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
-use indicatif::ProgressBar;
-use roentgen_augment::{HeldOut, MixedStream, TrainSet};
-
 use checkpoint::{CheckpointFolder, Dials, KeepBestAndNewest, Patience};
 use gauge::{Gauge, Loss, MacroAuroc};
+use indicatif::ProgressBar;
 use loader::{RoundLoader, WholeSetLoader};
 use progress::BarRenderer;
+use roentgen_augment::{HeldOut, MixedStream, TrainSet};
 
-pub use clip::{clip_grad_norm, grad_norm};
-pub use config::{LrShape, OptimizerKind, Selection, TrainConfig};
+pub use adamw::{AdamWConfig, Moments};
+pub use augmentation::Augmentation;
+pub use clip::{clip_factor, clip_grad_norm, grad_norm};
+pub use config::{OptimizerKind, Selection, TrainConfig};
 pub use history::{History, Round};
-pub use schedule::WarmupSchedule;
+pub use log::{BinnedLoss, Metric, RoundMetric, StepLine, TrainMetric, TrainingLog, ValidMetric, peak_bytes, read_metrics};
+pub use schedule::{LearningRateSchedule, WarmupSchedule};
+pub use smoothing::{Ema, EmaConfig, LossWatch, Verdict, WatchConfig};
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 
-use crate::batch::batches;
+use crate::ClassifierError;
+use crate::batch::{CxrBatch, CxrBatcher, batches};
 use crate::error::chain;
-use crate::{ClassifierError, CxrBatch, CxrBatcher, DenseNet, MaskedBce};
+use crate::loss::MaskedBce;
+use crate::networks::DenseNet;
 
 /// Everything that one training run needs.
 pub struct TrainJob<'a> {

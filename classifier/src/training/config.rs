@@ -4,9 +4,11 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 
-use super::adamw::AdamW;
-use crate::nn::kernels::AdamWNumbers;
-use crate::{Augmentation, ClassifierError, Reduction};
+use super::adamw::{AdamW, AdamWConfig};
+use super::augmentation::Augmentation;
+use super::schedule::LearningRateSchedule;
+use crate::SettingError;
+use crate::loss::Reduction;
 
 /// How a classifier is trained. Every key of the `[training]` table of a run file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +36,7 @@ pub struct TrainConfig {
     /// Steps of linear warm-up from 0.
     pub warmup_steps: usize,
     /// Learning rate after the warm-up.
-    pub schedule: LrShape,
+    pub schedule: LearningRateSchedule,
     /// Largest global gradient norm; 0 does not clip.
     pub clip_norm: f32,
     /// How the loss is averaged.
@@ -64,7 +66,7 @@ impl Default for TrainConfig {
             learning_rate: 1e-3,
             weight_decay: 1e-2,
             warmup_steps: 50,
-            schedule: LrShape::Cosine,
+            schedule: LearningRateSchedule::Cosine,
             clip_norm: 1.0,
             reduction: Reduction::Mean,
             pos_weight: false,
@@ -100,42 +102,29 @@ pub enum OptimizerKind {
     Amsgrad,
 }
 
-/// Learning rate after the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LrShape {
-    /// Half a cosine down to 0 at the last step.
-    Cosine,
-    /// The peak throughout.
-    Constant,
-}
-
 impl TrainConfig {
     /// Refuses settings that can't be meant.
     ///
     /// # Errors
-    /// [`ClassifierError::Setting`] names the first key out of its range.
-    pub fn validate(&self) -> Result<(), ClassifierError> {
-        let check = |ok: bool, key, value: String, expected| {
-            if ok { Ok(()) } else { Err(ClassifierError::Setting { key, value, expected }) }
-        };
-        check(self.steps > 0, "steps", self.steps.to_string(), "at least 1")?;
-        check(self.batch_size > 0, "batch_size", self.batch_size.to_string(), "at least 1")?;
-        check(
+    /// [`SettingError`] names the first key out of its range.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        SettingError::unless(self.steps > 0, "steps", self.steps, "at least 1")?;
+        SettingError::unless(self.batch_size > 0, "batch_size", self.batch_size, "at least 1")?;
+        SettingError::unless(
             self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation.max(1)),
             "accumulation",
-            self.accumulation.to_string(),
+            self.accumulation,
             "a divisor of batch_size",
         )?;
-        check(self.eval_every > 0, "eval_every", self.eval_every.to_string(), "at least 1")?;
-        check(self.eval_batch_size > 0, "eval_batch_size", self.eval_batch_size.to_string(), "at least 1")?;
-        check(self.workers > 0, "workers", self.workers.to_string(), "at least 1")?;
+        SettingError::unless(self.eval_every > 0, "eval_every", self.eval_every, "at least 1")?;
+        SettingError::unless(self.eval_batch_size > 0, "eval_batch_size", self.eval_batch_size, "at least 1")?;
+        SettingError::unless(self.workers > 0, "workers", self.workers, "at least 1")?;
         let rate = self.learning_rate;
-        check(rate > 0.0 && rate <= 1.0, "learning_rate", rate.to_string(), "a number in (0, 1]")?;
+        SettingError::unless(rate > 0.0 && rate <= 1.0, "learning_rate", rate, "a number in (0, 1]")?;
         let decay = self.weight_decay;
-        check((0.0..1.0).contains(&decay), "weight_decay", decay.to_string(), "a number in [0, 1)")?;
+        SettingError::unless((0.0..1.0).contains(&decay), "weight_decay", decay, "a number in [0, 1)")?;
         let clip = self.clip_norm;
-        check(clip >= 0.0 && clip.is_finite(), "clip_norm", clip.to_string(), "0 (off) or a positive number")
+        SettingError::unless(clip >= 0.0 && clip.is_finite(), "clip_norm", clip, "0 (off) or a positive number")
     }
 
     /// Validations in the whole run; the last round may be shorter.
@@ -150,8 +139,8 @@ impl TrainConfig {
         const EPSILON: f32 = 1e-8;
         match self.optimizer {
             OptimizerKind::AdamW => {
-                AdamW(AdamWNumbers { betas: [0.9, 0.999], epsilon: EPSILON.into(), weight_decay: self.weight_decay.into() })
-                    .into()
+                let decay = self.weight_decay.into();
+                AdamW(AdamWConfig { epsilon: EPSILON.into(), weight_decay: decay, ..AdamWConfig::default() }).into()
             }
             OptimizerKind::Adam | OptimizerKind::Amsgrad => AdamConfig::new()
                 .with_epsilon(EPSILON)

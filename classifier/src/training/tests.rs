@@ -15,7 +15,8 @@ use roentgen_augment::{
 };
 
 use super::*;
-use crate::{Augmentation, DenseNetConfig, InputRange, seeded};
+use crate::batch::InputRange;
+use crate::networks::{DenseNetConfig, seeded};
 
 const SIZE: usize = 32;
 

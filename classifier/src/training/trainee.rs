@@ -11,8 +11,10 @@ use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
 
 use super::clip::clip_grad_norm;
 use super::gauge::{Loss, MacroAuroc};
+use crate::batch::CxrBatch;
+use crate::loss::{KnownLabels, MaskedBce};
 use crate::metrics::{MultiLabelReport, ScoreTable};
-use crate::{CxrBatch, DenseNet, KnownLabels, MaskedBce};
+use crate::networks::DenseNet;
 
 /// The images of one optimiser step, cut into micro-batches.
 #[derive(Clone, Debug)]

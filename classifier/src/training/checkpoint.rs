@@ -125,7 +125,7 @@ impl CheckpointingStrategy for KeepBestAndNewest {
             train_loss: self.dials.train_loss.read(),
             valid_loss: self.dials.valid_loss.read(),
             valid_macro_auroc: auroc.is_finite().then_some(auroc),
-            learning_rate: WarmupSchedule::new(&self.config).rate(step),
+            learning_rate: WarmupSchedule::new(&self.config).rate(step as u64),
             seconds: self.started.elapsed().as_secs_f64(),
             waited: self.clock.take().as_secs_f64(),
         };

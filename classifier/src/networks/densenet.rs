@@ -52,7 +52,7 @@ impl DenseNetConfig {
         })
     }
 
-    /// A net of this shape. Convolutions and classifier are zero until weights are loaded or drawn from a seed ([`seeded`](crate::seeded)).
+    /// A net of this shape. Convolutions and classifier are zero until weights are loaded or drawn from a seed ([`seeded`](crate::networks::seeded)).
     ///
     /// # Panics
     /// If any count is zero.
@@ -99,7 +99,7 @@ pub struct DenseNetOutput {
 
 impl DenseNet {
     /// # Shapes
-    /// - images: `[B, C, H, W]`, in the range of the weights (see [`InputRange`](crate::InputRange)); at least 29 pixels a side
+    /// - images: `[B, C, H, W]`, in the range of the weights (see [`InputRange`](crate::batch::InputRange)); at least 29 pixels a side
     /// - output: logits `[B, F]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.forward_detailed(images).logits

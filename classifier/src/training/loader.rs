@@ -9,9 +9,9 @@ use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 use roentgen_augment::{BatchStream, MixedStream, Pixels, Prefetch, Signed, StreamItem, TrainSet};
 
-use super::TrainConfig;
 use super::trainee::{HeldOutBatches, StepBatch};
-use crate::{Augmentation, CxrBatcher};
+use super::{Augmentation, TrainConfig};
+use crate::batch::CxrBatcher;
 
 /// Time that the trainer waited for data.
 #[derive(Clone, Debug, Default)]
