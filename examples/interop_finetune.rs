@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             trainee.step(1.0)?;
         }
         trainee.export(&out.join(name), Which::Ema)?;
+        trainee.export_adapters(&out.join(name).join("lora"), Which::Ema)?;
     }
     Ok(())
 }

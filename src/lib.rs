@@ -29,7 +29,6 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod generate;
-pub mod progress;
 pub mod report;
 pub mod shard;
 pub mod store;

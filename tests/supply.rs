@@ -9,7 +9,8 @@ use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, RunFolder, fill, 
 use roentgen::config::{DataFormat, PhantomConfig, RunConfig, SplitConfig, SupplyMode};
 use roentgen::diffusion::{RandomSize, write_random_pipeline};
 use roentgen::shard::Shard;
-use roentgen::{data, progress};
+use roentgen::data;
+use roentgen_augment::progress::Silent;
 use roentgen_augment::{AugmentError, Origin, PromptKind, SyntheticDataset};
 
 use crate::cli::Study;
@@ -70,7 +71,7 @@ impl Bench {
 
 fn with_job<T>(config: &RunConfig, out: &Path, work: impl FnOnce(&PoolJob<'_>) -> T) -> T {
     let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
-    let (device, bars) = (Device::flex(), progress::bars(true));
+    let (device, bars) = (Device::flex(), Silent);
     work(&PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars })
 }
 
@@ -375,7 +376,7 @@ fn example_studies_run_at_tiny_size() {
         let out = bench.path(name);
         let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
         let folder = RunFolder::open(&out, &config, &train, &splits).unwrap();
-        let (device, bars) = (Device::flex(), progress::bars(true));
+        let (device, bars) = (Device::flex(), Silent);
         let pools = with_job(&config, &out, pools).unwrap();
         let comparison = Comparison {
             config: &config,
@@ -385,7 +386,7 @@ fn example_studies_run_at_tiny_size() {
             device: &device,
             device_name: "cpu".to_owned(),
             folder,
-            progress: bars,
+            progress: &bars,
         };
         let report = comparison.run().unwrap();
         assert_eq!(report.arms.len(), config.arms.len());

@@ -62,6 +62,17 @@ pub enum ClassifierError {
         /// burn's message.
         message: String,
     },
+    /// A checkpoint can't be read.
+    #[error(
+        "{} can't be read: {message}; delete the folder to go on from an earlier checkpoint, or train into another folder",
+        path.display()
+    )]
+    DamagedCheckpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A checkpoint does not belong to this run.
     #[error("{}: the checkpoint is of another run: {difference}; train into another folder or delete this one", path.display())]
     OtherRun {

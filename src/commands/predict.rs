@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
-use roentgen::{data, progress};
+use roentgen::data;
 use roentgen_augment::datasets::MissingImages;
 use roentgen_augment::{Preprocess, RealDataset, Vocabulary};
 use roentgen_classifier::batch::{CxrBatcher, batches};
@@ -16,6 +16,7 @@ use roentgen_classifier::weights::read_card;
 
 use crate::cli::{PredictArgs, SplitChoice};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read_data(&args.run)?;
@@ -29,10 +30,10 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy.clone(), input: card.input_range };
     let batches = batches(&data, &batcher, config.training.eval_batch_size, &device)?;
-    let bars = progress::bars(args.common.json);
-    let bar = progress::counting(&bars, data.rows().len(), "images");
-    let predictions = Predictions::of(&net, &batches, &batcher.vocabulary, |images| bar.inc(images as u64));
-    bar.finish_and_clear();
+    let bars = Bars::new(args.common.json);
+    let task = bars.begin("", data.rows().len() as u64, "images");
+    let predictions = Predictions::of(&net, &batches, &batcher.vocabulary, |images| task.advance(images as u64));
+    drop(task);
     let auroc = macro_auroc(&predictions)?;
     write_predictions(&args.out, &[(0, predictions)])?;
     if args.common.json {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use indicatif::MultiProgress;
+use roentgen_augment::progress::Progress;
 use roentgen_augment::{
     AugmentError, GateReport, JudgeError, PromptSummary, SampleRequest, Splits, Supply, SupplyMode, SyntheticDataset, TrainSet,
 };
@@ -71,7 +71,7 @@ pub struct PoolJob<'a> {
     /// The run folder: cache, verdicts and the gate's classifier are in it.
     pub folder: &'a Path,
     /// Shows the progress of the gate.
-    pub progress: &'a MultiProgress,
+    pub progress: &'a dyn Progress,
 }
 
 /// The synthetic images of every arm of a run.

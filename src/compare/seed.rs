@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use indicatif::ProgressBar;
+use roentgen_augment::progress::Task;
 use roentgen_augment::{MixedDataset, MixedParts, MixedStream, Splits, SyntheticDataset, TrainSet, Vocabulary};
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::batch::CxrBatcher;
@@ -49,7 +49,7 @@ impl SeedRun<'_> {
         &self,
         folder: &Path,
         batcher: &CxrBatcher,
-        bar: ProgressBar,
+        task: Box<dyn Task>,
     ) -> Result<(DenseNet, RunReport), ClassifierError> {
         let config = self.config;
         let training = TrainConfig {
@@ -73,7 +73,7 @@ impl SeedRun<'_> {
             seed: self.seed,
             device: self.device,
             folder: folder.to_owned(),
-            progress: bar,
+            task,
         })?;
         let findings = batcher.vocabulary.findings();
         let card = Card {

@@ -252,20 +252,27 @@ impl Trainee {
         pipeline.expect("nothing is read again in the compute type")
     }
 
-    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was. Adapters are merged, and
-    /// written by themselves too: `lora/pytorch_lora_weights.safetensors` for diffusers, `lora/PART` for peft.
+    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was. Adapters are merged;
+    /// [`export_adapters`](Self::export_adapters) writes them alone.
     ///
     /// # Errors
     /// [`FinetuneError::Diffusion`] if a file can't be read again or written.
     pub fn export(&self, folder: &Path, which: Which) -> Result<(), FinetuneError> {
-        let pipeline = self.networks.pipeline(&self.leaves, &self.values(which), true)?;
-        if self.settings.strategy.has_lora() {
-            let (lora, target) = (self.lora(which), folder.join("lora"));
-            lora.save_diffusers(&target)?;
-            lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &target.join(part.name())))?;
+        Ok(self.networks.pipeline(&self.leaves, &self.values(which), true)?.save(folder)?)
+    }
+
+    /// Writes the adapters alone: `pytorch_lora_weights.safetensors` for diffusers, and a folder named by its part for peft. Without
+    /// adapters nothing is written.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Diffusion`] and [`FinetuneError::Lora`] if a file can't be written.
+    pub fn export_adapters(&self, folder: &Path, which: Which) -> Result<(), FinetuneError> {
+        if !self.settings.strategy.has_lora() {
+            return Ok(());
         }
-        // Last, so that a folder with an index is whole.
-        Ok(pipeline.save(folder)?)
+        let lora = self.lora(which);
+        lora.save_diffusers(folder)?;
+        lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &folder.join(part.name())))
     }
 
     fn values(&self, which: Which) -> Vec<Tensor<1>> {

@@ -78,6 +78,11 @@ impl Default for TrainConfig {
     }
 }
 
+/// Far above what anybody means, and low enough that products of them can be counted and that nothing is allocated for a number alone.
+const MOST_STEPS: usize = 1_000_000_000;
+const MOST_IMAGES: usize = 65_536;
+const MOST_WORKERS: usize = 256;
+
 /// What the best checkpoint is chosen by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,22 +113,29 @@ impl TrainConfig {
     /// # Errors
     /// [`SettingError`] names the first key out of its range.
     pub fn validate(&self) -> Result<(), SettingError> {
-        SettingError::unless(self.steps > 0, "steps", self.steps, "at least 1")?;
-        SettingError::unless(self.batch_size > 0, "batch_size", self.batch_size, "at least 1")?;
+        let within = |key, value, least, most| {
+            let expected = format!("at least {least} and at most {most}");
+            SettingError::unless((least..=most).contains(&value), key, value, &expected)
+        };
+        within("steps", self.steps, 1, MOST_STEPS)?;
+        within("batch_size", self.batch_size, 1, MOST_IMAGES)?;
         SettingError::unless(
-            self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation.max(1)),
+            self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation),
             "accumulation",
             self.accumulation,
             "a divisor of batch_size",
         )?;
         SettingError::unless(self.eval_every > 0, "eval_every", self.eval_every, "at least 1")?;
-        SettingError::unless(self.eval_batch_size > 0, "eval_batch_size", self.eval_batch_size, "at least 1")?;
-        SettingError::unless(self.workers > 0, "workers", self.workers, "at least 1")?;
+        within("eval_batch_size", self.eval_batch_size, 1, MOST_IMAGES)?;
+        within("workers", self.workers, 1, MOST_WORKERS)?;
         let rate = self.learning_rate;
         SettingError::unless(rate > 0.0 && rate <= 1.0, "learning_rate", rate, "a number in (0, 1]")?;
         let decay = self.weight_decay;
         SettingError::unless((0.0..1.0).contains(&decay), "weight_decay", decay, "a number in [0, 1)")?;
         let clip = self.clip_norm;
+        if let LearningRateSchedule::LinearTo { end } = self.schedule {
+            SettingError::unless((0.0..=rate).contains(&end), "schedule.linear-to.end", end, "a number from 0 to learning_rate")?;
+        }
         SettingError::unless(clip >= 0.0 && clip.is_finite(), "clip_norm", clip, "0 (off) or a positive number")
     }
 
@@ -153,6 +165,7 @@ impl TrainConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule::WarmupSchedule;
     use super::*;
 
     #[test]
@@ -162,6 +175,39 @@ mod tests {
         let bad = TrainConfig { batch_size: 10, accumulation: 3, ..TrainConfig::default() };
         assert!(bad.validate().unwrap_err().to_string().starts_with("accumulation is 3"));
         TrainConfig::default().validate().unwrap();
+    }
+
+    /// Every count at its extremes is either refused by its name or harmless.
+    #[test]
+    fn counts_near_the_largest_integer_are_refused_or_harmless() {
+        let set: [(&str, fn(&mut TrainConfig, usize)); 8] = [
+            ("steps", |config, n| config.steps = n),
+            ("batch_size", |config, n| config.batch_size = n),
+            ("accumulation", |config, n| config.accumulation = n),
+            ("eval_every", |config, n| config.eval_every = n),
+            ("patience", |config, n| config.patience = n),
+            ("warmup_steps", |config, n| config.warmup_steps = n),
+            ("eval_batch_size", |config, n| config.eval_batch_size = n),
+            ("workers", |config, n| config.workers = n),
+        ];
+        for (key, set) in set {
+            for n in [0, 1, usize::MAX / 2, usize::MAX - 1, usize::MAX] {
+                let mut config = TrainConfig::default();
+                set(&mut config, n);
+                match config.validate() {
+                    Err(error) => assert_eq!((error.key, error.value), (key, n.to_string())),
+                    Ok(()) => {
+                        assert!((1..=config.steps).contains(&config.rounds()), "{key} = {n}");
+                        assert!(config.steps.checked_mul(config.batch_size).is_some(), "{key} = {n}");
+                        let schedule = WarmupSchedule::new(&config);
+                        for step in [1, config.steps as u64, u64::MAX] {
+                            let rate = schedule.rate(step);
+                            assert!((0.0..=config.learning_rate).contains(&rate), "{key} = {n}: {rate} at {step}");
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

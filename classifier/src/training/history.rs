@@ -1,16 +1,10 @@
-//! `metrics.jsonl`: one line a round, and what it says of the best one.
-
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
-use roentgen_augment::write_atomic;
-use serde::{Deserialize, Serialize};
+//! The validations of a classifier's run, and which was the best.
 
 use super::Selection;
-use crate::ClassifierError;
+use super::log::{BinnedLoss, Metric, RoundMetric, ValidMetric};
 
 /// One validation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Round {
     /// From 1.
     pub round: usize,
@@ -30,45 +24,52 @@ pub struct Round {
     pub waited: f64,
 }
 
-/// The rounds of a run so far, mirrored in `metrics.jsonl`.
+impl Round {
+    /// The round that a line of `metrics.jsonl` tells of, if it does.
+    fn of(metric: &Metric, steps_per_round: usize) -> Option<Self> {
+        let Metric::Valid(ValidMetric { step, live, classifier: Some(round), .. }) = metric else { return None };
+        let step = usize::try_from(*step).ok()?;
+        let RoundMetric { macro_auroc, train_loss, learning_rate, seconds, waited } = *round;
+        Some(Self {
+            round: step.div_ceil(steps_per_round),
+            step,
+            train_loss,
+            valid_loss: live.mean,
+            valid_macro_auroc: macro_auroc,
+            learning_rate,
+            seconds,
+            waited,
+        })
+    }
+
+    /// Its line in `metrics.jsonl`.
+    pub(super) fn metric(&self) -> ValidMetric {
+        let Self { step, train_loss, valid_loss, valid_macro_auroc, learning_rate, seconds, waited, .. } = *self;
+        let round = RoundMetric { macro_auroc: valid_macro_auroc, train_loss, learning_rate, seconds, waited };
+        let live = BinnedLoss { mean: valid_loss, bins: Vec::new() };
+        ValidMetric { step: step as u64, live, ema: None, classifier: Some(round) }
+    }
+}
+
+/// The rounds of a run so far.
 #[derive(Clone, Debug)]
 pub struct History {
-    path: PathBuf,
     select: Selection,
     rounds: Vec<Round>,
 }
 
 impl History {
-    /// The rounds in `folder`, up to and including `last_round`: lines past the newest checkpoint belong to work that was lost.
-    ///
-    /// # Errors
-    /// [`ClassifierError::Io`] if the file can't be read; a line that is no round ends the history (a torn last line).
-    pub fn resume(folder: &Path, select: Selection, last_round: usize) -> Result<Self, ClassifierError> {
-        let path = folder.join("metrics.jsonl");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(ClassifierError::Io { action: "read", path, source }),
-        };
-        let rounds = text.lines().map_while(|line| serde_json::from_str::<Round>(line).ok());
-        let rounds = rounds.take_while(|round| round.round <= last_round).collect();
-        Ok(Self { path, select, rounds })
+    /// The rounds up to and including `last` of a run with these metrics: lines past the newest checkpoint belong to work that was
+    /// lost.
+    #[must_use]
+    pub fn resume(metrics: &[Metric], select: Selection, steps_per_round: usize, last: usize) -> Self {
+        let rounds = metrics.iter().filter_map(|metric| Round::of(metric, steps_per_round));
+        Self { select, rounds: rounds.take_while(|round| round.round <= last).collect() }
     }
 
-    /// Adds a round and rewrites the file atomically.
-    ///
-    /// # Errors
-    /// [`ClassifierError::Io`].
-    pub fn push(&mut self, round: Round) -> Result<(), ClassifierError> {
+    /// Adds a round.
+    pub fn push(&mut self, round: Round) {
         self.rounds.push(round);
-        let write = write_atomic(&self.path, |file| {
-            for round in &self.rounds {
-                let line = serde_json::to_string(round).expect("a round is plain numbers");
-                writeln!(file, "{line}")?;
-            }
-            Ok(())
-        });
-        write.map_err(|source| ClassifierError::Io { action: "write", path: self.path.clone(), source })
     }
 
     /// All rounds.
@@ -80,12 +81,19 @@ impl History {
     /// The round that the selection prefers; the earliest of equals.
     #[must_use]
     pub fn best(&self) -> Option<&Round> {
+        self.best_until(usize::MAX)
+    }
+
+    /// That of the rounds up to and including `last`.
+    #[must_use]
+    pub fn best_until(&self, last: usize) -> Option<&Round> {
         let better = |a: &Round, b: &Round| match self.select {
             Selection::MacroAuroc => a.valid_macro_auroc.unwrap_or(f64::MIN) > b.valid_macro_auroc.unwrap_or(f64::MIN),
             Selection::Loss => a.valid_loss < b.valid_loss,
             Selection::Last => true,
         };
-        self.rounds.iter().reduce(|best, round| if better(round, best) { round } else { best })
+        let rounds = self.rounds.iter().filter(|round| round.round <= last);
+        rounds.reduce(|best, round| if better(round, best) { round } else { best })
     }
 
     /// Rounds since the best one.
@@ -117,25 +125,27 @@ mod tests {
 
     #[test]
     fn the_best_round_is_the_selections() {
-        let folder = tempfile::tempdir().unwrap();
         for (select, best) in [(Selection::MacroAuroc, 2), (Selection::Loss, 1), (Selection::Last, 3)] {
-            let mut history = History::resume(folder.path(), select, 0).unwrap();
+            let mut history = History::resume(&[], select, 10, 0);
             for r in [round(1, 0.5, 0.1), round(2, 0.7, 0.2), round(3, 0.7, 0.3)] {
-                history.push(r).unwrap();
+                history.push(r);
             }
             assert_eq!(history.best().unwrap().round, best);
+            assert_eq!(history.best_until(1).unwrap().round, 1);
         }
     }
 
     #[test]
     fn resuming_forgets_what_lies_past_the_checkpoint() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut history = History::resume(folder.path(), Selection::Loss, 0).unwrap();
-        for r in [round(1, 0.5, 0.1), round(2, 0.6, 0.2)] {
-            history.push(r).unwrap();
-        }
-        std::fs::write(&history.path, std::fs::read_to_string(&history.path).unwrap() + "{\"round\": 3, \"st").unwrap();
-        assert_eq!(History::resume(folder.path(), Selection::Loss, 1).unwrap().rounds(), &history.rounds()[..1]);
-        assert_eq!(History::resume(folder.path(), Selection::Loss, 9).unwrap().rounds(), history.rounds());
+        let rounds = [round(1, 0.5, 0.1), round(2, 0.6, 0.2)];
+        let metrics = rounds.map(|round| Metric::Valid(round.metric()));
+        assert_eq!(History::resume(&metrics, Selection::Loss, 10, 1).rounds(), &rounds[..1]);
+        assert_eq!(History::resume(&metrics, Selection::Loss, 10, 9).rounds(), rounds);
+    }
+
+    #[test]
+    fn the_last_round_may_be_shorter() {
+        let last = Round { step: 25, ..round(3, 0.5, 0.1) };
+        assert_eq!(History::resume(&[Metric::Valid(last.metric())], Selection::Last, 10, 3).rounds(), [last]);
     }
 }

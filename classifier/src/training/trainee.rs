@@ -10,7 +10,6 @@ use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
 
 use super::clip::clip_grad_norm;
-use super::gauge::{Loss, MacroAuroc};
 use crate::batch::CxrBatch;
 use crate::loss::{KnownLabels, MaskedBce};
 use crate::metrics::{MultiLabelReport, ScoreTable};
@@ -32,14 +31,21 @@ pub struct HeldOutBatches(pub Vec<CxrBatch>);
 /// What a step tells burn-train.
 #[derive(Clone, Copy, Debug)]
 pub struct StepReport {
-    loss: f64,
+    /// Optimiser step, from 1.
+    pub(super) step: usize,
+    /// Mean loss of its images.
+    pub(super) loss: f64,
+    /// Norm of all gradients before clipping.
+    pub(super) gradient_norm: f64,
 }
 
 /// What a validation tells burn-train.
 #[derive(Clone, Copy, Debug)]
 pub struct ValidReport {
-    loss: f64,
-    macro_auroc: f64,
+    /// Loss over the whole set.
+    pub(super) loss: f64,
+    /// Macro AUROC over the whole set; NaN where it is undefined.
+    pub(super) macro_auroc: f64,
 }
 
 /// What every step needs besides the weights.
@@ -109,7 +115,7 @@ impl TrainStep for Trainee {
             first.get_or_insert((step, loss));
             self.recipe.interrupter.stop(Some("the loss is not finite"));
         }
-        TrainOutput { grads, item: StepReport { loss } }
+        TrainOutput { grads, item: StepReport { step, loss, gradient_norm: norm } }
     }
 }
 
@@ -153,20 +159,14 @@ impl ItemLazy for ValidReport {
     }
 }
 
-impl Adaptor<Loss> for StepReport {
-    fn adapt(&self) -> Loss {
-        Loss(self.loss)
+impl Adaptor<StepReport> for StepReport {
+    fn adapt(&self) -> StepReport {
+        *self
     }
 }
 
-impl Adaptor<Loss> for ValidReport {
-    fn adapt(&self) -> Loss {
-        Loss(self.loss)
-    }
-}
-
-impl Adaptor<MacroAuroc> for ValidReport {
-    fn adapt(&self) -> MacroAuroc {
-        MacroAuroc(self.macro_auroc)
+impl Adaptor<ValidReport> for ValidReport {
+    fn adapt(&self) -> ValidReport {
+        *self
     }
 }

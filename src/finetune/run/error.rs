@@ -28,7 +28,7 @@ pub enum RunError {
     /// The mathematics.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
-    /// The logs.
+    /// The logs and the checkpoints.
     #[error(transparent)]
     Training(#[from] ClassifierError),
     /// The pipeline that it starts from.
@@ -57,14 +57,6 @@ pub enum RunError {
         /// The cause.
         #[source]
         source: io::Error,
-    },
-    /// A checkpoint can't be read.
-    #[error("{} can't be read: {message}; delete the folder to go on from an earlier checkpoint, or give another --out", path.display())]
-    Damaged {
-        /// The checkpoint's folder.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
     },
     /// The folder holds another run.
     #[error(

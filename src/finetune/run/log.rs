@@ -1,6 +1,6 @@
-//! Where a run's numbers go: the progress bar, `metrics.jsonl`, TensorBoard, the loss plot.
+//! Where a run's numbers go: whoever shows the progress, `metrics.jsonl`, TensorBoard, the loss plot.
 
-use indicatif::ProgressBar;
+use roentgen_augment::progress::Task;
 use roentgen_classifier::training::{Metric, StepLine, TrainingLog, ValidMetric};
 
 use super::error::RunError;
@@ -12,7 +12,7 @@ use crate::report::svg_losses;
 #[derive(Debug)]
 pub struct RunLog {
     log: TrainingLog,
-    bar: ProgressBar,
+    task: Box<dyn Task>,
 }
 
 impl RunLog {
@@ -21,12 +21,12 @@ impl RunLog {
     ///
     /// # Errors
     /// [`RunError::Training`].
-    pub fn open(folder: &RunFolder, step: u64, pending: bool, every: u64, bar: ProgressBar) -> Result<Self, RunError> {
+    pub fn open(folder: &RunFolder, step: u64, pending: bool, every: u64, task: Box<dyn Task>) -> Result<Self, RunError> {
         let kept = |metric: &Metric| match metric {
             Metric::Train(metric) => metric.step <= step,
             Metric::Valid(metric) => step > 0 && metric.step + u64::from(pending) <= step,
         };
-        Ok(Self { log: TrainingLog::open(folder.path(), step, every, kept)?, bar })
+        Ok(Self { log: TrainingLog::open(folder.path(), step, every, kept)?, task })
     }
 
     /// A training step; every `log_every`th becomes a line.
@@ -34,10 +34,10 @@ impl RunLog {
     /// # Errors
     /// [`RunError::Training`].
     pub fn step(&mut self, line: &StepLine) -> Result<(), RunError> {
-        self.bar.set_position(line.step);
+        self.task.set(line.step);
         if let Some(metric) = self.log.step(line)? {
             let memory = metric.memory_mib.map_or_else(String::new, |mib| format!(", {mib} MiB"));
-            self.bar.set_message(format!("loss {:.4}, {:.1} images/s{memory}", line.smoothed, metric.images_per_second));
+            self.task.message(&format!("loss {:.4}, {:.1} images/s{memory}", line.smoothed, metric.images_per_second));
         }
         Ok(())
     }
@@ -71,8 +71,8 @@ impl RunLog {
         folder.write("loss.svg", svg_losses(&self.log.read()?).as_bytes())
     }
 
-    /// A line for people, above the bar.
+    /// A line for people that stays.
     pub fn say(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.task.note(text);
     }
 }

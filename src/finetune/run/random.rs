@@ -12,6 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 use roentgen_augment::Fingerprint;
 
+use crate::config::ConfigError;
+
 /// What a stream of random numbers is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -117,17 +119,22 @@ pub struct Order {
 }
 
 impl Order {
-    /// Steps of `batch` samples over `rows` rows.
+    /// `steps` steps of `batch` samples over `rows` rows.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if that is more samples than can be counted.
     ///
     /// # Panics
-    /// If either is 0.
-    #[must_use]
-    pub fn new(random: Randomness, rows: usize, batch: usize) -> Self {
+    /// If there are no rows, or no samples in a batch.
+    pub fn new(random: Randomness, rows: usize, batch: usize, steps: u64) -> Result<Self, ConfigError> {
         assert!(rows > 0 && batch > 0, "{rows} rows in batches of {batch}");
-        Self { random, rows, batch, epochs: Arc::default() }
+        if steps.checked_mul(batch as u64).is_none() {
+            return Err(ConfigError::value("schedule.steps", steps, format!("at most {}", u64::MAX / batch as u64)));
+        }
+        Ok(Self { random, rows, batch, epochs: Arc::default() })
     }
 
-    /// The samples of optimiser step `step`, from 0.
+    /// The samples of optimiser step `step`, from 0 and below the number of steps.
     #[must_use]
     pub fn step(&self, step: u64) -> Vec<Sample> {
         let first = step * self.batch as u64;
@@ -194,10 +201,19 @@ mod tests {
         assert!((0..100).all(|i| !random.drops(i, 0.0) && random.drops(i, 1.0)));
     }
 
+    #[test]
+    fn more_samples_than_can_be_counted_are_refused() {
+        let order = |batch, steps| Order::new(Randomness::training(1), 3, batch, steps);
+        let last = order(16, u64::MAX / 16).unwrap().step(u64::MAX / 16 - 1);
+        assert_eq!((last.len(), last[15].number), (16, u64::MAX - 16));
+        let error = order(16, u64::MAX / 16 + 1).unwrap_err().to_string();
+        assert!(error.contains("schedule.steps") && error.contains("at most"), "{error}");
+    }
+
     proptest! {
         #[test]
         fn steps_are_a_function_of_their_number(rows in 1usize..40, batch in 1usize..20, seed: u64, from in 0u64..50) {
-            let order = || Order::new(Randomness::training(seed), rows, batch);
+            let order = || Order::new(Randomness::training(seed), rows, batch, 1_000).unwrap();
             let all: Vec<_> = { let order = order(); (0..from + 5).map(|step| order.step(step)).collect() };
             let cut = order();
             for step in from..from + 5 {
@@ -207,7 +223,7 @@ mod tests {
 
         #[test]
         fn every_epoch_is_whole(rows in 1usize..40, batch in 1usize..20, seed: u64) {
-            let order = Order::new(Randomness::training(seed), rows, batch);
+            let order = Order::new(Randomness::training(seed), rows, batch, 1_000).unwrap();
             let samples: Vec<_> = (0..(3 * rows) as u64).flat_map(|step| order.step(step)).take(3 * rows).collect();
             for epoch in samples.chunks(rows) {
                 let mut seen: Vec<_> = epoch.iter().map(|sample| sample.row).collect();

@@ -136,13 +136,18 @@ impl Drop for GiveUpOnPanic<'_> {
 /// Samples of micro-batches.
 pub type Micro = Vec<Vec<HostSample>>;
 
-/// The devices besides the first.
-#[derive(Debug, Default)]
+/// The weights under training on each device, always equal between two steps. With one device there are no workers, and everything
+/// below is a plain call.
+#[derive(Debug)]
 pub struct Replicas {
+    first: Trainee,
+    /// What frozen networks made.
+    cache: Arc<CodeCache>,
     workers: Vec<Worker>,
-    exchange: Option<Arc<Exchange>>,
+    exchange: Arc<Exchange>,
 }
 
+/// A device besides the first, with a thread of its own.
 #[derive(Debug)]
 struct Worker {
     jobs: Option<Sender<Job>>,
@@ -156,44 +161,30 @@ enum Job {
     Restore(Box<TraineeState>),
 }
 
-/// One device's weights.
-pub struct Seat<'a> {
-    /// The weights.
-    pub trainee: &'a mut Trainee,
-    /// What frozen networks made.
-    pub cache: &'a CodeCache,
-    /// The device.
-    pub device: &'a Device,
-}
-
-impl Seat<'_> {
-    /// Losses of micro-batches, whose gradients are added up.
-    fn accumulate(&mut self, micro: Micro, share: f64) -> Result<Vec<f64>, RunError> {
-        let mut losses = Vec::with_capacity(micro.len());
-        for samples in micro {
-            let batch = Coder { trainee: self.trainee, cache: self.cache, device: self.device }.batch(samples)?;
-            losses.push(self.trainee.accumulate(&batch, share)?.mean);
-        }
-        Ok(losses)
+/// Losses of micro-batches, whose gradients are added up.
+fn accumulate(trainee: &mut Trainee, cache: &CodeCache, micro: Micro, share: f64) -> Result<Vec<f64>, RunError> {
+    let mut losses = Vec::with_capacity(micro.len());
+    for samples in micro {
+        let batch = Coder { trainee, cache }.batch(samples)?;
+        losses.push(trainee.accumulate(&batch, share)?.mean);
     }
+    Ok(losses)
 }
 
 impl Replicas {
-    /// Workers for `trainees`, each on its device; the first device is the caller's. They meet at `exchange`.
+    /// The first trainee computes on the caller's thread, each of the others on one of its own. They meet at `exchange`.
     #[must_use]
-    pub fn new(trainees: Vec<(Trainee, Device)>, exchange: Exchange, cache: &Arc<CodeCache>) -> Self {
+    pub fn new(first: Trainee, others: Vec<Trainee>, exchange: Exchange, cache: Arc<CodeCache>) -> Self {
         let exchange = Arc::new(exchange);
-        let worker = |(rank, (mut trainee, device)): (usize, (Trainee, Device))| {
+        let worker = |(rank, mut trainee): (usize, Trainee)| {
             let (jobs, inbox) = channel();
             let (outbox, results) = channel();
-            let (exchange, cache) = (Arc::clone(&exchange), Arc::clone(cache));
+            let (exchange, cache) = (Arc::clone(&exchange), Arc::clone(&cache));
             let thread = std::thread::spawn(move || {
                 let _guard = GiveUpOnPanic(&exchange);
                 while let Ok(job) = inbox.recv() {
                     let result = match job {
-                        Job::Accumulate { micro, share } => {
-                            Seat { trainee: &mut trainee, cache: &cache, device: &device }.accumulate(micro, share)
-                        }
+                        Job::Accumulate { micro, share } => accumulate(&mut trainee, &cache, micro, share),
                         Job::Step(factor) => {
                             let summed = trainee.exchange_gradients(|gradient| exchange.sum(rank + 1, gradient));
                             let stepped = summed.map_err(RunError::from).and_then(|()| Ok(trainee.step(factor)?));
@@ -208,21 +199,33 @@ impl Replicas {
             });
             Worker { jobs: Some(jobs), results, thread: Some(thread) }
         };
-        let workers = trainees.into_iter().enumerate().map(worker).collect();
-        Self { workers, exchange: Some(exchange) }
+        let workers = others.into_iter().enumerate().map(worker).collect();
+        Self { first, cache, workers, exchange }
+    }
+
+    /// The weights on the first device, which are those of all.
+    #[must_use]
+    pub fn trainee(&self) -> &Trainee {
+        &self.first
+    }
+
+    /// Makes batches for the first device.
+    #[must_use]
+    pub fn coder(&self) -> Coder<'_> {
+        Coder { trainee: &self.first, cache: &self.cache }
     }
 
     /// Losses of the micro-batches of a step in their order; each device computes an equal part of them.
     ///
     /// # Errors
     /// The first device's error that there is; no weight has changed then.
-    pub fn accumulate(&self, seat: &mut Seat<'_>, mut micro: Micro, share: f64) -> Result<Vec<f64>, RunError> {
+    pub fn accumulate(&mut self, mut micro: Micro, share: f64) -> Result<Vec<f64>, RunError> {
         let each = micro.len() / (self.workers.len() + 1);
         for worker in self.workers.iter().rev() {
             let part = micro.split_off(micro.len() - each);
             worker.ask(Job::Accumulate { micro: part, share })?;
         }
-        let own = seat.accumulate(micro, share);
+        let own = accumulate(&mut self.first, &self.cache, micro, share);
         // All are heard before an error ends the run, so that none is left in the middle of something.
         let others: Vec<_> = self.workers.iter().map(Worker::answer).collect();
         let mut losses = own?;
@@ -236,28 +239,30 @@ impl Replicas {
     ///
     /// # Errors
     /// Those of [`Trainee::step`].
-    pub fn step(&self, trainee: &mut Trainee, factor: f64) -> Result<StepReport, RunError> {
-        if let Some(exchange) = &self.exchange {
+    pub fn step(&mut self, factor: f64) -> Result<StepReport, RunError> {
+        if !self.workers.is_empty() {
+            let exchange = &self.exchange;
             let _guard = GiveUpOnPanic(exchange);
             let asked = self.workers.iter().try_for_each(|worker| worker.ask(Job::Step(factor)));
             // Those that were asked must not wait for one that is gone.
             asked.inspect_err(|_| exchange.give_up())?;
-            trainee.exchange_gradients(|gradient| exchange.sum(0, gradient))?;
+            self.first.exchange_gradients(|gradient| exchange.sum(0, gradient))?;
         }
-        let report = trainee.step(factor);
+        let report = self.first.step(factor);
         let others: Vec<_> = self.workers.iter().map(Worker::answer).collect();
         let report = report?;
         others.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(report)
     }
 
-    /// Takes the other devices to a state.
+    /// Takes all devices to a state.
     ///
     /// # Errors
     /// Those of [`Trainee::restore`].
-    pub fn restore(&self, state: &TraineeState) -> Result<(), RunError> {
+    pub fn restore(&mut self, state: TraineeState) -> Result<(), RunError> {
         self.workers.iter().try_for_each(|worker| worker.ask(Job::Restore(Box::new(state.clone()))))?;
-        self.workers.iter().try_for_each(|worker| worker.answer().map(|_| ()))
+        self.workers.iter().try_for_each(|worker| worker.answer().map(|_| ()))?;
+        Ok(self.first.restore(state)?)
     }
 }
 

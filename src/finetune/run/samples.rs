@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use roentgen_augment::{AugmentError, Fingerprint, Pixels, Signed};
 
 use super::cache::CodeCache;
@@ -131,8 +131,6 @@ pub struct Coder<'a> {
     pub trainee: &'a Trainee,
     /// Where their results are kept.
     pub cache: &'a CodeCache,
-    /// Where batches are wanted.
-    pub device: &'a Device,
 }
 
 impl Coder<'_> {
@@ -153,7 +151,7 @@ impl Coder<'_> {
             return Ok(TrainBatch::Reconstruct(Reconstruction { pixels, posterior_noise }));
         }
         let codes = samples.iter().map(|sample| self.image(&sample.image)).collect::<Result<Vec<_>, _>>()?;
-        let codes = Tensor::cat(codes.into_iter().map(|code| Tensor::<4>::from_data(code, self.device)).collect(), 0);
+        let codes = Tensor::cat(codes.into_iter().map(|code| Tensor::<4>::from_data(code, &self.trainee.device)).collect(), 0);
         let [_, channels, height, width] = codes.dims();
         let draws = samples[0].posterior.is_some();
         let shape = [if draws { channels / 2 } else { channels }, height, width];
@@ -189,13 +187,13 @@ impl Coder<'_> {
         for sample in samples {
             values.extend(field(sample)?);
         }
-        Some(Tensor::from_data(TensorData::new(values, [samples.len(), shape[0], shape[1], shape[2]]), self.device))
+        Some(Tensor::from_data(TensorData::new(values, [samples.len(), shape[0], shape[1], shape[2]]), &self.trainee.device))
     }
 
     /// `[1, 3, H, W]`: gray in three channels.
     fn pixels(&self, pixels: &Pixels<Signed>) -> Tensor<4> {
         let shape = [1, 1, pixels.height(), pixels.width()];
-        Tensor::<4>::from_data(TensorData::new(pixels.values().to_vec(), shape), self.device).repeat_dim(1, 3)
+        Tensor::<4>::from_data(TensorData::new(pixels.values().to_vec(), shape), &self.trainee.device).repeat_dim(1, 3)
     }
 
     /// Latents `[1, C, h, w]`, or means and log-variances `[1, 2C, h, w]`.
@@ -228,7 +226,7 @@ impl Coder<'_> {
                     code
                 }
             };
-            states.push(Tensor::<3>::from_data(code, self.device));
+            states.push(Tensor::<3>::from_data(code, &self.trainee.device));
         }
         Ok(TextCondition::States(Tensor::cat(states, 0)))
     }
