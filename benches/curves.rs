@@ -26,7 +26,7 @@ use roentgen_augment::{
 use roentgen_classifier::loss::{KnownLabels, MaskedBce};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::networks::{DenseNetConfig, seeded};
-use roentgen_classifier::nn::kernels::{Visible, attention};
+use roentgen_kernels::{Visible, attention};
 use rusqlite::{Connection, params};
 
 /// A point is run again until this much time has passed, but at least [`LEAST`] times.

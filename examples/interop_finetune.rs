@@ -8,7 +8,10 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use roentgen::diffusion::Checkpoint;
-use roentgen::finetune::{Denoising, Latents, LearningRates, LoraSettings, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning, Which};
+use roentgen::finetune::{
+    Denoising, Latents, LearningRates, LoraSettings, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning,
+    Which,
+};
 use roentgen_classifier::training::EmaConfig;
 
 const SEED: u64 = 0;

@@ -7,9 +7,9 @@ use burn::data::dataset::Dataset;
 use burn::tensor::{Device, FloatDType};
 use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, RunFolder, fill, pools};
 use roentgen::config::{DataFormat, PhantomConfig, RunConfig, SplitConfig, SupplyMode};
+use roentgen::data;
 use roentgen::diffusion::{RandomSize, write_random_pipeline};
 use roentgen::shard::Shard;
-use roentgen::data;
 use roentgen_augment::progress::Silent;
 use roentgen_augment::{AugmentError, Origin, PromptKind, SyntheticDataset};
 

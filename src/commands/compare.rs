@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use roentgen::compare::{Comparison, PoolJob, RunFolder, pools, sample_grid};
 use roentgen::config::RunConfig;
-use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
 use roentgen::data;
+use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
 
 use crate::cli::{Common, CompareArgs};
 use crate::commands::progress::Bars;

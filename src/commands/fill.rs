@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::compare::{self, PoolJob, RunFolder};
 use roentgen::config::RunConfig;
-use roentgen::shard::Shard;
 use roentgen::data;
+use roentgen::shard::Shard;
 
 use crate::cli::{Common, FillArgs};
 use crate::commands::print;

@@ -48,7 +48,10 @@ impl Task for Bar {
     fn set_total(&self, total: u64) {
         let template = match total {
             0 => "{spinner} {prefix}  {msg}".to_owned(),
-            _ => format!("{{bar:28.cyan/blue}} {{prefix}} {{pos}}/{{len}} {}  {{elapsed}} elapsed, {{eta}} left  {{msg}}", self.unit),
+            _ => format!(
+                "{{bar:28.cyan/blue}} {{prefix}} {{pos}}/{{len}} {}  {{elapsed}} elapsed, {{eta}} left  {{msg}}",
+                self.unit
+            ),
         };
         self.bar.set_style(ProgressStyle::with_template(&template).expect("the template is well-formed"));
         self.bar.set_length(total);

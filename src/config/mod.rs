@@ -260,8 +260,7 @@ impl RunConfig {
         if self.bootstrap.replicates == 0 {
             return Err(ConfigError::value("bootstrap.replicates", 0, "at least 1"));
         }
-        let refused =
-            |SettingError { key, value, expected }| ConfigError::value(format!("training.{key}"), value, expected);
+        let refused = |SettingError { key, value, expected }| ConfigError::value(format!("training.{key}"), value, expected);
         self.training.validate().map_err(refused)
     }
 

@@ -179,8 +179,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::*;
     use super::super::testing::noise;
+    use super::*;
     use crate::diffusion::samplers::SchedulerConfig;
 
     const ALL: [Prediction; 3] = [Prediction::Epsilon, Prediction::Velocity, Prediction::Sample];

@@ -119,7 +119,11 @@ impl TraineeSettings {
             return Ok(());
         }
         // Gradients below 6e-8 vanish in F16 and there is no gradient scaler.
-        Err(FinetuneError::Setting(SettingError { key: "dtype", value: format!("{:?}", self.dtype), expected: "f32 or bf16".to_owned() }))
+        Err(FinetuneError::Setting(SettingError {
+            key: "dtype",
+            value: format!("{:?}", self.dtype),
+            expected: "f32 or bf16".to_owned(),
+        }))
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use roentgen_classifier::SettingError;
-use roentgen_classifier::nn::kernels::euclidean_norms;
 use roentgen_classifier::training::{Ema, Moments, clip_factor};
+use roentgen_kernels::euclidean_norms;
 
 use super::FinetuneError;
 use super::batch::TrainBatch;
@@ -85,7 +85,8 @@ impl Trainee {
             }));
         }
         let zeros = |value: &Tensor<1>| Tensor::zeros(value.shape(), (&device, DType::F32));
-        let moments = leaves.list.iter().map(|leaf| Moments { first: zeros(&leaf.value), second: zeros(&leaf.value), steps: 0 });
+        let moments =
+            leaves.list.iter().map(|leaf| Moments { first: zeros(&leaf.value), second: zeros(&leaf.value), steps: 0 });
         Ok(Self {
             networks,
             moments: moments.collect(),

@@ -324,5 +324,10 @@ fn every_strategy_runs() {
             _ => [false, false, true],
         };
         assert_eq!(changed, expected, "{name}");
+        // Adapters are written once, beside the pipeline that has them merged.
+        let there = |file: &str| bench.path(&format!("{name}/{file}")).exists();
+        assert_eq!(there("adapters/pytorch_lora_weights.safetensors"), name == "lora");
+        assert_eq!(there("adapters/unet/adapter_model.safetensors"), name == "lora");
+        assert!(!there("pipeline/lora"));
     }
 }

@@ -2,10 +2,10 @@
 
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, Optimizer};
 use burn::tensor::{Device, Tensor};
+use roentgen_kernels::{AdamWNumbers, AdamWStep, Stepped};
 use serde::{Deserialize, Serialize};
 
 use crate::error::SettingError;
-use crate::nn::kernels::{AdamWNumbers, AdamWStep, Stepped};
 
 /// Settings of AdamW (Loshchilov & Hutter, arXiv 1711.05101), as `torch.optim.AdamW` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

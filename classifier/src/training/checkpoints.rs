@@ -79,7 +79,8 @@ impl CheckpointFolder {
     /// [`ClassifierError::Io`].
     pub fn numbers(&self) -> Result<Vec<u64>, ClassifierError> {
         let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
-        let there = |path: &PathBuf| path.join(SUMS).is_file() || self.layout.files.iter().all(|file| path.join(file).is_file());
+        let there =
+            |path: &PathBuf| path.join(SUMS).is_file() || self.layout.files.iter().all(|file| path.join(file).is_file());
         let mut numbers: Vec<u64> = self.entries()?.iter().filter(|path| there(path)).filter_map(number).collect();
         numbers.sort_unstable();
         Ok(numbers)
@@ -161,9 +162,10 @@ impl CheckpointFolder {
         }
         match damaged.first() {
             None => Ok((None, damaged)),
-            Some(message) => {
-                Err(ClassifierError::DamagedCheckpoint { path: self.path.clone(), message: format!("no checkpoint is whole: {message}") })
-            }
+            Some(message) => Err(ClassifierError::DamagedCheckpoint {
+                path: self.path.clone(),
+                message: format!("no checkpoint is whole: {message}"),
+            }),
         }
     }
 

@@ -3,8 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-
-use crate::nn::kernels::euclidean_norms;
+use roentgen_kernels::euclidean_norms;
 
 /// What gradients of joint norm `norm` are multiplied by so that the norm is at most `max_norm`; 1 without a limit.
 ///

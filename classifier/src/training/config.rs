@@ -134,7 +134,12 @@ impl TrainConfig {
         SettingError::unless((0.0..1.0).contains(&decay), "weight_decay", decay, "a number in [0, 1)")?;
         let clip = self.clip_norm;
         if let LearningRateSchedule::LinearTo { end } = self.schedule {
-            SettingError::unless((0.0..=rate).contains(&end), "schedule.linear-to.end", end, "a number from 0 to learning_rate")?;
+            SettingError::unless(
+                (0.0..=rate).contains(&end),
+                "schedule.linear-to.end",
+                end,
+                "a number from 0 to learning_rate",
+            )?;
         }
         SettingError::unless(clip >= 0.0 && clip.is_finite(), "clip_norm", clip, "0 (off) or a positive number")
     }

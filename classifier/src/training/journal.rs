@@ -22,10 +22,10 @@ use super::smoothing::{LossWatch, WatchConfig};
 use super::trainee::{StepReport, ValidReport};
 use super::{TrainConfig, WarmupSchedule};
 use crate::ClassifierError;
+use crate::error::chain;
 
 /// Checkpoints are numbered by round.
-pub(super) const LAYOUT: CheckpointLayout =
-    CheckpointLayout { digits: 5, files: &[MODEL, "optimizer.bpk", "scheduler.bpk"] };
+pub(super) const LAYOUT: CheckpointLayout = CheckpointLayout { digits: 5, files: &[MODEL, "optimizer.bpk", "scheduler.bpk"] };
 /// The file of a checkpoint that has the weights and the statistics of batch norms.
 pub(super) const MODEL: &str = "model.bpk";
 
@@ -195,7 +195,7 @@ impl<T: 'static> BurnMetric for Tap<T> {
     fn update(&mut self, item: &T, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
         let mut entries = self.journal.lock();
         if let Err(error) = (self.take)(&mut entries, item) {
-            entries.interrupter.fail(error);
+            entries.interrupter.stop(Some(&chain(&error)));
         }
         self.compute_nothing()
     }
@@ -220,7 +220,7 @@ impl CheckpointingStrategy for Journal {
         match entries.finish(round) {
             Ok(()) => vec![CheckpointingAction::Save],
             Err(error) => {
-                entries.interrupter.fail(error);
+                entries.interrupter.stop(Some(&chain(&error)));
                 Vec::new()
             }
         }
@@ -260,7 +260,7 @@ impl<R: Checkpoint> Checkpointer<R> for PartCheckpointer {
         self.checkpoints.publish(round as u64).map_err(CheckpointerError::IOError)?;
         // The best of what is saved: rounds that are written down since may never be.
         let best = self.journal.lock().history.best_until(round).map(|best| best.round as u64);
-        self.checkpoints.prune(1, best).map_err(|error| CheckpointerError::Unknown(crate::error::chain(&error)))
+        self.checkpoints.prune(1, best).map_err(|error| CheckpointerError::Unknown(chain(&error)))
     }
 
     /// Nobody asks for it: see [`save`](Self::save).

@@ -169,7 +169,8 @@ impl From<Line> for Metric {
             Line::Metric(metric) => return metric,
             Line::Round(round) => round,
         };
-        let EarlierRound { step, train_loss, valid_loss, valid_macro_auroc: macro_auroc, learning_rate, seconds, waited } = round;
+        let EarlierRound { step, train_loss, valid_loss, valid_macro_auroc: macro_auroc, learning_rate, seconds, waited } =
+            round;
         let classifier = Some(RoundMetric { macro_auroc, train_loss, learning_rate, seconds, waited });
         Self::Valid(ValidMetric { step, live: BinnedLoss { mean: valid_loss, bins: Vec::new() }, ema: None, classifier })
     }
@@ -353,12 +354,8 @@ mod tests {
     fn lines_of_a_classifier_come_back() {
         let folder = tempfile::tempdir().unwrap();
         let round = RoundMetric { macro_auroc: None, train_loss: 0.5, learning_rate: 0.25, seconds: 1.0, waited: 0.5 };
-        let metric = ValidMetric {
-            step: 7,
-            live: BinnedLoss { mean: 0.125, bins: Vec::new() },
-            ema: None,
-            classifier: Some(round),
-        };
+        let metric =
+            ValidMetric { step: 7, live: BinnedLoss { mean: 0.125, bins: Vec::new() }, ema: None, classifier: Some(round) };
         let mut log = TrainingLog::open(folder.path(), 0, 2, |_| true).unwrap();
         log.validation(metric.clone()).unwrap();
         let line = |step| StepLine {
@@ -390,9 +387,7 @@ mod tests {
             "\n",
         );
         std::fs::write(&path, text).unwrap();
-        let round = RoundMetric {
-            macro_auroc: Some(0.75), train_loss: 0.5, learning_rate: 0.001, seconds: 3.5, waited: 0.5
-        };
+        let round = RoundMetric { macro_auroc: Some(0.75), train_loss: 0.5, learning_rate: 0.001, seconds: 3.5, waited: 0.5 };
         let train = TrainMetric {
             step: 3,
             epoch: Some(0.5),

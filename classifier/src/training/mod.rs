@@ -186,7 +186,8 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let best = *history.best().ok_or_else(|| ClassifierError::Training { message: "no round was finished".to_owned() })?;
     let record = checkpoints.load(best.round as u64, |folder| {
         let path = folder.join(MODEL);
-        ModuleRecord::load(path.clone()).map_err(|error| ClassifierError::DamagedCheckpoint { path, message: error.to_string() })
+        ModuleRecord::load(path.clone())
+            .map_err(|error| ClassifierError::DamagedCheckpoint { path, message: error.to_string() })
     })?;
     Ok(Trained { net: trainee.load_record(record).net.valid().fork(&plain), best, history })
 }

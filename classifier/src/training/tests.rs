@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::data::dataset::Dataset;
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use roentgen_augment::progress::Silent;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, Prevalence};
+use roentgen_augment::progress::Silent;
 use roentgen_augment::{
     AugmentError, GrayImage, ImageSource, LabelPolicy, MixedDataset, MixedParts, Mixture, Preprocess, RealDataset, SplitBy,
     SplitPlan, Splits,
@@ -177,4 +177,71 @@ fn a_validation_set_of_one_class_is_refused_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let error = run(&splits(Prevalence::healthy(), usize::MAX), &config(), folder.path()).unwrap_err();
     assert!(matches!(error, ClassifierError::UndefinedSelection { findings: 9, .. }), "{error}");
+}
+
+#[test]
+fn steps_and_validations_are_logged_for_people_and_tensorboard() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = run(&splits(Prevalence::enriched(), usize::MAX), &config(), folder.path()).unwrap();
+    let metrics = read_metrics(&folder.path().join("metrics.jsonl")).unwrap();
+    let steps: Vec<&TrainMetric> = metrics
+        .iter()
+        .filter_map(|metric| match metric {
+            Metric::Train(step) => Some(step),
+            Metric::Valid(_) => None,
+        })
+        .collect();
+    assert!(steps.iter().map(|step| step.step).eq(1..=6));
+    assert!(steps.iter().all(|step| step.grad_norm > 0.0 && step.images_per_second > 0.0));
+    for (round, steps) in trained.history.rounds().iter().zip(steps.chunks(2)) {
+        assert_eq!(round.train_loss, (steps[0].loss + steps[1].loss) / 2.0);
+        assert_eq!(round.learning_rate, steps[1].learning_rate);
+    }
+    assert_eq!(metrics.len(), 6 + 3);
+    assert_eq!(std::fs::read_dir(folder.path().join("tensorboard")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let config = TrainConfig { select: Selection::Last, ..config() };
+    run(&healthy, &config, folder.path()).unwrap();
+    let model = folder.path().join("checkpoints/00003").join(MODEL);
+    let mut bytes = std::fs::read(&model).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&model, bytes).unwrap();
+    let error = run(&healthy, &config, folder.path()).unwrap_err();
+    assert!(matches!(error, ClassifierError::DamagedCheckpoint { .. }), "{error}");
+    assert!(error.to_string().contains("00003") && error.to_string().contains("model.bpk"), "{error}");
+}
+
+/// The folder as version 0.1 left it: another `metrics.jsonl`, checkpoints without digests, one of them half written.
+#[test]
+fn a_run_of_the_version_before_goes_on() {
+    let config = TrainConfig { select: Selection::Last, ..config() };
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let whole = tempfile::tempdir().unwrap();
+    let uninterrupted = outcome(&run(&healthy, &config, whole.path()).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let loads = healthy.valid().len() + config.batch_size * (config.eval_every + 1);
+    run(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err();
+    let checkpoints = folder.path().join("checkpoints");
+    std::fs::remove_file(checkpoints.join("00001/B3SUMS")).unwrap();
+    std::fs::create_dir(checkpoints.join("00002")).unwrap();
+    std::fs::copy(checkpoints.join("00001").join(MODEL), checkpoints.join("00002").join(MODEL)).unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let round = History::resume(&read_metrics(&path).unwrap(), config.select, config.eval_every, 1).rounds()[0];
+    let line = serde_json::json!({
+        "round": round.round,
+        "step": round.step,
+        "train_loss": round.train_loss,
+        "valid_loss": round.valid_loss,
+        "valid_macro_auroc": round.valid_macro_auroc,
+        "learning_rate": round.learning_rate,
+        "seconds": round.seconds,
+        "waited": round.waited,
+    });
+    std::fs::write(&path, format!("{line}\n")).unwrap();
+    assert!(outcome(&run(&healthy, &config, folder.path()).unwrap()) == uninterrupted);
 }

@@ -126,9 +126,9 @@ fn metadata(path: &Path) -> Result<std::collections::BTreeMap<String, String>, C
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::save::{serialize, state_dict};
     use super::super::testing::{card_of, fixture, folder, net};
+    use super::*;
 
     fn read(stored: &str) -> String {
         let folder = folder();

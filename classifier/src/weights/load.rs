@@ -149,9 +149,9 @@ mod tests {
     use burn::tensor::{bf16, f16};
     use safetensors::tensor::{Dtype, TensorView};
 
-    use super::*;
     use super::super::save::{Entry, Kind, state_dict};
     use super::super::testing::{self, fixture, floats, folder, load_spoilt, same};
+    use super::*;
 
     fn difference(result: Result<LoadedWeights, ClassifierError>) -> (Difference, String) {
         match result {

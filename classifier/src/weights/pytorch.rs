@@ -146,8 +146,8 @@ fn without_class_ids(path: &Path, class_ids: &[ClassId]) -> io::Result<tempfile:
 mod tests {
     use zip::write::SimpleFileOptions;
 
-    use super::*;
     use super::super::testing::{fixture, folder};
+    use super::*;
     use crate::networks::DenseNet;
 
     /// `os.system("id")` in protocol 2.

@@ -75,9 +75,9 @@ pub(super) fn serialize(entries: &[Entry], card: Option<String>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::testing::{card_of, folder, same, trained};
     use super::super::{infer_config, read_card};
+    use super::*;
 
     #[test]
     fn comes_back_bit_for_bit() {

@@ -166,10 +166,10 @@ pub(super) fn damaged(path: &Path, source: impl std::error::Error + Send + Sync 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::save::{serialize, state_dict};
     use super::super::testing::{card_of, fixture, floats, folder, net, trained};
     use super::super::{infer_config, save_state_dict, save_weights};
+    use super::*;
     use crate::networks::DenseNet;
 
     fn open(content: &[u8]) -> Result<Source, ClassifierError> {

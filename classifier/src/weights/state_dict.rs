@@ -119,8 +119,8 @@ fn strides(shape: &[usize]) -> Vec<usize> {
 mod tests {
     use burn::tensor::Device;
 
-    use super::*;
     use super::super::testing::{folder, same, trained};
+    use super::*;
 
     #[test]
     fn comes_back_bit_for_bit() {

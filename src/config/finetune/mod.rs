@@ -205,7 +205,9 @@ impl FinetuneConfig {
         self.samples.validate()?;
         self.prompts.validate().map_err(|error| ConfigError::value("prompts", error, "limits that a text can keep"))?;
         self.trainee().check().map_err(|error| match error {
-            FinetuneError::Setting(SettingError { key, value, expected }) => ConfigError::value(run_file_key(key), value, expected),
+            FinetuneError::Setting(SettingError { key, value, expected }) => {
+                ConfigError::value(run_file_key(key), value, expected)
+            }
             other => ConfigError::value("strategy", other, "settings that go together"),
         })
     }

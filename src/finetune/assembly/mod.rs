@@ -204,11 +204,13 @@ impl Assembly {
     }
 
     fn base(&self, component: &'static str) -> Result<&Path, FinetuneError> {
-        self.base.as_deref().ok_or_else(|| FinetuneError::Setting(SettingError {
-            key: component,
-            value: "not given".to_owned(),
-            expected: "its folder, its config.json to begin from nothing, or a base pipeline to take it from".to_owned(),
-        }))
+        self.base.as_deref().ok_or_else(|| {
+            FinetuneError::Setting(SettingError {
+                key: component,
+                value: "not given".to_owned(),
+                expected: "its folder, its config.json to begin from nothing, or a base pipeline to take it from".to_owned(),
+            })
+        })
     }
 }
 

@@ -160,7 +160,8 @@ fn write(folder: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(folder.join(STATE))?);
     write_f32(&mut out, tensors)?;
     out.flush()?;
-    let card = Card { steps: *steps, ema_updates: *ema_updates, behind: behind.clone(), memory: checkpoint.memory, digest: None };
+    let card =
+        Card { steps: *steps, ema_updates: *ema_updates, behind: behind.clone(), memory: checkpoint.memory, digest: None };
     std::fs::write(folder.join(CARD), serde_json::to_vec_pretty(&card).expect("a card is plain numbers and names"))
 }
 

@@ -22,9 +22,9 @@ use super::samples::{SampleMaker, SampleShape};
 use super::start::StartingPoint;
 use super::steps::Run;
 use crate::config::{ConfigError, FinetuneConfig};
+use crate::data;
 use crate::diffusion::{Checkpoint, Depth};
 use crate::finetune::{Strategy, Trainee};
-use crate::data;
 
 /// Where a run trains.
 #[derive(Clone, Debug)]
@@ -129,7 +129,8 @@ impl Run {
         drop(opening);
 
         // 4. What it does on the way
-        let order = Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size, config.schedule.steps)?;
+        let order =
+            Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size, config.schedule.steps)?;
         let maker =
             |pairs, random, dropout| SampleMaker::new(Arc::new(pairs), shape.clone(), random, dropout, Arc::clone(&cache));
         let (valid, valid_summary) = valid.unzip();
