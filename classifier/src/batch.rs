@@ -7,7 +7,8 @@ use std::sync::Arc;
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::Dataset;
 use burn::tensor::{Device, Tensor, TensorData};
-use roentgen_augment::{CxrRecord, CxrSample, LabelPolicy, Pixels, Signed, Vocabulary};
+use roentgen_augment::image::{Pixels, Signed};
+use roentgen_augment::record::{CxrRecord, CxrSample, LabelPolicy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 use crate::ClassifierError;
@@ -153,7 +154,7 @@ impl InputRange {
 
 #[cfg(test)]
 mod tests {
-    use roentgen_augment::{Details, Label, Origin};
+    use roentgen_augment::record::{Details, Label, Origin};
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
-use roentgen_augment::{SupplyMode, SyntheticDataset};
+use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::batch::{CxrBatcher, batches};
 use roentgen_classifier::metrics::Bootstrap;

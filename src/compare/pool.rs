@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::gate::{GateReport, JudgeError};
 use roentgen_augment::progress::Progress;
-use roentgen_augment::{
-    AugmentError, GateReport, JudgeError, PromptSummary, SampleRequest, Splits, Supply, SupplyMode, SyntheticDataset, TrainSet,
-};
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::{Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::text::PromptSummary;
 use roentgen_classifier::ClassifierError;
 
 use super::FolderError;

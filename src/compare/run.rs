@@ -1,8 +1,10 @@
 //! Every arm, every seed, resumable.
 
 use burn::tensor::Device;
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::progress::Progress;
-use roentgen_augment::{Splits, SyntheticDataset, TrainSet, write_atomic};
+use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::batch::{CxrBatch, CxrBatcher, batches};
 use roentgen_classifier::metrics::Bootstrap;

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::mix::{MixedDataset, MixedStream};
 use roentgen_augment::progress::Task;
-use roentgen_augment::{MixedDataset, MixedParts, MixedStream, Splits, SyntheticDataset, TrainSet, Vocabulary};
+use roentgen_augment::record::Vocabulary;
+use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::batch::CxrBatcher;
 use roentgen_classifier::loss::{MaskedBce, task_weights};
@@ -56,12 +59,7 @@ impl SeedRun<'_> {
             augmentation: self.arm.augmentation.unwrap_or(config.training.augmentation),
             ..config.training.clone()
         };
-        let mixed = MixedDataset::for_training(MixedParts {
-            real: self.train.clone(),
-            synthetic: self.pool.cloned(),
-            mixture: self.arm.mixture(),
-            seed: self.seed,
-        })?;
+        let mixed = MixedDataset::new(self.train.clone(), self.pool.cloned(), self.arm.mixture(), self.seed)?;
         let batch_size = NonZeroUsize::new(training.batch_size).expect("validate refuses an empty batch");
         let trained = train(TrainJob {
             net: self.initial_net()?,

@@ -9,7 +9,7 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::Preprocess;
+use roentgen_augment::image::Preprocess;
 use roentgen_classifier::SettingError;
 use roentgen_classifier::batch::InputRange;
 use roentgen_classifier::networks::DenseNetConfig;
@@ -17,7 +17,7 @@ use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
 pub use arm::{ArmConfig, RampConfig};
-pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
+pub use data::{DataConfig, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
 pub use finetune::{
     FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig, changes,

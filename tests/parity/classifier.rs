@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::Interrupter;
-use roentgen_augment::{GrayImage, Pixels, Signed};
+use roentgen_augment::image::{GrayImage, Pixels, Signed};
 use roentgen_classifier::batch::{CxrBatch, InputRange};
 use roentgen_classifier::loss::{KnownLabels, MaskedBce, Reduction};
 use roentgen_classifier::networks::{DenseNet, DenseNetConfig};

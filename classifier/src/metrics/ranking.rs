@@ -59,7 +59,7 @@ impl Ranking {
         self.rows
     }
 
-    /// Whether both classes occur, without which no curve and no area exist.
+    /// Whether both classes occur; without them there is no curve and no area.
     #[must_use]
     pub fn is_defined(&self) -> bool {
         self.positives > 0 && self.negatives() > 0
@@ -94,7 +94,7 @@ impl Ranking {
         self.area(|_| 1)
     }
 
-    /// AUROC where the case of row `r` counts `weights[r]` times: that of the resample in which the row is repeated so often.
+    /// AUROC where the case of row `r` counts `weights[r]` times: that of the resample in which the row is repeated this often.
     /// `None` where a class has no weight. One pass, no sort.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-/// Which rows belong to the same patient. Images of one patient are no independent cases, so a bootstrap draws patients and takes
+/// Which rows belong to the same patient. Images of one patient are not independent cases, so a bootstrap draws patients and takes
 /// all rows of each.
 #[derive(Clone, Debug)]
 pub struct Patients {
@@ -74,7 +74,7 @@ pub struct Interval {
 /// Mean, spread and percentile interval of bootstrap replicates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Replicates in which the statistic was defined: what the other figures rest on.
+    /// Replicates in which the statistic was defined: the basis of the other figures.
     pub valid: usize,
     /// Replicates in which it was not (a class was not drawn); left out.
     pub undefined: usize,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tensorboard::EventFile;

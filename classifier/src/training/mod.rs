@@ -25,8 +25,9 @@ use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use journal::{Journal, LAYOUT, MODEL, NoRenderer, Opening};
 use loader::{RoundLoader, WholeSetLoader};
+use roentgen_augment::dataset::HeldOut;
+use roentgen_augment::mix::MixedStream;
 use roentgen_augment::progress::Task;
-use roentgen_augment::{HeldOut, MixedStream, TrainSet};
 
 pub use adamw::{AdamWConfig, Moments};
 pub use augmentation::Augmentation;
@@ -56,7 +57,7 @@ pub struct TrainJob<'a> {
     /// How samples become tensors.
     pub batcher: CxrBatcher,
     /// The training stream, real, synthetic or mixed.
-    pub stream: MixedStream<TrainSet>,
+    pub stream: MixedStream,
     /// Real images that choose the checkpoint.
     pub valid: &'a HeldOut,
     /// Seed of classical augmentation.

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use crate::config::ConfigError;
 

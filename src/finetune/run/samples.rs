@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use roentgen_augment::{AugmentError, Fingerprint, Pixels, Signed};
+use roentgen_augment::AugmentError;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::{Pixels, Signed};
 
 use super::cache::CodeCache;
 use super::error::RunError;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use roentgen_augment::{AugmentError, BatchStream, Prefetch};
+use roentgen_augment::AugmentError;
+use roentgen_augment::mix::{BatchStream, Prefetch};
 use roentgen_classifier::training::{StepLine, ValidMetric, Verdict};
 
 use super::checkpoints::{Best, Checkpoint, Checkpoints, ExportChoice, LoopMemory};
