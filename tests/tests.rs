@@ -6,6 +6,7 @@
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and doing it again |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
+//! | `memory` | peaks that do not grow with the number of images |
 //! | `shards` | `generate` in parts that are merged to the whole |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
@@ -14,6 +15,8 @@ mod cli;
 mod demo;
 mod finetune;
 mod generate;
+#[cfg(target_os = "linux")]
+mod memory;
 mod parity;
 mod shards;
 mod supply;
