@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use roentgen_augment::encode_png;
+use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
 /// Pixels a side.
@@ -53,7 +53,7 @@ name = "real"
 
 /// A study with `held_out` images in the split of that name and 20 in the others.
 fn study(folder: &Path, split: &str, held_out: usize) {
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(8, SIDE, 3));
+    let films = PhantomDataset::new(PhantomDatasetConfig::new(8, SIDE, 3)).unwrap();
     let pngs: Vec<Vec<u8>> = (0..8).map(|i| encode_png(&films.image(i))).collect();
     let mut table = "image,patient_id,split,Mass,Edema\n".to_owned();
     for other in ["train", "valid", "test"] {

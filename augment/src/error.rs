@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::TableError;
+use crate::formats::TableError;
 
 /// Everything that can go wrong on the data side. Each message names the file, row, key or value, what was expected, and
 /// what to do next.
@@ -118,7 +118,7 @@ pub enum AugmentError {
         name: String,
     },
     /// A record whose labels don't fit the vocabulary.
-    #[error("{name}, row {row}: {found} labels for {expected} findings; give one label a finding")]
+    #[error("{name}, row {row}: {found} labels for {expected} findings; give one label per finding")]
     LabelCount {
         /// The data set.
         name: String,
@@ -165,7 +165,7 @@ pub enum AugmentError {
         /// The data set.
         name: String,
         /// The split.
-        split: crate::Split,
+        split: crate::record::Split,
     },
     /// A patient on both sides of a split.
     #[error(
@@ -175,13 +175,13 @@ pub enum AugmentError {
         /// The data set.
         name: String,
         /// The patient.
-        patient: crate::PatientId,
+        patient: crate::record::PatientId,
         /// Where it was first seen.
-        first_split: crate::Split,
+        first_split: crate::record::Split,
         /// In that row.
         first_row: u64,
         /// Where it was seen again.
-        second_split: crate::Split,
+        second_split: crate::record::Split,
         /// In that row.
         second_row: u64,
     },
@@ -195,7 +195,7 @@ pub enum AugmentError {
         /// Its image.
         image: String,
         /// The split it was given.
-        split: crate::Split,
+        split: crate::record::Split,
     },
     /// More training images were asked for than there are.
     #[error("{name}: a subset of {wanted} of {available} training images; ask for 1 to {available}")]
@@ -264,7 +264,7 @@ pub enum AugmentError {
     #[error("supply `{supply}` needs {needs}; give one, or choose another supply")]
     SupplyLacks {
         /// The supply.
-        supply: crate::SupplyMode,
+        supply: crate::supply::SupplyMode,
         /// `a cache` or `a generator`.
         needs: &'static str,
     },
@@ -277,11 +277,11 @@ pub enum AugmentError {
         requests: usize,
         /// The cause.
         #[source]
-        source: crate::SynthesisError,
+        source: crate::supply::SynthesisError,
     },
     /// A generator returned another number of images than it was asked for.
     #[error(
-        "generator `{model}` returned {found} images for {expected} requests; it must return one image a request, in order"
+        "generator `{model}` returned {found} images for {expected} requests; it must return one image per request, in order"
     )]
     SynthesizerCount {
         /// What the generator calls itself.
@@ -299,7 +299,7 @@ pub enum AugmentError {
         /// Index of the request or row.
         index: usize,
         /// The patient.
-        patient: crate::PatientId,
+        patient: crate::record::PatientId,
     },
     /// A real image among the synthetic ones.
     #[error("row {index} (`{image}`) of the synthetic set is a real image; its origin must be synthetic")]
@@ -334,10 +334,10 @@ pub enum AugmentError {
     #[error(transparent)]
     Judge {
         /// What it says.
-        source: crate::JudgeError,
+        source: crate::gate::JudgeError,
     },
     /// A judge gave another number of verdicts than it was asked for.
-    #[error("a judge gave {found} verdicts on {expected} images; it must give one an image, in order")]
+    #[error("a judge gave {found} verdicts on {expected} images; it must give one per image, in order")]
     VerdictCount {
         /// Images judged.
         expected: usize,
@@ -362,4 +362,11 @@ pub enum AugmentError {
         /// What to do.
         remedy: &'static str,
     },
+}
+
+impl AugmentError {
+    /// The error of the setting `key` that is `found` and must be `expected`.
+    pub(crate) fn setting(key: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::BadSetting { key: key.into(), found: found.to_string(), expected: expected.into() }
+    }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataset::{Dataset, DatasetError};
 use burn::tensor::{Device, Tensor, TensorData};
-use roentgen_augment::{BatchStream, CxrRecord, CxrSample, LabelPolicy, Pixels, Prefetch, Signed, Vocabulary};
+use roentgen_augment::image::{Pixels, Signed};
+use roentgen_augment::mix::{BatchStream, Prefetch};
+use roentgen_augment::record::{CxrRecord, CxrSample, LabelPolicy, Vocabulary};
 
 use crate::error::chain;
 use crate::{ClassifierError, InputRange};
@@ -180,7 +182,7 @@ pub(crate) fn unreadable(error: &DatasetError) -> ClassifierError {
 mod tests {
     use std::sync::{Mutex, Weak};
 
-    use roentgen_augment::{Details, Label, Origin};
+    use roentgen_augment::record::{Details, Label, Origin};
 
     use super::*;
 

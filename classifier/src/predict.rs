@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::activation::sigmoid;
-use roentgen_augment::{CxrRecord, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::record::CxrRecord;
 
 use crate::batch::unreadable;
 use crate::{Batches, ClassifierError, CxrBatch, DenseNet};

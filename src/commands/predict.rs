@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
 use roentgen::{data, progress};
-use roentgen_augment::datasets::MissingImages;
-use roentgen_augment::{Preprocess, RealDataset, Vocabulary};
+use roentgen_augment::dataset::CxrDataset;
+use roentgen_augment::formats::MissingImages;
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::record::Vocabulary;
 use roentgen_classifier::weights::read_card;
 use roentgen_classifier::{Batches, CxrBatcher, DenseNet, Predictions, write_predictions};
 
@@ -45,7 +47,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<RealDataset> {
+fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<CxrDataset> {
     if split == SplitChoice::All {
         return Ok(data::read(&config.data, preprocess, MissingImages::Refuse)?);
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
-use roentgen_augment::{SupplyMode, SyntheticDataset};
+use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
 use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::{Batches, ClassifierError, CxrBatcher, DenseNet, Predictions, read_predictions, write_predictions};
 

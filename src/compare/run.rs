@@ -2,7 +2,9 @@
 
 use burn::tensor::Device;
 use indicatif::{MultiProgress, ProgressBar};
-use roentgen_augment::{HeldOut, Splits, SyntheticDataset, TrainSet, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
+use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::{Batches, ClassifierError, CxrBatcher, Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};

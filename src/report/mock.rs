@@ -1,6 +1,7 @@
 //! Invented reports for the tests of this folder, and what their markup must obey. No number here was measured.
 
-use roentgen_augment::{Dropped, GateReport, PromptSummary};
+use roentgen_augment::gate::GateReport;
+use roentgen_augment::text::{Dropped, PromptSummary};
 
 use super::{
     AdherenceFinding, AdherenceReport, ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount,

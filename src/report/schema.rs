@@ -1,6 +1,7 @@
 //! `report.json`: everything the comparison found, as numbers.
 
-use roentgen_augment::{GateReport, PromptSummary};
+use roentgen_augment::gate::GateReport;
+use roentgen_augment::text::PromptSummary;
 use serde::{Deserialize, Serialize};
 
 /// One comparison of arms on one data set.

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::Interrupter;
-use roentgen_augment::{GrayImage, Pixels, Signed};
+use roentgen_augment::image::{GrayImage, Pixels, Signed};
 use roentgen_classifier::train::{OptimizerKind, Recipe, StepBatch, TrainConfig, Trainee};
 use roentgen_classifier::weights::{Card, LoadOptions, infer_config, load_weights, save_weights, torchvision_name};
 use roentgen_classifier::{CxrBatch, DenseNet, DenseNetConfig, InputRange, KnownLabels, MaskedBce, Reduction, op_norm};

@@ -1,6 +1,8 @@
 //! Topic `10_preprocess`: decoding, normalising, cropping and resampling.
 
-use roentgen_augment::{Filter, GrayDepth, GrayImage, PixelRange, Pixels, RgbImage, Signed, Window, Xrv, shorter_side_to};
+use roentgen_augment::image::{
+    Filter, GrayDepth, GrayImage, PixelRange, Pixels, RgbImage, Signed, Window, Xrv, shorter_side_to,
+};
 
 use super::{Array, Case, Outputs};
 

@@ -1,6 +1,9 @@
 //! The port that a judge of samples fills.
 
-use crate::{Fingerprint, GrayImage, SampleRequest, Verdict};
+use crate::digest::Fingerprint;
+use crate::gate::Verdict;
+use crate::image::GrayImage;
+use crate::request::SampleRequest;
 
 /// An image with the request that it answers.
 #[derive(Clone, Copy, Debug)]
@@ -9,7 +12,7 @@ pub struct Candidate<'a> {
     pub request: &'a SampleRequest,
     /// What was made.
     pub image: &'a GrayImage,
-    /// [`Synthesized::channel_spread`](crate::Synthesized::channel_spread).
+    /// [`Synthesized::channel_spread`](crate::supply::Synthesized::channel_spread).
     pub channel_spread: Option<f32>,
 }
 

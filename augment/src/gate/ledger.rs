@@ -8,7 +8,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Verdict;
-use crate::{AugmentError, CacheKey, Fingerprint};
+use crate::AugmentError;
+use crate::digest::Fingerprint;
+use crate::supply::CacheKey;
 
 /// Raised when the table changes; a ledger of another version is begun anew.
 const SCHEMA: i64 = 1;
@@ -107,8 +109,8 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::request;
-    use crate::{Fault, NearestReal};
+    use crate::gate::{Fault, NearestReal};
+    use crate::supply::fake::request;
 
     #[test]
     fn verdicts_come_back_for_their_gate_and_sample_alone() {
@@ -116,7 +118,8 @@ mod tests {
         let path = folder.path().join("deep/verdicts.sqlite");
         let (gate, other) = (Fingerprint::of(&[b"gate"]), Fingerprint::of(&[b"other"]));
         let key = |i| CacheKey::new(&request(i), Fingerprint::of(&[b"model"]));
-        let faults = vec![Fault::Disagrees { finding: crate::Vocabulary::nih().findings()[2], score: 0.1, limit: 0.25 }];
+        let faults =
+            vec![Fault::Disagrees { finding: crate::record::Vocabulary::nih().findings()[2], score: 0.1, limit: 0.25 }];
         let verdict = Verdict { faults, nearest_real: Some(NearestReal { id: "a.png".to_owned(), distance: 0.5 }) };
         let ledger = VerdictLedger::open(&path).unwrap();
         ledger.record(gate, &[(key(0), verdict.clone()), (key(1), Verdict::default())]).unwrap();

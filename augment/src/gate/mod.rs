@@ -2,7 +2,7 @@
 //!
 //! A request whose image is at fault gets another image, made with another seed, until one passes or the attempts are used up; a
 //! request that never passes is left out. All of this is settled before training, so that the pool of a mixture is known when its
-//! epochs are planned, and so that it is the same in every [supply](crate::SupplyMode): what passes is a function of requests,
+//! epochs are planned, and so that it is the same in every [supply](crate::supply::SupplyMode): what passes is a function of requests,
 //! generator and gate.
 
 mod judge;
@@ -25,7 +25,8 @@ pub use sanity::ImageSanity;
 pub use settle::{Attempt, GateJob, GateProgress, GatedRequest, Settled};
 pub use verdict::{Fault, GateOutcome, NearestReal, Verdict};
 
-use crate::{Fingerprint, SampleRequest};
+use crate::digest::Fingerprint;
+use crate::request::SampleRequest;
 
 /// Judges, and how often a request may try.
 #[derive(Clone)]

@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 
 use super::{Candidate, Gate, GateOutcome, GateReport, NearestReal, Verdict, VerdictLedger};
-use crate::{AugmentError, CacheKey, SampleRequest, Supply};
+use crate::AugmentError;
+use crate::request::SampleRequest;
+use crate::supply::{CacheKey, Supply};
 
 /// What a gate works on.
 #[derive(Debug)]

@@ -4,8 +4,9 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::{Fake, requests};
-use crate::{CacheOptions, GrayDepth, Preprocess, SampleCache, Supply, SupplyMode, SyntheticDataset};
+use crate::image::{GrayDepth, Preprocess};
+use crate::supply::fake::{Fake, requests};
+use crate::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SyntheticDataset};
 
 /// Passes images whose first gray level is below a limit, and remembers how many it saw.
 struct Dark {
@@ -123,9 +124,9 @@ fn outcomes_are_in_rows_and_files() {
     let set = SyntheticDataset::gated(&settled.accepted, supply, Preprocess::new(4), &held_out).unwrap();
     assert!(set.missing().is_empty());
     for (record, gated) in set.records().iter().zip(&settled.accepted) {
-        let crate::Origin::Synthetic(provenance) = &record.origin else { panic!("a real row") };
+        let crate::record::Origin::Synthetic(provenance) = &record.origin else { panic!("a real row") };
         assert_eq!((provenance.gate, &provenance.nearest_real), (Some(gated.outcome), &gated.nearest_real));
-        let key = crate::CacheKey::new(&gated.request, bench.supply(SupplyMode::OnDemand).fingerprint());
+        let key = crate::supply::CacheKey::new(&gated.request, bench.supply(SupplyMode::OnDemand).fingerprint());
         let (_, origin) = bench.cache.sample(key).unwrap().unwrap();
         assert_eq!((origin.gate, origin.nearest_real), (Some(gated.outcome), gated.nearest_real.clone()));
     }

@@ -4,14 +4,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Finding;
+use crate::record::Finding;
 
 /// The training image that a sample is most like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NearestReal {
-    /// [`CxrRecord::id`](crate::CxrRecord::id) of the training image.
+    /// [`CxrRecord::id`](crate::record::CxrRecord::id) of the training image.
     pub id: String,
-    /// Distance to it, 0 for a copy; see [`NearestTraining`](crate::NearestTraining) for the measure.
+    /// Distance to it, 0 for a copy; see [`NearestTraining`](crate::gate::NearestTraining) for the measure.
     pub distance: f32,
 }
 

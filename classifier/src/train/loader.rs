@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use roentgen_augment::{BatchStream, MixedStream, Pixels, Prefetch, Signed, StreamItem, TrainSet};
+use roentgen_augment::image::{Pixels, Signed};
+use roentgen_augment::mix::{BatchStream, MixedStream, Prefetch, StreamItem};
 
 use super::TrainConfig;
 use super::trainee::{HeldOutBatches, StepBatch};
@@ -32,7 +33,7 @@ impl WaitClock {
 /// One round of training steps for each call of `iter`.
 #[derive(Clone)]
 pub struct RoundLoader {
-    stream: MixedStream<TrainSet>,
+    stream: MixedStream,
     batcher: CxrBatcher,
     config: Arc<TrainConfig>,
     seed: u64,
@@ -45,7 +46,7 @@ impl RoundLoader {
     /// Rounds of `config`, the first call of `iter` giving round `first_round` (from 0).
     #[must_use]
     pub fn new(
-        stream: MixedStream<TrainSet>,
+        stream: MixedStream,
         batcher: CxrBatcher,
         config: &TrainConfig,
         seed: u64,

@@ -22,7 +22,8 @@ use burn::train::checkpoint::CheckpointingStrategy;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use indicatif::ProgressBar;
-use roentgen_augment::{HeldOut, MixedStream, TrainSet};
+use roentgen_augment::dataset::HeldOut;
+use roentgen_augment::mix::MixedStream;
 
 use checkpoint::{CheckpointFolder, Dials, KeepBestAndNewest, Patience};
 use gauge::{Gauge, Loss, MacroAuroc};
@@ -49,7 +50,7 @@ pub struct TrainJob<'a> {
     /// How samples become tensors.
     pub batcher: CxrBatcher,
     /// The training stream, real, synthetic or mixed.
-    pub stream: MixedStream<TrainSet>,
+    pub stream: MixedStream,
     /// Real images that choose the checkpoint.
     pub valid: &'a HeldOut,
     /// Seed of classical augmentation.

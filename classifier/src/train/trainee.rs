@@ -8,7 +8,7 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
-use roentgen_augment::HeldOut;
+use roentgen_augment::dataset::HeldOut;
 
 use super::clip::clip_grad_norm;
 use super::gauge::{Loss, MacroAuroc};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use super::settings::check_alpha;
 use super::{Factors, matrix};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 

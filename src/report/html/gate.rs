@@ -1,7 +1,7 @@
 //! What the gate let through.
 
 use maud::{Markup, html};
-use roentgen_augment::GateReport;
+use roentgen_augment::gate::GateReport;
 
 use crate::report::{ComparisonReport, format};
 
