@@ -41,7 +41,7 @@ pub use smoothing::{Ema, EmaConfig, LossWatch, Verdict, WatchConfig};
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 
 use crate::ClassifierError;
-use crate::batch::{CxrBatch, CxrBatcher, batches};
+use crate::batch::{CxrBatcher, targets};
 use crate::error::chain;
 use crate::loss::MaskedBce;
 use crate::networks::DenseNet;
@@ -125,8 +125,8 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let mut history = History::resume(&metrics, config.select, config.eval_every, resumed);
 
     let plain = job.device.clone();
-    let valid = batches(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
-    require_both_classes(config.select, &valid)?;
+    let valid = HeldOutBatches::new(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
+    require_both_classes(config.select, job.valid, &job.batcher)?;
 
     let interrupter = Interrupter::new();
     let non_finite = Arc::new(Mutex::new(None));
@@ -142,6 +142,8 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
         resumed >= config.rounds() || config.patience > 0 && history.rounds_without_improvement() >= config.patience
     };
     if !finished(&history) {
+        // Validation comes every few steps: its images have the cache first, and a damaged one is not found an hour later.
+        valid.batches().check()?;
         let loader = RoundLoader::new(job.stream, job.batcher, config, job.seed, plain.clone().autodiff(), resumed);
         job.task.set_total(config.steps as u64);
         job.task.resume_at(last_step);
@@ -155,18 +157,17 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
             task: job.task,
         });
         let [model, optimizer, scheduler] = journal.checkpointers(&checkpoints);
-        let mut training =
-            SupervisedTraining::new(&job.folder, Arc::new(loader), Arc::new(WholeSetLoader::new(HeldOutBatches(valid))))
-                .with_application_logger(None)
-                .with_metric_logger(InMemoryMetricLogger::new())
-                .with_interrupter(interrupter.clone())
-                .metric_train(journal.steps())
-                .metric_valid(journal.validations())
-                .with_custom_checkpointers(model, optimizer, scheduler)
-                .with_checkpointing_strategy(Box::new(journal.clone()) as Box<dyn CheckpointingStrategy>)
-                .early_stopping(journal.clone())
-                .renderer(Box::new(NoRenderer))
-                .num_epochs(config.rounds());
+        let mut training = SupervisedTraining::new(&job.folder, Arc::new(loader), Arc::new(WholeSetLoader::new(valid)))
+            .with_application_logger(None)
+            .with_metric_logger(InMemoryMetricLogger::new())
+            .with_interrupter(interrupter.clone())
+            .metric_train(journal.steps())
+            .metric_valid(journal.validations())
+            .with_custom_checkpointers(model, optimizer, scheduler)
+            .with_checkpointing_strategy(Box::new(journal.clone()) as Box<dyn CheckpointingStrategy>)
+            .early_stopping(journal.clone())
+            .renderer(Box::new(NoRenderer))
+            .num_epochs(config.rounds());
         if resumed > 0 {
             training = training.checkpoint(resumed);
         }
@@ -193,24 +194,17 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     Ok(Trained { net: trainee.load_record(record).net.valid().fork(&plain), best, history })
 }
 
-fn require_both_classes(select: Selection, valid: &[CxrBatch]) -> Result<(), ClassifierError> {
-    let Some(first) = valid.first() else {
-        return Err(ClassifierError::UndefinedSelection { findings: 0, images: 0 });
-    };
-    let findings = first.targets.dims()[1];
+fn require_both_classes(select: Selection, valid: &HeldOut, batcher: &CxrBatcher) -> Result<(), ClassifierError> {
+    let (findings, rows) = (batcher.vocabulary.len(), valid.data().rows());
+    let records: Vec<_> = rows.iter().map(|row| row.record.clone()).collect();
     let mut seen = vec![[false; 2]; findings];
-    for batch in valid {
-        for (i, (target, known)) in batch.targets.clone().into_data().iter::<f32>().zip(&*batch.known).enumerate() {
-            if *known > 0.0 {
-                seen[i % findings][usize::from(target > 0.5)] = true;
-            }
+    for (i, target) in targets(&records, &batcher.vocabulary, &batcher.policy).into_iter().enumerate() {
+        if !target.is_nan() {
+            seen[i % findings][usize::from(target > 0.5)] = true;
         }
     }
-    if select == Selection::MacroAuroc && !seen.contains(&[true, true]) {
-        let images = valid.iter().map(|batch| batch.records.len()).sum();
-        return Err(ClassifierError::UndefinedSelection { findings, images });
-    }
-    Ok(())
+    let defined = !rows.is_empty() && (select != Selection::MacroAuroc || seen.contains(&[true, true]));
+    if defined { Ok(()) } else { Err(ClassifierError::UndefinedSelection { findings, images: rows.len() }) }
 }
 
 #[cfg(test)]
