@@ -6,6 +6,7 @@
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and doing it again |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
+//! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged to the whole |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
@@ -15,5 +16,6 @@ mod demo;
 mod finetune;
 mod generate;
 mod parity;
+mod run_folder;
 mod shards;
 mod supply;

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use roentgen::compare::{Comparison, PoolJob, RunFolder, pools, sample_grid};
+use roentgen::compare::{Comparison, PoolJob, pools, sample_grid};
 use roentgen::config::RunConfig;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
+use roentgen::run_folder::StudyCommand;
 use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
-use crate::commands::{print, say_pools};
+use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -20,12 +21,13 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 /// Runs the comparison, writes the reports, and says where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    let folder = RunFolder::open(out, config, &train, &splits)?;
-    let (device, opened) = common.device.open()?;
     let bars = progress::bars(common.json);
+    let folder = open_study(StudyCommand::Compare, out, config, (&train, &splits), &bars)?;
+    let (device, opened) = common.device.open()?;
+    folder.claim_device(opened)?;
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let pools = pools(&job)?;
-    folder.claim_pools(&config.arms, &pools)?;
+    pools.claim(&config.arms, &folder)?;
     say_pools(config, &pools);
     let comparison = Comparison {
         config,

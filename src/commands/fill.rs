@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use roentgen::compare::{self, PoolJob, RunFolder};
+use roentgen::compare::{self, PoolJob};
 use roentgen::config::RunConfig;
+use roentgen::run_folder::StudyCommand;
 use roentgen::shard::Shard;
 use roentgen::{data, progress};
 
 use crate::cli::{Common, FillArgs};
-use crate::commands::print;
+use crate::commands::{open_study, print};
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -31,9 +32,9 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
 /// Makes the samples of every arm that the run folder `out` lacks, or a shard of them; their number.
 pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Result<usize> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    RunFolder::open(out, config, &train, &splits)?;
-    let (device, _) = common.device.open()?;
     let bars = progress::bars(common.json);
+    let _shared = open_study(StudyCommand::Fill, out, config, (&train, &splits), &bars)?;
+    let (device, _) = common.device.open()?;
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let bar = progress::counting(&bars, 0, "samples");
     let made = compare::fill(&job, shard, |arm, done, total| {

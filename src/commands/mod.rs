@@ -13,9 +13,14 @@ pub mod text_projection;
 pub mod train;
 
 use std::io::{self, Write};
+use std::path::Path;
 
+use indicatif::MultiProgress;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
+use roentgen::progress;
+use roentgen::run_folder::{RunFolder, RunFolderError, StudyCommand, StudyStart};
+use roentgen_augment::{Splits, TrainSet};
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
@@ -26,6 +31,25 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Takes a run folder for a study, and says what is to be said of it.
+pub fn open_study(
+    command: StudyCommand,
+    out: &Path,
+    config: &RunConfig,
+    (train, splits): (&TrainSet, &Splits),
+    bars: &MultiProgress,
+) -> Result<RunFolder, RunFolderError> {
+    let rows = [train.data(), splits.valid().data(), splits.test().data()].map(|data| data.rows().len()).iter().sum();
+    let bar = progress::counting(bars, rows, "images looked at");
+    let folder = StudyStart { command, config, train, splits, progress: &|| bar.inc(1) }.open(out);
+    bar.finish_and_clear();
+    let folder = folder?;
+    for note in folder.notes() {
+        eprintln!("note: {note}");
+    }
+    Ok(folder)
 }
 
 /// Says what the prompts of a generator were made from, and what the gate did.

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{PoolJob, RunFolder, SeedRun, batcher, pools};
+use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
+use roentgen::run_folder::StudyCommand;
 use roentgen::{data, progress};
 
 use crate::cli::TrainArgs;
-use crate::commands::{print, say_pools};
+use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -22,14 +23,15 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.seeds = vec![seed];
 
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    let folder = RunFolder::open(&args.out, &config, &train, &splits)?;
-    let (device, _) = args.common.device.open()?;
-    let arm = &config.arms[0];
     let bars = progress::bars(args.common.json);
+    let folder = open_study(StudyCommand::Train, &args.out, &config, (&train, &splits), &bars)?;
+    let (device, opened) = args.common.device.open()?;
+    folder.claim_device(opened)?;
+    let arm = &config.arms[0];
     let job =
         PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;
-    folder.claim_pools(&config.arms, &pools)?;
+    pools.claim(&config.arms, &folder)?;
     say_pools(&config, &pools);
     let bar = bars.add(indicatif::ProgressBar::new(0));
     bar.set_prefix(format!("{} seed {seed}", arm.name));

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::Pools;
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
-use super::folder::{FolderError, RunFolder};
-use super::seed::{SeedRun, batcher, macro_auroc};
+use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::{ArmReport, ComparisonReport, RunReport};
+use crate::run_folder::{RunFolder, RunFolderError};
 
 /// Why a comparison stopped.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ use crate::report::{ArmReport, ComparisonReport, RunReport};
 pub enum CompareError {
     /// The run folder.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] RunFolderError),
     /// One run of one arm.
     #[error("arm `{arm}`, seed {seed}")]
     Run {
@@ -119,7 +119,7 @@ impl Comparison<'_> {
         batcher: &CxrBatcher,
         test: &[CxrBatch],
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
         if let Ok(text) = std::fs::read_to_string(&record)
             && let Ok(finished) = serde_json::from_str::<FinishedRun>(&text)

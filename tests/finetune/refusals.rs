@@ -78,18 +78,18 @@ fn what_changed_between_stop_and_resume_is_named() {
     bench.refuses(
         "out",
         &["--set", "optimizer.learning_rate=2e-3", "--set", "validation.every=0"],
-        &["other settings", "optimizer.learning_rate: 0.001, now 0.002", "another --out"],
+        &["another run", "optimizer.learning_rate: 0.001, now 0.002", "another --out"],
     );
     bench.refuses("out", &["--seed", "4", "--set", "validation.every=0"], &["seed: 3, now 4"]);
     bench.refuses("out", &["--set", "schedule.steps=20", "--set", "validation.every=0"], &["schedule.steps: 8, now 20"]);
     // Pixels
     let film = std::fs::read(bench.path("films/0.png")).unwrap();
     std::fs::copy(bench.path("films/1.png"), bench.path("films/0.png")).unwrap();
-    bench.refuses("out", &same, &["other data", "1 image other pixels: films/0.png (train)"]);
+    bench.refuses("out", &same, &["another run", "data: 1 image with other content: films/0.png (train)"]);
     std::fs::write(bench.path("films/0.png"), film).unwrap();
     // Texts
     bench.edit("table.csv", "Phantom film number 2.", "Another film.");
-    bench.refuses("out", &same, &["1 image another text: films/2.png", "Phantom film number 2.", "Another film."]);
+    bench.refuses("out", &same, &["1 image with another row: films/2.png", "Phantom film number 2.", "Another film."]);
     bench.edit("table.csv", "Another film.", "Phantom film number 2.");
     // Rows
     bench.edit("table.csv", "films/4.png,p4,train", "films/4.png,p4,test");
@@ -98,7 +98,11 @@ fn what_changed_between_stop_and_resume_is_named() {
     // Weights
     copy(&bench.path("sd"), &bench.path("other"));
     bench.edit("other/scheduler/scheduler_config.json", "0.012", "0.013");
-    bench.refuses("out", &["--set", "model.base=\"other\"", "--set", "validation.every=0"], &["other weights", "[model]"]);
+    bench.refuses(
+        "out",
+        &["--set", "model.base=\"other\"", "--set", "validation.every=0"],
+        &["another run", "weights and configurations of [model]: "],
+    );
     // All as it was
     bench.finishes("out", &same);
 }
@@ -122,7 +126,7 @@ fn a_folder_that_another_process_writes() {
     while !bench.path("out/config.toml").exists() && first.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    bench.refuses("out", &["--set", "schedule.steps=500"], &["another process"]);
+    bench.refuses("out", &["--set", "schedule.steps=500"], &["another roentgen process (pid", "`finetune`"]);
     first.kill().unwrap();
     first.wait().unwrap();
 }

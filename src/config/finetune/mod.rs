@@ -21,7 +21,6 @@ use crate::finetune::{
 
 pub use preset::Preset;
 pub use samples::SampleConfig;
-pub use table::changes;
 pub use training::{OptimizerConfig, Precision, ScheduleConfig};
 pub use validation::ValidationConfig;
 

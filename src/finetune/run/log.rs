@@ -6,11 +6,11 @@ use indicatif::ProgressBar;
 
 use super::error::RunError;
 use super::events::EventFile;
-use super::folder::RunFolder;
 use super::memory::peak_bytes;
 use super::metrics::{self, Metric, MetricsFile, TrainMetric, ValidMetric};
 use super::sheet::Painted;
 use crate::report::svg_losses;
+use crate::run_folder::RunFolder;
 
 /// The logs of one start of a run.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ impl RunLog {
     /// [`RunError::Io`].
     pub fn plot(&self, folder: &RunFolder) -> Result<(), RunError> {
         let metrics = metrics::read(self.metrics.path()).map_err(RunError::io("read", self.metrics.path()))?;
-        folder.write("loss.svg", svg_losses(&metrics).as_bytes())
+        Ok(folder.write("loss.svg", svg_losses(&metrics).as_bytes())?)
     }
 
     /// A line for people, above the bar.

@@ -2,8 +2,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `open`, `start`, `folder` | from a run file to a run; the pipeline it starts from; its folder |
-//! | `pairs`, `data_record` | radiographs with their texts, and what of them is compared at the next start |
+//! | `open`, `start` | from a run file to a run; the pipeline it starts from |
+//! | `pairs` | radiographs with their texts |
 //! | `random`, `order` | every random number, each a function of the seed and its purpose |
 //! | `sample`, `cache`, `codes` | samples on the host, what frozen networks make of them, batches on the device |
 //! | `steps` | the loop |
@@ -15,11 +15,9 @@
 mod cache;
 mod checkpoints;
 mod codes;
-mod data_record;
 mod error;
 mod events;
 mod exchange;
-mod folder;
 mod interrupt;
 mod log;
 mod memory;

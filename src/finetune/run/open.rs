@@ -1,18 +1,18 @@
 //! From a run file to a run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use indicatif::MultiProgress;
 use roentgen_augment::PromptSummary;
+use serde_json::json;
 
 use super::cache::CodeCache;
 use super::checkpoints::CheckpointFolder;
-use super::data_record::DataRecord;
 use super::error::RunError;
 use super::exchange::Exchange;
-use super::folder::{RunCard, RunFolder};
 use super::interrupt::Interrupt;
 use super::log::RunLog;
 use super::order::Order;
@@ -27,6 +27,7 @@ use super::validation::Validation;
 use crate::config::{ConfigError, FinetuneConfig};
 use crate::diffusion::{Checkpoint, Depth};
 use crate::finetune::{Strategy, Trainee};
+use crate::run_folder::{DataRecord, FinetuneFound, FinetuneStart, order_digest};
 use crate::{data, progress};
 
 /// Where a run trains.
@@ -63,8 +64,7 @@ impl Run {
     /// down.
     ///
     /// # Errors
-    /// [`RunError::OtherRun`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with
-    /// them.
+    /// [`RunError::Folder`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with them.
     pub fn open(
         config: &FinetuneConfig,
         out: &Path,
@@ -72,8 +72,7 @@ impl Run {
         bars: &MultiProgress,
     ) -> Result<(Self, Opened), RunError> {
         let interrupt = Interrupt::listen();
-        let folder = RunFolder::open(out)?;
-        folder.check_settings(config)?;
+        let folder = FinetuneStart::open(out, config)?;
         let (train, splits) = data::open(&config.data, config.preprocess)?;
         let opening = progress::spinner(bars, "reading the pipeline".to_owned());
         let start = StartingPoint::open(&config.model, out)?;
@@ -81,11 +80,10 @@ impl Run {
 
         // 1. Pairs
         opening.set_message("reading images");
-        let known = folder.data()?.unwrap_or_default();
         // A text without tokens is one that no rule keeps.
         let count = |text: &str| start.checkpoint.count_tokens(text).unwrap_or(0);
         let looked = || opening.inc(1);
-        let pairing = Pairing { prompts: &config.prompts, count: &count, known: &known, progress: &looked };
+        let pairing = Pairing { prompts: &config.prompts, count: &count, known: folder.known(), progress: &looked };
         let (train, train_summary) = PairSet::training(&train, &pairing)?;
         let valid = match config.validation.every {
             0 => None,
@@ -106,18 +104,16 @@ impl Run {
         };
         let others = others.iter().map(replica).collect::<Result<Vec<_>, _>>()?;
         let valid_record = valid.iter().flat_map(|(set, _)| set.record());
-        let record = DataRecord::new(train.record().into_iter().chain(valid_record));
+        let rows: Vec<_> = train.record().into_iter().chain(valid_record).collect();
+        let order = order_digest(rows.iter().map(|row| row.id.as_str()));
+        let record = DataRecord::new(rows);
         let pairs = [train.pairs().len(), valid.as_ref().map_or(0, |(set, _)| set.pairs().len())];
-        let card = RunCard {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: config.seed,
-            device: devices.names.join(", "),
-            pairs,
-            parameters: trainee.parameters(),
-            start: start.digest.to_string(),
-            data: record.digest_of_all().to_string(),
-        };
-        folder.begin(config, &card, &record)?;
+        let facts = BTreeMap::from([
+            ("devices".to_owned(), json!(devices.names)),
+            ("pairs trained on and validated on".to_owned(), json!(pairs)),
+            ("weights under training".to_owned(), json!(trainee.parameters())),
+        ]);
+        let folder = folder.begin(FinetuneFound { model: start.digest, data: &record, order, facts })?;
 
         // 3. Where it goes on
         let checkpoints = CheckpointFolder::open(out)?;

@@ -11,7 +11,6 @@ use super::cache::CodeCache;
 use super::checkpoints::{Best, Checkpoint, CheckpointFolder, ExportChoice, LoopMemory};
 use super::codes::Coder;
 use super::error::RunError;
-use super::folder::RunFolder;
 use super::interrupt::Interrupt;
 use super::log::{RunLog, StepLine};
 use super::metrics::ValidMetric;
@@ -24,6 +23,7 @@ use super::watch::Verdict;
 use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
 use crate::finetune::{FinetuneError, Trainee, Which};
+use crate::run_folder::RunFolder;
 
 /// A run, ready to go on where it is.
 #[derive(Debug)]
