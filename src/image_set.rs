@@ -15,8 +15,9 @@ use roentgen_augment::{
     AugmentError, CacheKey, CxrRecord, Details, Fingerprint, Origin, Provenance, SampleDefect, SampleOrigin, SampleRequest,
     Synthesizer, Vocabulary, decode_sample, encode_sample,
 };
+use toml::Value;
 
-use crate::diffusion::{DiffusionError, Step};
+use crate::diffusion::{Depth, DiffusionError, Step};
 use crate::run_folder::{Difference, FolderLock, Record, RunFolderError, differences};
 use crate::shard::Shard;
 use crate::store::{Store, StoreError};
@@ -256,17 +257,17 @@ fn facts(origin: &SampleOrigin) -> BTreeMap<String, String> {
 fn record(synthesizer: &DiffusionSynthesizer) -> Record {
     let settings = synthesizer.settings();
     let [height, width] = settings.size;
-    let values = [
-        ("sampler", settings.scheduler.kind().to_string()),
-        ("steps", settings.steps.to_string()),
-        ("guidance", settings.guidance_scale.to_string()),
-        ("guidance_rescale", settings.guidance_rescale.to_string()),
-        ("size", format!("{width}x{height}")),
-        ("bits", format!("{:?}", settings.depth)),
-        ("tiled", settings.tiled.to_string()),
-        ("negative_prompt", synthesizer.negative_prompt().to_owned()),
+    let values: [(&str, Value); 8] = [
+        ("sampler", settings.scheduler.kind().to_string().into()),
+        ("steps", Value::Integer(i64::try_from(settings.steps).unwrap_or(i64::MAX))),
+        ("guidance", settings.guidance_scale.into()),
+        ("guidance_rescale", settings.guidance_rescale.into()),
+        ("size", format!("{width}x{height}").into()),
+        ("bits", Value::Integer(if settings.depth == Depth::Sixteen { 16 } else { 8 })),
+        ("tiled", settings.tiled.into()),
+        ("negative_prompt", synthesizer.negative_prompt().into()),
     ];
-    let table = values.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let table = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let mut record = Record::new("generate", &table, &[]);
     let mut digest = |name: &str, digest: Fingerprint| drop(record.digests.insert(name.to_owned(), digest.to_string()));
     digest("weights, configurations, adapters and type of the pipeline", synthesizer.pipeline().fingerprint());
@@ -285,7 +286,8 @@ fn check_record(store: &Store, now: &Record) -> Result<(), ImageSetError> {
     if differences.is_empty() {
         return Ok(());
     }
-    Err(RunFolderError::OtherRun { path: store.describe(""), differences }.into())
+    let path = store.local_folder().map_or_else(|| store.describe(""), Path::to_owned);
+    Err(RunFolderError::OtherRun { path, differences }.into())
 }
 
 /// Keeps a local folder from other commands. Processes that make one set share it: each image is a function of its request.

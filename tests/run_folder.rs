@@ -66,7 +66,8 @@ fn a_run_cut_short_is_not_continued_in_the_order_of_another_seed() {
     edit(&study.path("run.toml"), "steps = 4", "steps = 400");
     let mut child = study.command(&[&TRAIN[..], &["--seed", "1"]].concat());
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while !study.path("out/checkpoints/00001/scheduler.bpk").exists() {
+    let saved = || std::fs::read_dir(study.path("out/checkpoints")).is_ok_and(|mut rounds| rounds.next().is_some());
+    while !saved() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
@@ -91,7 +92,7 @@ fn data_that_changed_under_the_same_names_are_refused() {
         ("an age", &|| replace_cell(&table, 4, 2, "99"), &["1 image with another row: films/3.png", "age 99"]),
         ("a view", &|| replace_cell(&table, 4, 4, "AP"), &["films/3.png", "view Pa", "view Ap"]),
         ("a report", &|| edit(&table, "Film number 4.", "Another film."), &["films/3.png", "report"]),
-        ("the order", &|| swap_rows(&table), &["order of the rows"]),
+        ("the order", &|| reverse_rows(&table), &["order of the rows"]),
         (
             "the findings",
             &|| edit(&run, "labels = ", "findings = [\"Effusion\", \"Mass\"]\nlabels = "),
@@ -116,10 +117,10 @@ fn replace_cell(table: &Path, line: usize, column: usize, value: &str) {
     std::fs::write(table, lines.join("\n")).unwrap();
 }
 
-fn swap_rows(table: &Path) {
+fn reverse_rows(table: &Path) {
     let text = std::fs::read_to_string(table).unwrap();
     let mut lines: Vec<&str> = text.lines().collect();
-    lines.swap(5, 6);
+    lines[1..].reverse();
     std::fs::write(table, lines.join("\n")).unwrap();
 }
 
@@ -297,7 +298,7 @@ fn a_full_disk_leaves_whole_files_or_none() {
         let output = run(blocks);
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && !message.contains("panicked"), "{blocks} blocks: {message}");
-        assert!(message.contains("out/") || message.contains("out "), "{blocks} blocks: {message}");
+        assert!(message.contains("out"), "{blocks} blocks: {message}");
         for file in std::fs::read_dir(study.path("out")).unwrap().map(|entry| entry.unwrap().path()) {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             assert!(!name.starts_with(".tmp"), "{blocks} blocks left {name}");

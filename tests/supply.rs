@@ -76,7 +76,7 @@ fn with_job<T>(config: &RunConfig, out: &Path, work: impl FnOnce(&PoolJob<'_>) -
 }
 
 fn open(out: &Path, config: &RunConfig, train: &TrainSet, splits: &Splits) -> RunFolder {
-    StudyStart { command: StudyCommand::Compare, config, train, splits, progress: &|| () }.open(out).unwrap()
+    StudyStart { command: StudyCommand::Compare, config, train, splits }.open(out, &|| ()).unwrap()
 }
 
 /// Every image of a pool with its seed, asked for in batches of that size.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use roentgen::compare::{Comparison, PoolJob, pools, sample_grid};
 use roentgen::config::RunConfig;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
-use roentgen::run_folder::StudyCommand;
+use roentgen::run_folder::{StudyCommand, StudyStart};
 use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
@@ -22,7 +22,8 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     let bars = progress::bars(common.json);
-    let folder = open_study(StudyCommand::Compare, out, config, (&train, &splits), &bars)?;
+    let start = StudyStart { command: StudyCommand::Compare, config, train: &train, splits: &splits };
+    let folder = open_study(&start, out, &bars)?;
     let (device, opened) = common.device.open()?;
     folder.claim_device(opened)?;
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::compare::{self, PoolJob};
 use roentgen::config::RunConfig;
-use roentgen::run_folder::StudyCommand;
+use roentgen::run_folder::{StudyCommand, StudyStart};
 use roentgen::shard::Shard;
 use roentgen::{data, progress};
 
@@ -33,7 +33,8 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
 pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Result<usize> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     let bars = progress::bars(common.json);
-    let _shared = open_study(StudyCommand::Fill, out, config, (&train, &splits), &bars)?;
+    let start = StudyStart { command: StudyCommand::Fill, config, train: &train, splits: &splits };
+    let _shared = open_study(&start, out, &bars)?;
     let (device, _) = common.device.open()?;
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let bar = progress::counting(&bars, 0, "samples");

@@ -19,8 +19,7 @@ use indicatif::MultiProgress;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
 use roentgen::progress;
-use roentgen::run_folder::{RunFolder, RunFolderError, StudyCommand, StudyStart};
-use roentgen_augment::{Splits, TrainSet};
+use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
@@ -34,16 +33,10 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
 }
 
 /// Takes a run folder for a study, and says what is to be said of it.
-pub fn open_study(
-    command: StudyCommand,
-    out: &Path,
-    config: &RunConfig,
-    (train, splits): (&TrainSet, &Splits),
-    bars: &MultiProgress,
-) -> Result<RunFolder, RunFolderError> {
-    let rows = [train.data(), splits.valid().data(), splits.test().data()].map(|data| data.rows().len()).iter().sum();
-    let bar = progress::counting(bars, rows, "images looked at");
-    let folder = StudyStart { command, config, train, splits, progress: &|| bar.inc(1) }.open(out);
+pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &MultiProgress) -> Result<RunFolder, RunFolderError> {
+    let sets = [start.train.data(), start.splits.valid().data(), start.splits.test().data()];
+    let bar = progress::counting(bars, sets.map(|data| data.rows().len()).iter().sum(), "images looked at");
+    let folder = start.open(out, &|| bar.inc(1));
     bar.finish_and_clear();
     let folder = folder?;
     for note in folder.notes() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
-use roentgen::run_folder::StudyCommand;
+use roentgen::run_folder::{StudyCommand, StudyStart};
 use roentgen::{data, progress};
 
 use crate::cli::TrainArgs;
@@ -24,7 +24,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
 
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     let bars = progress::bars(args.common.json);
-    let folder = open_study(StudyCommand::Train, &args.out, &config, (&train, &splits), &bars)?;
+    let start = StudyStart { command: StudyCommand::Train, config: &config, train: &train, splits: &splits };
+    let folder = open_study(&start, &args.out, &bars)?;
     let (device, opened) = args.common.device.open()?;
     folder.claim_device(opened)?;
     let arm = &config.arms[0];

@@ -59,8 +59,8 @@ impl FolderLock {
 fn open(folder: &Path, name: &str) -> Result<File, RunFolderError> {
     std::fs::create_dir_all(folder).map_err(RunFolderError::io("create", folder))?;
     let path = folder.join(name);
-    let options = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    options().map_err(RunFolderError::io("write", &path))
+    let opened = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+    opened.map_err(RunFolderError::io("write", &path))
 }
 
 /// Whether a lock is held; `false` on a file system that has none.

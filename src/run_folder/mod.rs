@@ -122,13 +122,16 @@ impl RunFolder {
     /// What the folder says that it holds; `None` for one in which nothing was started.
     fn found(&self) -> Result<Option<Found>, RunFolderError> {
         let path = self.path.join(RECORD);
-        let Some(text) = self.read(RECORD)? else {
-            return match RESULTS.into_iter().find(|name| self.path.join(name).exists()) {
-                Some(found) => Err(RunFolderError::NoRecord { path: self.path.clone(), found }),
-                None => Ok(None),
-            };
-        };
-        Found::parse(text.as_bytes(), &path).map(Some)
+        match std::fs::read(&path) {
+            Ok(bytes) => Found::parse(&bytes, &path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match RESULTS.into_iter().find(|name| self.path.join(name).exists()) {
+                    Some(found) => Err(RunFolderError::NoRecord { path: self.path.clone(), found }),
+                    None => Ok(None),
+                }
+            }
+            Err(error) => Err(RunFolderError::io("read", &path)(error)),
+        }
     }
 
     /// A text file of the folder; `None` if it is not there.

@@ -59,17 +59,16 @@ pub struct StudyStart<'a> {
     pub train: &'a TrainSet,
     /// Held-out rows.
     pub splits: &'a Splits,
-    /// Told after each row whose image was digested or found unchanged.
-    pub progress: &'a (dyn Fn() + Sync),
 }
 
 impl StudyStart<'_> {
-    /// Takes `path` for this start, making it if it is not there, and compares it with earlier ones.
+    /// Takes `path` for this start, making it if it is not there, and compares it with earlier ones; `progress` is told after each row
+    /// whose image was digested or found unchanged.
     ///
     /// # Errors
     /// [`RunFolderError::OtherRun`] names everything that changed; [`RunFolderError::Busy`]; and whatever else is wrong with the folder
     /// or an image.
-    pub fn open(&self, path: &Path) -> Result<RunFolder, RunFolderError> {
+    pub fn open(&self, path: &Path, progress: &(dyn Fn() + Sync)) -> Result<RunFolder, RunFolderError> {
         let mut folder = match self.command {
             StudyCommand::Compare => RunFolder::take(path, "compare")?,
             StudyCommand::Train => RunFolder::take(path, "train")?,
@@ -91,7 +90,7 @@ impl StudyStart<'_> {
         }
         let drawn = self.config.data.format == DataFormat::Phantom;
         let known = folder.known_data()?;
-        let data = DataRecord::of_study(self.train, self.splits, drawn, &known, self.progress)?;
+        let data = DataRecord::of_study(self.train, self.splits, drawn, &known, progress)?;
         now.digests.insert("data".to_owned(), data.digest_of_all().to_string());
         now.digests.insert("order of the rows".to_owned(), self.order().to_string());
         let findings: Vec<_> = self.train.data().vocabulary().findings().iter().map(|finding| finding.name()).collect();
