@@ -43,7 +43,9 @@ const COMPARE: [&str; 7] = ["compare", "run.toml", "--out", "out", "--device", "
 #[test]
 fn the_weights_of_one_seed_or_arm_never_pass_for_those_of_another() {
     let study = study();
-    let train = |more: &[&str]| [&TRAIN[..], more].concat();
+    fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&TRAIN[..], more].concat()
+    }
     succeeds(&study.roentgen(&train(&["--arm", "real", "--seed", "1"])));
     let weights = std::fs::read(study.path("out/model.safetensors")).unwrap();
     study.refuses(&train(&["--arm", "real", "--seed", "2"]), &["out holds another run", "seed: 1, now 2", "another --out"]);
