@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use roentgen::config::RunConfig;
 use roentgen::data;
 use roentgen::run_folder::FolderLock;
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 use serde_json::{Value, json};
 
 use crate::cli::{RUN, Study, succeeds};

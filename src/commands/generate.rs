@@ -12,7 +12,7 @@ use roentgen::image_set::{ImageSet, Outcome, Progress, make, merge, prompts};
 use roentgen::progress;
 use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::print;
@@ -22,7 +22,7 @@ const COLOURED: f64 = 0.05;
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
-    let requests = table.requests(args.count, args.seed);
+    let requests = table.requests(args.count, args.seed)?;
     let store = Store::open(&args.out)?;
     let set = ImageSet { store: &store, vocabulary: &table.vocabulary, requests: &requests };
     if args.merge {

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use burn::data::dataset::{Dataset, DatasetError};
-use roentgen_augment::{CxrRecord, CxrSample, Label, Splits, SyntheticDataset, TrainSet, Vocabulary, encode_png};
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::image::encode_png;
+use roentgen_augment::record::{CxrRecord, CxrSample, Label, Vocabulary};
+use roentgen_augment::supply::SyntheticDataset;
 
 use super::pool::cache_warning;
-use crate::config::{DataFormat, RunConfig};
+use crate::config::RunConfig;
 use crate::report::{DataCard, FindingCount, GridColumn, GridImage, Protocol, SampleGrid};
 
 /// Positives in the test set below which a warning is printed.
@@ -51,7 +54,7 @@ pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -
     });
     DataCard {
         name: config.data.title(),
-        nature: if config.data.format == DataFormat::Phantom { "phantom" } else { "real" }.to_owned(),
+        nature: if config.data.format.name == "phantom" { "phantom" } else { "real" }.to_owned(),
         images: sets.map(|data| data.rows().len()),
         patients,
         findings: findings.collect(),

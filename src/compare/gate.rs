@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use roentgen_augment::{
-    Attempt, AugmentError, Fingerprint, Gate, GateJob, Judge, JudgeError, NearestTraining, SampleRequest, Settled, Supply,
-    VerdictLedger, write_atomic,
-};
+use roentgen_augment::AugmentError;
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::gate::{Attempt, Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::Supply;
 use roentgen_classifier::weights::read_card;
 use roentgen_classifier::{ClassifierError, DenseNet};
 

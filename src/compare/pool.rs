@@ -1,6 +1,9 @@
 //! The synthetic images that an arm draws from.
 
-use roentgen_augment::{GateReport, PromptSummary, SampleRequest, Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::gate::GateReport;
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::{Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::text::PromptSummary;
 
 use super::gate::ArmGate;
 use super::supply::{Asking, PoolError, PoolJob, supply};

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use indicatif::MultiProgress;
-use roentgen_augment::datasets::PromptTable;
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::formats::PromptTable;
+use roentgen_augment::gate::{GateReport, JudgeError};
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
-use roentgen_augment::{
-    AugmentError, CacheOptions, CxrRecord, GateReport, JudgeError, LabelPlan, PromptSummary, PromptedRows, RequestPlan,
-    SampleCache, SampleRequest, Splits, Supply, SupplyMode, Synthesizer, TrainSet, Vocabulary, template_prompts,
-};
+use roentgen_augment::record::{CxrRecord, Vocabulary};
+use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, Synthesizer};
+use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
 use roentgen_classifier::ClassifierError;
 
 use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
@@ -88,7 +91,7 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> R
         GeneratorKind::Diffusion => return diffusion(config).map(|synthesizer| Arc::new(synthesizer) as _),
     };
     let vocabulary = train.data().vocabulary().as_ref().clone();
-    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))))
+    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))?))
 }
 
 fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
@@ -160,7 +163,7 @@ impl<'a> Asking<'a> {
             return Ok(Vec::new());
         }
         if let Some(table) = &self.table {
-            return Ok(table.of_size(size, self.config.seed));
+            return Ok(table.of_size(size, self.config.seed)?);
         }
         let plan = RequestPlan::new(&self.prompted.rows, self.vocabulary)?.with_seed(self.config.seed);
         let labels = match &self.config.plan {

@@ -9,13 +9,13 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::Preprocess;
+use roentgen_augment::image::Preprocess;
 use roentgen_classifier::train::TrainConfig;
 use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
 use serde::{Deserialize, Serialize};
 
 pub use arm::{ArmConfig, RampConfig};
-pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
+pub use data::{DataConfig, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
 pub use finetune::{FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};

@@ -7,9 +7,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use roentgen_augment::{
-    AugmentError, CxrRecord, Fingerprint, GrayDepth, GrayImage, RealDataset, Split, Splits, TrainSet, write_atomic,
-};
+use roentgen_augment::AugmentError;
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::dataset::{CxrDataset, Splits, TrainSet};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::{GrayDepth, GrayImage};
+use roentgen_augment::record::{CxrRecord, Split};
 use serde::{Deserialize, Serialize};
 
 use super::error::RunFolderError;
@@ -164,7 +167,7 @@ fn parse(digest: &str) -> Option<Fingerprint> {
 }
 
 /// Stamp and digest of an image.
-fn identity(data: &RealDataset, index: usize, split: Split, known: &DataRecord) -> Result<(String, String), AugmentError> {
+fn identity(data: &CxrDataset, index: usize, split: Split, known: &DataRecord) -> Result<(String, String), AugmentError> {
     let Some(path) = data.file(index) else {
         return Ok((String::new(), pixel_digest(&data.decode(index)?).to_string()));
     };

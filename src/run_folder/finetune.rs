@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 use serde_json::Value;
 use toml::Table;
 

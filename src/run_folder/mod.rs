@@ -21,7 +21,7 @@ mod study;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 
 pub use data_record::{DataRecord, RecordedRow, file_digest, order_digest, pixel_digest, stamp};
 pub use error::{Holder, RunFolderError};

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use roentgen_augment::{Fingerprint, Splits, TrainSet};
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::formats::Format;
 use serde_json::Value;
 use toml::Table;
 
@@ -10,7 +12,7 @@ use super::data_record::{DataRecord, file_digest, order_digest};
 use super::error::RunFolderError;
 use super::record::{Found, Record};
 use super::{OLD_POOLS, RunFolder};
-use crate::config::{DataFormat, RunConfig};
+use crate::config::RunConfig;
 
 /// Settings that change no trained network and no score: words, places, threads, statistics, how many seeds. What the places hold is
 /// compared by itself.
@@ -88,7 +90,7 @@ impl StudyStart<'_> {
         if let Some(earlier) = &earlier {
             folder.refuse(earlier.settings_differences(&now))?;
         }
-        let drawn = self.config.data.format == DataFormat::Phantom;
+        let drawn = self.config.data.format == Format::Phantom;
         let known = folder.known_data()?;
         let data = DataRecord::of_study(self.train, self.splits, drawn, &known, progress)?;
         now.digests.insert("data".to_owned(), data.digest_of_all().to_string());

@@ -9,7 +9,8 @@ mod validation;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
-use roentgen_augment::{Preprocess, PromptSettings};
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, DataConfig};
