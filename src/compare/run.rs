@@ -124,7 +124,7 @@ impl Comparison<'_> {
 
     /// A run that was finished before.
     fn finished(&self, arm: &ArmConfig, seed: u64) -> Option<(FinishedRun, Predictions)> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
         let finished = serde_json::from_str::<FinishedRun>(&text).ok()?;
         let (_, found) = read_predictions(&folder.join("predictions.csv")).ok()?.pop()?;

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::formats::Format;
 use serde_json::Value;
 use toml::Table;
 
@@ -90,7 +89,7 @@ impl StudyStart<'_> {
         if let Some(earlier) = &earlier {
             folder.refuse(earlier.settings_differences(&now))?;
         }
-        let drawn = self.config.data.format == Format::Phantom;
+        let drawn = self.config.data.format.name == "phantom";
         let known = folder.known_data()?;
         let data = DataRecord::of_study(self.train, self.splits, drawn, &known, progress)?;
         now.digests.insert("data".to_owned(), data.digest_of_all().to_string());
