@@ -30,7 +30,6 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod image_set;
-pub mod progress;
 pub mod report;
 pub mod run_folder;
 pub mod shard;

@@ -42,6 +42,7 @@ pub mod gate;
 pub mod image;
 pub mod mix;
 pub mod phantom;
+pub mod progress;
 pub mod record;
 pub mod request;
 pub mod supply;

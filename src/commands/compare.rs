@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use roentgen::compare::{Comparison, PoolJob, pools, sample_grid};
 use roentgen::config::RunConfig;
+use roentgen::data;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
 use roentgen::run_folder::{StudyCommand, StudyStart};
-use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
+use crate::commands::progress::Bars;
 use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
@@ -21,7 +22,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 /// Runs the comparison, writes the reports, and says where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    let bars = progress::bars(common.json);
+    let bars = Bars::new(common.json);
     let start = StudyStart { command: StudyCommand::Compare, config, train: &train, splits: &splits };
     let folder = open_study(&start, out, &bars)?;
     let (device, opened) = common.device.open()?;
@@ -38,7 +39,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
         device: &device,
         device_name: opened.to_string(),
         folder,
-        progress: bars,
+        progress: &bars,
     };
     let report = comparison.run()?;
     write_pages(&comparison, &report)?;

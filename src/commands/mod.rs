@@ -8,6 +8,7 @@ pub mod finetune;
 pub mod generate;
 pub mod inspect;
 pub mod predict;
+pub mod progress;
 pub mod random_pipeline;
 pub mod text_projection;
 pub mod train;
@@ -15,11 +16,11 @@ pub mod train;
 use std::io::{self, Write};
 use std::path::Path;
 
-use indicatif::MultiProgress;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
-use roentgen::progress;
 use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
+
+use progress::Bars;
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
@@ -33,12 +34,12 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
 }
 
 /// Takes a run folder for a study, and says what is to be said of it.
-pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &MultiProgress) -> Result<RunFolder, RunFolderError> {
+pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &Bars) -> Result<RunFolder, RunFolderError> {
     let sets = [start.train.data(), start.splits.valid().data(), start.splits.test().data()];
-    let bar = progress::counting(bars, sets.map(|data| data.rows().len()).iter().sum(), "images looked at");
-    let folder = start.open(out, &|| bar.inc(1));
-    bar.finish_and_clear();
-    let folder = folder?;
+    let rows: usize = sets.map(|data| data.rows().len()).iter().sum();
+    let task = bars.begin("", rows as u64, "images looked at");
+    let folder = start.open(out, &|| task.advance(1))?;
+    drop(task);
     for note in folder.notes() {
         eprintln!("note: {note}");
     }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
+use roentgen::data;
 use roentgen::run_folder::{StudyCommand, StudyStart};
-use roentgen::{data, progress};
 
 use crate::cli::TrainArgs;
+use crate::commands::progress::Bars;
 use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -23,7 +24,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.seeds = vec![seed];
 
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    let bars = progress::bars(args.common.json);
+    let bars = Bars::new(args.common.json);
     let start = StudyStart { command: StudyCommand::Train, config: &config, train: &train, splits: &splits };
     let folder = open_study(&start, &args.out, &bars)?;
     let (device, opened) = args.common.device.open()?;
@@ -34,11 +35,10 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let pools = pools(&job)?;
     pools.claim(&config.arms, &folder)?;
     say_pools(&config, &pools);
-    let bar = bars.add(indicatif::ProgressBar::new(0));
-    bar.set_prefix(format!("{} seed {seed}", arm.name));
+    let task = bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
     let run =
         SeedRun { config: &config, arm, seed, train: &train, pool: pools.arms[0].as_ref(), splits: &splits, device: &device };
-    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), bar)?;
+    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), task)?;
     let weights = folder.path().join("model.safetensors");
     if args.common.json {
         let summary = serde_json::json!({ "arm": arm.name, "weights": weights, "run": report });

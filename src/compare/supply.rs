@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use indicatif::MultiProgress;
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::formats::PromptTable;
 use roentgen_augment::gate::{GateReport, JudgeError};
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
+use roentgen_augment::progress::Progress;
 use roentgen_augment::record::{CxrRecord, Vocabulary};
 use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
 use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, Synthesizer};
@@ -76,7 +76,7 @@ pub struct PoolJob<'a> {
     /// The run folder: cache, verdicts and the gate's classifier are in it.
     pub folder: &'a Path,
     /// Shows the progress of the gate.
-    pub progress: &'a MultiProgress,
+    pub progress: &'a dyn Progress,
 }
 
 /// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise; a
