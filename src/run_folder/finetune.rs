@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use roentgen_augment::digest::Fingerprint;
+use roentgen_classifier::training::LearningRateSchedule;
 use serde_json::Value;
 use toml::Table;
 
@@ -12,7 +13,6 @@ use super::error::RunFolderError;
 use super::record::{Found, Record};
 use super::{CONFIG, RunFolder};
 use crate::config::FinetuneConfig;
-use crate::finetune::LearningRateSchedule;
 
 /// Settings that change no trained weight: words, places, threads, devices, how often something is written or looked at. What the places
 /// hold is compared by itself.
