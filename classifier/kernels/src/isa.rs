@@ -11,7 +11,8 @@ use pulp::WithSimd;
 
 /// Calls `op`, compiled for the best instruction set that this processor has.
 ///
-/// `op` is a closure, or a [`WithSimd`] where the length of a vector matters. The functions it calls must be inlined to be compiled with it:
+/// `op` is a closure, or a [`WithSimd`] where the length of a vector matters. The functions it calls must be inlined to be compiled
+/// with it:
 /// `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn run<Op: WithSimd>(op: Op) -> Op::Output {
