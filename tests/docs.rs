@@ -83,7 +83,8 @@ fn the_map_names_what_exists() {
         if let Some(text) = file.and_then(|path| fs::read_to_string(path).ok()) {
             items += names.len();
             let is_missing = |name: &&&str| !text.contains(name.rsplit("::").next().unwrap_or(name));
-            wrong.extend(names.iter().filter(is_missing).map(|name| format!("{} does not name {name}", files[files.len() - 1])));
+            wrong
+                .extend(names.iter().filter(is_missing).map(|name| format!("{} does not name {name}", files[files.len() - 1])));
         }
     }
     assert!(wrong.is_empty(), "docs/architecture.md:\n{}", wrong.join("\n"));
