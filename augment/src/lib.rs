@@ -51,6 +51,7 @@ mod finding;
 mod gate;
 mod geometry;
 mod image_cache;
+mod jpeg;
 mod label;
 mod mixed;
 mod mixture;
