@@ -13,6 +13,7 @@ use roentgen::diffusion::SamplingPreset;
 use roentgen::diffusion::samplers::SamplerKind;
 use roentgen::shard::Shard;
 use roentgen::store::StorePlace;
+use roentgen_augment::formats::{FORMATS, Format};
 
 pub use lora_choice::LoraChoice;
 
@@ -52,6 +53,7 @@ pub enum Command {
     Dev(DevCommand),
     /// Look at a data set before training on it
     #[command(subcommand)]
+    #[command(after_help = formats())]
     Data(DataCommand),
 }
 
@@ -163,6 +165,15 @@ pub enum SplitChoice {
     Test,
     /// Every row.
     All,
+}
+
+/// The layouts that `data.format` names, from the list of readers.
+fn formats() -> String {
+    let line = |format: &Format| format!("  {:<12}{}", format.name, format.reads.replace('`', ""));
+    format!(
+        "Layouts (`format` in the [data] table of the run file):\n{}",
+        FORMATS.iter().map(line).collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// `data`.

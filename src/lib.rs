@@ -20,6 +20,7 @@
 //! # Ok::<(), roentgen::config::ConfigError>(())
 //! ```
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod compare;
@@ -29,7 +30,6 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod generate;
-pub mod progress;
 pub mod report;
 pub mod shard;
 pub mod store;

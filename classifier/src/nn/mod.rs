@@ -1,11 +1,10 @@
-//! Building blocks whose numbers and speed burn's own do not give.
+//! Layers that compute PyTorch's numbers on the CPU kernels, where burn's own differ or are slower.
 //!
 //! Letters: `B` batch, `C` channels, `H` height, `W` width.
 
 mod batch_norm;
 mod conv2d;
 mod group_norm;
-pub mod kernels;
 mod layer_norm;
 mod linear;
 mod pointwise;
