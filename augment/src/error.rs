@@ -367,7 +367,7 @@ pub enum AugmentError {
     NothingToMix {
         /// `real` or `synthetic`.
         kind: &'static str,
-        /// What to do.
+        /// The command.
         remedy: &'static str,
     },
 }
