@@ -367,7 +367,7 @@ pub enum AugmentError {
     NothingToMix {
         /// `real` or `synthetic`.
         kind: &'static str,
-        /// The command.
+        /// What to do.
         remedy: &'static str,
     },
 }

@@ -55,7 +55,7 @@ pub enum RunFolderError {
         what: &'static str,
         /// The parser's message.
         message: String,
-        /// The command.
+        /// What to do.
         remedy: &'static str,
     },
     /// The folder holds results, but no description of their run.
