@@ -1,4 +1,4 @@
-//! Somebody's own burn classifier, trained on real and synthetic images through burn's own data loader. Phantoms stand in for
+//! A separate burn classifier, trained on real and synthetic images through burn's own data loader. Phantoms stand in for
 //! real images, and their renderer for a generator: `cargo run --release -p roentgen-augment --example own_classifier`.
 
 use std::error::Error;

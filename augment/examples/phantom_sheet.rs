@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let physics = match arguments.next().as_deref() {
         None | Some("reference") => PhantomPhysics::reference(),
         Some("shifted") => PhantomPhysics::shifted(),
-        Some(other) => return Err(format!("`{other}` is no physics; use `reference` or `shifted`").into()),
+        Some(other) => return Err(format!("`{other}` is not a preset of the physics; use `reference` or `shifted`").into()),
     };
     let size: usize = arguments.next().map_or(Ok(256), |text| text.parse())?;
     let seed: u64 = arguments.next().map_or(Ok(1), |text| text.parse())?;
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Six without findings, two of each pathology, by turns.
+/// Six without findings and two of each pathology, interleaved.
 fn study(place: usize, seed: u64) -> PhantomStudy {
     let seed = seed * 1000 + place as u64;
     let patient = PhantomPatient::sample(seed);

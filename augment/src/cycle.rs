@@ -17,8 +17,8 @@ pub(crate) fn rng(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
 
 /// A cycle through `len` rows in one seeded order.
 ///
-/// The order is the same in every lap. So any `len` steps in a row visit each row once, wherever they begin, and what an epoch
-/// visits is a function of the steps before it alone.
+/// The order is the same in every lap. So any `len` consecutive steps visit each row once, wherever they begin, and what an epoch
+/// visits depends only on the number of steps before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Cycle(Vec<usize>);
 

@@ -1,4 +1,4 @@
-//! Digests that tell data, requests and generators apart.
+//! Digests that identify data, requests and generators.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! The data side of `roentgen`: real radiographs, synthetic images, and mixtures of both.
 //!
-//! This crate knows no network. It gives any [burn](https://burn.dev) training loop a
+//! This crate contains no network. It gives any [burn](https://burn.dev) training loop a
 //! [`Dataset`](burn_dataset::Dataset) whose items are real chest radiographs and samples of a text-to-image model in a stated
 //! proportion. Here both sides are phantoms: two synthetic images for each "real" one, made on demand.
 //!

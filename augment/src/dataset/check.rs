@@ -48,7 +48,7 @@ pub struct SharedPatient {
 /// Everything found wrong with a data set, and the sizes of its images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
-    /// Images looked at.
+    /// Images examined.
     pub images: usize,
     /// Images that can't be decoded.
     pub unreadable: Vec<Unreadable>,

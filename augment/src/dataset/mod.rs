@@ -1,4 +1,4 @@
-//! A data set on disk or in memory: rows, and images decoded when asked for.
+//! A data set on disk or in memory: rows, and images decoded on demand.
 
 mod check;
 mod split;
@@ -32,7 +32,7 @@ pub struct Row {
 
 /// Radiographs with their labels: a burn [`Dataset`] of [`CxrSample`]s.
 ///
-/// Images are decoded and preprocessed when asked for. Clones and subsets share rows, images and the cache.
+/// Images are decoded and preprocessed on demand. Clones and subsets share rows, images and the cache.
 #[derive(Clone)]
 pub struct CxrDataset {
     name: Arc<str>,
@@ -73,7 +73,7 @@ impl CxrDataset {
         Ok(Self { name: name.into(), vocabulary, rows: rows.into(), source, preprocess, cache: None })
     }
 
-    /// A data set whose record `i` has image `i` of `source`, for data that come from no table.
+    /// A data set whose record `i` has image `i` of `source`, for data that do not come from a table.
     ///
     /// # Errors
     /// As [`CxrDataset::new`].
@@ -87,7 +87,7 @@ impl CxrDataset {
         Self::new(name, vocabulary, records.into_iter().enumerate().map(row).collect(), source)
     }
 
-    /// The same rows with pictures made by `preprocess`. A cache starts again empty, at its old bound.
+    /// The same rows with pictures made by `preprocess`. A cache starts empty again, with the same bound.
     #[must_use]
     pub fn with_preprocess(self, preprocess: Preprocess) -> Self {
         let cache = self.cache.map(|cache| Arc::new(ImageCache::new(cache.bound())));
@@ -132,7 +132,7 @@ impl CxrDataset {
         Self { rows: indices.iter().map(|&index| self.rows[index].clone()).collect(), ..self.clone() }
     }
 
-    /// The same rows with other records, one for one.
+    /// The same rows with other records, one per row.
     pub(crate) fn map_records(&self, map: impl Fn(&Row) -> Arc<CxrRecord>) -> Self {
         let rows = self.rows.iter().map(|row| Row { record: map(row), ..row.clone() }).collect();
         Self { rows, ..self.clone() }
@@ -258,7 +258,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A data set of 2x2 images, each of its own gray level.
+    /// A data set of 2x2 images, each of a different gray level.
     pub(crate) fn dataset(records: Vec<CxrRecord>) -> Result<CxrDataset, AugmentError> {
         let samples: Vec<u8> = (0..records.len()).flat_map(|i| [(i % 256) as u8; 4]).collect();
         let source = Arc::new(ImageArray::new("test", 2, 2, samples));
@@ -310,7 +310,7 @@ pub(crate) mod tests {
         let data = three().with_vocabulary(Vocabulary::parse(["Mass"]).unwrap()).unwrap();
         assert_eq!(data.record(0).labels, [Label::Uncertain]);
         let error = data.with_vocabulary(Vocabulary::parse(["Mass", "Hernia"]).unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "test has no labels of Hernia; asked for: Mass, Hernia; it has: Mass");
+        assert_eq!(error, "test has no labels of Hernia; requested: Mass, Hernia; available: Mass");
     }
 
     #[test]

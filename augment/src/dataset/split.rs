@@ -18,7 +18,7 @@ pub struct TrainSet {
     held_out: Arc<HashSet<PatientId>>,
 }
 
-/// Validation or test data: real only, and good for nothing but evaluation.
+/// Validation or test data: real only, for evaluation alone.
 #[derive(Clone, Debug)]
 pub struct HeldOut {
     data: CxrDataset,
@@ -27,7 +27,7 @@ pub struct HeldOut {
 
 /// The three parts of a data set, checked once.
 ///
-/// Of a `Splits` it is certain that no part is empty, no patient is in two of them, and validation and test hold real images
+/// A `Splits` guarantees that no part is empty, no patient is in two parts, and validation and test hold real images
 /// only.
 #[derive(Clone, Debug)]
 pub struct Splits {
@@ -53,7 +53,7 @@ impl Splits {
         };
         let (train, valid, test) = (part(Split::Train)?, part(Split::Valid)?, part(Split::Test)?);
         let judged = valid.rows().iter().chain(test.rows());
-        // An image without a patient counts as a patient of its own, here as in requests.
+        // An image without a patient counts as a separate patient, here as in requests.
         let patient = |row: &Row| row.record.patient_id.clone().unwrap_or_else(|| PatientId::new(&row.record.id));
         let held_out = Arc::new(judged.map(patient).collect());
         Ok(Self {
@@ -76,7 +76,7 @@ impl Splits {
         &self.valid
     }
 
-    /// The part that judges.
+    /// The test part.
     #[must_use]
     pub fn test(&self) -> &HeldOut {
         &self.test
@@ -88,7 +88,7 @@ impl Splits {
         &self.train.held_out
     }
 
-    /// Images without a patient. Each counted as a patient of its own, so two of one person may be on both sides: warn.
+    /// Images without a patient. Each counts as a separate patient, so images of one person may be on both sides: warn of them.
     #[must_use]
     pub fn unidentified(&self) -> usize {
         self.unidentified
@@ -164,7 +164,7 @@ impl TrainSet {
 }
 
 impl HeldOut {
-    /// A data set of elsewhere, used whole as a test set.
+    /// An external data set, used whole as a test set.
     ///
     /// # Errors
     /// [`AugmentError::SyntheticHeldOut`] if an image of it is synthetic.
@@ -235,7 +235,7 @@ pub struct SplitPlan {
     pub valid: f64,
     /// Share of patients for test, in `[0, 1)`; unused with [`SplitBy::Column`].
     pub test: f64,
-    /// Another seed is another split.
+    /// Another seed gives another split.
     pub seed: u64,
 }
 
@@ -256,7 +256,7 @@ impl SplitPlan {
     /// The same rows with [`CxrRecord::split`] filled in.
     ///
     /// The split of a row depends on its patient and the seed alone, never on other rows or their order. A row without a
-    /// patient counts as a patient of its own.
+    /// patient counts as a separate patient.
     ///
     /// # Errors
     /// [`AugmentError::BadFractions`]; [`AugmentError::NoSplit`] for a row whose column is blank.
@@ -297,7 +297,7 @@ fn with_split(data: &CxrDataset, choose: impl Fn(&CxrRecord) -> Split) -> CxrDat
     })
 }
 
-/// What a row is kept together by: its patient, or itself where it has none.
+/// What keeps rows together: the patient, or the row itself where it has none.
 fn group(record: &CxrRecord) -> (bool, &str) {
     record.patient_id.as_ref().map_or((false, record.id.as_str()), |patient| (true, patient.as_str()))
 }
@@ -341,7 +341,7 @@ mod tests {
         data.rows().iter().map(patient).collect()
     }
 
-    /// 60 to 200 rows over few or many patients, some without any; none is called as a row is.
+    /// 60 to 200 rows over few or many patients, some without any; no patient has the name of a row.
     fn any_rows() -> impl Strategy<Value = Vec<String>> {
         prop::collection::vec("[a-q0-9]{0,2}", 60..200)
     }
@@ -390,7 +390,7 @@ mod tests {
             let (small, large) = (train.subset(fewer, seed).unwrap(), train.subset(more, seed).unwrap());
             prop_assert_eq!((small.len(), large.len()), (fewer, more));
             prop_assert!(ids(small.data()).is_subset(&ids(large.data())));
-            // Whole patients but for the last.
+            // Whole patients except the last.
             prop_assert!(patients(small.data()).len() <= fewer.div_ceil(3));
         }
     }

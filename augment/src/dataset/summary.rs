@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::dataset::CxrDataset;
 use crate::record::{CxrRecord, Finding, Label, Sex, View};
 
-/// Images by what is said of one finding.
+/// Images by their label of one finding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LabelCounts {
     /// Present.
@@ -61,7 +61,7 @@ pub struct DataSummary {
     pub unidentified: usize,
     /// Synthetic rows.
     pub synthetic: usize,
-    /// One entry a finding, in the vocabulary's order.
+    /// One entry per finding, in the vocabulary's order.
     pub findings: Vec<FindingCounts>,
     /// Rows without any positive label.
     pub without_finding: usize,

@@ -1,4 +1,4 @@
-//! How cells spell ages, sexes, views and splits; each with the words an error expects.
+//! How cells spell ages, sexes, views and splits; each with the words of its error.
 
 use crate::record::{Label, Laterality, Severity, Sex, Split, View};
 use crate::text::PromptKind;

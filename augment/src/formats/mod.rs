@@ -1,4 +1,4 @@
-//! Readers: what lies on a user's disk becomes a [`CxrDataset`](crate::dataset::CxrDataset). [`FORMATS`] lists the layouts that a run
+//! Readers, which turn the files on a user's disk into a [`CxrDataset`](crate::dataset::CxrDataset). [`FORMATS`] lists the layouts that a run
 //! file can name.
 //!
 //! | reader | reads |
@@ -38,8 +38,8 @@ pub enum MissingImages {
     /// Reading the table fails and names the row.
     #[default]
     Refuse,
-    /// The row is left out, for partial downloads.
+    /// The row is skipped, for partial downloads.
     Skip,
-    /// The row stays and fails when it is asked for, for checks that list every fault.
+    /// The row stays and fails when its image is read, for checks that list every fault.
     Keep,
 }

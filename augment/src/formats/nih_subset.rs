@@ -14,15 +14,15 @@ use crate::image::{ImageArray, ImageFiles, ImageSource};
 use crate::record::{CxrRecord, Details, Finding, Origin, PatientId, Vocabulary};
 
 /// A `labels.csv` with the columns `image`, `patient_id`, the 14 findings as 0/1, and where known `age`, `sex`, `view` and
-/// `split`; other columns are left alone.
+/// `split`; other columns are ignored.
 #[derive(Clone, Debug)]
 pub struct NihSubset {
     /// The label table.
     pub labels: PathBuf,
     /// A folder of images by name, or an `.npz` whose `images` (`uint8 [N, H, W]`) are in the order of the table's rows.
     pub images: PathBuf,
-    /// What becomes of a row without its image. A table that says by a column `has_256` which rows have files is taken by its
-    /// word: the others are left out when reading a folder.
+    /// What becomes of a row without its image. A table whose column `has_256` states which rows have files is
+    /// trusted: the other rows are skipped when reading a folder.
     pub missing: MissingImages,
 }
 

@@ -49,7 +49,7 @@ impl Npz {
             reader.take(count).read_to_end(&mut values)?;
             Ok(Some(values))
         })?;
-        // An array without images may claim sides whose product is no number.
+        // An array without images may claim sides whose product overflows.
         let sound = |side: &usize| *side > 0 && u32::try_from(*side).is_ok();
         match array.shape[..] {
             [count, height, width] if count > 0 && sound(&height) && sound(&width) => Ok(array),
@@ -166,7 +166,7 @@ pub(super) mod tests {
             let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
             [&b"\x93NUMPY\x01\x00"[..], &(text.len() as u16).to_le_bytes(), text.as_bytes(), &[7; 3]].concat()
         };
-        // Eight bytes for each of 2^61 values are more than a number can say.
+        // Eight bytes for each of 2^61 values are too large a number to represent.
         for (descr, shape) in [("<i8", "(2305843009213693952,)"), ("|u1", "(4,)")] {
             let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
             archive.start_file("labels.npy", zip::write::SimpleFileOptions::default()).unwrap();

@@ -8,7 +8,7 @@ use crate::image::ImageFunction;
 use crate::phantom::{PhantomDataset, PhantomDatasetConfig};
 use crate::record::{PatientId, Split};
 
-/// How much phantom there is. A patient's images stay in one split, so that counts can be off by a few.
+/// Numbers of phantom images. A patient's images stay in one split, so that counts can be off by a few.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PhantomGroups {
     /// Images in training.

@@ -1,4 +1,4 @@
-//! Tables of prompts: what to generate, one row a prompt.
+//! Tables of prompts: what to generate, one row per prompt.
 
 use std::path::Path;
 
@@ -182,7 +182,7 @@ mod tests {
         for size in 0..23 {
             assert_eq!(table.of_size(size, 7).unwrap(), largest[..size], "{size}");
         }
-        // What is asked for row by row is the same, whatever the count.
+        // The requests of a row are the same for every count.
         for count in 1..5 {
             let requests = table.requests(count, 7).unwrap();
             assert_eq!(requests.len(), 4 * count as usize);

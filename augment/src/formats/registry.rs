@@ -1,4 +1,4 @@
-//! The one list of layouts that a run file can name.
+//! The list of layouts that a run file can name.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 
-/// Where a data set lies, and what a reader may be told of it. Each layout reads what it needs.
+/// The location of a data set, and the options of its reader. Each layout reads what it needs.
 #[derive(Clone, Debug, Default)]
 pub struct DataSource {
     /// The label table, or the archive.
@@ -20,22 +20,22 @@ pub struct DataSource {
     pub images: Option<PathBuf>,
     /// Findings outside the public vocabularies that the table may have.
     pub custom_findings: Vec<String>,
-    /// Columns of the table to leave alone.
+    /// Columns of the table to ignore.
     pub extra_columns: Vec<String>,
     /// The table's column of reports; `None` for `report`.
     pub report: Option<String>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
-    /// How much phantom there is.
+    /// Numbers of phantom images.
     pub phantom: PhantomGroups,
 }
 
 /// A layout of data sets: a run file names it, help and documentation list it.
 #[derive(Clone, Copy)]
 pub struct Format {
-    /// As a run file names it.
+    /// Its name in run files.
     pub name: &'static str,
-    /// Name in reports, of a data set that has none of its own.
+    /// Name in reports, for a data set without one.
     pub title: &'static str,
     /// What it reads: its line in `docs/run-file.md` and, without marks, in `roentgen data --help`.
     pub reads: &'static str,

@@ -12,7 +12,7 @@ use crate::AugmentError;
 use crate::digest::Fingerprint;
 use crate::supply::CacheKey;
 
-/// Raised when the table changes; a ledger of another version is begun anew.
+/// Raised when the table changes; a ledger of another version is started again, empty.
 const SCHEMA: i64 = 1;
 
 /// How long a process waits for another one's write.
@@ -20,7 +20,7 @@ const BUSY: Duration = Duration::from_secs(60);
 
 /// Verdicts by sample and gate, in an SQLite file that several processes may share.
 ///
-/// It saves work and nothing else: a verdict is a function of the sample and the gate, so without the ledger the same verdict
+/// It only saves work: a verdict is a function of the sample and the gate, so without the ledger the same verdict
 /// would be given again.
 pub struct VerdictLedger {
     path: PathBuf,
@@ -28,7 +28,7 @@ pub struct VerdictLedger {
 }
 
 impl VerdictLedger {
-    /// Opens the ledger at `path`, or begins one there. Its folder is made if it is not there.
+    /// Opens the ledger at `path`, or creates it. Its folder is created if it is missing.
     ///
     /// # Errors
     /// [`AugmentError::Io`] and [`AugmentError::Ledger`].
@@ -42,7 +42,7 @@ impl VerdictLedger {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
-    /// The verdict that `gate` gave of the sample `key`, if it did. One that can't be read counts as none.
+    /// The verdict that `gate` gave on the sample `key`, if it did. One that can't be read counts as none.
     ///
     /// # Errors
     /// [`AugmentError::Ledger`].
@@ -56,7 +56,7 @@ impl VerdictLedger {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Writes verdicts down.
+    /// Records verdicts.
     ///
     /// # Errors
     /// [`AugmentError::Ledger`].

@@ -17,9 +17,9 @@ const SIDE: usize = 32;
 /// by its standard deviation; the distance is the root of the mean squared difference, `sqrt(2 - 2 r)` with the correlation `r` of the
 /// two pictures: 0 for a copy, whatever its brightness and contrast, about 1.4 for unrelated pictures, at most 2.
 ///
-/// What distance is too near is learnt from people who are not in the training set: the `quantile` of the distances from held-out
+/// The limit is learnt from people who are not in the training set: the `quantile` of the distances from held-out
 /// images (validation, real) to their nearest training image. Any real image has a nearest neighbour; a sample that is nearer than
-/// all but a few of these is taken for a copy.
+/// all but a few of these is considered a copy.
 pub struct NearestTraining {
     ids: Vec<String>,
     pictures: Vec<Picture>,

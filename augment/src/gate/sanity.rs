@@ -1,4 +1,4 @@
-//! Images that are none: blank, saturated or coloured.
+//! Images that can't be radiographs: blank, saturated or coloured.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +16,9 @@ const EDGE: f32 = 1.0 / 255.0;
 pub struct ImageSanity {
     /// Least standard deviation of the gray values, of a range of 1.
     pub min_deviation: f32,
-    /// Largest share of pixels that are quite black or quite white.
+    /// Largest share of pixels that are fully black or fully white.
     pub max_saturated: f32,
-    /// Largest [channel spread](crate::supply::Synthesized::channel_spread); a sample whose generator does not tell passes.
+    /// Largest [channel spread](crate::supply::Synthesized::channel_spread); a sample whose generator does not report it passes.
     pub max_channel_spread: f32,
 }
 

@@ -8,7 +8,7 @@ use crate::image::{GrayDepth, Preprocess};
 use crate::supply::fake::{Fake, requests};
 use crate::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SyntheticDataset};
 
-/// Passes images whose first gray level is below a limit, and remembers how many it saw.
+/// Passes images whose first gray level is below a limit, and counts the images it saw.
 struct Dark {
     limit: u8,
     seen: Mutex<usize>,
@@ -88,7 +88,7 @@ fn retries_are_other_images_and_are_bounded() {
         assert!(tried.len() == 3 || tried.last().unwrap().verdict.passed());
         assert!(tried[..tried.len() - 1].iter().all(|attempt| !attempt.verdict.passed()));
         let seeds: std::collections::BTreeSet<_> = tried.iter().map(|attempt| attempt.seed).collect();
-        assert_eq!(seeds.len(), tried.len(), "every attempt has noise of its own");
+        assert_eq!(seeds.len(), tried.len(), "every attempt has its own noise");
     }
     for gated in &settled.accepted {
         assert!(matches!(Fake::image(&gated.request).depth(), GrayDepth::U8(levels) if levels[0] < 128));

@@ -8,8 +8,8 @@ use crate::image::{Pixels, Signed};
 
 /// Preprocessed pictures in memory.
 ///
-/// Pictures are admitted until the bound is reached and then stay: training visits every image once an epoch, and under that
-/// pattern any eviction (LRU above all) throws out what is needed next. A cache of half a data set serves half of its reads.
+/// Pictures are admitted until the bound is reached and then stay: training visits every image once per epoch, and under that
+/// pattern any eviction (LRU above all) removes what is needed next. A cache of half a data set serves half of its reads.
 /// A picture is the same from the cache as without it.
 pub struct ImageCache {
     bound: usize,
@@ -43,7 +43,7 @@ impl ImageCache {
 
     /// The picture of source image `index`, made by `make` if it isn't kept.
     ///
-    /// Two threads that miss at once both make it; they make the same.
+    /// Two threads that miss at once both make it, with the same result.
     ///
     /// # Errors
     /// What `make` returns; failures are never kept.

@@ -32,7 +32,7 @@ impl RgbImage {
 }
 
 impl GrayImage {
-    /// Reads a PNG, JPEG or BMP file, 8 or 16 bits a sample.
+    /// Reads a PNG, JPEG or BMP file, 8 or 16 bits per sample.
     ///
     /// 16-bit files stay 16-bit; colour becomes luma, see [`GrayImage::decode`].
     ///

@@ -2,7 +2,7 @@
 
 use crate::image::{GrayDepth, GrayImage};
 
-/// The image as a gray PNG of its own depth.
+/// The image as a gray PNG of the same bit depth.
 #[must_use]
 pub fn encode_png(image: &GrayImage) -> Vec<u8> {
     let mut bytes = Vec::new();

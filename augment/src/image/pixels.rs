@@ -92,7 +92,7 @@ impl fmt::Debug for GrayImage {
     }
 }
 
-/// A value range that some network takes. Ranges are types, so that one can't be fed where another is meant.
+/// A value range that some network takes. Ranges are types, so that one can't be used in place of another.
 pub trait PixelRange: Copy + fmt::Debug + Send + Sync + 'static {
     /// Value of black.
     const LOW: f32;

@@ -6,8 +6,8 @@ use crate::AugmentError;
 use crate::digest::Fingerprint;
 use crate::image::{Filter, GrayImage, Pixels, Signed, Window};
 
-/// Largest side of a picture, in pixels: twice that of the largest detectors. More is taken for a mistake, as a picture takes memory
-/// with the square of its side.
+/// Largest side of a picture, in pixels: twice that of the largest detectors. More is considered a mistake, as a picture's
+/// memory grows with the square of its side.
 pub const MAX_SIDE: usize = 8192;
 
 /// Refuses a side of a square picture that is 0 or above [`MAX_SIDE`]; `key` names the setting.

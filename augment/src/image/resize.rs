@@ -47,7 +47,7 @@ fn convolve(from: &[F32], size: (usize, usize), to: (usize, usize), filter: Filt
 
 /// As [`convolve`] along x, then along y, rounded and clipped to `0..=white` after each: what Pillow does to integers. The order
 /// shows where a kernel overshoots. Pillow's own arithmetic is fixed-point with 22 fractional bits; f32 is as near to the exact
-/// sum, while the 8-bit kernels of the resampler are a level off now and then.
+/// sum, while the 8-bit kernels of the resampler are sometimes off by one level.
 fn convolve_rounded(from: &[F32], size: (usize, usize), to: (usize, usize), (filter, white): (Filter, f32)) -> Vec<F32> {
     let round = |mut samples: Vec<F32>| {
         for sample in &mut samples {

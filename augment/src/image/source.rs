@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::AugmentError;
 use crate::image::GrayImage;
 
-/// The images of a data set, decoded one by one when asked for.
+/// The images of a data set, decoded one by one on demand.
 ///
 /// `load(i)` must give the same pixels on every call and on every thread; on failure it returns an error that names the image
-/// and keeps no state. An index is below the number of images the source was made of, else both methods panic.
+/// and keeps no state. Both methods panic for an index that is not below the source's number of images.
 pub trait ImageSource: Send + Sync {
     /// Decodes image `index`.
     ///
@@ -56,7 +56,7 @@ impl ImageArray {
     /// A source of `samples.len() / (width * height)` 8-bit images, row-major one after the other.
     ///
     /// # Panics
-    /// If the number of samples is no multiple of `width * height`.
+    /// If the number of samples is not a multiple of `width * height`.
     #[must_use]
     pub fn new(name: &str, width: usize, height: usize, samples: impl Into<Arc<[u8]>>) -> Self {
         let samples = samples.into();

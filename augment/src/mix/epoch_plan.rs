@@ -26,9 +26,9 @@ enum PoolOrder {
 
 /// Lays out epochs: a pure function of mixture, seed, epoch and the two sizes.
 ///
-/// Synthetic images are taken in one seeded order that goes on from epoch to epoch and starts again when the pool is used up,
-/// so none is taken twice before all are taken once (unless [`Balance::PerFinding`] asks for that). The real images of an epoch
-/// that has room for some of them only, and the duplicated ones, take turns in the same way. Then all slots of the epoch are
+/// Synthetic images are taken in one seeded order that continues from epoch to epoch and starts again when the pool is used up,
+/// so none is taken twice before all are taken once (unless [`Balance::PerFinding`] asks for that). If an epoch has room for some
+/// of the real images only, they take turns in the same way, and so do duplicated ones. Then all slots of the epoch are
 /// shuffled by ChaCha8, keyed by (seed, epoch).
 #[derive(Clone, Debug)]
 pub struct EpochPlan {
@@ -45,7 +45,7 @@ impl EpochPlan {
     ///
     /// # Errors
     /// As [`Mixture::validate`], [`AugmentError::BadMixture`] for epochs of more than [`MAX_EPOCH`] images, and
-    /// [`AugmentError::NothingToMix`] if a phase asks for images of a kind that there is none of.
+    /// [`AugmentError::NothingToMix`] if a phase needs images of a kind that does not exist.
     pub fn new(mixture: &Mixture, seed: u64, real: usize, pool: &[Arc<CxrRecord>]) -> Result<Self, AugmentError> {
         mixture.validate()?;
         for span in mixture.phases.spans() {
@@ -104,7 +104,7 @@ impl EpochPlan {
         slots
     }
 
-    /// Epoch and place in it of a position in the endless row of epochs 0, 1, 2, ….
+    /// Epoch and place in it of a position in the endless sequence of epochs 0, 1, 2, ….
     #[must_use]
     pub fn locate(&self, mut position: u64) -> (usize, usize) {
         for span in self.phases.spans() {
@@ -166,7 +166,7 @@ mod tests {
                 let slots = plan.epoch(epoch);
                 prop_assert_eq!(kinds(&slots), (counts.real + counts.duplicated, counts.synthetic));
                 let distinct: HashSet<_> = slots.iter().filter(|slot| matches!(slot, Slot::Real(_))).collect();
-                prop_assert!(distinct.len() >= counts.real, "a real image comes twice unasked");
+                prop_assert!(distinct.len() >= counts.real, "a real image occurs twice");
             }
         }
 

@@ -1,14 +1,14 @@
-//! What a mixture of real and synthetic images means, exactly.
+//! The exact meaning of a mixture of real and synthetic images.
 
 use serde::{Deserialize, Serialize};
 
 use crate::AugmentError;
 use crate::mix::{Phase, Schedule};
 
-/// Largest number of images that may be added per real one; more is taken for a mistake.
+/// Largest number of images that may be added per real one; more is considered a mistake.
 const MAX_PER_REAL: f64 = 10_000.0;
 
-/// Most images of one epoch; more is taken for a mistake, as the order of an epoch is held in memory.
+/// Most images of one epoch; more is considered a mistake, as the order of an epoch is held in memory.
 pub const MAX_EPOCH: usize = 100_000_000;
 
 /// What an epoch is made of. `n` is the number of real training images; products are rounded to the nearest whole number,
@@ -38,7 +38,7 @@ pub enum MixMode {
         /// From 1 to [`MAX_EPOCH`], whatever the number of real images.
         size: usize,
     },
-    /// Each real image once, and `per_real * n` real ones a second time: the control that tells what a longer epoch does by
+    /// Each real image once, and `per_real * n` real ones a second time: the control that shows the effect of a longer epoch by
     /// itself.
     DuplicateReal {
         /// From 0; 1 shows every image twice.
@@ -91,7 +91,7 @@ impl MixMode {
         }
     }
 
-    /// Refuses ratios that mean nothing; `place` begins the key in the message.
+    /// Refuses invalid ratios; `place` is the beginning of the key in the message.
     pub(crate) fn validate(self, place: &str) -> Result<(), AugmentError> {
         let (key, value, most, expected) = match self {
             Self::RealOnly => return Ok(()),
@@ -121,7 +121,7 @@ impl MixMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
-    /// As many of each finding as the pool has.
+    /// Each finding as often as in the pool.
     #[default]
     AsPool,
     /// Every finding equally often, and as often the images without any: rare findings are repeated. An image of several
@@ -164,7 +164,7 @@ impl Mixture {
         Self { balance, ..self }
     }
 
-    /// Refuses ratios that mean nothing, and schedules without phases.
+    /// Refuses invalid ratios, and schedules without phases.
     ///
     /// # Errors
     /// [`AugmentError::BadMixture`] names the key and says what to write.

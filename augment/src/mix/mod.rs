@@ -22,7 +22,7 @@ pub use prefetch::{BatchStream, Prefetch};
 pub use schedule::{Phase, Schedule};
 pub use stream::{MixedStream, StreamItem};
 
-/// Epoch plans that a dataset remembers: the batch at the end of an epoch needs two, prefetching workers no more.
+/// Epoch plans that a dataset keeps: the batch at the end of an epoch needs two, prefetching workers no more.
 const PLANS: usize = 3;
 
 /// Real and synthetic images in a stated mixture.
@@ -46,7 +46,7 @@ impl MixedDataset {
     /// Mixes real training images with synthetic ones, in orders that `seed` decides. Without `synthetic`, the mixture may ask for
     /// none.
     ///
-    /// Checks again, with the very patients that the split holds out, that no synthetic image descends from one of them. Validation
+    /// Checks again, against the patients that the split holds out, that no synthetic image descends from one of them. Validation
     /// and test can't be mixed:
     ///
     /// ```compile_fail,E0308
@@ -57,8 +57,8 @@ impl MixedDataset {
     /// ```
     ///
     /// # Errors
-    /// [`AugmentError::HeldOutPatient`]; [`AugmentError::BadMixture`] for a ratio that means nothing; [`AugmentError::NothingToMix`] if
-    /// a phase asks for images that there are none of.
+    /// [`AugmentError::HeldOutPatient`]; [`AugmentError::BadMixture`] for an invalid ratio; [`AugmentError::NothingToMix`] if
+    /// a phase needs images of a kind that does not exist.
     pub fn new(real: TrainSet, synthetic: Option<SyntheticDataset>, mixture: Mixture, seed: u64) -> Result<Self, AugmentError> {
         if let Some(synthetic) = &synthetic {
             synthetic.check_held_out(real.held_out_patients())?;
@@ -92,7 +92,7 @@ impl MixedDataset {
         self.shared.synthetic.as_ref()
     }
 
-    /// The slots at positions `start..end` of the endless row of epochs 0, 1, 2, ….
+    /// The slots at positions `start..end` of the endless sequence of epochs 0, 1, 2, ….
     pub(crate) fn slots(&self, start: u64, end: u64) -> Vec<Slot> {
         let mut slots = Vec::new();
         let mut position = start;
@@ -120,7 +120,7 @@ impl Shared {
         }
         let slots: Arc<[Slot]> = self.plan.epoch(epoch).into();
         if plans.len() == PLANS {
-            // Epochs go upwards, so the lowest is done with.
+            // Epochs only increase, so the lowest is no longer needed.
             plans.pop_first();
         }
         plans.insert(epoch, Arc::clone(&slots));
@@ -258,7 +258,7 @@ mod tests {
 
         #[test]
         fn no_held_out_patient_ever_trains(split_seed: u64, leak in 0usize..40, plan in 0usize..4) {
-            // Two images a patient; requests are made from training rows, and one more from any row.
+            // Two images per patient; requests are made from training rows, and one more from any row.
             let records = (0..40).map(|i| record(&format!("{i}.png"), &format!("p{}", i / 2), None)).collect();
             let data = dataset(records).unwrap();
             let split = SplitPlan { valid: 0.25, test: 0.25, seed: split_seed, ..SplitPlan::default() };
@@ -290,7 +290,7 @@ mod tests {
             let is_held_out = held_out.contains(any[leak].patient_id.as_ref().unwrap());
             requests.extend(leaked);
             prop_assert_eq!(set(&requests, held_out).is_err(), is_held_out);
-            // Even a set that was checked against nobody is refused where it would train.
+            // Even a set that was not checked against anybody is refused where it would train.
             prop_assert_eq!(mix(set(&requests, &HashSet::new()).unwrap()).is_err(), is_held_out);
         }
     }

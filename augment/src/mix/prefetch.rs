@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How far and with how many threads to work ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefetch {
-    /// Threads that make batches; with 0, the consumer makes each batch when it asks for it.
+    /// Threads that make batches; with 0, the consumer makes each batch when it needs it.
     pub workers: usize,
     /// Most batches that are being made or waiting at any time; at least one is.
     pub in_flight: usize,
@@ -28,8 +28,8 @@ type Load<T, E> = Arc<dyn Fn(u64) -> Result<T, E> + Send + Sync>;
 
 /// The batches of steps `start`, `start + 1`, … in that order, however many threads make them.
 ///
-/// An error comes at the place of its step, and the steps after it still come. Dropping the stream stops the threads: each
-/// finishes the batch in its hands.
+/// An error is delivered at its step, and the steps after it are still delivered. Dropping the stream stops the threads:
+/// each finishes its current batch.
 pub struct BatchStream<T, E> {
     load: Load<T, E>,
     steps: Range<u64>,
@@ -48,7 +48,7 @@ struct Queue<B> {
 struct State<B> {
     /// First step that no worker has taken.
     next: u64,
-    /// First step that the consumer has not got.
+    /// First step that the consumer has not received.
     wanted: u64,
     end: u64,
     ready: BTreeMap<u64, Result<B, Box<dyn Any + Send>>>,
@@ -107,7 +107,7 @@ impl<T, E> Drop for BatchStream<T, E> {
         self.queue.lock().stopped = true;
         self.queue.changed.notify_all();
         for worker in self.workers.drain(..) {
-            // Workers catch the panics of `load`, so there is nothing to hear from them.
+            // Workers catch the panics of `load`, so joining them reports nothing.
             let _ = worker.join();
         }
     }
@@ -133,7 +133,7 @@ impl<B> Queue<B> {
             let step = state.next;
             state.next += 1;
             drop(state);
-            // A panic is the consumer's to see: without a batch here it would wait for ever.
+            // The consumer has to see a panic: without a batch here it would wait for ever.
             let batch = catch_unwind(AssertUnwindSafe(|| load(step)));
             state = self.lock();
             state.ready.insert(step, batch);

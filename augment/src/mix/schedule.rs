@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::AugmentError;
 use crate::mix::{EpochCounts, MixMode};
 
-/// Most epochs of a phase; more is taken for a mistake.
+/// Most epochs of a phase; more is considered a mistake.
 const MAX_EPOCHS: usize = 1_000_000;
 
 /// Some epochs of one mode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
-    /// How many epochs it lasts, from 1. The last phase lasts for ever, whatever it says here.
+    /// How many epochs it lasts, from 1. The last phase lasts for ever, whatever this number is.
     #[serde(default = "one")]
     pub epochs: usize,
     /// What its epochs are made of.
@@ -23,7 +23,7 @@ fn one() -> usize {
     1
 }
 
-/// Phases in the order they come; the last goes on for ever.
+/// Phases in their order; the last one lasts for ever.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Schedule(pub Vec<Phase>);

@@ -11,13 +11,13 @@ use crate::record::CxrSample;
 /// A sample with its place in the stream.
 #[derive(Clone, Debug)]
 pub struct StreamItem {
-    /// Place in the endless row of epochs: with the run's seed, it seeds whatever is random about the sample's use.
+    /// Place in the endless sequence of epochs: with the run's seed, it seeds whatever is random about the sample's use.
     pub position: u64,
     /// The sample.
     pub sample: CxrSample,
 }
 
-/// Batches of an endless row: epochs 0, 1, 2, … one after the other, cut every `batch_size` images.
+/// Batches of an endless sequence: epochs 0, 1, 2, … one after the other, cut every `batch_size` images.
 ///
 /// Batch `t` covers positions `t * batch_size` to `(t + 1) * batch_size`, and so may reach into the next epoch: every batch is
 /// full, and arms whose epochs differ in length can train for equally many optimiser steps. It is a function of `t` alone, so

@@ -15,7 +15,7 @@ use crate::record::{CxrRecord, CxrSample, Label, Origin, PatientId, Vocabulary};
 /// Chance that a patient comes back for one more image, up to [`MOST_VISITS`].
 const RETURN_RATE: f64 = 0.35;
 const MOST_VISITS: usize = 5;
-/// More is taken for a mistake: the rows alone would fill the memory.
+/// More is considered a mistake: the rows alone would fill the memory.
 const MOST_STUDIES: usize = 1_000_000;
 
 /// What a [`PhantomDataset`] holds.
@@ -69,7 +69,7 @@ impl PhantomDatasetConfig {
     }
 }
 
-/// Images of phantoms, one to five per patient, made when they are asked for.
+/// Images of phantoms, one to five per patient, made on demand.
 ///
 /// Item `i` is a function of the configuration and `i`; a longer data set begins with the shorter one. Records carry
 /// [`Origin::Real`], because phantoms take the place of a hospital's images wherever a data set is needed; their identifiers
@@ -191,7 +191,7 @@ impl Dataset<CxrSample> for PhantomDataset {
     }
 }
 
-/// Images are rendered when asked for.
+/// Images are rendered on demand.
 impl ImageSource for PhantomDataset {
     fn load(&self, index: usize) -> Result<GrayImage, AugmentError> {
         Ok(self.image(index))

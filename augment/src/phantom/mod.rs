@@ -4,7 +4,7 @@
 //! Anatomy and findings are closed forms (ellipsoids, domes, tubes along curves); an image is the Beer-Lambert law over their path
 //! lengths, blurred, with scatter and photon noise. [`PhantomPhysics`] says how faithfully.
 //!
-//! Phantom images are no radiographs of people: nothing learnt from them says anything about patients. They exist so that
+//! Phantom images are not radiographs of people: nothing learnt from them says anything about patients. They exist so that
 //! examples, tests and controls run anywhere, with known truth.
 //!
 //! ```

@@ -47,7 +47,7 @@ pub struct PhantomStudy {
 }
 
 impl PhantomStudy {
-    /// The examination of that seed, of a patient of its own.
+    /// The examination of that seed, of a new patient.
     #[must_use]
     pub fn sample(seed: u64, prevalence: &Prevalence) -> Self {
         Self::of_patient(&PhantomPatient::sample(seed), derive(seed, 0), prevalence)

@@ -1,4 +1,4 @@
-//! What a few data sets know of an image beyond its labels.
+//! Details of an image that only some data sets have.
 
 use std::fmt;
 
@@ -63,12 +63,12 @@ pub struct FindingDetail {
     pub severity: Option<Severity>,
 }
 
-/// What a few data sets know of an image beyond its labels: columns of a table, or the phantom's truth. Never guessed.
+/// Details of an image that only some data sets have: columns of a table, or the phantom's truth. Never guessed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Details {
     /// Race or ethnicity in the data set's own words.
     pub race: Option<String>,
-    /// Text that was made from the truth by rule. It is no report and is never called one.
+    /// Text that was made from the truth by rule. It is not a report and is never called one.
     pub template: Option<String>,
     /// Sides and severities, as far as known, each finding once.
     pub findings: Vec<FindingDetail>,

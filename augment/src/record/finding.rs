@@ -123,7 +123,7 @@ impl Finding {
         Err(AugmentError::UnknownFinding { name: name.to_owned(), suggestion: nearest(&wanted).to_owned() })
     }
 
-    /// A finding of the caller's own, for labels outside the public vocabularies (`Tuberculosis`, …).
+    /// A finding defined by the caller, for labels outside the public vocabularies (`Tuberculosis`, …).
     ///
     /// A known name or alias gives the known finding. The name is kept for the life of the process.
     #[must_use]

@@ -1,4 +1,4 @@
-//! What a data set says of a finding, and what a classifier is told.
+//! Labels of findings in a data set, and the targets that a classifier trains on.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{Finding, by_finding};
 
-/// What a data set says of one finding in one image.
+/// The label of one finding in one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Label {

@@ -1,4 +1,4 @@
-//! One row of a data set: everything known of an image but its pixels.
+//! One row of a data set: everything known about an image except its pixels.
 
 mod detail;
 mod finding;
@@ -14,7 +14,7 @@ pub use finding::{CHEXPERT_14, Finding, NIH_14, Vocabulary, XRV_18, by_finding};
 pub use label::{Label, LabelPolicy, Target};
 pub use sample::CxrSample;
 
-/// Who the image is of. Splits and bootstrap resamples are made by patient, never by image.
+/// The person whose image it is. Splits and bootstrap resamples are made by patient, never by image.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PatientId(String);
@@ -72,7 +72,7 @@ pub enum Split {
     /// Chooses the checkpoint.
     #[serde(alias = "val", alias = "validate", alias = "validation")]
     Valid,
-    /// Judges, once.
+    /// Used once, for the final evaluation.
     Test,
 }
 
@@ -93,16 +93,16 @@ pub struct Provenance {
     pub request: crate::request::SampleRequest,
     /// What made it, see [`SynthesizerCard::model`](crate::supply::SynthesizerCard::model).
     pub model: String,
-    /// What a gate said of it, if it came to one.
+    /// The outcome at a gate, if one judged it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<crate::gate::GateOutcome>,
-    /// The training image it is most like, if a gate looked for it.
+    /// The training image it is most similar to, if a gate compared it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest_real: Option<crate::gate::NearestReal>,
 }
 
 impl Provenance {
-    /// An image that came to no gate.
+    /// An image that no gate has judged.
     #[must_use]
     pub fn new(request: crate::request::SampleRequest, model: &str) -> Self {
         Self { request, model: model.to_owned(), gate: None, nearest_real: None }
@@ -149,6 +149,6 @@ pub struct CxrRecord {
     pub split: Option<Split>,
     /// Real or synthetic.
     pub origin: Origin,
-    /// What few data sets know: sides, severities, race, template text.
+    /// Details that only some data sets have: sides, severities, race, template text.
     pub details: Details,
 }

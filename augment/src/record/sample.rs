@@ -1,11 +1,11 @@
-//! One item of a dataset: an image and its row.
+//! One item of a dataset: an image and its record.
 
 use std::sync::Arc;
 
 use crate::image::{Pixels, Signed};
 use crate::record::CxrRecord;
 
-/// One decoded, resized radiograph with its row.
+/// One decoded, resized image with its record.
 #[derive(Clone, Debug)]
 pub struct CxrSample {
     /// Gray pixels in `[-1, 1]`, square at the size the dataset was opened with.

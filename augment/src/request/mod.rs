@@ -1,4 +1,4 @@
-//! What is asked of a generator.
+//! What is requested from a generator.
 
 mod plan;
 
@@ -10,12 +10,12 @@ use crate::text::PromptKind;
 
 pub use plan::{LabelPlan, RequestPlan};
 
-/// Most requests that are made at once. More is taken for a mistake: the requests alone would take gigabytes.
+/// Most requests that are made at once. More is considered a mistake: the requests alone would take gigabytes.
 pub const MAX_REQUESTS: usize = 10_000_000;
 
-/// Refuses more than [`MAX_REQUESTS`]; `None` is more than a number can say.
+/// Refuses more than [`MAX_REQUESTS`]; `None` stands for a number that overflowed.
 pub(crate) fn check_count(key: &str, count: Option<usize>) -> Result<usize, AugmentError> {
-    let found = count.map_or_else(|| "more than a number can say".to_owned(), |count| count.to_string());
+    let found = count.map_or_else(|| "too large a number to represent".to_owned(), |count| count.to_string());
     let within = count.filter(|count| *count <= MAX_REQUESTS);
     within.ok_or_else(|| AugmentError::setting(key, found, format!("at most {MAX_REQUESTS} images in one pool")))
 }
@@ -31,12 +31,12 @@ pub struct RequestSource {
     pub fold: Option<u32>,
 }
 
-/// One synthetic radiograph, fully determined: the same request to the same generator gives the same pixels.
+/// One synthetic image, fully determined: the same request to the same generator gives the same pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleRequest {
     /// Text condition.
     pub prompt: String,
-    /// What kind of text it is; part of no cache key, as it changes no pixel.
+    /// What kind of text it is; not part of the cache key, since it does not change the pixels.
     #[serde(default, skip_serializing_if = "PromptKind::is_free")]
     pub prompt_kind: PromptKind,
     /// The labels the image will carry, in the order of the training set's vocabulary.

@@ -12,7 +12,7 @@ use crate::record::{Finding, Label, PatientId, Vocabulary, by_finding};
 use crate::request::{RequestSource, SampleRequest, check_count};
 use crate::text::PromptedRow;
 
-/// Which labels are asked for. Every request takes over a whole row, so that labels come in the combinations that the data have.
+/// Which labels are requested. Every request copies a whole row, so that labels come in the combinations that the data have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LabelPlan {
@@ -21,14 +21,14 @@ pub enum LabelPlan {
     Prevalence,
     /// Every finding equally often, see [`RequestPlan::balanced`].
     Balanced,
-    /// So many requests of each finding, from the rows where it is positive; `No Finding` stands for the rows without any positive
-    /// label where it is no label of its own.
+    /// This many requests of each finding, from the rows where it is positive; `No Finding` stands for the rows without any
+    /// positive label if it is not a label itself.
     Counts(#[serde(deserialize_with = "by_finding")] BTreeMap<Finding, usize>),
 }
 
 /// Makes requests from training rows.
 ///
-/// A request takes over the row's prompt, labels, age, sex and view; its noise seed is a digest of plan seed, row id and replica.
+/// A request copies the row's prompt, labels, age, sex and view; its noise seed is a digest of plan seed, row id and replica.
 /// So the same replica of the same row is the same request in every plan of one seed, whatever its size, and is generated once.
 pub struct RequestPlan<'a> {
     rows: &'a [PromptedRow],
@@ -62,7 +62,7 @@ impl<'a> RequestPlan<'a> {
         Self { seed, ..self }
     }
 
-    /// The same plan for rows of a cross-validation fold, which the requests remember.
+    /// The same plan for rows of a cross-validation fold, which the requests record.
     #[must_use]
     pub fn with_fold(self, fold: u32) -> Self {
         Self { fold: Some(fold), ..self }
@@ -77,7 +77,7 @@ impl<'a> RequestPlan<'a> {
         Ok((0..self.rows.len()).flat_map(|row| (0..k).map(move |replica| self.request(row, replica))).collect())
     }
 
-    /// `n` requests: rows in a seeded order, round and round.
+    /// `n` requests: rows in a seeded order, repeated as often as needed.
     ///
     /// # Errors
     /// [`AugmentError::BadSetting`] for more than [`MAX_REQUESTS`](crate::request::MAX_REQUESTS).
@@ -90,8 +90,8 @@ impl<'a> RequestPlan<'a> {
     /// `n` requests that ask for every finding equally often: more replicas of the rows with rare findings.
     ///
     /// Requests go in turn through one group per finding (the rows where it is positive, if any) and one group of the rows
-    /// without a positive finding; each group goes round and round through its rows in a seeded order. A row with several
-    /// findings is in several groups, so a common companion of a rare finding is asked for more often too.
+    /// without a positive finding; each group cycles through its rows in a seeded order. A row with several
+    /// findings is in several groups, so a common companion of a rare finding is requested more often too.
     ///
     /// # Errors
     /// As [`RequestPlan::of_size`].
@@ -137,7 +137,7 @@ impl<'a> RequestPlan<'a> {
         }
     }
 
-    /// Requests of these rows; the replica counts how often a row has come.
+    /// Requests of these rows; the replica counts how often a row has occurred.
     fn numbered(&self, rows: impl Iterator<Item = usize>) -> Vec<SampleRequest> {
         let mut replicas = vec![0; self.rows.len()];
         rows.map(|row| {
@@ -161,7 +161,7 @@ impl<'a> RequestPlan<'a> {
             replica,
             source: Some(RequestSource {
                 id: record.id.clone(),
-                // As in splits, an image without a patient counts as a patient of its own.
+                // As in splits, an image without a patient counts as a separate patient.
                 patient_id: record.patient_id.clone().unwrap_or_else(|| PatientId::new(&record.id)),
                 fold: self.fold,
             }),

@@ -30,7 +30,7 @@ pub(crate) fn requests(n: usize) -> Vec<SampleRequest> {
     (0..n).map(request).collect()
 }
 
-/// Makes 8x8 images of noise from the request's seed, and remembers what it was asked.
+/// Makes 8x8 images of noise from the request's seed, and records what was requested.
 #[derive(Default)]
 pub(crate) struct Fake {
     /// Number of requests of each call.

@@ -24,13 +24,13 @@ pub use sample_png::{SampleDefect, SampleOrigin, decode_sample, encode_sample};
 pub use synthesizer::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 pub use synthetic::{FillProgress, SyntheticBuilder, SyntheticDataset};
 
-/// Where synthetic samples come from, as a run file says it.
+/// Where synthetic samples come from, as a run file states it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SupplyMode {
     /// From the cache alone: what is missing is an error.
     Cached,
-    /// From the generator, each time anew; nothing is kept.
+    /// From the generator, every time; nothing is kept.
     OnDemand,
     /// From the cache; what is missing is generated and kept.
     #[default]
@@ -50,7 +50,7 @@ impl fmt::Display for SupplyMode {
 /// Where synthetic samples come from, with all that it needs. All three give the same samples.
 #[derive(Clone)]
 pub enum Supply {
-    /// See [`SupplyMode::Cached`]. The generator itself is not needed, only what it is.
+    /// See [`SupplyMode::Cached`]. The generator itself is not needed, only its identity.
     Cached {
         /// The cache.
         cache: Arc<SampleCache>,
@@ -130,7 +130,7 @@ impl Supply {
         }
     }
 
-    /// What the generator calls itself.
+    /// The generator's name.
     #[must_use]
     pub fn model(&self) -> String {
         match self {
@@ -157,7 +157,7 @@ impl Supply {
 
     /// Verdicts on the images of `wanted`, one per request. Images that had to be made are kept with theirs, if there is a cache.
     ///
-    /// `judge` says of images whether they pass, and what is written beside them.
+    /// `judge` decides whether images pass, and what is written beside them.
     pub(crate) fn judged(
         &self,
         wanted: &[SampleRequest],
@@ -196,7 +196,7 @@ impl Supply {
         Ok(judged.into_iter().map(|(verdict, _)| verdict).collect())
     }
 
-    /// The error of not finding `missing` of `total` samples, the request at `first` among them.
+    /// The error that `missing` of `total` samples are absent, the request at `first` among them.
     ///
     /// # Panics
     /// If the supply has no cache.
@@ -229,7 +229,7 @@ pub(crate) fn synthesize(synthesizer: &dyn Synthesizer, requests: &[SampleReques
     Ok(images)
 }
 
-/// An image with what its file will say of it, before any gate.
+/// An image with the description that its file will hold, before any gate.
 pub(crate) fn self_describing(
     synthesizer: &dyn Synthesizer,
     request: SampleRequest,

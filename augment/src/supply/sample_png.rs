@@ -1,4 +1,4 @@
-//! Gray PNGs that say what they are: pixels, the request behind them, and a digest of the pixels.
+//! Self-describing gray PNGs: pixels, the request behind them, and a digest of the pixels.
 
 use std::io::Cursor;
 
@@ -17,24 +17,24 @@ const KEYWORD: &str = "roentgen:request";
 /// Version of the JSON. A reader refuses others, so that an old program never misreads a new sample.
 const VERSION: u32 = 1;
 
-/// Deflate can't shrink by more than 1032 to 1 (zlib technical details), so a header that claims more is a lie, and is not
-/// trusted with memory.
+/// Deflate can't shrink by more than 1032 to 1 (zlib technical details), so a header that claims more is false, and gets
+/// no memory.
 const DEFLATE_LIMIT: usize = 1032;
 
-/// What a synthetic sample's file says of itself.
+/// The description inside a synthetic sample's file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleOrigin {
     /// The request that made it.
     pub request: SampleRequest,
     /// Fingerprint of the generator.
     pub fingerprint: Fingerprint,
-    /// What the generator says of itself.
+    /// The generator's description of itself.
     pub card: SynthesizerCard,
     /// [`Synthesized::channel_spread`](crate::supply::Synthesized::channel_spread).
     pub channel_spread: Option<f32>,
-    /// What the gate said that judged it when it was made.
+    /// The outcome at the gate that judged it when it was made.
     pub gate: Option<GateOutcome>,
-    /// The training image it is most like, if that gate looked for it.
+    /// The training image it is most similar to, if that gate compared it.
     pub nearest_real: Option<NearestReal>,
 }
 
@@ -62,7 +62,7 @@ pub enum SampleDefect {
         depth: BitDepth,
     },
     /// The text chunk is missing.
-    #[error("the PNG has no `{KEYWORD}` text chunk, so it is no synthetic sample")]
+    #[error("the PNG has no `{KEYWORD}` text chunk, so it is not a synthetic sample")]
     NoOrigin,
     /// The text chunk is not the JSON it should be.
     #[error("the `{KEYWORD}` text chunk is not the JSON of a request")]
@@ -84,7 +84,7 @@ pub enum SampleDefect {
     /// The pixels are not those that were written.
     #[error("the pixels differ from their digest")]
     Digest,
-    /// The file is a sound sample of another request or generator.
+    /// The file is an intact sample of another request or generator.
     #[error("the file holds the sample of another request or generator than its name says")]
     OtherRequest,
 }

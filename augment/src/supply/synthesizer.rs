@@ -1,4 +1,4 @@
-//! The port that a generator fills.
+//! The trait that a generator implements.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::image::GrayImage;
 use crate::record::Vocabulary;
 use crate::request::SampleRequest;
 
-/// What a generator says of itself; written beside every sample it makes.
+/// A generator's description of itself; written beside every sample it makes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SynthesizerCard {
     /// Name for people (`roentgen-v1 60k`, `phantom (shifted)`).
@@ -25,7 +25,7 @@ pub struct SynthesizerCard {
 /// An image as a generator made it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Synthesized {
-    /// The radiograph.
+    /// The image.
     pub image: GrayImage,
     /// Mean over pixels of the largest difference between two channels, in [0, 1], of a generator that paints in colour: what gray
     /// hides. `None` if it does not.
@@ -38,7 +38,7 @@ impl From<GrayImage> for Synthesized {
     }
 }
 
-/// Why a generator made nothing.
+/// Why a generator failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the generator failed: {message}")]
 pub struct SynthesisError {
@@ -49,19 +49,19 @@ pub struct SynthesisError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// A generator of chest radiographs.
+/// A generator of chest X-ray images.
 ///
-/// The caller hands over all requests of a batch that are not in the cache, in one call. The generator must
+/// The caller passes all requests of a batch that are not in the cache, in one call. The generator must
 ///
 /// * return one image per request, in order;
 /// * make image `i` a function of `requests[i]` and its own fingerprint alone: never of the other requests, of earlier calls,
-///   or of the thread. Cached and on-demand runs could not agree otherwise;
+///   or of the thread. otherwise cached and on-demand runs would differ;
 /// * on failure return an error and keep nothing: the caller loses at most this batch.
 pub trait Synthesizer: Send + Sync {
     /// Digest of weights and settings; constant over the life of the value.
     fn fingerprint(&self) -> Fingerprint;
 
-    /// What it says of itself.
+    /// Its description of itself.
     fn card(&self) -> SynthesizerCard;
 
     /// The vocabulary that the requests' labels are in, if the generator reads labels; `None` if it reads prompts only.

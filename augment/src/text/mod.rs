@@ -1,4 +1,4 @@
-//! Text that conditions a generator: reports made fit to be prompts, and template text made by rule.
+//! Text that conditions a generator: cleaned reports, and template text made by rule.
 
 mod prompt;
 mod report;

@@ -42,7 +42,7 @@ impl PromptKind {
     }
 }
 
-/// A prompt that knows what kind of text it is.
+/// A prompt and the kind of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// The words.
@@ -55,7 +55,7 @@ pub struct Prompt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PromptFrom {
-    /// Reports; rows whose report gives no prompt are left out.
+    /// Reports; rows whose report gives no prompt are dropped.
     Report,
     /// Template text for every row.
     Template,
@@ -72,7 +72,7 @@ pub struct PromptSettings {
     pub from: PromptFrom,
     /// Begin every prompt with RoentGen-v2's `<age> year old <race> <male or female>.`, as far as the row knows these.
     pub demographics: bool,
-    /// Word template text in several ways, chosen by seed and row; in the first way if false.
+    /// Vary the wording of template text by seed and row; the first wording if false.
     pub vary: bool,
     /// Seed of that choice.
     pub seed: u64,
@@ -85,7 +85,7 @@ pub struct PromptSettings {
 pub struct PromptedRow {
     /// The row.
     pub record: Arc<CxrRecord>,
-    /// What it asks for.
+    /// Its prompt.
     pub prompt: Prompt,
 }
 
@@ -94,7 +94,7 @@ pub struct PromptedRow {
 pub struct PromptedRows {
     /// The rows that have a prompt, in their order.
     pub rows: Vec<PromptedRow>,
-    /// How many rows there were and what became of them; to be shown to whoever asked for the prompts.
+    /// How many rows there were and what became of them; to be shown to the user.
     pub summary: PromptSummary,
 }
 
@@ -180,7 +180,7 @@ impl PromptSettings {
     }
 
     fn built(&self, record: &CxrRecord, vocabulary: &Vocabulary, wording: u64) -> String {
-        // With the prefix, age and sex are said already.
+        // With the prefix, age and sex are already stated.
         Template { record, vocabulary, demographics: !self.demographics }.text(wording)
     }
 
@@ -190,7 +190,7 @@ impl PromptSettings {
         u64::from_le_bytes(*first) % wordings
     }
 
-    /// The text with the prefix, if there is to be one.
+    /// The text with the prefix, if one is wanted.
     fn prefixed(&self, record: &CxrRecord, text: String) -> String {
         let person = self.demographics.then(|| person(record, record.details.race.as_deref())).flatten();
         match person {

@@ -1,4 +1,4 @@
-//! Report text made fit to be a prompt.
+//! Cleaning report text so that it can be a prompt.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,7 +23,7 @@ pub enum Section {
 ///
 /// RoentGen's prompts are impressions of 7 to 77 CLIP tokens, as an independent replication implements it (bokunopica/diff-adj,
 /// `scripts/datasets/mimic_datasets_preprocessing.py`). De-identification leaves marks that no image shows: `___` (MIMIC-CXR),
-/// `XXXX` (Open-i) and `[** … **]` (older MIMIC releases); these always go.
+/// `XXXX` (Open-i) and `[** … **]` (older MIMIC releases); these are always removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReportCleaning {
@@ -111,14 +111,14 @@ impl ReportCleaning {
     }
 }
 
-/// Headings of the part that sums a report up.
+/// Headings of the part that summarises a report.
 const IMPRESSION: &str = "IMPRESSIONS?|CONCLUSIONS?";
 
 /// Headings of the other parts, as MIMIC-CXR and Open-i reports have them.
 const OTHER: &str = "FINAL REPORT|WET READ|EXAMINATION|EXAM|PROCEDURE|INDICATIONS?|REASON FOR EXAM(?:INATION)?|HISTORY|\
     CLINICAL HISTORY|CLINICAL INFORMATION|TECHNIQUE|COMPARISONS?|FINDINGS?|RECOMMENDATIONS?|NOTIFICATION|ADDENDUM";
 
-/// Headings: in capitals anywhere, in any case where a line begins. Group 1 is the impression's.
+/// Headings: in capitals anywhere, in any case at the start of a line. Group 1 is the impression's.
 static HEADING: LazyLock<Regex> = LazyLock::new(|| {
     let any = format!("({IMPRESSION})|(?:{OTHER})");
     // Two alternatives cannot share a group, so the impression's is group 1 or 2.
@@ -221,7 +221,7 @@ mod tests {
             ("XXXX right effusion. (XXXX) Stable.", "right effusion. Stable."),
             ("Line placed [**2101-3-4**] by [** First Name\n(NamePattern1) **], tip in SVC.", "Line placed by, tip in SVC."),
             ("Open [** bracket", "Open bracket"),
-            // The names of images and of vertebrae are no marks.
+            // The names of views and of vertebrae are not marks.
             ("XX chromosome, x-ray of T_4.", "XX chromosome, x-ray of T_4."),
         ] {
             assert_eq!(clean(text).unwrap(), cleaned);
@@ -262,7 +262,7 @@ mod tests {
         assert!(serde_json::from_str::<ReportCleaning>(r#"{"max_token": 40}"#).is_err());
     }
 
-    /// Figure captions, which are no reports but the nearest to them that is open: none of their words may be lost.
+    /// Figure captions, the nearest open text to reports: none of their words may be lost.
     #[test]
     fn open_captions_keep_their_words() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/roco_cxr_captions/captions.jsonl");

@@ -5,14 +5,14 @@ use crate::record::{CxrRecord, Label, Sex, View, Vocabulary};
 /// Number of wordings.
 pub(super) const WORDINGS: u64 = 4;
 
-/// Template text of a row; it is no radiologist's report.
+/// Template text of a row; it is not a radiologist's report.
 ///
 /// It names the positive findings only, and side and severity where the row knows them. A row whose labels are all unknown
-/// says nothing of findings.
+/// gives text without findings.
 pub(super) struct Template<'a> {
     pub record: &'a CxrRecord,
     pub vocabulary: &'a Vocabulary,
-    /// Whether to say age and sex.
+    /// Whether to state age and sex.
     pub demographics: bool,
 }
 
@@ -112,7 +112,7 @@ fn enumeration(names: &[String]) -> String {
     }
 }
 
-/// The parts that there are as sentences.
+/// The non-empty parts as sentences.
 fn sentences(parts: impl IntoIterator<Item = Option<String>>) -> String {
     let sentence = |part: String| {
         let mut letters = part.chars();
@@ -168,7 +168,7 @@ mod tests {
             findings: vec![
                 detail(1, Some(Laterality::Both), Some(Severity::Moderate)),
                 detail(0, None, Some(Severity::Mild)),
-                // Not positive, so not said.
+                // Not positive, so not named.
                 detail(2, Some(Laterality::Left), None),
             ],
             ..Details::default()

@@ -15,7 +15,7 @@ pub(in crate::formats) const FIELDS: [&str; 7] = ["image", "patient_id", "age", 
 /// Columns that few tables have; written where some row knows them.
 pub(in crate::formats) const OPTIONAL: [&str; 2] = ["race", "template"];
 
-/// Endings of the columns that tell more of a finding, after its name and a space (`Effusion side`).
+/// Endings of the columns with further details of a finding, after its name and a space (`Effusion side`).
 pub(in crate::formats) const SIDE_COLUMN: &str = " side";
 pub(in crate::formats) const SEVERITY_COLUMN: &str = " severity";
 
@@ -48,7 +48,7 @@ const GATE: Cell<GateOutcome> = ("passed or rejected with the number of attempts
 const DISTANCE: Cell<f32> = ("a distance of at least 0", |cell| cell.parse().ok().filter(|distance| *distance >= 0.0));
 const COUNT: Cell<u32> = ("a whole number of at least 0", |cell| cell.parse().ok());
 
-/// The label columns with their findings, in the table's order, and the columns that tell more of a finding.
+/// The label columns with their findings, in the table's order, and the columns with further details of a finding.
 pub(in crate::formats) struct Columns {
     findings: Vec<(Finding, usize)>,
     sides: Vec<(Finding, usize)>,
@@ -66,7 +66,7 @@ impl Columns {
         Ok(columns)
     }
 
-    /// Sorts the columns of `sheet` into fields, findings and `extra` ones that are left alone.
+    /// Sorts the columns of `sheet` into fields, findings and `extra` ones, which are ignored.
     pub(in crate::formats) fn sorted(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
         let mut columns = Self { findings: Vec::new(), sides: Vec::new(), severities: Vec::new() };
         for (column, name) in sheet.columns.iter().enumerate() {

@@ -17,7 +17,7 @@ pub enum TableError {
         #[source]
         source: csv::Error,
     },
-    /// A table with bytes that are no text.
+    /// A table with bytes that are not text.
     #[error("{}, row {row}, field {field}: not UTF-8; save the table as UTF-8", path.display())]
     NotUtf8 {
         /// The table.
@@ -54,7 +54,7 @@ pub enum TableError {
     },
     /// A column that is neither a field nor a finding.
     #[error(
-        "{}: column `{column}` is no field of the table and no known finding (nearest: `{suggestion}`); declare labels outside the public vocabularies as custom findings, and columns to be left alone as extra columns",
+        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); declare labels outside the public vocabularies as custom findings, and columns to ignore as extra columns",
         path.display()
     )]
     UnknownColumn {
@@ -65,7 +65,7 @@ pub enum TableError {
         /// The nearest known finding.
         suggestion: String,
     },
-    /// Two columns of one meaning.
+    /// Two columns with the same meaning.
     #[error("{}: column `{column}` means the same as column `{first}`; keep one of them", path.display())]
     DuplicateColumn {
         /// The table.
@@ -81,7 +81,7 @@ pub enum TableError {
         /// The table.
         path: PathBuf,
     },
-    /// A cell that doesn't hold what its column promises.
+    /// A cell whose value its column doesn't allow.
     #[error("{}, row {row}, column `{column}`: found `{value}`, expected {expected}", path.display())]
     BadCell {
         /// The table or archive.

@@ -27,7 +27,7 @@ pub use writer::{TableRow, table_bytes, write_table};
 /// | `patient_id`, `age`, `sex`, `view`, `split`, `report` | 57 or 057Y; M or F; PA, AP or L; train, valid or test; blank where unknown |
 /// | one per finding | 1, 0, -1 (uncertain) or blank (not mentioned) |
 /// | `F side`, `F severity` of a finding `F` | left, right or both; mild, moderate or severe; blank where unknown |
-/// | `race`, `template` | in the data set's own words; text made by rule, which is no report |
+/// | `race`, `template` | in the data set's own words; text made by rule, which is not a report |
 /// | `origin` | blank or `real`; `synthetic` where the rest tells how the image was made: |
 /// | `seed`, `prompt`, `model` | required of synthetic rows |
 /// | `source_id`, `fold`, `replica`, `prompt_kind`, `sampler`, `steps`, `guidance`, `gate`, `nearest_real`, `nearest_real_id` | as far as known |
@@ -41,7 +41,7 @@ pub struct Table {
     pub images: Option<PathBuf>,
     /// Columns that are labels outside the public vocabularies.
     pub custom_findings: Vec<String>,
-    /// Columns to leave alone.
+    /// Columns to ignore.
     pub extra_columns: Vec<String>,
     /// The column of reports; `None` for `report`, if there is one.
     pub report: Option<String>,
@@ -63,7 +63,7 @@ impl Table {
         }
     }
 
-    /// Reads the table and looks that its images are there; none is opened.
+    /// Reads the table and checks that its images exist; none is opened.
     ///
     /// # Errors
     /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
@@ -101,7 +101,7 @@ mod tests {
     use crate::dataset::{SplitPlan, Splits};
     use crate::record::Label;
 
-    /// Writes a table and, beside it, the images `a.png` to `d.png`; gives what reading says.
+    /// Writes a table and, beside it, the images `a.png` to `d.png`; returns the result of reading it.
     fn read(text: &str, change: impl FnOnce(&mut Table)) -> Result<CxrDataset, String> {
         let folder = tempfile::tempdir().unwrap();
         for (level, name) in ["a", "b", "c", "d"].iter().enumerate() {
@@ -140,7 +140,7 @@ mod tests {
         assert!(message("image,Mass\nx.png,1\n").starts_with("t.csv, row 2: image `x.png` is not under"));
         assert!(
             message("image,Mas\na.png,1\n")
-                .contains("column `Mas` is no field of the table and no known finding (nearest: `Mass`)")
+                .contains("column `Mas` is neither a field of the table nor a known finding (nearest: `Mass`)")
         );
         assert_eq!(
             message("image,Effusion,Pleural Effusion\na.png,1,1\n"),

@@ -20,7 +20,7 @@ pub struct TableRow<'a> {
     pub card: Option<&'a SynthesizerCard>,
 }
 
-/// Writes [`table_bytes`]; whole or not at all.
+/// Writes [`table_bytes`], completely or not at all.
 ///
 /// # Errors
 /// [`AugmentError::Io`].

@@ -1,4 +1,4 @@
-//! Where samples lie: `samples/ab/abcd….png`, sharded by the first two digits of the key.
+//! Where samples are stored: `samples/ab/abcd….png`, sharded by the first two digits of the key.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::CacheKey;
 use crate::AugmentError;
 
-/// Age from which a temporary file is no write in progress but the remains of a killed process.
+/// Age from which a temporary file is not a write in progress but a leftover of a killed process.
 pub(super) const STALE: Duration = Duration::from_secs(3600);
 
 /// The file of `key` in the cache folder `root`.
@@ -51,7 +51,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, AugmentError> {
     }
 }
 
-/// A leftover that can't be removed does no harm: it is never read, so failing to remove it is no error.
+/// A leftover that can't be removed does no harm: it is never read, so failing to remove it is not an error.
 fn remove_stale(path: &Path) {
     let is_temporary = path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(".tmp-"));
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());

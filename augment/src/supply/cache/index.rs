@@ -9,13 +9,13 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 
 use super::CacheKey;
 
-/// Raised when the tables change; an index of another version is made anew from the PNGs.
+/// Raised when the tables change; an index of another version is rebuilt from the PNGs.
 const SCHEMA: i64 = 1;
 
 /// How long a process waits for another one's write.
 const BUSY: Duration = Duration::from_secs(60);
 
-/// Between two attempts to open an index that another process is making.
+/// Pause between two attempts to open an index that another process is making.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The triggers keep the sum, so that the byte bound costs no scan.
@@ -32,7 +32,7 @@ const TABLES: &str = "
 const UPSERT: &str = "INSERT INTO samples (key, bytes, used) VALUES (?1, ?2, ?3)
     ON CONFLICT (key) DO UPDATE SET bytes = excluded.bytes, used = excluded.used";
 
-/// One sample as the index knows it.
+/// One sample in the index.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub key: CacheKey,
@@ -47,7 +47,7 @@ impl Index {
     /// Opens the index, or makes an empty one; `true` if it was made just now, so that the caller fills it.
     pub fn open(path: &Path) -> rusqlite::Result<(Self, bool)> {
         // SQLite's own waiting does not cover the switch of a new file to its write-ahead log, nor the removal of the log by the
-        // last process that leaves: who comes at that moment is told at once that the file is busy.
+        // last process that leaves: a process that comes at that moment is told at once that the file is busy.
         let first = Instant::now();
         loop {
             match Self::try_open(path) {
@@ -87,7 +87,7 @@ impl Index {
         transaction.commit()
     }
 
-    /// Writes down times of use; gives back the keys that have no row.
+    /// Records times of use; returns the keys that have no row.
     pub fn touch(&mut self, uses: &[(CacheKey, i64)]) -> rusqlite::Result<Vec<CacheKey>> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut unknown = Vec::new();

@@ -8,8 +8,8 @@ use crate::request::SampleRequest;
 
 /// BLAKE3 digest of a request and of its generator's fingerprint.
 ///
-/// Two requests share a key exactly if they are equal in all but [`SampleRequest::prompt_kind`] and go to the same generator; where
-/// the cache lies plays no part.
+/// Two requests share a key exactly if they are equal in all but [`SampleRequest::prompt_kind`] and go to the same generator; the
+/// place of the cache does not matter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
@@ -25,7 +25,7 @@ impl CacheKey {
             Some(source) => (source.id.as_bytes(), source.patient_id.as_str().as_bytes(), source.fold),
             None => (&b""[..], &b""[..], None),
         };
-        // Adding 0 makes -0 into 0: the two are equal, so they must not have two keys.
+        // Adding 0 turns -0 into 0: the two are equal, so they must not have two keys.
         let age = request.age.filter(|age| age.is_finite()).map(|age| (age + 0.0).to_bits().to_le_bytes());
         let sex = request.sex.map(|sex| match sex {
             Sex::Female => b'F',

@@ -1,8 +1,8 @@
 //! Synthetic samples on disk, each made once.
 //!
 //! A cache is a folder of self-describing PNGs ([`encode_sample`](crate::supply::encode_sample)) and an SQLite index beside them. The
-//! PNGs are the truth: a sample is read by its name, without a look at the index, and the index (sizes and times of use, for
-//! the byte bound) is made again from them if it is lost. A sample is written under a temporary name, synced and renamed, and
+//! PNGs are the truth: a sample is read by its name, without the index, and the index (sizes and times of use, for
+//! the byte bound) is rebuilt from them if it is lost. A sample is written under a temporary name, synced and renamed, and
 //! only then gets its row; so a kill loses at most the samples being written, and several processes can share a cache.
 
 mod files;
@@ -39,7 +39,7 @@ const INDEX: &str = "index.sqlite";
 /// How a cache is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheOptions {
-    /// Most bytes that the PNGs may take together; the least recently used go first. `None` for no bound.
+    /// Most bytes that the PNGs may take together; the least recently used are removed first. `None` for no bound.
     ///
     /// Processes that write at the same time can exceed it by the batches they are writing.
     pub max_bytes: Option<u64>,
@@ -62,7 +62,7 @@ pub struct SampleCache {
 impl SampleCache {
     /// Opens the cache in `folder`, or makes one there.
     ///
-    /// An index that is lost, damaged or of another version is made again from the PNGs, which reads them all. A folder that
+    /// An index that is lost, damaged or of another version is rebuilt from the PNGs, which reads them all. A folder that
     /// can't be written is opened for reading.
     ///
     /// # Errors
@@ -116,13 +116,13 @@ impl SampleCache {
         files::path_of(&self.folder, key)
     }
 
-    /// Whether there is a file for `key`. That it is sound is only known once it is read.
+    /// Whether there is a file for `key`. Whether it is intact is only known once it is read.
     #[must_use]
     pub fn contains(&self, key: CacheKey) -> bool {
         self.path_of(key).is_file()
     }
 
-    /// The sample of `key`, if it is there and sound. A corrupt file is removed, noted in the [report](Self::report), and
+    /// The sample of `key`, if it is there and intact. A corrupt file is removed, noted in the [report](Self::report), and
     /// counts as absent.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl SampleCache {
         Ok(self.sample(key)?.map(|(image, _)| image))
     }
 
-    /// As [`SampleCache::get`], with what the file says of the sample.
+    /// As [`SampleCache::get`], with the file's description of the sample.
     ///
     /// # Errors
     /// As [`SampleCache::get`].
@@ -159,7 +159,7 @@ impl SampleCache {
         }
     }
 
-    /// Makes the index again from the PNGs: reads each, removes the corrupt ones and the temporary files of killed processes.
+    /// Rebuilds the index from the PNGs: reads each, removes the corrupt ones and the temporary files of killed processes.
     ///
     /// Returns the number of samples. Times of use are lost, so the next evictions take them in the order of their files'
     /// modification times.
@@ -241,7 +241,7 @@ impl SampleCache {
         Ok(())
     }
 
-    /// Takes a corrupt file out of the way. That it can't be removed is no error: it stays a miss, and a new sample replaces it.
+    /// Removes a corrupt file. Failing to remove it is not an error: it stays a miss, and a new sample replaces it.
     fn discard(&self, path: PathBuf, defect: SampleDefect) {
         let _ = files::remove(&path);
         self.counters.corrupt(path, defect);
@@ -271,7 +271,7 @@ impl Drop for SampleCache {
     }
 }
 
-/// Opens the index of a cache folder; one that is no database is removed first. `true` if it has to be filled.
+/// Opens the index of a cache folder; a file that is not a database is removed first. `true` if it has to be filled.
 fn open_index(folder: &Path) -> Result<(Index, bool), AugmentError> {
     let path = index_path(folder);
     let opened = Index::open(&path).or_else(|error| {

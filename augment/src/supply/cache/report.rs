@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::supply::SampleDefect;
 
-/// A file of the cache that was not what was written. It has been removed, and the sample is made again when asked for.
+/// A file of the cache that was not what was written. It has been removed, and the sample is made again when requested.
 #[derive(Clone, Debug)]
 pub struct CorruptSample {
     /// Where it was.
@@ -21,7 +21,7 @@ pub struct CorruptSample {
 pub struct CacheReport {
     /// Samples read.
     pub hits: u64,
-    /// Samples asked for that were not there or were corrupt.
+    /// Requested samples that were missing or corrupt.
     pub misses: u64,
     /// Samples written.
     pub written: u64,

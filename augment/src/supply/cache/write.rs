@@ -13,7 +13,7 @@ use crate::image::GrayImage;
 use crate::supply::{SampleOrigin, encode_sample};
 
 impl SampleCache {
-    /// Keeps samples.
+    /// Stores samples.
     ///
     /// With a byte bound, samples outside `keep` are evicted first; the ones of this call and of `keep` never are. Where no
     /// room is left the rest is not kept; the number of those is returned.

@@ -26,7 +26,7 @@ pub use training::SyntheticBuilder;
 
 /// Samples of a generator, one per request: a burn [`Dataset`] of [`CxrSample`]s.
 ///
-/// A batch is answered by the cache where it can be, and all that is missing is generated in one call. What comes out is the
+/// A batch is answered by the cache where it can be, and all that is missing is generated in one call. The result is the
 /// same whatever the supply and whatever the cache holds. Clones share everything.
 #[derive(Clone)]
 pub struct SyntheticDataset {
@@ -45,7 +45,7 @@ enum Samples {
 #[derive(Clone)]
 struct Requested {
     requests: Arc<[SampleRequest]>,
-    /// One a request.
+    /// One per request.
     keys: Arc<[CacheKey]>,
     supply: Supply,
     preprocess: Preprocess,
@@ -173,7 +173,7 @@ impl SyntheticDataset {
 
     /// Generates what the cache lacks, `batch` samples per call, and says after each how far it has come.
     ///
-    /// Stopped at any moment, it goes on where it was when called again; called on a full cache it generates nothing.
+    /// If it is stopped at any moment, the next call continues where it was; on a full cache it generates nothing.
     ///
     /// # Errors
     /// [`AugmentError::SupplyLacks`] unless the supply has cache and generator, [`AugmentError::CacheTooSmall`], and those of
@@ -249,17 +249,17 @@ impl SyntheticDataset {
         Ok(images)
     }
 
-    /// The error of not finding the samples of the requests `absent`.
+    /// The error that the samples of the requests `absent` are missing.
     fn not_in_cache(&self, supply: &Supply, absent: &[usize]) -> AugmentError {
-        // A corrupt file that can't be removed is there, yet no sample.
+        // A corrupt file that can't be removed exists, but is not a sample.
         let missing = self.missing().len().max(absent.len());
         supply.not_in_cache(missing, self.records.len(), absent.first().copied().unwrap_or_default())
     }
 
-    /// Refuses a set that has to come from its cache alone and is not there whole.
+    /// Refuses a set that must come from its cache alone and is not complete.
     ///
     /// # Errors
-    /// [`AugmentError::NotInCache`] says how many samples are missing and what makes them.
+    /// [`AugmentError::NotInCache`] says how many samples are missing and how to make them.
     pub fn check_complete(&self) -> Result<(), AugmentError> {
         match self.supply() {
             Some(supply @ Supply::Cached { .. }) => match self.missing() {
@@ -291,7 +291,7 @@ impl fmt::Debug for SyntheticDataset {
     }
 }
 
-/// The row of a sample. Its split is training, where alone a synthetic image may be.
+/// The row of a sample. Its split is training, the only one for synthetic images.
 fn record_of(request: &SampleRequest, key: CacheKey, model: &str) -> CxrRecord {
     CxrRecord {
         id: format!("{key}.png"),

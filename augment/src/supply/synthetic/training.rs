@@ -9,7 +9,7 @@ use crate::request::{LabelPlan, RequestPlan};
 use crate::supply::{CacheOptions, SampleCache, Supply, Synthesizer, SyntheticDataset};
 use crate::text::{PromptedRow, template_prompts};
 
-/// What a generator is to make for a training set; see [`SyntheticDataset::for_training`].
+/// The synthetic images to be made for a training set; see [`SyntheticDataset::for_training`].
 pub struct SyntheticBuilder<'a> {
     train: &'a TrainSet,
     synthesizer: Arc<dyn Synthesizer>,
@@ -25,8 +25,8 @@ enum Amount {
 }
 
 impl SyntheticDataset {
-    /// The synthetic images of a training set: one per row, made on demand and sized as the real ones, unless the builder is told
-    /// otherwise. Requests are made from the rows of `train` alone, so no image descends from a held-out patient.
+    /// The synthetic images of a training set: one per row, made on demand and sized as the real ones, unless the builder has
+    /// other settings. Requests are made from the rows of `train` alone, so no image descends from a held-out patient.
     #[must_use]
     pub fn for_training(train: &TrainSet, generator: impl Synthesizer + 'static) -> SyntheticBuilder<'_> {
         let (synthesizer, amount) = (Arc::new(generator), Amount::Replicas(1));
@@ -47,13 +47,13 @@ impl SyntheticBuilder<'_> {
         Self { amount: Amount::Labels(plan, n), ..self }
     }
 
-    /// Prompts of the training rows, for a generator that reads text; template text unless set. Only these rows are asked for.
+    /// Prompts of the training rows, for a generator that reads text; template text unless set. Only these rows are requested.
     #[must_use]
     pub fn prompts(self, rows: Vec<PromptedRow>) -> Self {
         Self { prompts: Some(rows), ..self }
     }
 
-    /// Another seed, other noise (0 unless set).
+    /// Another seed gives other noise (0 unless set).
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
