@@ -46,8 +46,8 @@ impl MixedStream {
     /// # Errors
     /// If a sample can't be read or made.
     pub fn batch(&self, step: u64) -> Result<Vec<StreamItem>, DatasetError> {
-        let start = step * self.batch_size;
-        let slots = self.dataset.slots(start, start + self.batch_size);
+        let start = step.saturating_mul(self.batch_size);
+        let slots = self.dataset.slots(start, start.saturating_add(self.batch_size));
         let samples = self.dataset.load(&slots)?;
         Ok((start..).zip(samples).map(|(position, sample)| StreamItem { position, sample }).collect())
     }

@@ -204,7 +204,7 @@ impl SyntheticDataset {
                 return Err(AugmentError::CacheTooSmall { path, max_bytes, not_kept: self.missing().len(), total: keys.len() });
             }
             state.generated += indexes.len();
-            state.done = (state.done + batch.get()).min(state.total);
+            state.done = state.done.saturating_add(batch.get()).min(state.total);
             progress(state);
         }
         Ok(state)
