@@ -12,7 +12,7 @@ use roentgen_augment::formats::MissingImages;
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::record::Vocabulary;
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{CxrBatcher, DenseNet, Predictions, batches, write_predictions};
+use roentgen_classifier::{Batches, CxrBatcher, DenseNet, Predictions, write_predictions};
 
 use crate::cli::{PredictArgs, SplitChoice};
 use crate::commands::print;
@@ -23,15 +23,17 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let preprocess: Preprocess = serde_json::from_value(card.preprocess.clone())
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
     config.data.findings = Some(card.findings.clone());
+    // Each image is read once: there is nothing to keep.
+    config.data.cache_mib = 0;
     let data = rows(&config, preprocess, args.split)?;
     let (device, _) = args.common.device.open()?;
     let net = DenseNet::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy.clone(), input: card.input_range };
-    let batches = batches(&data, &batcher, config.training.eval_batch_size, &device)?;
+    let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;
     let bars = progress::bars(args.common.json);
     let bar = progress::counting(&bars, data.rows().len(), "images");
-    let predictions = Predictions::of(&net, &batches, &batcher.vocabulary, |images| bar.inc(images as u64));
+    let predictions = Predictions::of(&net, &batches, |images| bar.inc(images as u64))?;
     bar.finish_and_clear();
     let auroc = macro_auroc(&predictions)?;
     write_predictions(&args.out, &[(0, predictions)])?;

@@ -43,7 +43,7 @@ pub struct DataConfig {
     /// Train on this many images (whole patients, chosen by `split` seed): for learning curves. All if absent.
     #[serde(default)]
     pub train_images: Option<usize>,
-    /// MiB of decoded images kept in memory; 0 decodes anew each time.
+    /// MiB of decoded images kept in memory, those of validation first; 0 decodes anew each time.
     #[serde(default = "default_cache")]
     pub cache_mib: usize,
     /// The phantom's size and seed, for `format = "phantom"`.

@@ -137,12 +137,12 @@ fn augmented(items: &[StreamItem], augmentation: &Augmentation, seed: u64) -> Ve
     items.iter().map(|item| augmentation.apply(&item.sample.image, seed, item.position)).collect()
 }
 
-/// The whole validation set as one item, its tensors made once.
+/// The whole validation set as one item.
 #[derive(Clone)]
 pub struct WholeSetLoader(Arc<HeldOutBatches>);
 
 impl WholeSetLoader {
-    /// A loader of `set`, whose tensors are on the training device without autodiff.
+    /// A loader of `set`, whose batches are on the training device without autodiff.
     #[must_use]
     pub fn new(set: HeldOutBatches) -> Self {
         Self(Arc::new(set))
@@ -151,7 +151,7 @@ impl WholeSetLoader {
 
 impl DataLoader<HeldOutBatches> for WholeSetLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<HeldOutBatches> + 'a> {
-        Box::new(WholeSetIterator(Some(HeldOutBatches(self.0.0.clone()))))
+        Box::new(WholeSetIterator(Some((*self.0).clone())))
     }
 
     fn num_items(&self) -> usize {

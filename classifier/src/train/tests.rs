@@ -106,8 +106,9 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
     assert_eq!(uninterrupted.1.len(), 3);
     for whole_rounds in [0, 1, 2] {
         let folder = tempfile::tempdir().unwrap();
-        // The disk fails at the second step of the round after.
-        let loads = healthy.valid().len() + config.batch_size * (whole_rounds * config.eval_every + 1);
+        // The disk fails at the second step of the round after. Validation is read before the first round and after each.
+        let validations = healthy.valid().len() * (1 + whole_rounds);
+        let loads = validations + config.batch_size * (whole_rounds * config.eval_every + 1);
         let error = run(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err().to_string();
         assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
         assert_eq!(CheckpointFolder::new(folder.path()).newest(), whole_rounds);
@@ -121,9 +122,22 @@ fn a_finished_run_is_not_trained_again() {
     let folder = tempfile::tempdir().unwrap();
     let healthy = splits(Prevalence::enriched(), usize::MAX);
     let first = outcome(&run(&healthy, &config(), folder.path()).unwrap());
-    // Validation is loaded to be checked; a single training image more would fail.
-    let exhausted = splits(Prevalence::enriched(), healthy.valid().len());
+    // A single image would fail.
+    let exhausted = splits(Prevalence::enriched(), 0);
     assert!(outcome(&run(&exhausted, &config(), folder.path()).unwrap()) == first);
+}
+
+#[test]
+fn an_image_that_validation_cannot_read_ends_the_run_before_the_checkpoint() {
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let (valid, round) = (healthy.valid().len(), config().batch_size * config().eval_every);
+    // Before training, in the validation of the first round, and in that of the second.
+    for (loads, whole_rounds) in [(valid - 1, 0), (valid + round + valid / 2, 0), (2 * (valid + round) + valid / 2, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(&splits(Prevalence::enriched(), loads), &config(), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
+        assert_eq!(CheckpointFolder::new(folder.path()).newest(), whole_rounds);
+    }
 }
 
 #[test]
