@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
 use roentgen::{data, progress};
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::formats::MissingImages;
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::record::Vocabulary;
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{Batches, CxrBatcher, DenseNet, Predictions, write_predictions};
+use roentgen_classifier::{Batches, DenseNet, Predictions, write_predictions};
 
 use crate::cli::{PredictArgs, SplitChoice};
 use crate::commands::print;

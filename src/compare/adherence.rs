@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{Batches, ClassifierError, CxrBatcher, DenseNet, Predictions, read_predictions, write_predictions};
+use roentgen_classifier::{Batches, ClassifierError, DenseNet, Predictions, read_predictions, write_predictions};
 
 use super::assess;
 use super::folder::RunFolder;

@@ -4,13 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use burn::tensor::activation::sigmoid;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::gate::{Candidate, Fault, Judge, JudgeError, Verdict};
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::record::{Finding, Label, Vocabulary};
 use roentgen_augment::request::SampleRequest;
-use roentgen_classifier::{Batches, ClassifierError, CxrBatcher, DenseNet, Predictions};
+use roentgen_classifier::{Batches, ClassifierError, DenseNet, Predictions};
 
 use crate::config::{AgreementConfig, FindingLimits};
 

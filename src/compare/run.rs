@@ -3,10 +3,11 @@
 use burn::tensor::Device;
 use indicatif::{MultiProgress, ProgressBar};
 use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{Batches, ClassifierError, CxrBatcher, Predictions, read_predictions, write_predictions};
+use roentgen_classifier::{Batches, ClassifierError, Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
 use super::Pools;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use indicatif::ProgressBar;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::mix::{MixedDataset, MixedStream};
 use roentgen_augment::record::Vocabulary;
@@ -13,7 +14,7 @@ use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::train::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};
-use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, MaskedBce, Predictions, seeded, task_weights};
+use roentgen_classifier::{ClassifierError, DenseNet, MaskedBce, Predictions, seeded, task_weights};
 
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::RunReport;

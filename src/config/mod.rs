@@ -9,9 +9,10 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
+use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::train::TrainConfig;
-use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
+use roentgen_classifier::{ClassifierError, DenseNetConfig};
 use serde::{Deserialize, Serialize};
 
 pub use arm::{ArmConfig, RampConfig};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_core::data::dataset::{Dataset, DatasetError};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::AugmentError;

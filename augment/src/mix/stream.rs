@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use burn_dataset::DatasetError;
+use burn_core::data::dataset::DatasetError;
 
 use crate::mix::{BatchStream, MixedDataset, Prefetch};
 use crate::record::CxrSample;
@@ -65,7 +65,7 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::Arc;
 
-    use burn_dataset::Dataset;
+    use burn_core::data::dataset::Dataset;
     use proptest::prelude::*;
 
     use super::*;

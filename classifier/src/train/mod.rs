@@ -22,6 +22,7 @@ use burn::train::checkpoint::CheckpointingStrategy;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use indicatif::ProgressBar;
+use roentgen_augment::batch::{CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::mix::MixedStream;
 
@@ -37,7 +38,7 @@ pub use schedule::WarmupSchedule;
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 
 use crate::error::chain;
-use crate::{ClassifierError, CxrBatcher, DenseNet, MaskedBce, targets};
+use crate::{ClassifierError, DenseNet, MaskedBce};
 
 /// Everything that one training run needs.
 pub struct TrainJob<'a> {

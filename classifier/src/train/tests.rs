@@ -9,6 +9,7 @@ use burn::data::dataset::Dataset;
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use roentgen_augment::AugmentError;
+use roentgen_augment::batch::InputRange;
 use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits};
 use roentgen_augment::image::{GrayImage, ImageSource, Preprocess};
 use roentgen_augment::mix::{MixedDataset, Mixture};
@@ -16,7 +17,7 @@ use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, Prevalence
 use roentgen_augment::record::LabelPolicy;
 
 use super::*;
-use crate::{Augmentation, DenseNetConfig, InputRange, seeded};
+use crate::{Augmentation, DenseNetConfig, seeded};
 
 const SIZE: usize = 32;
 

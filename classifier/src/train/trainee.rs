@@ -8,12 +8,13 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
+use roentgen_augment::batch::{CxrBatch, CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 
 use super::clip::clip_grad_norm;
 use super::gauge::{Loss, MacroAuroc};
 use crate::metrics::{MultiLabelReport, ScoreTable};
-use crate::{Batches, ClassifierError, CxrBatch, CxrBatcher, DenseNet, KnownLabels, MaskedBce, targets};
+use crate::{Batches, ClassifierError, DenseNet, KnownLabels, MaskedBce};
 
 /// The images of one optimiser step, cut into micro-batches.
 #[derive(Clone, Debug)]
