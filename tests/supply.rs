@@ -7,11 +7,12 @@ use burn::data::dataset::Dataset;
 use burn::tensor::{Device, FloatDType};
 use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, RunFolder, fill, pools};
 use roentgen::config::{PhantomConfig, RunConfig, SplitConfig, SupplyMode};
+use roentgen::data;
 use roentgen::diffusion::{RandomSize, write_random_pipeline};
 use roentgen::shard::Shard;
-use roentgen::{data, progress};
 use roentgen_augment::AugmentError;
 use roentgen_augment::formats::Format;
+use roentgen_augment::progress::Silent;
 use roentgen_augment::record::Origin;
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_augment::text::PromptKind;
@@ -74,7 +75,7 @@ impl Bench {
 
 fn with_job<T>(config: &RunConfig, out: &Path, work: impl FnOnce(&PoolJob<'_>) -> T) -> T {
     let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
-    let (device, bars) = (Device::flex(), progress::bars(true));
+    let (device, bars) = (Device::flex(), Silent);
     work(&PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars })
 }
 
@@ -379,7 +380,7 @@ fn example_studies_run_at_tiny_size() {
         let out = bench.path(name);
         let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
         let folder = RunFolder::open(&out, &config, &train, &splits).unwrap();
-        let (device, bars) = (Device::flex(), progress::bars(true));
+        let (device, bars) = (Device::flex(), Silent);
         let pools = with_job(&config, &out, pools).unwrap();
         let comparison = Comparison {
             config: &config,
@@ -389,7 +390,7 @@ fn example_studies_run_at_tiny_size() {
             device: &device,
             device_name: "cpu".to_owned(),
             folder,
-            progress: bars,
+            progress: &bars,
         };
         let report = comparison.run().unwrap();
         assert_eq!(report.arms.len(), config.arms.len());

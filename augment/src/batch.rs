@@ -62,7 +62,7 @@ impl CxrBatcher {
     pub fn stack(&self, images: &[Pixels<Signed>], records: Vec<Arc<CxrRecord>>, device: &Device) -> CxrBatch {
         let findings = self.vocabulary.len();
         let targets = targets(&records, &self.vocabulary, &self.policy);
-        assert_eq!(targets.len(), records.len() * findings, "rows have one label a finding");
+        assert_eq!(targets.len(), records.len() * findings, "rows have one label per finding");
         let known: Arc<[f32]> = targets.iter().map(|t| if t.is_nan() { 0.0 } else { 1.0 }).collect();
         let targets: Vec<f32> = targets.into_iter().map(|t| if t.is_nan() { 0.0 } else { t }).collect();
         let shape = [records.len(), findings];

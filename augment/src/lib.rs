@@ -43,6 +43,7 @@ pub mod gate;
 pub mod image;
 pub mod mix;
 pub mod phantom;
+pub mod progress;
 pub mod record;
 pub mod request;
 pub mod supply;

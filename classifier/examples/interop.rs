@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use roentgen_augment::batch::InputRange;
-use roentgen_classifier::DenseNet;
+use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::{Card, save_state_dict, save_weights};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};

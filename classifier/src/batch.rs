@@ -9,8 +9,7 @@ use roentgen_augment::batch::{CxrBatch, CxrBatcher};
 use roentgen_augment::mix::{BatchStream, Prefetch};
 use roentgen_augment::record::{CxrSample, Vocabulary};
 
-use crate::ClassifierError;
-use crate::error::chain;
+use crate::error::{ClassifierError, SettingError, chain};
 
 /// A data set cut into batches, in order, read anew by every pass.
 ///
@@ -38,10 +37,7 @@ impl Batches {
         batch_size: usize,
         device: &Device,
     ) -> Result<Self, ClassifierError> {
-        if batch_size == 0 {
-            let (key, expected) = ("eval_batch_size", "at least 1");
-            return Err(ClassifierError::Setting { key, value: batch_size.to_string(), expected });
-        }
+        SettingError::unless(batch_size > 0, "eval_batch_size", batch_size, "at least 1")?;
         Ok(Self { set: Arc::new(set), batcher: batcher.clone(), batch_size, device: device.clone() })
     }
 

@@ -6,8 +6,11 @@ use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
 use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{Batches, ClassifierError, DenseNet, Predictions, read_predictions, write_predictions};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 
 use super::assess;
 use super::folder::RunFolder;
@@ -135,7 +138,7 @@ fn summary(
 
 #[cfg(test)]
 mod tests {
-    use roentgen_classifier::PredictedRow;
+    use roentgen_classifier::predict::PredictedRow;
 
     use super::*;
 

@@ -1,13 +1,15 @@
 //! Every arm, every seed, resumable.
 
 use burn::tensor::Device;
-use indicatif::{MultiProgress, ProgressBar};
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
+use roentgen_augment::progress::Progress;
 use roentgen_augment::supply::SyntheticDataset;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{Batches, ClassifierError, Predictions, read_predictions, write_predictions};
+use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
 use super::Pools;
@@ -59,7 +61,7 @@ pub struct Comparison<'a> {
     /// Where it writes.
     pub folder: RunFolder,
     /// Shows the progress of every run.
-    pub progress: MultiProgress,
+    pub progress: &'a dyn Progress,
 }
 
 /// `run.json` of one seed of one arm.
@@ -87,8 +89,7 @@ impl Comparison<'_> {
         let (valid, test) = (held_out(self.splits.valid())?, held_out(self.splits.test())?);
         let mut checked = false;
 
-        let total = self.progress.add(ProgressBar::new((config.seeds.len() * config.arms.len()) as u64));
-        total.set_style(crate::progress::overall());
+        let total = self.progress.begin("", (config.seeds.len() * config.arms.len()) as u64, "runs");
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
         // Seed by seed, so that an interrupted comparison has every arm equally often.
         for &seed in &config.seeds {
@@ -107,10 +108,10 @@ impl Comparison<'_> {
                     seed,
                     source: Box::new(source),
                 })?);
-                total.inc(1);
+                total.advance(1);
             }
         }
-        total.finish_and_clear();
+        drop(total);
 
         for (arm, runs) in config.arms.iter().zip(&finished) {
             let runs: Vec<_> =
@@ -142,12 +143,9 @@ impl Comparison<'_> {
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
         let folder = self.folder.seed(&arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
-        let bar = self.progress.add(ProgressBar::new(0));
-        bar.set_prefix(format!("{} seed {seed}", arm.name));
+        let task = self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
         let run = SeedRun { config: self.config, arm, seed, train: self.train, pool, splits: self.splits, device: self.device };
-        let trained = run.train(&folder, batcher, bar.clone());
-        bar.finish_and_clear();
-        let (net, mut report) = trained?;
+        let (net, mut report) = run.train(&folder, batcher, task)?;
         let found = Predictions::of(&net, test, |_| {})?;
         report.test_macro_auroc = macro_auroc(&found)?;
         write_predictions(&predictions, &[(seed, found.clone())])?;

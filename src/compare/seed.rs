@@ -5,16 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use indicatif::ProgressBar;
 use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::mix::{MixedDataset, MixedStream};
+use roentgen_augment::progress::Task;
 use roentgen_augment::record::Vocabulary;
 use roentgen_augment::supply::SyntheticDataset;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::loss::{MaskedBce, task_weights};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::train::{TrainConfig, TrainJob, train};
+use roentgen_classifier::networks::{DenseNet, seeded};
+use roentgen_classifier::predict::Predictions;
+use roentgen_classifier::training::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};
-use roentgen_classifier::{ClassifierError, DenseNet, MaskedBce, Predictions, seeded, task_weights};
 
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::RunReport;
@@ -49,7 +52,7 @@ impl SeedRun<'_> {
         &self,
         folder: &Path,
         batcher: &CxrBatcher,
-        bar: ProgressBar,
+        task: Box<dyn Task>,
     ) -> Result<(DenseNet, RunReport), ClassifierError> {
         let config = self.config;
         let training = TrainConfig {
@@ -68,7 +71,7 @@ impl SeedRun<'_> {
             seed: self.seed,
             device: self.device,
             folder: folder.to_owned(),
-            progress: bar,
+            task,
         })?;
         let findings = batcher.vocabulary.findings();
         let card = Card {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use roentgen::finetune::{Metric, read_metrics};
 use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
+use roentgen_classifier::training::{Metric, read_metrics};
 
 /// Films in the table: the first in training, then validation, then test.
 const FILMS: [usize; 3] = [14, 4, 4];
@@ -324,5 +324,10 @@ fn every_strategy_runs() {
             _ => [false, false, true],
         };
         assert_eq!(changed, expected, "{name}");
+        // Adapters are written once, beside the pipeline that has them merged.
+        let there = |file: &str| bench.path(&format!("{name}/{file}")).exists();
+        assert_eq!(there("adapters/pytorch_lora_weights.safetensors"), name == "lora");
+        assert_eq!(there("adapters/unet/adapter_model.safetensors"), name == "lora");
+        assert!(!there("pipeline/lora"));
     }
 }

@@ -12,7 +12,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::card::{Card, METADATA_KEY};
 use super::config::name_of;
 use super::keys;
-use crate::{ClassifierError, DenseNet};
+use crate::ClassifierError;
+use crate::networks::DenseNet;
 
 /// A tensor as PyTorch keeps it: contiguous, row-major, little-endian.
 pub(super) struct Entry {

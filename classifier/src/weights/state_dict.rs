@@ -12,7 +12,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::save::{Entry, Kind, state_dict};
-use crate::{ClassifierError, DenseNet};
+use crate::ClassifierError;
+use crate::networks::DenseNet;
 
 /// Where `torch.save` puts storages, so that they can be mapped into memory.
 const ALIGNMENT: u16 = 64;

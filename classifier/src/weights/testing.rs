@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::save::{Entry, Kind, serialize, state_dict};
 use super::{Card, LoadOptions, LoadedWeights, load_weights};
-use crate::{ClassifierError, DenseNet, DenseNetConfig};
+use crate::ClassifierError;
+use crate::networks::{DenseNet, DenseNetConfig};
 
 pub(super) fn config() -> DenseNetConfig {
     DenseNetConfig {

@@ -19,8 +19,9 @@ pub use settings::LoraSettings;
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor, TensorData};
+use roentgen_classifier::SettingError;
 
-use super::leaves::Leaves;
+use super::networks::Leaves;
 use super::{FinetuneError, Part, Strategy, Tuning};
 use crate::diffusion::weights::{Slot, draw_normal};
 
@@ -99,11 +100,11 @@ pub(super) fn add(
         }
     }
     if found == 0 {
-        return Err(FinetuneError::Setting {
+        return Err(FinetuneError::Setting(SettingError {
             key: "lora.targets",
             value: settings.target_modules().join(", "),
             expected: format!("the end of the name of a module of the {part}, such as `{}`", example(slots)),
-        });
+        }));
     }
     match start {
         Some((path, lora)) if lora.of(part) != found => Err(FinetuneError::Lora {

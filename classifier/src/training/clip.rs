@@ -3,17 +3,27 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-
 use roentgen_kernels::euclidean_norms;
 
-/// Scales all gradients so that their joint Euclidean norm is at most `max_norm`; returns the norm before.
+/// What gradients of joint norm `norm` are multiplied by so that the norm is at most `max_norm`; 1 without a limit.
 ///
-/// As `torch.nn.utils.clip_grad_norm_`: the factor is `max_norm / (norm + 1e-6)`, at most 1. burn's own clipping takes the norm of
-/// each tensor by itself, which changes the direction of the step.
+/// As `torch.nn.utils.clip_grad_norm_`: `max_norm / (norm + 1e-6)`, at most 1.
+#[must_use]
+pub fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
+    /// Keeps the quotient finite.
+    const EPSILON: f64 = 1e-6;
+    max_norm.map_or(1.0, |max_norm| (max_norm / (norm + EPSILON)).min(1.0))
+}
+
+/// Scales all gradients so that their joint Euclidean norm is at most `max_norm`, 0 for no limit; returns the
+/// norm before.
+///
+/// The factor is [`clip_factor`]'s. burn's own clipping takes the norm of each tensor by itself, which changes the direction of the
+/// step.
 pub fn clip_grad_norm<M: Module>(module: &M, grads: &mut GradientsParams, max_norm: f64) -> f64 {
     let norm = grad_norm(module, grads);
-    let factor = max_norm / (norm + 1e-6);
-    if max_norm > 0.0 && factor < 1.0 {
+    let factor = clip_factor(norm, (max_norm > 0.0).then_some(max_norm));
+    if factor < 1.0 {
         module.visit(&mut Scale { grads, factor });
     }
     norm
@@ -56,6 +66,7 @@ impl ModuleVisitor for Scale<'_> {
 mod tests {
     use burn::nn::LinearConfig;
     use burn::tensor::Device;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
@@ -81,6 +92,17 @@ mod tests {
             let (layer, mut grads) = gradients();
             clip_grad_norm(&layer, &mut grads, limit);
             assert_eq!(grad_norm(&layer, &grads), 5.0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn clipped_norms_are_within_bounds(norm in 0f64..1e6, max in 1e-3f64..1e3) {
+            let clipped = norm * clip_factor(norm, Some(max));
+            prop_assert!(clipped <= max && clipped <= norm);
+            // The epsilon takes off at most 1e-6 of the quotient.
+            prop_assert!(norm < max || clipped > max * (1.0 - 1e-2), "{clipped}");
+            prop_assert_eq!(clip_factor(norm, None), 1.0);
         }
     }
 }

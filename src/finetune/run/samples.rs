@@ -1,13 +1,130 @@
-//! Samples onto the device: what frozen networks make of images and texts, from the cache or computed now.
+//! Samples on the host, and batches of them on the device: what frozen networks make of images and texts comes from the cache or is
+//! computed now.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, TensorData};
+use roentgen_augment::AugmentError;
+use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::image::{Pixels, Signed};
 
 use super::cache::CodeCache;
 use super::error::RunError;
-use super::sample::{HostSample, Input};
+use super::pairs::PairSet;
+use super::random::{Purpose, Randomness};
 use crate::diffusion::Posterior;
 use crate::finetune::{Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
+
+/// An image or a text: as it is, or as a frozen network sees it.
+#[derive(Clone, Debug)]
+pub enum Input<T> {
+    /// What the frozen network made of it, from the cache.
+    Code(TensorData),
+    /// Itself, with the key that its code is kept under; none where its network trains.
+    Raw(T, Option<Fingerprint>),
+}
+
+/// One sample.
+#[derive(Clone, Debug)]
+pub struct HostSample {
+    /// The radiograph.
+    pub image: Input<Pixels<Signed>>,
+    /// The text; empty where it is left out.
+    pub text: Input<Arc<str>>,
+    /// Below the schedule's length.
+    pub timestep: usize,
+    /// Standard normal, of the latents' shape.
+    pub noise: Vec<f32>,
+    /// Standard normal, of the latents' shape; none where nothing is drawn from a posterior.
+    pub posterior: Option<Vec<f32>>,
+    /// Standard normal, one a channel; none without offset noise.
+    pub offset: Option<Vec<f32>>,
+}
+
+/// What samples depend on besides their pair and their number.
+#[derive(Clone, Debug)]
+pub struct SampleShape {
+    /// Channels, height and width of latents.
+    pub latents: [usize; 3],
+    /// Length of the noise schedule.
+    pub timesteps: usize,
+    /// Whether latents are drawn from a posterior.
+    pub posterior: bool,
+    /// Whether there is offset noise.
+    pub offset: bool,
+    /// Digest of what images become latents by: the autoencoder and the preprocessing. None where the autoencoder trains.
+    pub image_key: Option<Fingerprint>,
+    /// Digest of what texts become states by: tokenizer and text encoder. None where the text encoder trains.
+    pub text_key: Option<Fingerprint>,
+}
+
+/// Makes samples, on any thread.
+#[derive(Clone, Debug)]
+pub struct SampleMaker {
+    pairs: Arc<PairSet>,
+    shape: SampleShape,
+    random: Randomness,
+    caption_dropout: f64,
+    cache: Arc<CodeCache>,
+}
+
+impl SampleMaker {
+    /// Samples of `pairs`, with that share of texts left out.
+    #[must_use]
+    pub fn new(
+        pairs: Arc<PairSet>,
+        shape: SampleShape,
+        random: Randomness,
+        caption_dropout: f64,
+        cache: Arc<CodeCache>,
+    ) -> Self {
+        Self { pairs, shape, random, caption_dropout, cache }
+    }
+
+    /// The pairs.
+    #[must_use]
+    pub fn pairs(&self) -> &PairSet {
+        &self.pairs
+    }
+
+    /// Sample `number` of the run, which has the pair `pair`; its timestep is drawn from `timesteps`, or from all.
+    ///
+    /// # Errors
+    /// If the image is missing or damaged.
+    pub fn make(&self, number: u64, pair: usize, timesteps: Option<[usize; 2]>) -> Result<HostSample, AugmentError> {
+        let Self { shape, random, .. } = self;
+        let pair = &self.pairs.pairs()[pair];
+        let [channels, height, width] = shape.latents;
+        let count = channels * height * width;
+        let [low, high] = timesteps.unwrap_or([0, shape.timesteps]);
+        let empty = || Arc::from("");
+        let text = if random.drops(number, self.caption_dropout) { empty() } else { Arc::clone(&pair.prompt) };
+        Ok(HostSample {
+            image: self.image(pair.row, pair.image)?,
+            text: self.text(text),
+            timestep: low + random.timestep(number, high - low),
+            noise: random.normal(Purpose::Noise, number, count),
+            posterior: shape.posterior.then(|| random.normal(Purpose::Posterior, number, count)),
+            offset: shape.offset.then(|| random.normal(Purpose::Offset, number, channels)),
+        })
+    }
+
+    fn image(&self, row: usize, image: Fingerprint) -> Result<Input<Pixels<Signed>>, AugmentError> {
+        let key = self.shape.image_key.map(|networks| Fingerprint::of(&[b"image code 1", &image.0, &networks.0]));
+        if let Some(code) = key.and_then(|key| self.cache.get(key)) {
+            return Ok(Input::Code(code));
+        }
+        Ok(Input::Raw(self.pairs.data().sample(row)?.image, key))
+    }
+
+    fn text(&self, text: Arc<str>) -> Input<Arc<str>> {
+        let key = self.shape.text_key.map(|networks| Fingerprint::of(&[b"text code 1", text.as_bytes(), &networks.0]));
+        match key.and_then(|key| self.cache.get(key)) {
+            Some(code) => Input::Code(code),
+            None => Input::Raw(text, key),
+        }
+    }
+}
 
 /// Turns samples into batches.
 #[derive(Debug)]
@@ -16,8 +133,6 @@ pub struct Coder<'a> {
     pub trainee: &'a Trainee,
     /// Where their results are kept.
     pub cache: &'a CodeCache,
-    /// Where batches are wanted.
-    pub device: &'a Device,
 }
 
 impl Coder<'_> {
@@ -38,7 +153,7 @@ impl Coder<'_> {
             return Ok(TrainBatch::Reconstruct(Reconstruction { pixels, posterior_noise }));
         }
         let codes = samples.iter().map(|sample| self.image(&sample.image)).collect::<Result<Vec<_>, _>>()?;
-        let codes = Tensor::cat(codes.into_iter().map(|code| Tensor::<4>::from_data(code, self.device)).collect(), 0);
+        let codes = Tensor::cat(codes.into_iter().map(|code| Tensor::<4>::from_data(code, &self.trainee.device)).collect(), 0);
         let [_, channels, height, width] = codes.dims();
         let draws = samples[0].posterior.is_some();
         let shape = [if draws { channels / 2 } else { channels }, height, width];
@@ -74,13 +189,13 @@ impl Coder<'_> {
         for sample in samples {
             values.extend(field(sample)?);
         }
-        Some(Tensor::from_data(TensorData::new(values, [samples.len(), shape[0], shape[1], shape[2]]), self.device))
+        Some(Tensor::from_data(TensorData::new(values, [samples.len(), shape[0], shape[1], shape[2]]), &self.trainee.device))
     }
 
     /// `[1, 3, H, W]`: gray in three channels.
     fn pixels(&self, pixels: &Pixels<Signed>) -> Tensor<4> {
         let shape = [1, 1, pixels.height(), pixels.width()];
-        Tensor::<4>::from_data(TensorData::new(pixels.values().to_vec(), shape), self.device).repeat_dim(1, 3)
+        Tensor::<4>::from_data(TensorData::new(pixels.values().to_vec(), shape), &self.trainee.device).repeat_dim(1, 3)
     }
 
     /// Latents `[1, C, h, w]`, or means and log-variances `[1, 2C, h, w]`.
@@ -113,7 +228,7 @@ impl Coder<'_> {
                     code
                 }
             };
-            states.push(Tensor::<3>::from_data(code, self.device));
+            states.push(Tensor::<3>::from_data(code, &self.trainee.device));
         }
         Ok(TextCondition::States(Tensor::cat(states, 0)))
     }

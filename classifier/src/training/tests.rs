@@ -14,10 +14,11 @@ use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits};
 use roentgen_augment::image::{GrayImage, ImageSource, Preprocess};
 use roentgen_augment::mix::{MixedDataset, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, Prevalence};
+use roentgen_augment::progress::Silent;
 use roentgen_augment::record::LabelPolicy;
 
 use super::*;
-use crate::{Augmentation, DenseNetConfig, seeded};
+use crate::networks::{DenseNetConfig, seeded};
 
 const SIZE: usize = 32;
 
@@ -77,8 +78,13 @@ fn run(splits: &Splits, config: &TrainConfig, folder: &Path) -> Result<Trained, 
         seed: 4,
         device: &device,
         folder: folder.to_owned(),
-        progress: ProgressBar::hidden(),
+        task: Box::new(Silent),
     })
+}
+
+/// Checkpoints in a run's folder.
+fn rounds(folder: &Path) -> Vec<u64> {
+    CheckpointFolder::open(folder, LAYOUT).unwrap().numbers().unwrap()
 }
 
 /// What was measured of a round: step, both losses, macro AUROC.
@@ -112,7 +118,7 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
         let loads = validations + config.batch_size * (whole_rounds * config.eval_every + 1);
         let error = run(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err().to_string();
         assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
-        assert_eq!(CheckpointFolder::new(folder.path()).newest(), whole_rounds);
+        assert_eq!(rounds(folder.path()), (1..=whole_rounds as u64).collect::<Vec<_>>()[whole_rounds.saturating_sub(1)..]);
         let resumed = outcome(&run(&healthy, &config, folder.path()).unwrap());
         assert!(resumed == uninterrupted, "resumed after round {whole_rounds}: {:?} {:?}", resumed.1, uninterrupted.1);
     }
@@ -137,7 +143,7 @@ fn an_image_that_validation_cannot_read_ends_the_run_before_the_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let error = run(&splits(Prevalence::enriched(), loads), &config(), folder.path()).unwrap_err().to_string();
         assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
-        assert_eq!(CheckpointFolder::new(folder.path()).newest(), whole_rounds);
+        assert_eq!(rounds(folder.path()).last().copied().unwrap_or(0), whole_rounds);
     }
 }
 
@@ -162,11 +168,11 @@ fn a_loss_that_is_no_number_stops_before_the_next_checkpoint() {
         seed: 4,
         device: &device,
         folder: folder.path().to_owned(),
-        progress: ProgressBar::hidden(),
+        task: Box::new(Silent),
     })
     .unwrap_err();
     assert!(matches!(error, ClassifierError::NonFiniteLoss { step: 1, last_good: 0, .. }), "{error}");
-    assert_eq!(CheckpointFolder::new(folder.path()).newest(), 0);
+    assert_eq!(rounds(folder.path()), [0; 0]);
 }
 
 #[test]
@@ -185,4 +191,71 @@ fn a_validation_set_of_one_class_is_refused_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let error = run(&splits(Prevalence::healthy(), usize::MAX), &config(), folder.path()).unwrap_err();
     assert!(matches!(error, ClassifierError::UndefinedSelection { findings: 9, .. }), "{error}");
+}
+
+#[test]
+fn steps_and_validations_are_logged_for_people_and_tensorboard() {
+    let folder = tempfile::tempdir().unwrap();
+    let trained = run(&splits(Prevalence::enriched(), usize::MAX), &config(), folder.path()).unwrap();
+    let metrics = read_metrics(&folder.path().join("metrics.jsonl")).unwrap();
+    let steps: Vec<&TrainMetric> = metrics
+        .iter()
+        .filter_map(|metric| match metric {
+            Metric::Train(step) => Some(step),
+            Metric::Valid(_) => None,
+        })
+        .collect();
+    assert!(steps.iter().map(|step| step.step).eq(1..=6));
+    assert!(steps.iter().all(|step| step.grad_norm > 0.0 && step.images_per_second > 0.0));
+    for (round, steps) in trained.history.rounds().iter().zip(steps.chunks(2)) {
+        assert_eq!(round.train_loss, (steps[0].loss + steps[1].loss) / 2.0);
+        assert_eq!(round.learning_rate, steps[1].learning_rate);
+    }
+    assert_eq!(metrics.len(), 6 + 3);
+    assert_eq!(std::fs::read_dir(folder.path().join("tensorboard")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let config = TrainConfig { select: Selection::Last, ..config() };
+    run(&healthy, &config, folder.path()).unwrap();
+    let model = folder.path().join("checkpoints/00003").join(MODEL);
+    let mut bytes = std::fs::read(&model).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&model, bytes).unwrap();
+    let error = run(&healthy, &config, folder.path()).unwrap_err();
+    assert!(matches!(error, ClassifierError::DamagedCheckpoint { .. }), "{error}");
+    assert!(error.to_string().contains("00003") && error.to_string().contains("model.bpk"), "{error}");
+}
+
+/// The folder as version 0.1 left it: another `metrics.jsonl`, checkpoints without digests, one of them half written.
+#[test]
+fn a_run_of_the_version_before_goes_on() {
+    let config = TrainConfig { select: Selection::Last, ..config() };
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let whole = tempfile::tempdir().unwrap();
+    let uninterrupted = outcome(&run(&healthy, &config, whole.path()).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let loads = 2 * healthy.valid().len() + config.batch_size * (config.eval_every + 1);
+    run(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err();
+    let checkpoints = folder.path().join("checkpoints");
+    std::fs::remove_file(checkpoints.join("00001/B3SUMS")).unwrap();
+    std::fs::create_dir(checkpoints.join("00002")).unwrap();
+    std::fs::copy(checkpoints.join("00001").join(MODEL), checkpoints.join("00002").join(MODEL)).unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let round = History::resume(&read_metrics(&path).unwrap(), config.select, config.eval_every, 1).rounds()[0];
+    let line = serde_json::json!({
+        "round": round.round,
+        "step": round.step,
+        "train_loss": round.train_loss,
+        "valid_loss": round.valid_loss,
+        "valid_macro_auroc": round.valid_macro_auroc,
+        "learning_rate": round.learning_rate,
+        "seconds": round.seconds,
+        "waited": round.waited,
+    });
+    std::fs::write(&path, format!("{line}\n")).unwrap();
+    assert!(outcome(&run(&healthy, &config, folder.path()).unwrap()) == uninterrupted);
 }

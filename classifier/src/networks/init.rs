@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use crate::DenseNet;
+use crate::networks::DenseNet;
 
 /// torchvision's initialisation, drawn on the host: runs of one seed start equal whatever the device, the threads or what was
 /// drawn before.
@@ -53,7 +53,7 @@ impl ModuleMapper for Draw {
 mod tests {
     use burn::tensor::{Device, Tensor};
 
-    use crate::{DenseNetConfig, seeded};
+    use crate::networks::{DenseNetConfig, seeded};
 
     fn logits(seed: u64) -> Vec<f32> {
         let device = Device::flex();

@@ -12,9 +12,11 @@ use roentgen_augment::batch::{CxrBatch, CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 
 use super::clip::clip_grad_norm;
-use super::gauge::{Loss, MacroAuroc};
+use crate::ClassifierError;
+use crate::batch::Batches;
+use crate::loss::{KnownLabels, MaskedBce};
 use crate::metrics::{MultiLabelReport, ScoreTable};
-use crate::{Batches, ClassifierError, DenseNet, KnownLabels, MaskedBce};
+use crate::networks::DenseNet;
 
 /// The images of one optimiser step, cut into micro-batches.
 #[derive(Clone, Debug)]
@@ -56,14 +58,21 @@ impl HeldOutBatches {
 /// What a step tells burn-train.
 #[derive(Clone, Copy, Debug)]
 pub struct StepReport {
-    loss: f64,
+    /// Optimiser step, from 1.
+    pub(super) step: usize,
+    /// Mean loss of its images.
+    pub(super) loss: f64,
+    /// Norm of all gradients before clipping.
+    pub(super) gradient_norm: f64,
 }
 
 /// What a validation tells burn-train.
 #[derive(Clone, Copy, Debug)]
 pub struct ValidReport {
-    loss: f64,
-    macro_auroc: f64,
+    /// Loss over the whole set.
+    pub(super) loss: f64,
+    /// Macro AUROC over the whole set; NaN where it is undefined.
+    pub(super) macro_auroc: f64,
 }
 
 /// What every step needs besides the weights.
@@ -133,7 +142,7 @@ impl TrainStep for Trainee {
             first.get_or_insert((step, loss));
             self.recipe.interrupter.stop(Some("the loss is not finite"));
         }
-        TrainOutput { grads, item: StepReport { loss } }
+        TrainOutput { grads, item: StepReport { step, loss, gradient_norm: norm } }
     }
 }
 
@@ -185,20 +194,14 @@ impl ItemLazy for ValidReport {
     }
 }
 
-impl Adaptor<Loss> for StepReport {
-    fn adapt(&self) -> Loss {
-        Loss(self.loss)
+impl Adaptor<StepReport> for StepReport {
+    fn adapt(&self) -> StepReport {
+        *self
     }
 }
 
-impl Adaptor<Loss> for ValidReport {
-    fn adapt(&self) -> Loss {
-        Loss(self.loss)
-    }
-}
-
-impl Adaptor<MacroAuroc> for ValidReport {
-    fn adapt(&self) -> MacroAuroc {
-        MacroAuroc(self.macro_auroc)
+impl Adaptor<ValidReport> for ValidReport {
+    fn adapt(&self) -> ValidReport {
+        *self
     }
 }

@@ -52,7 +52,7 @@ impl DenseNetConfig {
         })
     }
 
-    /// A net of this shape. Convolutions and classifier are zero until weights are loaded or drawn from a seed ([`seeded`](crate::seeded)).
+    /// A net of this shape. Convolutions and classifier are zero until weights are loaded or drawn from a seed ([`seeded`](crate::networks::seeded)).
     ///
     /// # Panics
     /// If any count is zero.

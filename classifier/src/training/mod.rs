@@ -1,19 +1,21 @@
 //! Training of a classifier with burn-train, counted in optimiser steps and resumable bit for bit on the CPU.
 
 mod adamw;
-mod checkpoint;
+mod augmentation;
+mod checkpoints;
 mod clip;
 mod config;
-mod gauge;
 mod history;
+mod journal;
 mod loader;
-mod progress;
+mod log;
 mod schedule;
+mod smoothing;
+mod tensorboard;
 mod trainee;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use burn::module::Module;
 use burn::store::ModuleRecord;
@@ -21,24 +23,28 @@ use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointingStrategy;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
-use indicatif::ProgressBar;
+use journal::{Journal, LAYOUT, MODEL, NoRenderer, Opening};
+use loader::{RoundLoader, WholeSetLoader};
 use roentgen_augment::batch::{CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::mix::MixedStream;
+use roentgen_augment::progress::Task;
 
-use checkpoint::{CheckpointFolder, Dials, KeepBestAndNewest, Patience};
-use gauge::{Gauge, Loss, MacroAuroc};
-use loader::{RoundLoader, WholeSetLoader};
-use progress::BarRenderer;
-
-pub use clip::{clip_grad_norm, grad_norm};
-pub use config::{LrShape, OptimizerKind, Selection, TrainConfig};
+pub use adamw::{AdamWConfig, Moments};
+pub use augmentation::Augmentation;
+pub use checkpoints::{CheckpointFolder, CheckpointLayout, Newest, file_digest};
+pub use clip::{clip_factor, clip_grad_norm, grad_norm};
+pub use config::{OptimizerKind, Selection, TrainConfig};
 pub use history::{History, Round};
-pub use schedule::WarmupSchedule;
+pub use log::{BinnedLoss, Metric, RoundMetric, StepLine, TrainMetric, TrainingLog, ValidMetric, peak_bytes, read_metrics};
+pub use schedule::{LearningRateSchedule, WarmupSchedule};
+pub use smoothing::{Ema, EmaConfig, LossWatch, Verdict, WatchConfig};
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 
+use crate::ClassifierError;
 use crate::error::chain;
-use crate::{ClassifierError, DenseNet, MaskedBce};
+use crate::loss::MaskedBce;
+use crate::networks::DenseNet;
 
 /// Everything that one training run needs.
 pub struct TrainJob<'a> {
@@ -60,8 +66,8 @@ pub struct TrainJob<'a> {
     pub device: &'a Device,
     /// `metrics.jsonl` and `checkpoints/` go here; a run found there is continued.
     pub folder: PathBuf,
-    /// Shows the progress; may be hidden.
-    pub progress: ProgressBar,
+    /// Is told of the progress in optimiser steps.
+    pub task: Box<dyn Task>,
 }
 
 /// A finished run.
@@ -108,9 +114,15 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
         path: job.folder.clone(),
         source,
     })?;
-    let checkpoints = CheckpointFolder::new(&job.folder);
-    let resumed = checkpoints.newest();
-    let history = Arc::new(Mutex::new(History::resume(&job.folder, config.select, resumed)?));
+    let checkpoints = CheckpointFolder::open(&job.folder, LAYOUT)?;
+    let (newest, damaged) = checkpoints.newest(|_| Ok::<_, ClassifierError>(()))?;
+    damaged.iter().for_each(|message| job.task.note(&format!("warning: {message}")));
+    let resumed = newest.map_or(0, |(round, ())| round as usize);
+    let last_step = resumed.saturating_mul(config.eval_every).min(config.steps) as u64;
+    let path = job.folder.join("metrics.jsonl");
+    let mut metrics = read_metrics(&path).map_err(ClassifierError::io("read", &path))?;
+    metrics.retain(|metric| metric.step() <= last_step);
+    let mut history = History::resume(&metrics, config.select, config.eval_every, resumed);
 
     let plain = job.device.clone();
     let valid = HeldOutBatches::new(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
@@ -129,38 +141,40 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let finished = |history: &History| {
         resumed >= config.rounds() || config.patience > 0 && history.rounds_without_improvement() >= config.patience
     };
-    if !finished(&history.lock().unwrap_or_else(PoisonError::into_inner)) {
+    if !finished(&history) {
         // Validation comes every few steps: its images have the cache first, and a damaged one is not found an hour later.
         valid.batches().check()?;
         let loader = RoundLoader::new(job.stream, job.batcher, config, job.seed, plain.clone().autodiff(), resumed);
-        let dials = Dials::default();
-        let strategy = KeepBestAndNewest {
-            history: history.clone(),
-            config: config.clone(),
-            interrupter: interrupter.clone(),
+        job.task.set_total(config.steps as u64);
+        job.task.resume_at(last_step);
+        let journal = Journal::open(Opening {
+            config,
+            log: TrainingLog::open(&job.folder, last_step, 1, |metric| metric.step() <= last_step)?,
+            metrics: &metrics,
+            history,
             clock: loader.clock(),
-            started: Instant::now(),
-            dials: dials.clone(),
-        };
-        let [model, optimizer, scheduler] = checkpoints.checkpointers();
+            interrupter: interrupter.clone(),
+            task: job.task,
+        });
+        let [model, optimizer, scheduler] = journal.checkpointers(&checkpoints);
         let mut training = SupervisedTraining::new(&job.folder, Arc::new(loader), Arc::new(WholeSetLoader::new(valid)))
             .with_application_logger(None)
             .with_metric_logger(InMemoryMetricLogger::new())
             .with_interrupter(interrupter.clone())
-            .metric_train_numeric(Gauge::<Loss>::new(dials.train_loss))
-            .metric_valid_numeric(Gauge::<Loss>::new(dials.valid_loss))
-            .metric_valid_numeric(Gauge::<MacroAuroc>::new(dials.valid_macro_auroc))
+            .metric_train(journal.steps())
+            .metric_valid(journal.validations())
             .with_custom_checkpointers(model, optimizer, scheduler)
-            .with_checkpointing_strategy(Box::new(strategy) as Box<dyn CheckpointingStrategy>)
-            .early_stopping(Patience { history: history.clone(), patience: config.patience })
-            .renderer(Box::new(BarRenderer::new(job.progress.clone(), config.steps, config.eval_every)))
+            .with_checkpointing_strategy(Box::new(journal.clone()) as Box<dyn CheckpointingStrategy>)
+            .early_stopping(journal.clone())
+            .renderer(Box::new(NoRenderer))
             .num_epochs(config.rounds());
         if resumed > 0 {
             training = training.checkpoint(resumed);
         }
         let learner = Learner::new(trainee.clone(), config.optimizer(), WarmupSchedule::new(config));
         let result = training.launch(learner);
-        let last_good = history.lock().unwrap_or_else(PoisonError::into_inner).rounds().last().map_or(0, |round| round.step);
+        history = journal.history();
+        let last_good = history.rounds().last().map_or(0, |round| round.step);
         if let Some((step, loss)) = *non_finite.lock().unwrap_or_else(PoisonError::into_inner) {
             return Err(ClassifierError::NonFiniteLoss { step, loss, last_good });
         }
@@ -171,13 +185,12 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
             return Err(ClassifierError::Training { message: stop.reason.unwrap_or_else(|| "interrupted".to_owned()) });
         }
     }
-    job.progress.finish();
-
-    let history = history.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let best = *history.best().ok_or_else(|| ClassifierError::Training { message: "no round was finished".to_owned() })?;
-    let path = checkpoints.model(best.round);
-    let record = ModuleRecord::load(path.clone())
-        .map_err(|error| ClassifierError::Training { message: format!("{}: {error}", path.display()) })?;
+    let record = checkpoints.load(best.round as u64, |folder| {
+        let path = folder.join(MODEL);
+        ModuleRecord::load(path.clone())
+            .map_err(|error| ClassifierError::DamagedCheckpoint { path, message: error.to_string() })
+    })?;
     Ok(Trained { net: trainee.load_record(record).net.valid().fork(&plain), best, history })
 }
 

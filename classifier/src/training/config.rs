@@ -4,9 +4,11 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 
-use super::adamw::AdamW;
-use crate::{Augmentation, ClassifierError, Reduction};
-use roentgen_kernels::AdamWNumbers;
+use super::adamw::{AdamW, AdamWConfig};
+use super::augmentation::Augmentation;
+use super::schedule::LearningRateSchedule;
+use crate::SettingError;
+use crate::loss::Reduction;
 
 /// How a classifier is trained. Every key of the `[training]` table of a run file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +36,7 @@ pub struct TrainConfig {
     /// Steps of linear warm-up from 0.
     pub warmup_steps: usize,
     /// Learning rate after the warm-up.
-    pub schedule: LrShape,
+    pub schedule: LearningRateSchedule,
     /// Largest global gradient norm; 0 does not clip.
     pub clip_norm: f32,
     /// How the loss is averaged.
@@ -64,7 +66,7 @@ impl Default for TrainConfig {
             learning_rate: 1e-3,
             weight_decay: 1e-2,
             warmup_steps: 50,
-            schedule: LrShape::Cosine,
+            schedule: LearningRateSchedule::Cosine,
             clip_norm: 1.0,
             reduction: Reduction::Mean,
             pos_weight: false,
@@ -75,6 +77,11 @@ impl Default for TrainConfig {
         }
     }
 }
+
+/// Far above what anybody means, and low enough that products of them can be counted and that nothing is allocated for a number alone.
+const MOST_STEPS: usize = 1_000_000_000;
+const MOST_IMAGES: usize = 65_536;
+const MOST_WORKERS: usize = 256;
 
 /// What the best checkpoint is chosen by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,42 +107,41 @@ pub enum OptimizerKind {
     Amsgrad,
 }
 
-/// Learning rate after the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LrShape {
-    /// Half a cosine down to 0 at the last step.
-    Cosine,
-    /// The peak throughout.
-    Constant,
-}
-
 impl TrainConfig {
     /// Refuses settings that can't be meant.
     ///
     /// # Errors
-    /// [`ClassifierError::Setting`] names the first key out of its range.
-    pub fn validate(&self) -> Result<(), ClassifierError> {
-        let check = |ok: bool, key, value: String, expected| {
-            if ok { Ok(()) } else { Err(ClassifierError::Setting { key, value, expected }) }
+    /// [`SettingError`] names the first key out of its range.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        let within = |key, value, least, most| {
+            let expected = format!("at least {least} and at most {most}");
+            SettingError::unless((least..=most).contains(&value), key, value, &expected)
         };
-        check(self.steps > 0, "steps", self.steps.to_string(), "at least 1")?;
-        check(self.batch_size > 0, "batch_size", self.batch_size.to_string(), "at least 1")?;
-        check(
-            self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation.max(1)),
+        within("steps", self.steps, 1, MOST_STEPS)?;
+        within("batch_size", self.batch_size, 1, MOST_IMAGES)?;
+        SettingError::unless(
+            self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation),
             "accumulation",
-            self.accumulation.to_string(),
+            self.accumulation,
             "a divisor of batch_size",
         )?;
-        check(self.eval_every > 0, "eval_every", self.eval_every.to_string(), "at least 1")?;
-        check(self.eval_batch_size > 0, "eval_batch_size", self.eval_batch_size.to_string(), "at least 1")?;
-        check(self.workers > 0, "workers", self.workers.to_string(), "at least 1")?;
+        SettingError::unless(self.eval_every > 0, "eval_every", self.eval_every, "at least 1")?;
+        within("eval_batch_size", self.eval_batch_size, 1, MOST_IMAGES)?;
+        within("workers", self.workers, 1, MOST_WORKERS)?;
         let rate = self.learning_rate;
-        check(rate > 0.0 && rate <= 1.0, "learning_rate", rate.to_string(), "a number in (0, 1]")?;
+        SettingError::unless(rate > 0.0 && rate <= 1.0, "learning_rate", rate, "a number in (0, 1]")?;
         let decay = self.weight_decay;
-        check((0.0..1.0).contains(&decay), "weight_decay", decay.to_string(), "a number in [0, 1)")?;
+        SettingError::unless((0.0..1.0).contains(&decay), "weight_decay", decay, "a number in [0, 1)")?;
         let clip = self.clip_norm;
-        check(clip >= 0.0 && clip.is_finite(), "clip_norm", clip.to_string(), "0 (off) or a positive number")
+        if let LearningRateSchedule::LinearTo { end } = self.schedule {
+            SettingError::unless(
+                (0.0..=rate).contains(&end),
+                "schedule.linear-to.end",
+                end,
+                "a number from 0 to learning_rate",
+            )?;
+        }
+        SettingError::unless(clip >= 0.0 && clip.is_finite(), "clip_norm", clip, "0 (off) or a positive number")
     }
 
     /// Validations in the whole run; the last round may be shorter.
@@ -150,8 +156,8 @@ impl TrainConfig {
         const EPSILON: f32 = 1e-8;
         match self.optimizer {
             OptimizerKind::AdamW => {
-                AdamW(AdamWNumbers { betas: [0.9, 0.999], epsilon: EPSILON.into(), weight_decay: self.weight_decay.into() })
-                    .into()
+                let decay = self.weight_decay.into();
+                AdamW(AdamWConfig { epsilon: EPSILON.into(), weight_decay: decay, ..AdamWConfig::default() }).into()
             }
             OptimizerKind::Adam | OptimizerKind::Amsgrad => AdamConfig::new()
                 .with_epsilon(EPSILON)
@@ -164,6 +170,7 @@ impl TrainConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule::WarmupSchedule;
     use super::*;
 
     #[test]
@@ -173,6 +180,39 @@ mod tests {
         let bad = TrainConfig { batch_size: 10, accumulation: 3, ..TrainConfig::default() };
         assert!(bad.validate().unwrap_err().to_string().starts_with("accumulation is 3"));
         TrainConfig::default().validate().unwrap();
+    }
+
+    /// Every count at its extremes is either refused by its name or harmless.
+    #[test]
+    fn counts_near_the_largest_integer_are_refused_or_harmless() {
+        let set: [(&str, fn(&mut TrainConfig, usize)); 8] = [
+            ("steps", |config, n| config.steps = n),
+            ("batch_size", |config, n| config.batch_size = n),
+            ("accumulation", |config, n| config.accumulation = n),
+            ("eval_every", |config, n| config.eval_every = n),
+            ("patience", |config, n| config.patience = n),
+            ("warmup_steps", |config, n| config.warmup_steps = n),
+            ("eval_batch_size", |config, n| config.eval_batch_size = n),
+            ("workers", |config, n| config.workers = n),
+        ];
+        for (key, set) in set {
+            for n in [0, 1, usize::MAX / 2, usize::MAX - 1, usize::MAX] {
+                let mut config = TrainConfig::default();
+                set(&mut config, n);
+                match config.validate() {
+                    Err(error) => assert_eq!((error.key, error.value), (key, n.to_string())),
+                    Ok(()) => {
+                        assert!((1..=config.steps).contains(&config.rounds()), "{key} = {n}");
+                        assert!(config.steps.checked_mul(config.batch_size).is_some(), "{key} = {n}");
+                        let schedule = WarmupSchedule::new(&config);
+                        for step in [1, config.steps as u64, u64::MAX] {
+                            let rate = schedule.rate(step);
+                            assert!((0.0..=config.learning_rate).contains(&rate), "{key} = {n}: {rate} at {step}");
+                        }
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -11,9 +11,8 @@ use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::image::{Pixels, Signed};
 use roentgen_augment::mix::{BatchStream, MixedStream, Prefetch, StreamItem};
 
-use super::TrainConfig;
 use super::trainee::{HeldOutBatches, StepBatch};
-use crate::Augmentation;
+use super::{Augmentation, TrainConfig};
 
 /// Time that the trainer waited for data.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +77,7 @@ impl DataLoader<StepBatch> for RoundLoader {
         let steps = self.config.steps.saturating_sub(first).min(self.config.eval_every);
         let workers = self.config.workers;
         // Twice the workers: each can work ahead while its last batch waits to be taken.
-        let prefetch = Prefetch { workers, in_flight: 2 * workers };
+        let prefetch = Prefetch { workers, in_flight: workers.saturating_mul(2) };
         let samples = self.stream.prefetch(first as u64..(first + steps) as u64, prefetch);
         Box::new(RoundIterator { loader: self, samples, first, done: 0, steps })
     }
