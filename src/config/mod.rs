@@ -9,9 +9,9 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
+use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::SettingError;
-use roentgen_classifier::batch::InputRange;
 use roentgen_classifier::networks::DenseNetConfig;
 use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
