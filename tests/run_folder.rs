@@ -274,7 +274,7 @@ fn folders_of_the_version_before_are_read_as_far_as_they_say_what_they_hold() {
     let output = study.roentgen(&COMPARE);
     succeeds(&output);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("version 0.1.0") && said.contains("images") && said.contains("on trust"), "{said}");
+    assert!(said.contains("version 0.1.0") && said.contains("images") && said.contains("can't be checked"), "{said}");
     assert!(std::fs::read(study.path("out/report.json")).unwrap() == report, "nothing was trained again");
     assert!(study.roentgen(&COMPARE).stderr.is_empty());
     // Of one run of `train` it did not record the seed.
