@@ -60,6 +60,7 @@ mod plan;
 mod planner;
 mod prefetch;
 mod preprocess;
+pub mod progress;
 mod prompt;
 mod real;
 mod record;
