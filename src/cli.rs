@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use burn::tensor::FloatDType;
 use clap::{Args, Parser, Subcommand};
+use roentgen::config::ConfigError;
+use roentgen::config::limits::{MOST_BATCH, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SEED};
 use roentgen::device::DeviceChoice;
 use roentgen::diffusion::SamplingPreset;
 use roentgen::diffusion::samplers::SamplerKind;
@@ -89,7 +91,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub arm: Option<String>,
     /// Seed; the run file's first if absent
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     pub seed: Option<u64>,
     /// Folder to write; an interrupted run found there is continued
     #[arg(long)]
@@ -125,7 +127,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Override `seed`
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     pub seed: Option<u64>,
     /// Override `preset`: roentgen-v1, roentgen-v2 or small
     #[arg(long)]
@@ -276,6 +278,49 @@ pub struct GenerateArgs {
     pub common: Common,
 }
 
+impl GenerateArgs {
+    /// Refuses numbers that no set of images needs. What depends on the checkpoint, such as the number of steps, is for the checkpoint
+    /// to judge.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with the flag, its value and the bound.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let most = |flag: &str, value: f64, most: f64| {
+            if value <= most || value.is_nan() { Ok(()) } else { Err(beyond(flag, value, most)) }
+        };
+        most("--count", f64::from(self.count), MOST_SAMPLES as f64)?;
+        most("--batch-size", self.batch_size.get() as f64, MOST_BATCH as f64)?;
+        most("--guidance", self.guidance.unwrap_or(0.0), MOST_GUIDANCE)?;
+        if let Some(ImageSize { width, height }) = self.size {
+            most("--size", width.max(height) as f64, MOST_PIXELS as f64)?;
+        }
+        self.lora.iter().try_for_each(|lora| most("--lora, its scale without the sign,", lora.scale.abs(), MOST_GUIDANCE))
+    }
+
+    /// Refuses more images than a set may have, and seeds past the last one, of `prompts` rows.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with the flag, its value and the bound.
+    pub fn check_rows(&self, prompts: usize) -> Result<(), ConfigError> {
+        let images = prompts.saturating_mul(self.count as usize);
+        if images > MOST_SAMPLES {
+            let value = format!("{} of each of {prompts} prompts", self.count);
+            return Err(ConfigError::flag("--count", value, format!("at most {MOST_SAMPLES} images in all")));
+        }
+        match self.seed.checked_add(images as u64) {
+            Some(_) => Ok(()),
+            None => {
+                let expected = format!("at most {}: the seeds of {images} images count on from it", u64::MAX - images as u64);
+                Err(ConfigError::flag("--seed", self.seed, expected))
+            }
+        }
+    }
+}
+
+fn beyond(flag: &str, value: f64, most: f64) -> ConfigError {
+    ConfigError::flag(flag, value, format!("at most {most}"))
+}
+
 /// Type of the weights in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ComputeType {
@@ -376,8 +421,7 @@ pub enum RandomSizeChoice {
 /// What every long command takes.
 #[derive(Args, Debug)]
 pub struct Common {
-    /// auto, cpu, cuda or cuda:N; auto takes a GPU when one is there
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value_t, help = DeviceChoice::HELP)]
     pub device: DeviceChoice,
     /// Print JSON for scripts, and no progress bars
     #[arg(long)]

@@ -29,6 +29,7 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod generate;
+pub mod memory;
 pub mod progress;
 pub mod report;
 pub mod shard;

@@ -48,7 +48,7 @@ impl Study {
         std::fs::write(self.path("table.csv"), table.replacen(from, to, 1)).unwrap();
     }
 
-    fn edit_run(&self, from: &str, to: &str) {
+    pub fn edit_run(&self, from: &str, to: &str) {
         assert!(RUN.contains(from), "the run file has no {from}");
         self.write_run(&RUN.replacen(from, to, 1));
     }
@@ -64,7 +64,7 @@ impl Study {
     }
 
     /// Runs, and expects a failure that is explained: every part of `said` is in the message, and nothing panicked.
-    fn refuses(&self, args: &[&str], said: &[&str]) {
+    pub fn refuses(&self, args: &[&str], said: &[&str]) {
         let output = self.roentgen(args);
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{args:?} succeeded");

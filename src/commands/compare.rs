@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use roentgen::compare::{Comparison, PoolJob, RunFolder, pools, sample_grid};
 use roentgen::config::RunConfig;
+use roentgen::progress;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
-use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
-use crate::commands::{print, say_pools};
+use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -19,7 +19,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 
 /// Runs the comparison, writes the reports, and says where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
-    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let (train, splits) = open_study(config, common.device)?;
     let folder = RunFolder::open(out, config, &train, &splits)?;
     let (device, opened) = common.device.open()?;
     let bars = progress::bars(common.json);

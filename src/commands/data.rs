@@ -6,6 +6,7 @@ use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
+use roentgen::memory::machine_bytes;
 use roentgen::{data, progress};
 use roentgen_augment::datasets::MissingImages;
 use roentgen_augment::{CheckReport, DataSummary, ImageCopy, RealDataset};
@@ -18,6 +19,7 @@ const SHOWN: usize = 20;
 
 fn planned(args: &DataArgs, missing: MissingImages) -> Result<RealDataset> {
     let config = RunConfig::read_data(&args.run)?;
+    config.image_memory().check(machine_bytes())?;
     let data = data::read(&config.data, config.preprocess, missing)?;
     Ok(data::plan(&config.data).apply(&data)?)
 }

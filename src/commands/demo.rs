@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use roentgen::config::{FinetuneConfig, RunConfig};
+use roentgen::config::RunConfig;
 use roentgen::diffusion::write_phantom_pipeline;
-use roentgen::finetune::{Assembly, INTERRUPTED, end_at_first_signal};
+use roentgen::finetune::{Assembly, FinetuneConfig, INTERRUPTED, end_at_first_signal};
 use roentgen::shard::Shard;
 
 use crate::cli::DemoArgs;

@@ -7,11 +7,11 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::compare::{self, PoolJob, RunFolder};
 use roentgen::config::RunConfig;
+use roentgen::progress;
 use roentgen::shard::Shard;
-use roentgen::{data, progress};
 
 use crate::cli::{Common, FillArgs};
-use crate::commands::print;
+use crate::commands::{open_study, print};
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -30,7 +30,7 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
 
 /// Makes the samples of every arm that the run folder `out` lacks, or a shard of them; their number.
 pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Result<usize> {
-    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let (train, splits) = open_study(config, common.device)?;
     RunFolder::open(out, config, &train, &splits)?;
     let (device, _) = common.device.open()?;
     let bars = progress::bars(common.json);

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use roentgen::config::FinetuneConfig;
 use roentgen::device::DeviceChoice;
-use roentgen::finetune::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
+use roentgen::finetune::{Devices, FinetuneConfig, INTERRUPTED, Opened, Run, RunOutcome};
+use roentgen::memory::machine_bytes;
 use roentgen::progress;
 
 use crate::cli::{Common, FinetuneArgs};
@@ -33,6 +33,7 @@ pub struct Trained {
 
 /// Trains into `out`, or goes on there.
 pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<Trained> {
+    config.memory().check(machine_bytes())?;
     let devices = devices(common, config)?;
     let bars = progress::bars(common.json);
     let (mut run, opened) = Run::open(config, out, &devices, &bars)?;

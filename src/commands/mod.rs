@@ -14,8 +14,13 @@ pub mod train;
 
 use std::io::{self, Write};
 
+use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
+use roentgen::data;
+use roentgen::device::DeviceChoice;
+use roentgen::memory::machine_bytes;
+use roentgen_augment::{Splits, TrainSet};
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
@@ -26,6 +31,17 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Opens the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.
+///
+/// # Errors
+/// Those of [`data::open`], and the first number that is too large for the data or the machine.
+pub fn open_study(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
+    config.memory(device.is_host()).check(machine_bytes())?;
+    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    config.validate_counts(train.data().rows().len())?;
+    Ok((train, splits))
 }
 
 /// Says what the prompts of a generator were made from, and what the gate did.

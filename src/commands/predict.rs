@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
+use roentgen::memory::{Estimate, machine_bytes};
 use roentgen::{data, progress};
 use roentgen_augment::datasets::MissingImages;
 use roentgen_augment::{Preprocess, RealDataset, Vocabulary};
@@ -20,7 +21,13 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let card = read_card(&args.weights)?;
     let preprocess: Preprocess = serde_json::from_value(card.preprocess.clone())
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
+    config.preprocess = preprocess;
     config.data.findings = Some(card.findings.clone());
+    // The size of the images is the weights', which may be of another version or edited.
+    config.validate_tables().with_context(|| format!("with the settings that {} names", args.weights.display()))?;
+    let side = preprocess.size;
+    let estimate = Estimate::new("training.eval_batch_size").with("a batch", &[config.training.eval_batch_size, side, side]);
+    estimate.check(machine_bytes())?;
     let data = rows(&config, preprocess, args.split)?;
     let (device, _) = args.common.device.open()?;
     let net = DenseNet::load(&args.weights, &device)?.net;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use roentgen::compare::{PoolJob, RunFolder, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
-use roentgen::{data, progress};
+use roentgen::progress;
 
 use crate::cli::TrainArgs;
-use crate::commands::{print, say_pools};
+use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -21,7 +21,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.baseline = name;
     config.seeds = vec![seed];
 
-    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let (train, splits) = open_study(&config, args.common.device)?;
     let folder = RunFolder::open(&args.out, &config, &train, &splits)?;
     let (device, _) = args.common.device.open()?;
     let arm = &config.arms[0];

@@ -8,6 +8,7 @@ use roentgen_augment::{AugmentError, Finding, ImageSanity};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use super::limits::{MOST_ATTEMPTS, entries, within};
 
 /// What a sample must pass before it trains in an arm with `gate = true`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,6 +106,8 @@ impl GateConfig {
         if self.judges.is_empty() {
             return Err(ConfigError::value("gate.judges", "empty", "at least one of sanity, agreement, copies"));
         }
+        entries("gate.judges", self.judges.len())?;
+        within("gate.attempts", self.attempts.get(), 1..=MOST_ATTEMPTS)?;
         self.sanity.validate().map_err(|error| match error {
             AugmentError::BadSetting { key, found, expected } => ConfigError::value(key, found, expected),
             other => ConfigError::value("gate.sanity", other, "valid limits"),

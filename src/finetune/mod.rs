@@ -5,6 +5,7 @@
 //! | `assembly` | a pipeline's folder from components of several origins: what training starts from |
 //! | `scratch` | first weights of networks that begin from nothing |
 //! | `strategy` | which parts train, and how |
+//! | `config` | the run file |
 //! | `settings` | everything that the mathematics depends on, in one value |
 //! | `batch` | what a step is given |
 //! | `objective` | targets, weights and losses of the denoiser |
@@ -27,6 +28,7 @@
 mod assembly;
 mod batch;
 mod clip;
+mod config;
 mod ema;
 mod error;
 mod forward;
@@ -51,6 +53,7 @@ mod vae;
 
 pub use assembly::{Assembly, Origin};
 pub use batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
+pub use config::{FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
 pub use ema::{Ema, EmaConfig};
 pub use error::FinetuneError;
 pub use learner::StepReport;

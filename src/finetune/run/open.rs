@@ -24,9 +24,9 @@ use super::sheet::SampleSheet;
 use super::start::StartingPoint;
 use super::steps::Run;
 use super::validation::Validation;
-use crate::config::{ConfigError, FinetuneConfig};
+use crate::config::ConfigError;
 use crate::diffusion::{Checkpoint, Depth};
-use crate::finetune::{Strategy, Trainee};
+use crate::finetune::{FinetuneConfig, Strategy, Trainee};
 use crate::{data, progress};
 
 /// Where a run trains.

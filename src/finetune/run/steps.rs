@@ -21,9 +21,8 @@ use super::sample::{HostSample, SampleMaker};
 use super::sheet::SampleSheet;
 use super::validation::Validation;
 use super::watch::Verdict;
-use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
-use crate::finetune::{FinetuneError, Trainee, Which};
+use crate::finetune::{FinetuneConfig, FinetuneError, Trainee, Which};
 
 /// A run, ready to go on where it is.
 #[derive(Debug)]
