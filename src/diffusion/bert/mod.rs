@@ -9,7 +9,7 @@ use burn::nn::Embedding;
 use burn::tensor::{Int, Tensor};
 use roentgen_classifier::nn::LayerNorm;
 use roentgen_classifier::nn::Linear;
-use roentgen_classifier::nn::kernels::{Visible, attention};
+use roentgen_kernels::{Visible, attention};
 
 use super::text_encoder::{Activation, TextEncoder, TextInput, TextStates};
 

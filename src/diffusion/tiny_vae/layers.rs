@@ -6,8 +6,8 @@ use burn::tensor::activation::mish;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::{self, gelu, relu, silu};
 use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
+use roentgen_kernels::{self as kernels, gelu, relu, silu};
 
 use super::super::resnet::conv3x3;
 

@@ -1,7 +1,7 @@
 //! What every block of the U-Net is conditioned on.
 
 use burn::tensor::{Bool, Tensor};
-use roentgen_classifier::nn::kernels::Visible;
+use roentgen_kernels::Visible;
 
 /// Time and text, computed once for all blocks.
 pub(super) struct Condition {

@@ -4,8 +4,8 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
-use roentgen_classifier::nn::kernels::{Visible, attention};
 use roentgen_classifier::nn::{Linear, LinearConfig};
+use roentgen_kernels::{Visible, attention};
 
 /// Configuration of a [`CrossAttention`].
 #[derive(Clone, Copy, Debug)]

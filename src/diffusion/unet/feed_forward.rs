@@ -4,8 +4,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::geglu;
 use roentgen_classifier::nn::{Linear, LinearConfig};
+use roentgen_kernels::geglu;
 
 /// A gated linear unit with GELU, four times as wide inside (Shazeer 2020, GEGLU).
 #[derive(Module, Debug)]

@@ -27,8 +27,8 @@ mod up_block;
 
 use burn::module::Module;
 use burn::tensor::{Bool, FloatDType, Tensor};
-use roentgen_classifier::nn::kernels::silu;
 use roentgen_classifier::nn::{Conv2d, GroupNorm};
+use roentgen_kernels::silu;
 
 use super::Trace;
 use condition::Condition;

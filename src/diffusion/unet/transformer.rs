@@ -5,8 +5,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::Visible;
 use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use roentgen_kernels::Visible;
 
 use super::super::Trace;
 use super::condition::Condition;

@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::Activation;
 use roentgen_classifier::nn::{Conv2d, GroupNorm, GroupNormConfig};
+use roentgen_kernels::Activation;
 
 use super::super::Trace;
 use super::super::resnet::{ResnetBlock, Upsample, conv3x3};

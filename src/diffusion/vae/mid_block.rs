@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::{Visible, attention};
 use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use roentgen_kernels::{Visible, attention};
 
 use super::super::resnet::ResnetBlock;
 use super::{AutoencoderKlConfig, EPSILON};
