@@ -17,7 +17,6 @@ use std::io::{self, Write};
 use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
-use roentgen::data;
 use roentgen::device::DeviceChoice;
 use roentgen::memory::machine_bytes;
 use roentgen_augment::{Splits, TrainSet};
@@ -36,10 +35,10 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
 /// Opens the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.
 ///
 /// # Errors
-/// Those of [`data::open`], and the first number that is too large for the data or the machine.
+/// Those of [`roentgen::data::open`], and the first number that is too large for the data or the machine.
 pub fn open_study(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
     config.memory(device.is_host()).check(machine_bytes())?;
-    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let (train, splits) = roentgen::data::open(&config.data, config.preprocess)?;
     config.validate_counts(train.data().rows().len())?;
     Ok((train, splits))
 }
