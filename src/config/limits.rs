@@ -3,7 +3,7 @@
 //! Far above what anybody means, and low enough that sums and products of them fit their types and that nothing is allocated for a
 //! number alone. What fits a machine is another question, see [`memory`](crate::memory).
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 use std::ops::RangeInclusive;
 
 use super::ConfigError;
@@ -40,7 +40,7 @@ pub const MOST_TOKENS: usize = 8_192;
 pub const MOST_SEED: u64 = i64::MAX as u64;
 
 /// Refuses a number outside `range`; NaN is in none.
-pub(crate) fn within<T: PartialOrd + Display>(
+pub(crate) fn within<T: PartialOrd + Display + Debug>(
     key: impl Into<String>,
     value: T,
     range: RangeInclusive<T>,
@@ -48,7 +48,7 @@ pub(crate) fn within<T: PartialOrd + Display>(
     if range.contains(&value) {
         return Ok(());
     }
-    Err(ConfigError::value(key, value, format!("at least {} and at most {}", range.start(), range.end())))
+    Err(ConfigError::value(key, value, format!("at least {:?} and at most {:?}", range.start(), range.end())))
 }
 
 /// Refuses a list of more than [`MOST_ENTRIES`].

@@ -288,8 +288,13 @@ impl RunConfig {
         let (training, side) = (&self.training, self.preprocess.size);
         let micro = training.batch_size / training.accumulation.max(1);
         let batch = micro.max(training.eval_batch_size);
-        let estimate = Estimate::new("preprocess.size, training.batch_size or training.eval_batch_size")
+        let estimate = Estimate::new("preprocess.size, generator.size or the batch sizes")
             .with("the images of a batch", &[training.batch_size, side, side]);
+        let generator = self.generator.iter().filter(|_| self.arms.iter().any(|arm| arm.pool_size(1_000) > 0));
+        let estimate = generator.fold(estimate, |estimate, generator| {
+            let side = generator.size.unwrap_or(side);
+            estimate.with("generated images", &[generator.batch().get(), side, side])
+        });
         if !computes {
             return estimate;
         }

@@ -217,14 +217,14 @@ impl FinetuneConfig {
         self.samples.validate()?;
         let WatchConfig { smoothing, warn_above, stop_above, patience } = self.watch;
         check((0.0..1.0).contains(&smoothing), "watch.smoothing", smoothing.to_string(), "a number in [0, 1)")?;
-        within("watch.warn_above", warn_above, 0.0..=f64::MAX)?;
-        within("watch.stop_above", stop_above, 0.0..=f64::MAX)?;
+        within("watch.warn_above", warn_above, 0.0..=1e12)?;
+        within("watch.stop_above", stop_above, 0.0..=1e12)?;
         within("watch.patience", patience, 0..=MOST_STEPS)?;
         self.prompts.validate().map_err(|error| ConfigError::value("prompts", error, "limits that a text can keep"))?;
         if let Some(ema) = &self.ema {
             within("ema.update_after_step", ema.update_after_step, 0..=MOST_STEPS)?;
-            within("ema.inv_gamma", ema.inv_gamma, f64::MIN_POSITIVE..=f64::MAX)?;
-            within("ema.power", ema.power, f64::MIN_POSITIVE..=f64::MAX)?;
+            within("ema.inv_gamma", ema.inv_gamma, 1e-12..=1e12)?;
+            within("ema.power", ema.power, 1e-12..=1e12)?;
         }
         self.trainee().check().map_err(|error| match error {
             FinetuneError::Setting { key, value, expected } => ConfigError::value(run_file_key(key), value, expected),

@@ -67,10 +67,10 @@ impl OptimizerConfig {
         for (key, rate) in rates {
             within(format!("optimizer.{key}"), rate.unwrap_or(0.0), 0.0..=MOST_LEARNING_RATE)?;
         }
-        within("optimizer.epsilon", self.epsilon, f64::MIN_POSITIVE..=1.0)?;
+        within("optimizer.epsilon", self.epsilon, 1e-30..=1.0)?;
         within("optimizer.weight_decay", self.weight_decay, 0.0..=MOST_LEARNING_RATE)?;
         // No clipping is asked for by 0 alone.
-        within("optimizer.clip_norm", self.clip_norm, 0.0..=f64::MAX)
+        within("optimizer.clip_norm", self.clip_norm, 0.0..=1e12)
     }
 
     pub(super) fn adamw(&self) -> AdamWConfig {
@@ -113,12 +113,12 @@ impl ScheduleConfig {
             return Err(ConfigError::value("schedule.warmup_steps", self.warmup_steps, "fewer than schedule.steps"));
         }
         if let LearningRateSchedule::LinearTo { end } = self.shape {
-            within("schedule.shape.linear-to.end", end, 0.0..=MOST_LEARNING_RATE)?;
-            // The end is written as a share of the highest rate.
+            // The end is computed as a share of a rate, so none may be 0 or lower.
             let LearningRates { unet, text_encoder, text_projection, vae } = optimizer.learning_rates();
-            if [unet, text_encoder, text_projection, vae].contains(&0.0) {
-                let expected = "`linear` or `cosine` beside a learning rate of 0";
-                return Err(ConfigError::value("schedule.shape", "linear-to", expected));
+            let lowest = unet.min(text_encoder).min(text_projection).min(vae);
+            if !(0.0..=lowest).contains(&end) || lowest == 0.0 {
+                let expected = format!("at least 0 and at most {lowest}, the lowest learning rate, which must be above 0");
+                return Err(ConfigError::value("schedule.shape.linear-to.end", end, expected));
             }
         }
         Ok(())
