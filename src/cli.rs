@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
 use roentgen::shard::Shard;
+use roentgen_augment::formats::{FORMATS, Format};
 
 pub use generate::GenerateArgs;
 pub use lora_choice::LoraChoice;
@@ -52,6 +53,7 @@ pub enum Command {
     Dev(DevCommand),
     /// Look at a data set before training on it
     #[command(subcommand)]
+    #[command(after_help = formats())]
     Data(DataCommand),
 }
 
@@ -163,6 +165,15 @@ pub enum SplitChoice {
     Test,
     /// Every row.
     All,
+}
+
+/// The layouts that `data.format` names, from the list of readers.
+fn formats() -> String {
+    let line = |format: &Format| format!("  {:<12}{}", format.name, format.reads.replace('`', ""));
+    format!(
+        "Layouts (`format` in the [data] table of the run file):\n{}",
+        FORMATS.iter().map(line).collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// `data`.

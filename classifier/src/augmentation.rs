@@ -2,7 +2,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use roentgen_augment::{Pixels, Signed};
+use roentgen_augment::image::{Pixels, Signed};
 use serde::{Deserialize, Serialize};
 
 /// Ranges that each training image is changed within. The default changes nothing.

@@ -1,7 +1,7 @@
 //! How gray pixels become a network's input channels.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use roentgen_augment::{Pixels, Signed};
+use roentgen_augment::image::{Pixels, Signed};
 use serde::{Deserialize, Serialize};
 
 /// The pixel range and channels that a set of weights was trained with.

@@ -34,7 +34,7 @@ pub mod train;
 pub mod weights;
 
 pub use augmentation::Augmentation;
-pub use batch::{CxrBatch, CxrBatcher, batches, targets};
+pub use batch::{Batches, CxrBatch, CxrBatcher, Pass, targets};
 pub use densenet::{DenseNet, DenseNetConfig, DenseNetOutput};
 pub use error::ClassifierError;
 pub use init::seeded;

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::activation::sigmoid;
-use roentgen_augment::{CxrRecord, Vocabulary, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::record::CxrRecord;
 
-use crate::{ClassifierError, CxrBatch, DenseNet};
+use crate::batch::unreadable;
+use crate::{Batches, ClassifierError, CxrBatch, DenseNet};
 
 /// Probabilities of one network for the rows of one held-out set.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,25 +41,48 @@ impl PredictedRow {
 }
 
 impl Predictions {
-    /// Runs `net` over batches that are on its device, calling `progress` with the images done.
-    #[must_use]
-    pub fn of(net: &DenseNet, batches: &[CxrBatch], vocabulary: &Vocabulary, mut progress: impl FnMut(usize)) -> Self {
-        let mut predictions = Self {
+    /// Runs `net` over `batches`, which are on its device, calling `progress` with the number of images of each batch.
+    ///
+    /// # Errors
+    /// [`ClassifierError::Training`] for an unreadable image.
+    pub fn of(net: &DenseNet, batches: &Batches, progress: impl FnMut(usize)) -> Result<Self, ClassifierError> {
+        let mut of_each = Self::of_each(std::slice::from_ref(net), batches, progress)?;
+        Ok(of_each.remove(0))
+    }
+
+    /// The predictions of each of `nets`, for which every image is read once.
+    ///
+    /// # Errors
+    /// As [`Predictions::of`].
+    pub fn of_each(
+        nets: &[DenseNet],
+        batches: &Batches,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<Self>, ClassifierError> {
+        let empty = Self {
             rows: Vec::new(),
-            findings: vocabulary.findings().iter().map(|finding| finding.name().to_owned()).collect(),
+            findings: batches.vocabulary().findings().iter().map(|finding| finding.name().to_owned()).collect(),
             scores: Vec::new(),
             targets: Vec::new(),
         };
-        for batch in batches {
-            let probabilities = sigmoid(net.forward(batch.images.clone()));
-            predictions.scores.extend(probabilities.into_data().iter::<f64>());
-            let targets = batch.targets.clone().into_data();
-            let known = batch.known.iter();
-            predictions.targets.extend(targets.iter::<f64>().zip(known).map(|(t, k)| if *k > 0.0 { t } else { f64::NAN }));
-            predictions.rows.extend(batch.records.iter().map(PredictedRow::of));
+        let mut of_each = vec![empty; nets.len()];
+        for batch in batches.pass() {
+            let batch = batch.map_err(|error| unreadable(&error))?;
+            for (net, predictions) in nets.iter().zip(&mut of_each) {
+                predictions.extend(net, &batch);
+            }
             progress(batch.records.len());
         }
-        predictions
+        Ok(of_each)
+    }
+
+    fn extend(&mut self, net: &DenseNet, batch: &CxrBatch) {
+        let probabilities = sigmoid(net.forward(batch.images.clone()));
+        self.scores.extend(probabilities.into_data().iter::<f64>());
+        let targets = batch.targets.clone().into_data();
+        let known = batch.known.iter();
+        self.targets.extend(targets.iter::<f64>().zip(known).map(|(t, k)| if *k > 0.0 { t } else { f64::NAN }));
+        self.rows.extend(batch.records.iter().map(PredictedRow::of));
     }
 
     /// Patient of each row.

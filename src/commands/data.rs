@@ -8,8 +8,8 @@ use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
 use roentgen::memory::machine_bytes;
 use roentgen::{data, progress};
-use roentgen_augment::datasets::MissingImages;
-use roentgen_augment::{CheckReport, DataSummary, ImageCopy, RealDataset};
+use roentgen_augment::dataset::{CheckReport, CxrDataset, DataSummary, ImageCopy};
+use roentgen_augment::formats::MissingImages;
 
 use crate::cli::DataArgs;
 use crate::commands::print;
@@ -17,7 +17,7 @@ use crate::commands::print;
 /// Faults of one kind that are printed; `--json` has them all.
 const SHOWN: usize = 20;
 
-fn planned(args: &DataArgs, missing: MissingImages) -> Result<RealDataset> {
+fn planned(args: &DataArgs, missing: MissingImages) -> Result<CxrDataset> {
     let config = RunConfig::read_data(&args.run)?;
     config.image_memory().check(machine_bytes())?;
     let data = data::read(&config.data, config.preprocess, missing)?;

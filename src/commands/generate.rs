@@ -13,7 +13,7 @@ use roentgen::memory::{Estimate, machine_bytes};
 use roentgen::progress;
 use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::print;
@@ -24,8 +24,8 @@ const COLOURED: f64 = 0.05;
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     args.check()?;
     let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
-    args.check_rows(table.requests(1, 0).len())?;
-    let requests = table.requests(args.count, args.seed);
+    args.check_rows(table.requests(1, 0)?.len())?;
+    let requests = table.requests(args.count, args.seed)?;
     let store = Store::open(&args.out)?;
     let set = ImageSet { store: &store, vocabulary: &table.vocabulary, requests: &requests };
     if args.merge {

@@ -19,7 +19,7 @@ use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
 use roentgen::device::DeviceChoice;
 use roentgen::memory::machine_bytes;
-use roentgen_augment::{Splits, TrainSet};
+use roentgen_augment::dataset::{Splits, TrainSet};
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///

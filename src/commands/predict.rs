@@ -8,10 +8,12 @@ use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
 use roentgen::memory::{Estimate, machine_bytes};
 use roentgen::{data, progress};
-use roentgen_augment::datasets::MissingImages;
-use roentgen_augment::{Preprocess, RealDataset, Vocabulary};
+use roentgen_augment::dataset::CxrDataset;
+use roentgen_augment::formats::MissingImages;
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::record::Vocabulary;
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{CxrBatcher, DenseNet, Predictions, batches, write_predictions};
+use roentgen_classifier::{Batches, CxrBatcher, DenseNet, Predictions, write_predictions};
 
 use crate::cli::{PredictArgs, SplitChoice};
 use crate::commands::print;
@@ -28,15 +30,17 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let side = preprocess.size;
     let estimate = Estimate::new("training.eval_batch_size").with("a batch", &[config.training.eval_batch_size, side, side]);
     estimate.check(machine_bytes())?;
+    // Each image is read once: there is nothing to keep.
+    config.data.cache_mib = 0;
     let data = rows(&config, preprocess, args.split)?;
     let (device, _) = args.common.device.open()?;
     let net = DenseNet::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy.clone(), input: card.input_range };
-    let batches = batches(&data, &batcher, config.training.eval_batch_size, &device)?;
+    let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;
     let bars = progress::bars(args.common.json);
     let bar = progress::counting(&bars, data.rows().len(), "images");
-    let predictions = Predictions::of(&net, &batches, &batcher.vocabulary, |images| bar.inc(images as u64));
+    let predictions = Predictions::of(&net, &batches, |images| bar.inc(images as u64))?;
     bar.finish_and_clear();
     let auroc = macro_auroc(&predictions)?;
     write_predictions(&args.out, &[(0, predictions)])?;
@@ -50,7 +54,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<RealDataset> {
+fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<CxrDataset> {
     if split == SplitChoice::All {
         return Ok(data::read(&config.data, preprocess, MissingImages::Refuse)?);
     }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use roentgen_augment::{
-    Fingerprint, Gate, GateJob, Judge, JudgeError, NearestTraining, SampleRequest, Settled, Supply, VerdictLedger,
-};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::gate::{Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::Supply;
 use roentgen_classifier::weights::read_card;
 use roentgen_classifier::{ClassifierError, DenseNet};
 

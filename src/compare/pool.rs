@@ -4,9 +4,12 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use indicatif::MultiProgress;
-use roentgen_augment::{
-    AugmentError, GateReport, JudgeError, PromptSummary, SampleRequest, Splits, Supply, SupplyMode, SyntheticDataset, TrainSet,
-};
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::gate::{GateReport, JudgeError};
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::{Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::text::PromptSummary;
 use roentgen_classifier::ClassifierError;
 
 use super::FolderError;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use indicatif::ProgressBar;
-use roentgen_augment::{MixedDataset, MixedParts, MixedStream, Splits, SyntheticDataset, TrainSet, Vocabulary};
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::mix::{MixedDataset, MixedStream};
+use roentgen_augment::record::Vocabulary;
+use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::train::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};
@@ -52,12 +55,7 @@ impl SeedRun<'_> {
             augmentation: self.arm.augmentation.unwrap_or(config.training.augmentation),
             ..config.training.clone()
         };
-        let mixed = MixedDataset::for_training(MixedParts {
-            real: self.train.clone(),
-            synthetic: self.pool.cloned(),
-            mixture: self.arm.mixture(),
-            seed: self.seed,
-        })?;
+        let mixed = MixedDataset::new(self.train.clone(), self.pool.cloned(), self.arm.mixture(), self.seed)?;
         let batch_size = NonZeroUsize::new(training.batch_size).expect("validate refuses an empty batch");
         let trained = train(TrainJob {
             net: self.initial_net()?,

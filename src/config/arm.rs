@@ -1,6 +1,7 @@
 //! The `[[arms]]` tables.
 
-use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, Schedule};
+use roentgen_augment::AugmentError;
+use roentgen_augment::mix::{Balance, MixMode, Mixture, Schedule};
 use roentgen_classifier::Augmentation;
 use serde::{Deserialize, Serialize};
 

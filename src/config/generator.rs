@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Finding, PromptSettings};
+use roentgen_augment::AugmentError;
+use roentgen_augment::record::{Finding, by_finding};
+use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -13,7 +15,7 @@ use crate::device::DeviceChoice;
 use crate::diffusion::samplers::SamplerKind;
 use crate::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 
-pub use roentgen_augment::SupplyMode;
+pub use roentgen_augment::supply::SupplyMode;
 
 /// Side of the smallest image that a phantom can be drawn on.
 const LEAST_PIXELS: usize = 8;
@@ -113,7 +115,7 @@ pub enum PlanConfig {
     /// Every finding equally often: more replicas of the rows with rare ones.
     Balanced,
     /// So many images of each finding; `"No Finding"` stands for rows without any.
-    Counts(BTreeMap<Finding, usize>),
+    Counts(#[serde(deserialize_with = "by_finding")] BTreeMap<Finding, usize>),
     /// The rows of a table of prompts in turn.
     Prompts(PathBuf),
 }

@@ -6,6 +6,9 @@
 use std::fmt::{Debug, Display};
 use std::ops::RangeInclusive;
 
+use roentgen_augment::image::MAX_SIDE;
+use roentgen_augment::request::MAX_REQUESTS;
+
 use super::ConfigError;
 
 /// Optimiser steps, and steps between two events.
@@ -15,9 +18,9 @@ pub const MOST_BATCH: usize = 65_536;
 /// Threads that load images.
 pub const MOST_WORKERS: usize = 256;
 /// Side of an image in pixels.
-pub const MOST_PIXELS: usize = 65_536;
+pub const MOST_PIXELS: usize = MAX_SIDE;
 /// Samples of an arm, a plan or a set of images.
-pub const MOST_SAMPLES: usize = 10_000_000;
+pub const MOST_SAMPLES: usize = MAX_REQUESTS;
 /// Phantom images of one split.
 pub const MOST_PHANTOMS: usize = 1_000_000;
 /// MiB of a cache: one PiB.

@@ -10,7 +10,7 @@ pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::Preprocess;
+use roentgen_augment::image::Preprocess;
 use roentgen_classifier::train::TrainConfig;
 use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STE
 use crate::memory::Estimate;
 
 pub use arm::{ArmConfig, RampConfig};
-pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
+pub use data::{DataConfig, PhantomConfig, SplitConfig};
 pub use error::ConfigError;
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
 pub(crate) use generator::sampler_named;

@@ -1,6 +1,6 @@
 //! TOML tables: one over another, keys set from the command line, how two differ, and where a key is.
 
-use roentgen_augment::Finding;
+use roentgen_augment::record::Finding;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 

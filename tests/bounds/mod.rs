@@ -227,7 +227,7 @@ fn numbers_of_a_fine_tuning_are_refused_too() {
         let value = if line.contains("MOST") { most } else { "" };
         study.refuses(&["finetune", "run.toml", "--out", "out"], &["run.toml, line 3: ", key, value, "at least"]);
     }
-    study.write_run("preset = \"small\"\nmodel.base = \"none\"\npreprocess.size = 65536\nbatch_size = 65536\naccumulation = 65536\ndata.format = \"phantom\"\n");
+    study.write_run("preset = \"small\"\nmodel.base = \"none\"\npreprocess.size = 8192\nbatch_size = 65536\naccumulation = 65536\ndata.format = \"phantom\"\n");
     study.refuses(&["finetune", "run.toml", "--out", "out", "--device", "cpu"], &["GiB of memory", "preprocess.size"]);
     assert!(!study.path("out").exists());
 }
@@ -235,7 +235,7 @@ fn numbers_of_a_fine_tuning_are_refused_too() {
 #[test]
 fn a_run_that_no_machine_can_hold_is_refused_with_the_estimate() {
     let study = Study::new();
-    study.edit_run("size = 32", "size = 51200");
+    study.write_run(&crate::cli::RUN.replace("size = 32", "size = 8192").replace("batch_size = 4", "batch_size = 65536"));
     for command in ["compare", "train", "fill"] {
         study.refuses(
             &[command, "run.toml", "--out", "out", "--device", "cpu"],

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use roentgen::finetune::{Metric, read_metrics};
-use roentgen_augment::encode_png;
+use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
 /// Films in the table: the first in training, then validation, then test.
@@ -180,7 +180,7 @@ pub fn copy(from: &Path, to: &Path) {
 /// Films of one patient each, with a line of text that names the film.
 fn write_data(folder: &Path) {
     let count = FILMS.iter().sum();
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(count, 32, 7));
+    let films = PhantomDataset::new(PhantomDatasetConfig::new(count, 32, 7)).unwrap();
     let names: Vec<_> = films.vocabulary().findings().iter().map(|finding| finding.name()).collect();
     let mut table = format!("image,patient_id,split,report,{}\n", names.join(","));
     std::fs::create_dir(folder.join("films")).unwrap();

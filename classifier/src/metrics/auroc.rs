@@ -28,7 +28,7 @@ impl Ranking {
         self.area(|_| 1)
     }
 
-    /// AUROC where the case of row `r` counts `weights[r]` times: that of the resample in which the row is repeated so often.
+    /// AUROC where the case of row `r` counts `weights[r]` times: that of the resample in which the row is repeated this often.
     /// `None` where a class has no weight. One pass, no sort.
     ///
     /// # Panics

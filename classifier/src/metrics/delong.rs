@@ -1,7 +1,7 @@
 //! DeLong's variance of AUROCs measured on the same cases, and the paired test that follows.
 //!
-//! It takes cases as independent; where patients have several images, [`Bootstrap`](super::Bootstrap) over patients is the one
-//! to report.
+//! It treats cases as independent; where patients have several images, report [`Bootstrap`](super::Bootstrap) over patients
+//! instead.
 
 use serde::Serialize;
 

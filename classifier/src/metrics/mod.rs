@@ -1,4 +1,4 @@
-//! Statistics of classifiers: how good one is, and whether another is better.
+//! Statistics of classifiers: how good one is, and whether another one is better.
 //!
 //! Pure functions in f64 over slices. `N` is the number of rows (images), `C` that of findings; tables are row-major `[N, C]`.
 //! Scores are any real numbers where only their order counts and probabilities in `[0, 1]` where their value does. Targets are 1

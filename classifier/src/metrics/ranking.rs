@@ -57,7 +57,7 @@ impl Ranking {
         self.rows
     }
 
-    /// Whether both classes occur, without which no curve and no area exist.
+    /// Whether both classes occur; without them there is no curve and no area.
     #[must_use]
     pub fn is_defined(&self) -> bool {
         self.positives > 0 && self.negatives() > 0

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Which rows belong to the same patient. Images of one patient are no independent cases, so a bootstrap draws patients and takes
+/// Which rows belong to the same patient. Images of one patient are not independent cases, so a bootstrap draws patients and takes
 /// all rows of each.
 #[derive(Clone, Debug)]
 pub struct Patients {

@@ -14,7 +14,7 @@ pub struct Interval {
 /// Mean, spread and percentile interval of bootstrap replicates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// Replicates in which the statistic was defined: what the other figures rest on.
+    /// Replicates in which the statistic was defined: the basis of the other figures.
     pub valid: usize,
     /// Replicates in which it was not (a class was not drawn); left out.
     pub undefined: usize,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use serde::{Deserialize, Serialize};
 
 use super::Selection;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use roentgen_augment::{BatchStream, MixedStream, Pixels, Prefetch, Signed, StreamItem, TrainSet};
+use roentgen_augment::image::{Pixels, Signed};
+use roentgen_augment::mix::{BatchStream, MixedStream, Prefetch, StreamItem};
 
 use super::TrainConfig;
 use super::trainee::{HeldOutBatches, StepBatch};
@@ -32,7 +33,7 @@ impl WaitClock {
 /// One round of training steps for each call of `iter`.
 #[derive(Clone)]
 pub struct RoundLoader {
-    stream: MixedStream<TrainSet>,
+    stream: MixedStream,
     batcher: CxrBatcher,
     config: Arc<TrainConfig>,
     seed: u64,
@@ -45,7 +46,7 @@ impl RoundLoader {
     /// Rounds of `config`, the first call of `iter` giving round `first_round` (from 0).
     #[must_use]
     pub fn new(
-        stream: MixedStream<TrainSet>,
+        stream: MixedStream,
         batcher: CxrBatcher,
         config: &TrainConfig,
         seed: u64,
@@ -136,12 +137,12 @@ fn augmented(items: &[StreamItem], augmentation: &Augmentation, seed: u64) -> Ve
     items.iter().map(|item| augmentation.apply(&item.sample.image, seed, item.position)).collect()
 }
 
-/// The whole validation set as one item, its tensors made once.
+/// The whole validation set as one item.
 #[derive(Clone)]
 pub struct WholeSetLoader(Arc<HeldOutBatches>);
 
 impl WholeSetLoader {
-    /// A loader of `set`, whose tensors are on the training device without autodiff.
+    /// A loader of `set`, whose batches are on the training device without autodiff.
     #[must_use]
     pub fn new(set: HeldOutBatches) -> Self {
         Self(Arc::new(set))
@@ -150,7 +151,7 @@ impl WholeSetLoader {
 
 impl DataLoader<HeldOutBatches> for WholeSetLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<HeldOutBatches> + 'a> {
-        Box::new(WholeSetIterator(Some(HeldOutBatches(self.0.0.clone()))))
+        Box::new(WholeSetIterator(Some((*self.0).clone())))
     }
 
     fn num_items(&self) -> usize {

@@ -22,7 +22,8 @@ use burn::train::checkpoint::CheckpointingStrategy;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use indicatif::ProgressBar;
-use roentgen_augment::{HeldOut, MixedStream, TrainSet};
+use roentgen_augment::dataset::HeldOut;
+use roentgen_augment::mix::MixedStream;
 
 use checkpoint::{CheckpointFolder, Dials, KeepBestAndNewest, Patience};
 use gauge::{Gauge, Loss, MacroAuroc};
@@ -35,9 +36,8 @@ pub use history::{History, Round};
 pub use schedule::WarmupSchedule;
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 
-use crate::batch::batches;
 use crate::error::chain;
-use crate::{ClassifierError, CxrBatch, CxrBatcher, DenseNet, MaskedBce};
+use crate::{ClassifierError, CxrBatcher, DenseNet, MaskedBce, targets};
 
 /// Everything that one training run needs.
 pub struct TrainJob<'a> {
@@ -50,7 +50,7 @@ pub struct TrainJob<'a> {
     /// How samples become tensors.
     pub batcher: CxrBatcher,
     /// The training stream, real, synthetic or mixed.
-    pub stream: MixedStream<TrainSet>,
+    pub stream: MixedStream,
     /// Real images that choose the checkpoint.
     pub valid: &'a HeldOut,
     /// Seed of classical augmentation.
@@ -112,8 +112,8 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let history = Arc::new(Mutex::new(History::resume(&job.folder, config.select, resumed)?));
 
     let plain = job.device.clone();
-    let valid = batches(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
-    require_both_classes(config.select, &valid)?;
+    let valid = HeldOutBatches::new(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
+    require_both_classes(config.select, job.valid, &job.batcher)?;
 
     let interrupter = Interrupter::new();
     let non_finite = Arc::new(Mutex::new(None));
@@ -129,6 +129,8 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
         resumed >= config.rounds() || config.patience > 0 && history.rounds_without_improvement() >= config.patience
     };
     if !finished(&history.lock().unwrap_or_else(PoisonError::into_inner)) {
+        // Validation comes every few steps: its images have the cache first, and a damaged one is not found an hour later.
+        valid.batches().check()?;
         let loader = RoundLoader::new(job.stream, job.batcher, config, job.seed, plain.clone().autodiff(), resumed);
         let dials = Dials::default();
         let strategy = KeepBestAndNewest {
@@ -140,19 +142,18 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
             dials: dials.clone(),
         };
         let [model, optimizer, scheduler] = checkpoints.checkpointers();
-        let mut training =
-            SupervisedTraining::new(&job.folder, Arc::new(loader), Arc::new(WholeSetLoader::new(HeldOutBatches(valid))))
-                .with_application_logger(None)
-                .with_metric_logger(InMemoryMetricLogger::new())
-                .with_interrupter(interrupter.clone())
-                .metric_train_numeric(Gauge::<Loss>::new(dials.train_loss))
-                .metric_valid_numeric(Gauge::<Loss>::new(dials.valid_loss))
-                .metric_valid_numeric(Gauge::<MacroAuroc>::new(dials.valid_macro_auroc))
-                .with_custom_checkpointers(model, optimizer, scheduler)
-                .with_checkpointing_strategy(Box::new(strategy) as Box<dyn CheckpointingStrategy>)
-                .early_stopping(Patience { history: history.clone(), patience: config.patience })
-                .renderer(Box::new(BarRenderer::new(job.progress.clone(), config.steps, config.eval_every)))
-                .num_epochs(config.rounds());
+        let mut training = SupervisedTraining::new(&job.folder, Arc::new(loader), Arc::new(WholeSetLoader::new(valid)))
+            .with_application_logger(None)
+            .with_metric_logger(InMemoryMetricLogger::new())
+            .with_interrupter(interrupter.clone())
+            .metric_train_numeric(Gauge::<Loss>::new(dials.train_loss))
+            .metric_valid_numeric(Gauge::<Loss>::new(dials.valid_loss))
+            .metric_valid_numeric(Gauge::<MacroAuroc>::new(dials.valid_macro_auroc))
+            .with_custom_checkpointers(model, optimizer, scheduler)
+            .with_checkpointing_strategy(Box::new(strategy) as Box<dyn CheckpointingStrategy>)
+            .early_stopping(Patience { history: history.clone(), patience: config.patience })
+            .renderer(Box::new(BarRenderer::new(job.progress.clone(), config.steps, config.eval_every)))
+            .num_epochs(config.rounds());
         if resumed > 0 {
             training = training.checkpoint(resumed);
         }
@@ -179,24 +180,17 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     Ok(Trained { net: trainee.load_record(record).net.valid().fork(&plain), best, history })
 }
 
-fn require_both_classes(select: Selection, valid: &[CxrBatch]) -> Result<(), ClassifierError> {
-    let Some(first) = valid.first() else {
-        return Err(ClassifierError::UndefinedSelection { findings: 0, images: 0 });
-    };
-    let findings = first.targets.dims()[1];
+fn require_both_classes(select: Selection, valid: &HeldOut, batcher: &CxrBatcher) -> Result<(), ClassifierError> {
+    let (findings, rows) = (batcher.vocabulary.len(), valid.data().rows());
+    let records: Vec<_> = rows.iter().map(|row| row.record.clone()).collect();
     let mut seen = vec![[false; 2]; findings];
-    for batch in valid {
-        for (i, (target, known)) in batch.targets.clone().into_data().iter::<f32>().zip(&*batch.known).enumerate() {
-            if *known > 0.0 {
-                seen[i % findings][usize::from(target > 0.5)] = true;
-            }
+    for (i, target) in targets(&records, &batcher.vocabulary, &batcher.policy).into_iter().enumerate() {
+        if !target.is_nan() {
+            seen[i % findings][usize::from(target > 0.5)] = true;
         }
     }
-    if select == Selection::MacroAuroc && !seen.contains(&[true, true]) {
-        let images = valid.iter().map(|batch| batch.records.len()).sum();
-        return Err(ClassifierError::UndefinedSelection { findings, images });
-    }
-    Ok(())
+    let defined = !rows.is_empty() && (select != Selection::MacroAuroc || seen.contains(&[true, true]));
+    if defined { Ok(()) } else { Err(ClassifierError::UndefinedSelection { findings, images: rows.len() }) }
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::data::dataset::Dataset;
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits};
+use roentgen_augment::image::{GrayImage, ImageSource, Preprocess};
+use roentgen_augment::mix::{MixedDataset, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, Prevalence};
-use roentgen_augment::{
-    AugmentError, GrayImage, ImageSource, LabelPolicy, MixedDataset, MixedParts, Mixture, Preprocess, RealDataset, SplitBy,
-    SplitPlan, Splits,
-};
+use roentgen_augment::record::LabelPolicy;
 
 use super::*;
 use crate::{Augmentation, DenseNetConfig, InputRange, seeded};
@@ -41,11 +42,10 @@ impl ImageSource for FailingDisk {
 }
 
 fn splits(prevalence: Prevalence, loads: usize) -> Splits {
-    let films = PhantomDataset::new(PhantomDatasetConfig { prevalence, ..PhantomDatasetConfig::new(48, SIZE, 3) });
+    let films = PhantomDataset::new(PhantomDatasetConfig { prevalence, ..PhantomDatasetConfig::new(48, SIZE, 3) }).unwrap();
     let (vocabulary, records) = (Arc::new(films.vocabulary().clone()), films.records());
     let source = Arc::new(FailingDisk { films, loads_left: AtomicUsize::new(loads) });
-    let data =
-        RealDataset::from_records("phantom", vocabulary, records, source).unwrap().with_preprocess(Preprocess::new(SIZE));
+    let data = CxrDataset::from_records("phantom", vocabulary, records, source).unwrap().with_preprocess(Preprocess::new(SIZE));
     Splits::new(&data, &SplitPlan { by: SplitBy::Patient, valid: 0.3, test: 0.2, seed: 1 }).unwrap()
 }
 
@@ -65,13 +65,13 @@ fn run(splits: &Splits, config: &TrainConfig, folder: &Path) -> Result<Trained, 
     let device = Device::flex();
     let vocabulary = splits.train().data().vocabulary().clone();
     let shape = DenseNetConfig { block_config: vec![1, 1], ..DenseNetConfig::small(1, vocabulary.len()) };
-    let parts = MixedParts { real: splits.train().clone(), synthetic: None, mixture: Mixture::default(), seed: 4 };
+    let mixed = MixedDataset::new(splits.train().clone(), None, Mixture::default(), 4).unwrap();
     train(TrainJob {
         net: seeded(shape.init(&device), 4),
         config,
         loss: MaskedBce::default(),
         batcher: CxrBatcher { vocabulary, policy: LabelPolicy::default(), input: InputRange::Signed },
-        stream: MixedStream::new(MixedDataset::for_training(parts).unwrap(), NonZeroUsize::new(config.batch_size).unwrap()),
+        stream: MixedStream::new(mixed, NonZeroUsize::new(config.batch_size).unwrap()),
         valid: splits.valid(),
         seed: 4,
         device: &device,
@@ -106,8 +106,9 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
     assert_eq!(uninterrupted.1.len(), 3);
     for whole_rounds in [0, 1, 2] {
         let folder = tempfile::tempdir().unwrap();
-        // The disk fails at the second step of the round after.
-        let loads = healthy.valid().len() + config.batch_size * (whole_rounds * config.eval_every + 1);
+        // The disk fails at the second step of the round after. Validation is read before the first round and after each.
+        let validations = healthy.valid().len() * (1 + whole_rounds);
+        let loads = validations + config.batch_size * (whole_rounds * config.eval_every + 1);
         let error = run(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err().to_string();
         assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
         assert_eq!(CheckpointFolder::new(folder.path()).newest(), whole_rounds);
@@ -121,9 +122,22 @@ fn a_finished_run_is_not_trained_again() {
     let folder = tempfile::tempdir().unwrap();
     let healthy = splits(Prevalence::enriched(), usize::MAX);
     let first = outcome(&run(&healthy, &config(), folder.path()).unwrap());
-    // Validation is loaded to be checked; a single training image more would fail.
-    let exhausted = splits(Prevalence::enriched(), healthy.valid().len());
+    // A single image would fail.
+    let exhausted = splits(Prevalence::enriched(), 0);
     assert!(outcome(&run(&exhausted, &config(), folder.path()).unwrap()) == first);
+}
+
+#[test]
+fn an_image_that_validation_cannot_read_ends_the_run_before_the_checkpoint() {
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let (valid, round) = (healthy.valid().len(), config().batch_size * config().eval_every);
+    // Before training, in the validation of the first round, and in that of the second.
+    for (loads, whole_rounds) in [(valid - 1, 0), (valid + round + valid / 2, 0), (2 * (valid + round) + valid / 2, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let error = run(&splits(Prevalence::enriched(), loads), &config(), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
+        assert_eq!(CheckpointFolder::new(folder.path()).newest(), whole_rounds);
+    }
 }
 
 #[test]
@@ -135,14 +149,14 @@ fn a_loss_that_is_no_number_stops_before_the_next_checkpoint() {
     let device = Device::flex();
     let vocabulary = healthy.train().data().vocabulary().clone();
     let shape = DenseNetConfig { block_config: vec![1, 1], ..DenseNetConfig::small(1, vocabulary.len()) };
-    let parts = MixedParts { real: healthy.train().clone(), synthetic: None, mixture: Mixture::default(), seed: 4 };
+    let mixed = MixedDataset::new(healthy.train().clone(), None, Mixture::default(), 4).unwrap();
     let findings = vocabulary.len();
     let error = train(TrainJob {
         net: seeded(shape.init(&device), 4),
         config: &poisoned,
         loss: MaskedBce { pos_weight: Some(vec![f32::INFINITY; findings]), ..MaskedBce::default() },
         batcher: CxrBatcher { vocabulary, policy: LabelPolicy::default(), input: InputRange::Signed },
-        stream: MixedStream::new(MixedDataset::for_training(parts).unwrap(), NonZeroUsize::new(8).unwrap()),
+        stream: MixedStream::new(mixed, NonZeroUsize::new(8).unwrap()),
         valid: healthy.valid(),
         seed: 4,
         device: &device,

@@ -4,15 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::Tensor;
 use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
+use roentgen_augment::dataset::HeldOut;
 
 use super::clip::clip_grad_norm;
 use super::gauge::{Loss, MacroAuroc};
 use crate::metrics::{MultiLabelReport, ScoreTable};
-use crate::{CxrBatch, DenseNet, KnownLabels, MaskedBce};
+use crate::{Batches, ClassifierError, CxrBatch, CxrBatcher, DenseNet, KnownLabels, MaskedBce, targets};
 
 /// The images of one optimiser step, cut into micro-batches.
 #[derive(Clone, Debug)]
@@ -23,9 +24,33 @@ pub struct StepBatch {
     pub micro: Vec<CxrBatch>,
 }
 
-/// A whole held-out set, in batches: validated as one item, since an AUROC is of a set and not a mean over batches.
+/// A whole held-out set: validated as one item, since an AUROC is of a set and not a mean over batches. Its images are read while
+/// it is validated.
 #[derive(Clone, Debug)]
-pub struct HeldOutBatches(pub Vec<CxrBatch>);
+pub struct HeldOutBatches {
+    batches: Batches,
+    known: KnownLabels,
+}
+
+impl HeldOutBatches {
+    /// `set` as batches on `device`, which has no autodiff.
+    ///
+    /// # Errors
+    /// [`ClassifierError::Setting`] for batches of no image.
+    pub fn new(set: &HeldOut, batcher: &CxrBatcher, batch_size: usize, device: &Device) -> Result<Self, ClassifierError> {
+        let batches = Batches::new(set.clone(), batcher, batch_size, device)?;
+        let records: Vec<_> = set.data().rows().iter().map(|row| row.record.clone()).collect();
+        let targets = targets(&records, &batcher.vocabulary, &batcher.policy);
+        let mask: Vec<f32> = targets.iter().map(|target| f32::from(u8::from(!target.is_nan()))).collect();
+        Ok(Self { batches, known: KnownLabels::count([&mask[..]], batcher.vocabulary.len()) })
+    }
+
+    /// The set.
+    #[must_use]
+    pub fn batches(&self) -> &Batches {
+        &self.batches
+    }
+}
 
 /// What a step tells burn-train.
 #[derive(Clone, Copy, Debug)]
@@ -116,16 +141,24 @@ impl InferenceStep for Trainee {
     type Output = ValidReport;
 
     /// Loss and macro AUROC over the whole set. The loss has the training loss's weights, so that the two can be compared.
+    ///
+    /// An unreadable image ends the training before the round's checkpoint.
     fn step(&self, set: HeldOutBatches) -> ValidReport {
-        let findings = set.0.first().map_or(0, |batch| batch.targets.dims()[1]);
-        let known = KnownLabels::count(set.0.iter().map(|batch| &*batch.known), findings);
+        let findings = set.batches.vocabulary().len();
         let (mut loss, mut scores, mut targets) = (0.0, Vec::new(), Vec::new());
-        for batch in set.0 {
+        for batch in set.batches.pass() {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.recipe.interrupter.fail(error);
+                    return ValidReport { loss: f64::NAN, macro_auroc: f64::NAN };
+                }
+            };
             let logits = self.net.forward(batch.images);
             scores.extend(host(sigmoid(logits.clone())));
             let mask = batch.known.iter();
             targets.extend(host(batch.targets.clone()).zip(mask).map(|(target, k)| if *k > 0.0 { target } else { f64::NAN }));
-            loss += self.recipe.loss.forward(logits, batch.targets, batch.mask, &known).into_scalar::<f64>();
+            loss += self.recipe.loss.forward(logits, batch.targets, batch.mask, &set.known).into_scalar::<f64>();
         }
         let table = ScoreTable::new(&scores, &targets, findings);
         // Scores are NaN once the weights are: undefined, and the training loss stops the run.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, bridge};
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::card::{Card, METADATA_KEY};

@@ -1,7 +1,8 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use roentgen_augment::{Fingerprint, GrayDepth};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::GrayDepth;
 
 use super::*;
 use crate::diffusion::samplers::SamplerKind;

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use self::denoise::Denoise;
 use self::noise::ImageNoise;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, FloatDType};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use super::folder::{Checkpoint, texts};
 use super::{Part, StableDiffusion};

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use safetensors::SafeTensors;
 use serde_json::json;
 

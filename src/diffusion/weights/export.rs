@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 
 use super::KeyMap;
 use super::expected::Expected;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::store::bridge;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use super::KeyMap;
 use super::expected::Expected;

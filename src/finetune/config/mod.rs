@@ -6,7 +6,8 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
-use roentgen_augment::{Preprocess, PromptSettings};
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_PIXELS, MOST_STEPS, MOST_TOKENS, MOST_WORKERS, entries, within};

@@ -1,7 +1,7 @@
 //! Samples onto the device: what frozen networks make of images and texts, from the cache or computed now.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use roentgen_augment::{Pixels, Signed};
+use roentgen_augment::image::{Pixels, Signed};
 
 use super::cache::CodeCache;
 use super::error::RunError;

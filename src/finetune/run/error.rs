@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::{AugmentError, Split};
+use roentgen_augment::AugmentError;
+use roentgen_augment::record::Split;
 
 use super::exchange::Lost;
 use crate::config::ConfigError;

@@ -4,7 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::{Fingerprint, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::digest::Fingerprint;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use serde::{Deserialize, Serialize};
 
 /// What was measured at a step.

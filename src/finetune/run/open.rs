@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use indicatif::MultiProgress;
-use roentgen_augment::PromptSummary;
+use roentgen_augment::text::PromptSummary;
 
 use super::cache::CodeCache;
 use super::checkpoints::CheckpointFolder;
@@ -195,7 +195,7 @@ fn check_size(config: &FinetuneConfig, checkpoint: &Checkpoint) -> Result<(), Co
 }
 
 fn shape(config: &FinetuneConfig, start: &StartingPoint) -> SampleShape {
-    use roentgen_augment::Fingerprint;
+    use roentgen_augment::digest::Fingerprint;
     let checkpoint = &start.checkpoint;
     let side = config.preprocess.size / checkpoint.factor();
     let reconstructs = matches!(config.strategy, Strategy::Reconstruct { .. });

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use burn::tensor::TensorData;
-use roentgen_augment::{AugmentError, Fingerprint, Pixels, Signed};
+use roentgen_augment::AugmentError;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::{Pixels, Signed};
 
 use super::cache::CodeCache;
 use super::pairs::PairSet;

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::{GrayDepth, GrayImage, encode_png, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::image::{GrayDepth, GrayImage, encode_png};
 
 use super::error::RunError;
 use super::interrupt::Interrupt;

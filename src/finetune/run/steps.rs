@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::Device;
-use roentgen_augment::{AugmentError, BatchStream, Prefetch};
+use roentgen_augment::AugmentError;
+use roentgen_augment::mix::{BatchStream, Prefetch};
 
 use super::cache::CodeCache;
 use super::checkpoints::{Best, Checkpoint, CheckpointFolder, ExportChoice, LoopMemory};

@@ -1,4 +1,4 @@
-//! Losses over a training.
+//! Losses over a training run.
 
 use maud::{Markup, html};
 
@@ -13,7 +13,7 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
 
-/// Points of a line; more are not seen at this size.
+/// Points of a line; more are invisible at this size.
 const POINTS: usize = 700;
 
 /// One line of the figure.
@@ -24,7 +24,7 @@ struct Line {
     points: Vec<[f64; 2]>,
 }
 
-/// Losses by step as a figure that stands alone: those of single steps, their smoothed course, and those of validation. The vertical
+/// Losses by step as a standalone figure: those of single steps, their smoothed course, and those of validation. The vertical
 /// axis is logarithmic.
 #[must_use]
 pub fn svg_losses(metrics: &[Metric]) -> String {
@@ -121,7 +121,7 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     if fine.len() > MANY { ticks(&[1.0]) } else { fine }
 }
 
-/// The number that is written `factor e decade`, without the dust of powers.
+/// The number written `factor e decade`, without rounding errors of powers.
 fn tick(factor: f64, decade: i32) -> f64 {
     format!("{factor}e{decade}").parse().expect("a number in scientific notation")
 }
