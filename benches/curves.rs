@@ -26,8 +26,9 @@ use roentgen_augment::record::CxrRecord;
 use roentgen_augment::request::{RequestPlan, SampleRequest};
 use roentgen_augment::supply::{CacheKey, CacheOptions, SampleCache, SampleOrigin, SynthesizerCard};
 use roentgen_augment::text::template_prompts;
+use roentgen_classifier::loss::{KnownLabels, MaskedBce};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::{DenseNetConfig, KnownLabels, MaskedBce, seeded};
+use roentgen_classifier::networks::{DenseNetConfig, seeded};
 use roentgen_kernels::{Visible, attention};
 use rusqlite::{Connection, params};
 

@@ -1,6 +1,7 @@
 //! The crate's error.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
 
@@ -20,22 +21,15 @@ pub enum ClassifierError {
         path: PathBuf,
         /// The cause.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A setting is out of its range.
-    #[error("{key} is {value}, expected {expected}")]
-    Setting {
-        /// Name of the setting.
-        key: &'static str,
-        /// As given.
-        value: String,
-        /// The range.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The data side failed.
     #[error(transparent)]
     Data(#[from] AugmentError),
-    /// A statistic was asked of tables that do not fit together.
+    /// A statistic got tables that do not fit together.
     #[error(transparent)]
     Metrics(#[from] crate::metrics::MetricsError),
     /// The loss of a training step was not a number.
@@ -68,6 +62,17 @@ pub enum ClassifierError {
         /// burn's message.
         message: String,
     },
+    /// A checkpoint can't be read.
+    #[error(
+        "{} can't be read: {message}; delete the folder to go on from an earlier checkpoint, or train into another folder",
+        path.display()
+    )]
+    DamagedCheckpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A checkpoint does not belong to this run.
     #[error("{}: the checkpoint is of another run: {difference}; train into another folder or delete this one", path.display())]
     OtherRun {
@@ -76,7 +81,7 @@ pub enum ClassifierError {
         /// What differs.
         difference: String,
     },
-    /// A file is no classifier of ours, torchvision's or torchxrayvision's.
+    /// A file is not a classifier of ours, torchvision's or torchxrayvision's.
     #[error(
         "{} is not a DenseNet classifier: it looks like {looks_like}; give a .safetensors or PyTorch file of this program, \
          torchvision or torchxrayvision",
@@ -97,7 +102,7 @@ pub enum ClassifierError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A pickle names code that no weights need.
+    /// A pickle names code that weights never need.
     #[error(
         "{}: refused, because loading it in Python would call `{global}`, which weights never need (nothing was run here); if you \
          trust the file, save its `state_dict()` alone and load that",
@@ -129,7 +134,7 @@ pub enum ClassifierError {
         /// NaN or an infinity.
         value: f32,
     },
-    /// A weight is stored as something else than a floating-point number.
+    /// A weight is not stored as a floating-point number.
     #[error("{}: `{tensor}` is stored as {found}, expected F16, BF16, F32 or F64; save the net in floating point", path.display())]
     WeightType {
         /// The file.
@@ -156,12 +161,42 @@ pub enum ClassifierError {
         line: usize,
         /// As written.
         found: String,
-        /// What belongs there.
+        /// What was expected.
         expected: &'static str,
     },
 }
 
-/// An error and its causes on one line.
+/// A setting out of its range, or two that don't go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is {value}, expected {expected}")]
+pub struct SettingError {
+    /// Name of the setting.
+    pub key: &'static str,
+    /// As given.
+    pub value: String,
+    /// The range, or what to do.
+    pub expected: String,
+}
+
+impl SettingError {
+    /// Refuses `value` unless it is `good`.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn unless(good: bool, key: &'static str, value: impl ToString, expected: &str) -> Result<(), Self> {
+        if good { Ok(()) } else { Err(Self { key, value: value.to_string(), expected: expected.to_owned() }) }
+    }
+}
+
+impl ClassifierError {
+    /// For `map_err` after an operation on a file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// An error and its causes, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -8,8 +8,9 @@ use burn::tensor::activation::sigmoid;
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::record::CxrRecord;
 
-use crate::batch::unreadable;
-use crate::{Batches, ClassifierError, CxrBatch, DenseNet};
+use crate::ClassifierError;
+use crate::batch::{Batches, CxrBatch, unreadable};
+use crate::networks::DenseNet;
 
 /// Probabilities of one network for the rows of one held-out set.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,6 +160,22 @@ pub fn read_predictions(path: &Path) -> Result<Vec<(u64, Predictions)>, Classifi
     Ok(runs)
 }
 
+/// Rescales a probability so that the operating threshold `t` maps to 0.5: `p / 2t` below it, `1 - (1 - p) / 2(1 - t)` above
+/// (torchxrayvision 1.5.7, `models.op_norm`).
+///
+/// Monotone, so AUROC by finding does not change; micro averages and F1 do. A `NaN` threshold marks an untrained head and gives
+/// 0.5: mask such a finding.
+#[must_use]
+pub fn op_norm(probability: f32, threshold: f32) -> f32 {
+    if threshold.is_nan() {
+        0.5
+    } else if probability < threshold {
+        probability / (2.0 * threshold)
+    } else {
+        1.0 - (1.0 - probability) / (2.0 * (1.0 - threshold))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,5 +203,13 @@ mod tests {
         std::fs::write(&path, "seed,image,patient_id,target_Mass,score_Mass\n1,a,b,1,0.5\n1,a,b,1,high\n").unwrap();
         let error = read_predictions(&path).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("high"), "{error}");
+    }
+
+    #[test]
+    fn the_threshold_is_the_middle() {
+        assert_eq!(op_norm(0.2, 0.2), 0.5);
+        assert_eq!(op_norm(0.1, 0.2), 0.25);
+        assert_eq!(op_norm(1.0, 0.2), 1.0);
+        assert_eq!(op_norm(0.9, f32::NAN), 0.5);
     }
 }

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use roentgen::compare::{Comparison, PoolJob, RunFolder, pools, sample_grid};
+use roentgen::compare::{Comparison, PoolJob, pools, sample_grid};
 use roentgen::config::RunConfig;
-use roentgen::progress;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
+use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::{Common, CompareArgs};
-use crate::commands::{open_study, print, say_pools};
+use crate::commands::progress::Bars;
+use crate::commands::{open_study, print, say_pools, study_data};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -19,13 +20,15 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 
 /// Runs the comparison, writes the reports, and says where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
-    let (train, splits) = open_study(config, common.device)?;
-    let folder = RunFolder::open(out, config, &train, &splits)?;
+    let (train, splits) = study_data(config, common.device)?;
+    let bars = Bars::new(common.json);
+    let start = StudyStart { command: StudyCommand::Compare, config, train: &train, splits: &splits };
+    let folder = open_study(&start, out, &bars)?;
     let (device, opened) = common.device.open()?;
-    let bars = progress::bars(common.json);
+    folder.claim_device(opened)?;
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let pools = pools(&job)?;
-    folder.claim_pools(&config.arms, &pools)?;
+    pools.claim(&config.arms, &folder)?;
     say_pools(config, &pools);
     let comparison = Comparison {
         config,
@@ -35,7 +38,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
         device: &device,
         device_name: opened.to_string(),
         folder,
-        progress: bars,
+        progress: &bars,
     };
     let report = comparison.run()?;
     write_pages(&comparison, &report)?;

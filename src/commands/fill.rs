@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use roentgen::compare::{self, PoolJob, RunFolder};
+use roentgen::compare::{self, PoolJob};
 use roentgen::config::RunConfig;
-use roentgen::progress;
+use roentgen::run_folder::{StudyCommand, StudyStart};
 use roentgen::shard::Shard;
 
 use crate::cli::{Common, FillArgs};
-use crate::commands::{open_study, print};
+use crate::commands::progress::Bars;
+use crate::commands::{open_study, print, study_data};
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -30,17 +31,18 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
 
 /// Makes the samples of every arm that the run folder `out` lacks, or a shard of them; their number.
 pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Result<usize> {
-    let (train, splits) = open_study(config, common.device)?;
-    RunFolder::open(out, config, &train, &splits)?;
+    let (train, splits) = study_data(config, common.device)?;
+    let bars = Bars::new(common.json);
+    let start = StudyStart { command: StudyCommand::Fill, config, train: &train, splits: &splits };
+    let _shared = open_study(&start, out, &bars)?;
     let (device, _) = common.device.open()?;
-    let bars = progress::bars(common.json);
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
-    let bar = progress::counting(&bars, 0, "samples");
+    let task = bars.begin("", 0, "samples");
     let made = compare::fill(&job, shard, |arm, done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-        bar.set_message(arm.to_owned());
+        task.set_total(total as u64);
+        task.set(done as u64);
+        task.message(arm);
     })?;
-    bar.finish_and_clear();
+    drop(task);
     Ok(made)
 }

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 use roentgen::device::DeviceChoice;
-use roentgen::finetune::{Devices, FinetuneConfig, INTERRUPTED, Opened, Run, RunOutcome};
+use roentgen::finetune::FinetuneConfig;
+use roentgen::finetune::run::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
 use roentgen::memory::machine_bytes;
-use roentgen::progress;
 
 use crate::cli::{Common, FinetuneArgs};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
     let mut overrides = args.set.clone();
@@ -35,7 +36,7 @@ pub struct Trained {
 pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<Trained> {
     config.memory().check(machine_bytes())?;
     let devices = devices(common, config)?;
-    let bars = progress::bars(common.json);
+    let bars = Bars::new(common.json);
     let (mut run, opened) = Run::open(config, out, &devices, &bars)?;
     announce(&opened);
     let begun = Instant::now();

@@ -8,18 +8,23 @@ pub mod finetune;
 pub mod generate;
 pub mod inspect;
 pub mod predict;
+pub mod progress;
 pub mod random_pipeline;
 pub mod text_projection;
 pub mod train;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
 use roentgen::device::DeviceChoice;
 use roentgen::memory::machine_bytes;
+use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
 use roentgen_augment::dataset::{Splits, TrainSet};
+
+use progress::Bars;
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
@@ -32,15 +37,28 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
     }
 }
 
-/// Opens the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.
+/// Reads the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.
 ///
 /// # Errors
 /// Those of [`roentgen::data::open`], and the first number that is too large for the data or the machine.
-pub fn open_study(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
+pub fn study_data(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
     config.memory(device.is_host()).check(machine_bytes())?;
     let (train, splits) = roentgen::data::open(&config.data, config.preprocess)?;
     config.validate_counts(train.data().rows().len())?;
     Ok((train, splits))
+}
+
+/// Takes a run folder for a study, and says what is to be said of it.
+pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &Bars) -> Result<RunFolder, RunFolderError> {
+    let sets = [start.train.data(), start.splits.valid().data(), start.splits.test().data()];
+    let rows: usize = sets.map(|data| data.rows().len()).iter().sum();
+    let task = bars.begin("", rows as u64, "images looked at");
+    let folder = start.open(out, &|| task.advance(1))?;
+    drop(task);
+    for note in folder.notes() {
+        eprintln!("note: {note}");
+    }
+    Ok(folder)
 }
 
 /// Says what the prompts of a generator were made from, and what the gate did.

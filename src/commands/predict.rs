@@ -6,17 +6,20 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
+use roentgen::data;
 use roentgen::memory::{Estimate, machine_bytes};
-use roentgen::{data, progress};
 use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::formats::MissingImages;
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::record::Vocabulary;
+use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::{Predictions, write_predictions};
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{Batches, CxrBatcher, DenseNet, Predictions, write_predictions};
 
 use crate::cli::{PredictArgs, SplitChoice};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read_data(&args.run)?;
@@ -38,10 +41,10 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy.clone(), input: card.input_range };
     let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;
-    let bars = progress::bars(args.common.json);
-    let bar = progress::counting(&bars, data.rows().len(), "images");
-    let predictions = Predictions::of(&net, &batches, |images| bar.inc(images as u64))?;
-    bar.finish_and_clear();
+    let bars = Bars::new(args.common.json);
+    let task = bars.begin("", data.rows().len() as u64, "images");
+    let predictions = Predictions::of(&net, &batches, |images| task.advance(images as u64))?;
+    drop(task);
     let auroc = macro_auroc(&predictions)?;
     write_predictions(&args.out, &[(0, predictions)])?;
     if args.common.json {

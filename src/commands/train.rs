@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{PoolJob, RunFolder, SeedRun, batcher, pools};
+use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
-use roentgen::progress;
+use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::TrainArgs;
-use crate::commands::{open_study, print, say_pools};
+use crate::commands::progress::Bars;
+use crate::commands::{open_study, print, say_pools, study_data};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -21,21 +22,22 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.baseline = name;
     config.seeds = vec![seed];
 
-    let (train, splits) = open_study(&config, args.common.device)?;
-    let folder = RunFolder::open(&args.out, &config, &train, &splits)?;
-    let (device, _) = args.common.device.open()?;
+    let (train, splits) = study_data(&config, args.common.device)?;
+    let bars = Bars::new(args.common.json);
+    let start = StudyStart { command: StudyCommand::Train, config: &config, train: &train, splits: &splits };
+    let folder = open_study(&start, &args.out, &bars)?;
+    let (device, opened) = args.common.device.open()?;
+    folder.claim_device(opened)?;
     let arm = &config.arms[0];
-    let bars = progress::bars(args.common.json);
     let job =
         PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;
-    folder.claim_pools(&config.arms, &pools)?;
+    pools.claim(&config.arms, &folder)?;
     say_pools(&config, &pools);
-    let bar = bars.add(indicatif::ProgressBar::new(0));
-    bar.set_prefix(format!("{} seed {seed}", arm.name));
+    let task = bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
     let run =
         SeedRun { config: &config, arm, seed, train: &train, pool: pools.arms[0].as_ref(), splits: &splits, device: &device };
-    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), bar)?;
+    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), task)?;
     let weights = folder.path().join("model.safetensors");
     if args.common.json {
         let summary = serde_json::json!({ "arm": arm.name, "weights": weights, "run": report });

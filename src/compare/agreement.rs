@@ -10,7 +10,10 @@ use roentgen_augment::gate::{Candidate, Fault, Judge, JudgeError, Verdict};
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::record::{Finding, Label, Vocabulary};
 use roentgen_augment::request::SampleRequest;
-use roentgen_classifier::{Batches, ClassifierError, CxrBatcher, DenseNet, Predictions};
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::Predictions;
 
 use crate::config::{AgreementConfig, FindingLimits};
 

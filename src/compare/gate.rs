@@ -1,22 +1,23 @@
 //! The gate of a study: its judges are made once, from the training and validation rows alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indicatif::ProgressBar;
+use roentgen_augment::AugmentError;
+use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::gate::{Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
+use roentgen_augment::gate::{Attempt, Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::Supply;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{ClassifierError, DenseNet};
 
 use super::agreement::{ClassifierJudge, JudgeParts, fits};
-use super::attempts::write_attempts;
-use super::generator::cache_folder;
-use super::pool::{PoolError, PoolJob};
 use super::seed::{SeedRun, batcher};
+use super::supply::{PoolError, PoolJob, cache_folder};
 use crate::config::{ArmConfig, JudgeKind};
+use crate::run_folder::FolderLock;
 
 /// Name of the ledger, in the folder of the sample cache.
 const LEDGER: &str = "verdicts.sqlite";
@@ -40,15 +41,13 @@ impl<'a> ArmGate<'a> {
         }
         let (gate, ledger) = self.made.as_ref().expect("made just now");
         let batch = self.job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
-        let bar = self.job.progress.add(ProgressBar::new(requests.len() as u64));
-        bar.set_style(crate::progress::gate());
-        bar.set_prefix(arm.name.clone());
+        let task = self.job.progress.begin(&arm.name, requests.len() as u64, "samples passed the gate");
         let job = GateJob { requests, supply, ledger: Some(ledger), batch };
         let settled = gate.settle(&job, |progress| {
-            bar.set_position(progress.settled as u64);
-            bar.set_message(format!("attempt {}", progress.attempt));
+            task.set(progress.settled as u64);
+            task.message(&format!("attempt {}", progress.attempt));
         });
-        bar.finish_and_clear();
+        drop(task);
         let settled = settled?;
         let table = self.job.folder.join("arms").join(&arm.name).join("gate.csv");
         write_attempts(&table, requests, &settled.attempts)?;
@@ -120,27 +119,53 @@ impl<'a> ArmGate<'a> {
         let folder = job.folder.join("judge");
         let weights = folder.join("model.safetensors");
         let failed = |error: ClassifierError| PoolError::Judge(Box::new(error));
-        let io = |action, path: &std::path::Path| {
-            let path = path.to_owned();
-            move |source| failed(ClassifierError::Io { action, path, source })
-        };
-        std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
-        let path = folder.join("lock");
-        let lock = std::fs::File::create(&path).map_err(io("create", &path))?;
-        lock.lock().map_err(io("lock", &path))?;
+        let _alone = FolderLock::wait(&folder, "lock")?;
         if weights.is_file() {
             return Ok(weights);
         }
         let arm = ArmConfig::real_only("judge");
         let seed = job.config.gate.agreement.seed;
-        let bar = job.progress.add(ProgressBar::new(0));
-        bar.set_prefix("classifier of the gate");
+        let task = job.progress.begin("classifier of the gate", 0, "steps");
         let (config, train, splits, device) = (job.config, job.train, job.splits, job.device);
         let run = SeedRun { config, arm: &arm, seed, train, pool: None, splits, device };
-        run.train(&folder, &batcher(config, train.data().vocabulary()), bar.clone()).map_err(failed)?;
-        bar.finish_and_clear();
+        run.train(&folder, &batcher(config, train.data().vocabulary()), task).map_err(failed)?;
         // The weights are what is needed; the optimiser's state has no further use.
         let _ = std::fs::remove_dir_all(folder.join("checkpoints"));
         Ok(weights)
     }
+}
+
+/// Columns of `gate.csv`.
+const HEADER: [&str; 10] =
+    ["request", "source_id", "patient_id", "replica", "attempt", "seed", "passed", "faults", "nearest_real", "nearest_real_id"];
+
+/// Writes `gate.csv`: one row per judged image, in the order of judging.
+fn write_attempts(path: &Path, requests: &[SampleRequest], attempts: &[Attempt]) -> Result<(), AugmentError> {
+    let written = write_atomic(path, |file| {
+        let mut csv = csv::Writer::from_writer(file);
+        csv.write_record(HEADER)?;
+        for attempt in attempts {
+            csv.write_record(row(attempt, &requests[attempt.request]))?;
+        }
+        csv.flush()
+    });
+    written.map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })
+}
+
+fn row(attempt: &Attempt, request: &SampleRequest) -> [String; 10] {
+    let source = request.source.as_ref();
+    let nearest = attempt.verdict.nearest_real.as_ref();
+    let faults: Vec<_> = attempt.verdict.faults.iter().map(ToString::to_string).collect();
+    [
+        attempt.request.to_string(),
+        source.map_or_else(String::new, |source| source.id.clone()),
+        source.map_or_else(String::new, |source| source.patient_id.to_string()),
+        request.replica.to_string(),
+        attempt.attempt.to_string(),
+        attempt.seed.to_string(),
+        u8::from(attempt.verdict.passed()).to_string(),
+        faults.join("; "),
+        nearest.map_or_else(String::new, |nearest| nearest.distance.to_string()),
+        nearest.map_or_else(String::new, |nearest| nearest.id.clone()),
+    ]
 }

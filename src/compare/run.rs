@@ -1,22 +1,24 @@
 //! Every arm, every seed, resumable.
 
 use burn::tensor::Device;
-use indicatif::{MultiProgress, ProgressBar};
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
+use roentgen_augment::progress::Progress;
 use roentgen_augment::supply::SyntheticDataset;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::{Batches, CxrBatcher};
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{Batches, ClassifierError, CxrBatcher, Predictions, read_predictions, write_predictions};
+use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
 use super::Pools;
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
-use super::folder::{FolderError, RunFolder};
-use super::seed::{SeedRun, batcher, macro_auroc};
+use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::{ArmReport, ComparisonReport, RunReport};
+use crate::run_folder::{RunFolder, RunFolderError};
 
 /// Why a comparison stopped.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +26,7 @@ use crate::report::{ArmReport, ComparisonReport, RunReport};
 pub enum CompareError {
     /// The run folder.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] RunFolderError),
     /// One run of one arm.
     #[error("arm `{arm}`, seed {seed}")]
     Run {
@@ -58,7 +60,7 @@ pub struct Comparison<'a> {
     /// Where it writes.
     pub folder: RunFolder,
     /// Shows the progress of every run.
-    pub progress: MultiProgress,
+    pub progress: &'a dyn Progress,
 }
 
 /// `run.json` of one seed of one arm.
@@ -86,8 +88,7 @@ impl Comparison<'_> {
         let (valid, test) = (held_out(self.splits.valid())?, held_out(self.splits.test())?);
         let mut checked = false;
 
-        let total = self.progress.add(ProgressBar::new((config.seeds.len() * config.arms.len()) as u64));
-        total.set_style(crate::progress::overall());
+        let total = self.progress.begin("", (config.seeds.len() * config.arms.len()) as u64, "runs");
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
         // Seed by seed, so that an interrupted comparison has every arm equally often.
         for &seed in &config.seeds {
@@ -106,10 +107,10 @@ impl Comparison<'_> {
                     seed,
                     source: Box::new(source),
                 })?);
-                total.inc(1);
+                total.advance(1);
             }
         }
-        total.finish_and_clear();
+        drop(total);
 
         for (arm, runs) in config.arms.iter().zip(&finished) {
             let runs: Vec<_> =
@@ -124,7 +125,7 @@ impl Comparison<'_> {
 
     /// A run that was finished before.
     fn finished(&self, arm: &ArmConfig, seed: u64) -> Option<(FinishedRun, Predictions)> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
         let finished = serde_json::from_str::<FinishedRun>(&text).ok()?;
         let (_, found) = read_predictions(&folder.join("predictions.csv")).ok()?.pop()?;
@@ -139,14 +140,11 @@ impl Comparison<'_> {
         batcher: &CxrBatcher,
         test: &Batches,
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
-        let bar = self.progress.add(ProgressBar::new(0));
-        bar.set_prefix(format!("{} seed {seed}", arm.name));
+        let task = self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
         let run = SeedRun { config: self.config, arm, seed, train: self.train, pool, splits: self.splits, device: self.device };
-        let trained = run.train(&folder, batcher, bar.clone());
-        bar.finish_and_clear();
-        let (net, mut report) = trained?;
+        let (net, mut report) = run.train(&folder, batcher, task)?;
         let found = Predictions::of(&net, test, |_| {})?;
         report.test_macro_auroc = macro_auroc(&found)?;
         write_predictions(&predictions, &[(seed, found.clone())])?;

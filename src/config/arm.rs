@@ -2,7 +2,7 @@
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::mix::{Balance, MixMode, Mixture, Schedule};
-use roentgen_classifier::Augmentation;
+use roentgen_classifier::training::Augmentation;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{MOST_ENTRIES, MOST_SAMPLES, within};

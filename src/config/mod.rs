@@ -11,8 +11,10 @@ pub(crate) mod table;
 use std::path::{Path, PathBuf};
 
 use roentgen_augment::image::Preprocess;
-use roentgen_classifier::train::TrainConfig;
-use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
+use roentgen_classifier::SettingError;
+use roentgen_classifier::batch::InputRange;
+use roentgen_classifier::networks::DenseNetConfig;
+use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
 use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STEPS, MOST_WORKERS, entries, within};
@@ -236,12 +238,16 @@ impl RunConfig {
 
     fn validate_arms(&self) -> Result<(), ConfigError> {
         entries("arms", self.arms.len())?;
-        // Some file systems take names that differ in case alone for one.
+        // Names are folders, which some file systems tell apart neither by case nor by a dot at the end.
         let mut names = std::collections::BTreeMap::new();
         for arm in &self.arms {
-            if let Some(other) = names.insert(arm.name.to_lowercase(), &arm.name) {
+            if let Some(other) = names.insert(arm.name.trim_end_matches('.').to_ascii_lowercase(), &arm.name) {
                 let value = format!("{other} and {}", arm.name);
-                return Err(ConfigError::value("arms.name", value, "names that differ by more than case (they name folders)"));
+                return Err(ConfigError::value(
+                    "arms.name",
+                    value,
+                    "names that differ, and not in case alone: each is a folder",
+                ));
             }
             arm.validate(self.generator.is_some())?;
         }
@@ -267,10 +273,8 @@ impl RunConfig {
             within(format!("training.{key}"), value, least..=most)?;
         }
         arm::validate_augmentation("training.augmentation", &training.augmentation)?;
-        training.validate().map_err(|error| match error {
-            ClassifierError::Setting { key, value, expected } => ConfigError::value(format!("training.{key}"), value, expected),
-            other => ConfigError::value("training", other, "valid settings"),
-        })
+        let refused = |SettingError { key, value, expected }| ConfigError::value(format!("training.{key}"), value, expected);
+        training.validate().map_err(refused)
     }
 
     /// Refuses mixtures that are too large with `n` real images.

@@ -1,4 +1,4 @@
-//! TOML tables: one over another, keys set from the command line, how two differ, and where a key is.
+//! TOML tables: one over another, keys set from the command line, and where a key is.
 
 use roentgen_augment::record::Finding;
 use toml::de::{DeTable, DeValue};
@@ -54,27 +54,6 @@ pub(crate) fn set(table: &mut Table, overrides: &[String]) -> Result<(), ConfigE
         place.insert(last.to_owned(), value);
     }
     Ok(())
-}
-
-/// Every key whose value differs between two tables, with both values: `schedule.steps: 100, now 200`.
-#[must_use]
-pub fn changes(old: &Table, new: &Table) -> Vec<String> {
-    let (old, new) = (flat(old), flat(new));
-    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let show = |value: Option<&String>| value.cloned().unwrap_or_else(|| "absent".to_owned());
-    let differs = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
-    differs.map(|key| format!("  {key}: {}, now {}", show(old.get(key)), show(new.get(key)))).collect()
-}
-
-fn flat(table: &Table) -> std::collections::BTreeMap<String, String> {
-    let mut found = std::collections::BTreeMap::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) => found.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value))),
-            value => drop(found.insert(key.clone(), value.to_string())),
-        }
-    }
-    found
 }
 
 /// The line, counted from 1, on which `text` sets `key`, or on which the innermost part of it that `text` has begins.
@@ -188,12 +167,5 @@ mod tests {
         // A table in a table, 60,000 deep, would overflow the stack.
         assert!(set(&mut found, &[format!("{}x=1", "a.".repeat(60_000))]).unwrap_err().to_string().contains("KEY=VALUE"));
         assert!(set(&mut found, &["=1".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn changes_are_named() {
-        let (old, new) = (table("a = 1\n[t]\nx = 1"), table("a = 1\n[t]\nx = 2\n[u]\nz = \"q\""));
-        assert_eq!(changes(&old, &new), ["  t.x: 1, now 2", "  u.z: absent, now \"q\""]);
-        assert!(changes(&old, &old).is_empty());
     }
 }

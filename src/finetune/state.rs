@@ -1,19 +1,19 @@
-//! Everything that a training carries from step to step, as named tensors.
+//! The state of training between steps, as named tensors.
 
 use std::collections::BTreeMap;
 
 use burn::store::{bridge, burn_pack};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::FinetuneError;
-use super::learner::Learner;
+use super::trainee::Trainee;
 use crate::diffusion::weights::Difference;
 
 /// Weights, moments and averages with their counters, between two steps. Flat tensors keep the layout that memory has; a training
-/// that is restored from one goes on with the same bits.
+/// that is restored from one continues with the same bits.
 ///
-/// Values are not copied: they are a training's own tensors, or in a file and read when they are asked for, so that a state of many
-/// gigabytes takes memory for one tensor. A training that goes on leaves the state as it was.
+/// Values are not copied: they are the tensors in use, or in a file and read on demand, so that a state of many
+/// gigabytes takes memory for one tensor. Training on does not change the state.
 #[derive(Clone, Debug)]
 pub struct TraineeState {
     /// Optimiser steps.
@@ -28,8 +28,11 @@ pub struct TraineeState {
 
 const KINDS: [&str; 4] = ["weight", "first_moment", "second_moment", "average"];
 
-impl Learner {
-    pub(super) fn state(&self) -> TraineeState {
+impl Trainee {
+    /// Everything needed to continue with the same bits. To be taken between steps: accumulated gradients are
+    /// not part of it.
+    #[must_use]
+    pub fn state(&self) -> TraineeState {
         let mut tensors = BTreeMap::new();
         for (position, leaf) in self.leaves.list.iter().enumerate() {
             for (kind, tensor) in KINDS.iter().zip(self.tensors(position)) {
@@ -61,11 +64,17 @@ impl Learner {
         ]
     }
 
-    pub(super) fn restore(&mut self, state: TraineeState, device: &Device) -> Result<(), FinetuneError> {
+    /// Goes back to a state; gradients accumulated so far are dropped.
+    ///
+    /// # Errors
+    /// [`FinetuneError::StateDiffers`] lists every tensor that is missing, unexpected or of another shape, and nothing is changed.
+    /// [`FinetuneError::StateUnread`] for a file that fails meanwhile.
+    pub fn restore(&mut self, state: TraineeState) -> Result<(), FinetuneError> {
         let difference = self.difference(&state);
         if difference != Difference::default() {
             return Err(FinetuneError::StateDiffers { difference: Box::new(difference) });
         }
+        let device = self.device.clone();
         let TraineeState { steps, ema_updates, behind, mut tensors } = state;
         for position in 0..self.leaves.list.len() {
             let name = self.leaves.list[position].name.clone();
@@ -77,7 +86,7 @@ impl Learner {
                     message: error.to_string(),
                 })?;
                 let flat = TensorData::from_bytes(bytes, [elements], DType::F32);
-                Ok::<_, FinetuneError>(Tensor::<1>::from_data(flat, (device, DType::F32)))
+                Ok::<_, FinetuneError>(Tensor::<1>::from_data(flat, (&device, DType::F32)))
             };
             let value = take("weight")?;
             let moments = &mut self.moments[position];

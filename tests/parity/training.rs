@@ -5,9 +5,10 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use roentgen::diffusion::{Checkpoint, Encoded, OpenOptions, StableDiffusion};
 use roentgen::finetune::{
-    Denoising, EmaConfig, ImageCodes, Latents, LearningRateSchedule, LearningRates, Lora, LoraSettings, Objective, Strategy,
-    TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning, Which,
+    Denoising, ImageCodes, Latents, LearningRates, Lora, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee,
+    TraineeSettings, Tuning, Which,
 };
+use roentgen_classifier::training::{EmaConfig, LearningRateSchedule};
 use serde_json::Value;
 
 use super::{Array, Case, Outputs};

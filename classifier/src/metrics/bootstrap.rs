@@ -3,7 +3,7 @@
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
-use super::summary::bootstrap_p;
+use super::resample::bootstrap_p;
 use super::{Interval, MetricsError, Patients, Ranking, ScoreTable, Summary};
 
 /// How a bootstrap is drawn.

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::normal::Z_95;
+use super::significance::Z_95;
 use super::{Interval, MetricsError, Ranking, two_sided_p};
 
 /// Standard errors of a difference below this are rounding: placements are of order one, and their differences are exact to a

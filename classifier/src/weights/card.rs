@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::source::{Format, format_of, safetensors_header_len};
-use crate::{ClassifierError, DenseNetConfig, InputRange};
+use crate::ClassifierError;
+use crate::batch::InputRange;
+use crate::networks::DenseNetConfig;
 
 /// The one metadata key of our files. One, so that a file's bytes depend on nothing but its content: safetensors writes several
 /// in any order.

@@ -1,7 +1,7 @@
-//! A net into a PyTorch state dict.
+//! Saving a net as a PyTorch state dict.
 //!
 //! The layout is that of `torch.save` since 1.6 (`caffe2/serialize`, `torch/serialization.py` of torch 2.15): an uncompressed zip of
-//! `data.pkl`, `byteorder`, one file a storage under `data/`, and `version`.
+//! `data.pkl`, `byteorder`, one file per storage under `data/`, and `version`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -12,7 +12,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::save::{Entry, Kind, state_dict};
-use crate::{ClassifierError, DenseNet};
+use crate::ClassifierError;
+use crate::networks::DenseNet;
 
 /// Where `torch.save` puts storages, so that they can be mapped into memory.
 const ALIGNMENT: u16 = 64;

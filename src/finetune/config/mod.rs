@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use burn::tensor::FloatDType;
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::text::PromptSettings;
+use roentgen_classifier::SettingError;
+use roentgen_classifier::training::{EmaConfig, WatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_PIXELS, MOST_STEPS, MOST_TOKENS, MOST_WORKERS, entries, within};
 use crate::config::{ConfigError, DataConfig, folder_of, read_text, table};
 use crate::device::DeviceChoice;
-use crate::finetune::{
-    Assembly, CacheConfig, CheckpointConfig, EmaConfig, ExchangeKind, FinetuneError, Objective, Origin,
-    ReconstructionObjective, Strategy, TraineeSettings, WatchConfig,
-};
+use crate::finetune::run::{CacheConfig, CheckpointConfig, ExchangeKind};
+use crate::finetune::{Assembly, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings};
 use crate::memory::Estimate;
 
 pub use preset::Preset;
@@ -228,7 +228,9 @@ impl FinetuneConfig {
             within("ema.power", ema.power, 1e-12..=1e12)?;
         }
         self.trainee().check().map_err(|error| match error {
-            FinetuneError::Setting { key, value, expected } => ConfigError::value(run_file_key(key), value, expected),
+            FinetuneError::Setting(SettingError { key, value, expected }) => {
+                ConfigError::value(run_file_key(key), value, expected)
+            }
             other => ConfigError::value("strategy", other, "settings that go together"),
         })
     }

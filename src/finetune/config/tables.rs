@@ -1,12 +1,13 @@
 //! The tables of the run file that no other module owns: `[optimizer]`, `[schedule]`, `[validation]`, `[samples]`, and the precision.
 
+use roentgen_classifier::training::{AdamWConfig, LearningRateSchedule};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::{MOST_GUIDANCE, MOST_LEARNING_RATE, MOST_SAMPLES, MOST_SAMPLING_STEPS, MOST_STEPS, within};
 use crate::config::{ConfigError, sampler_named};
 use crate::diffusion::samplers::SamplerKind;
 use crate::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
-use crate::finetune::{AdamWConfig, LearningRateSchedule, LearningRates};
+use crate::finetune::LearningRates;
 
 /// Pictures of one prompt on a sample sheet.
 const MOST_PICTURES: usize = 256;

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::record::Split;
+use roentgen_classifier::ClassifierError;
 
-use super::exchange::Lost;
+use super::replicas::Lost;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::diffusion::DiffusionError;
 use crate::finetune::FinetuneError;
+use crate::run_folder::RunFolderError;
 
 /// Everything that can end a run of the trainer. Whatever it is, the last checkpoint stays.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,9 @@ pub enum RunError {
     /// The mathematics.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
+    /// The logs and the checkpoints.
+    #[error(transparent)]
+    Training(#[from] ClassifierError),
     /// The pipeline that it starts from.
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
@@ -55,34 +60,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// A checkpoint can't be read.
-    #[error("{} can't be read: {message}; delete the folder to go on from an earlier checkpoint, or give another --out", path.display())]
-    Damaged {
-        /// The checkpoint's folder.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-    /// The folder holds another run.
-    #[error(
-        "{} holds a run that was started with other {what}:\n{}\nrepeat what it was started with to go on, or give another --out",
-        path.display(),
-        changes.join("\n")
-    )]
-    OtherRun {
-        /// The folder.
-        path: PathBuf,
-        /// `settings`, `data`, `weights`.
-        what: &'static str,
-        /// Each with its old and new value.
-        changes: Vec<String>,
-    },
-    /// Another process writes into the folder.
-    #[error("{} is being written by another process; wait for it, or give another --out", path.display())]
-    Busy {
-        /// The folder.
-        path: PathBuf,
-    },
+    /// The run folder.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
     /// No row has a text to learn from.
     #[error(
         "no text is left for the {rows} images of the {split} split ({reasons}); relax [prompts.cleaning], or take prompts.from = \

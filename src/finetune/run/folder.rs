@@ -153,7 +153,7 @@ fn deciding(mut table: Table, config: &FinetuneConfig) -> Table {
         without("model", &["base"]);
     }
     // Under a constant learning rate, a longer run begins like a shorter one.
-    if config.schedule.shape == crate::finetune::LearningRateSchedule::Constant {
+    if config.schedule.shape == roentgen_classifier::training::LearningRateSchedule::Constant {
         without("schedule", &["steps"]);
     }
     table

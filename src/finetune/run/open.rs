@@ -1,33 +1,31 @@
 //! From a run file to a run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use indicatif::MultiProgress;
+use roentgen_augment::progress::Progress;
 use roentgen_augment::text::PromptSummary;
+use serde_json::json;
 
 use super::cache::CodeCache;
-use super::checkpoints::CheckpointFolder;
-use super::data_record::DataRecord;
+use super::checkpoints::Checkpoints;
 use super::error::RunError;
-use super::exchange::Exchange;
-use super::folder::{RunCard, RunFolder};
+use super::evaluation::{SampleSheet, Validation};
 use super::interrupt::Interrupt;
 use super::log::RunLog;
-use super::order::Order;
 use super::pairs::{PairSet, Pairing};
-use super::random::Randomness;
-use super::replicas::Replicas;
-use super::sample::{SampleMaker, SampleShape};
-use super::sheet::SampleSheet;
+use super::random::{Order, Randomness};
+use super::replicas::{Exchange, Replicas};
+use super::samples::{SampleMaker, SampleShape};
 use super::start::StartingPoint;
 use super::steps::Run;
-use super::validation::Validation;
 use crate::config::ConfigError;
+use crate::data;
 use crate::diffusion::{Checkpoint, Depth};
 use crate::finetune::{FinetuneConfig, Strategy, Trainee};
-use crate::{data, progress};
+use crate::run_folder::{DataRecord, FinetuneFound, FinetuneStart, order_digest};
 
 /// Where a run trains.
 #[derive(Clone, Debug)]
@@ -63,29 +61,27 @@ impl Run {
     /// down.
     ///
     /// # Errors
-    /// [`RunError::OtherRun`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with
-    /// them.
+    /// [`RunError::Folder`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with them.
     pub fn open(
         config: &FinetuneConfig,
         out: &Path,
         devices: &Devices,
-        bars: &MultiProgress,
+        progress: &dyn Progress,
     ) -> Result<(Self, Opened), RunError> {
         let interrupt = Interrupt::listen();
-        let folder = RunFolder::open(out)?;
-        folder.check_settings(config)?;
+        let folder = FinetuneStart::open(out, config)?;
         let (train, splits) = data::open(&config.data, config.preprocess)?;
-        let opening = progress::spinner(bars, "reading the pipeline".to_owned());
+        let opening = progress.begin("opening the run", 0, "images");
+        opening.message("reading the pipeline");
         let start = StartingPoint::open(&config.model, out)?;
         check_size(config, &start.checkpoint)?;
 
         // 1. Pairs
-        opening.set_message("reading images");
-        let known = folder.data()?.unwrap_or_default();
+        opening.message("reading images");
         // A text without tokens is one that no rule keeps.
         let count = |text: &str| start.checkpoint.count_tokens(text).unwrap_or(0);
-        let looked = || opening.inc(1);
-        let pairing = Pairing { prompts: &config.prompts, count: &count, known: &known, progress: &looked };
+        let looked = || opening.advance(1);
+        let pairing = Pairing { prompts: &config.prompts, count: &count, known: folder.known(), progress: &looked };
         let (train, train_summary) = PairSet::training(&train, &pairing)?;
         let valid = match config.validation.every {
             0 => None,
@@ -93,49 +89,44 @@ impl Run {
         };
 
         // 2. What is learnt
-        opening.set_message("loading weights");
+        opening.message("loading weights");
         let shape = shape(config, &start);
         let prompts = sheet_prompts(config, valid.as_ref().map_or(&train, |(set, _)| set));
         let settings = start.checkpoint.settings();
         let (device, others) = devices.list.split_first().expect("a run has a device");
         let pipeline = start.checkpoint.folder().to_owned();
-        let mut trainee = Trainee::new(start.checkpoint, &config.trainee(), device)?;
-        let replica = |device: &Device| {
-            let trainee = Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?;
-            Ok::<_, RunError>((trainee, device.clone()))
-        };
+        let trainee = Trainee::new(start.checkpoint, &config.trainee(), device)?;
+        let replica =
+            |device: &Device| Ok::<_, RunError>(Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?);
         let others = others.iter().map(replica).collect::<Result<Vec<_>, _>>()?;
         let valid_record = valid.iter().flat_map(|(set, _)| set.record());
-        let record = DataRecord::new(train.record().into_iter().chain(valid_record));
+        let rows: Vec<_> = train.record().into_iter().chain(valid_record).collect();
+        let order = order_digest(rows.iter().map(|row| row.id.as_str()));
+        let record = DataRecord::new(rows);
         let pairs = [train.pairs().len(), valid.as_ref().map_or(0, |(set, _)| set.pairs().len())];
-        let card = RunCard {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: config.seed,
-            device: devices.names.join(", "),
-            pairs,
-            parameters: trainee.parameters(),
-            start: start.digest.to_string(),
-            data: record.digest_of_all().to_string(),
-        };
-        folder.begin(config, &card, &record)?;
+        let facts = BTreeMap::from([
+            ("devices".to_owned(), json!(devices.names)),
+            ("pairs trained on and validated on".to_owned(), json!(pairs)),
+            ("weights under training".to_owned(), json!(trainee.parameters())),
+        ]);
+        let folder = folder.begin(FinetuneFound { model: start.digest, data: &record, order, facts })?;
 
         // 3. Where it goes on
-        let checkpoints = CheckpointFolder::open(out)?;
+        let checkpoints = Checkpoints::open(out)?;
         let (newest, damaged) = checkpoints.newest()?;
         let memory = newest.as_ref().map(|checkpoint| checkpoint.memory).unwrap_or_default();
         let cache = Arc::new(CodeCache::open(&config.cache_folder(out), config.cache.mib << 20)?);
-        let replicas = match others.is_empty() {
-            true => Replicas::default(),
-            false => Replicas::new(others, Exchange::new(config.exchange, &devices.list, devices.have_collectives), &cache),
-        };
+        let exchange = Exchange::new(config.exchange, &devices.list, devices.have_collectives);
+        let mut replicas = Replicas::new(trainee, others, exchange, Arc::clone(&cache));
         if let Some(checkpoint) = newest {
-            replicas.restore(&checkpoint.state)?;
-            trainee.restore(checkpoint.state)?;
+            replicas.restore(checkpoint.state)?;
         }
-        opening.finish_and_clear();
+        let trainee = replicas.trainee();
+        drop(opening);
 
         // 4. What it does on the way
-        let order = Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size);
+        let order =
+            Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size, config.schedule.steps)?;
         let maker =
             |pairs, random, dropout| SampleMaker::new(Arc::new(pairs), shape.clone(), random, dropout, Arc::clone(&cache));
         let (valid, valid_summary) = valid.unzip();
@@ -155,15 +146,14 @@ impl Run {
             }
         };
         let steps = trainee.steps();
-        let bar = progress::steps(bars, config.schedule.steps as usize);
-        let log = RunLog::open(&folder, steps, memory.pending, config.log_every, bar)?;
+        let task = progress.begin("", config.schedule.steps, "steps");
+        task.resume_at(steps);
+        let log = RunLog::open(&folder, steps, memory.pending, config.log_every, task)?;
         let opened = Opened { train: train_summary, valid: valid_summary, parameters: trainee.parameters(), steps, damaged };
         let samples = maker(train, Randomness::training(config.seed), config.caption_dropout);
         let run = Self {
             config: config.clone(),
             folder,
-            device: device.clone(),
-            trainee,
             replicas,
             memory,
             checkpoints,
@@ -171,7 +161,6 @@ impl Run {
             samples,
             validation,
             sheet,
-            cache,
             log,
             saved: steps,
             interrupt,

@@ -1,10 +1,10 @@
 //! Losses over a training run.
 
 use maud::{Markup, html};
+use roentgen_classifier::training::{Metric, TrainMetric, ValidMetric};
 
 use super::palette::DARK;
 use super::{FONT, at};
-use crate::finetune::{Metric, TrainMetric, ValidMetric};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 380.0;
@@ -128,11 +128,12 @@ fn tick(factor: f64, decade: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use roentgen_classifier::training::BinnedLoss;
+
     use super::*;
-    use crate::finetune::BinnedLoss;
 
     fn train(step: u64, loss: f64) -> Metric {
-        let (epoch, grad_norm, learning_rate, images_per_second, waited) = (0.0, 1.0, 1e-4, 1.0, 0.0);
+        let (epoch, grad_norm, learning_rate, images_per_second, waited) = (None, 1.0, 1e-4, 1.0, 0.0);
         let smoothed = loss;
         let memory_mib = None;
         Metric::Train(TrainMetric {
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn every_kind_of_loss_has_a_line() {
         let live = BinnedLoss { mean: 0.5, bins: vec![0.5] };
-        let valid = |step, ema| Metric::Valid(ValidMetric { step, live: live.clone(), ema });
+        let valid = |step, ema| Metric::Valid(ValidMetric { step, live: live.clone(), ema, classifier: None });
         let metrics: Vec<_> = (1..3_000).map(|step| train(step, 1.0 / step as f64)).collect();
         assert_eq!(svg_losses(&metrics).matches("<polyline").count(), 2);
         let with_average = [metrics, vec![valid(10, Some(live.clone())), valid(20, Some(live.clone()))]].concat();

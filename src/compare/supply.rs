@@ -1,0 +1,192 @@
+//! What makes the synthetic images of a study, and what it is asked for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::formats::PromptTable;
+use roentgen_augment::gate::{GateReport, JudgeError};
+use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
+use roentgen_augment::progress::Progress;
+use roentgen_augment::record::{CxrRecord, Vocabulary};
+use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, Synthesizer};
+use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
+use roentgen_classifier::ClassifierError;
+
+use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
+use crate::device::DeviceError;
+use crate::diffusion::{Checkpoint, DiffusionError, OpenOptions};
+use crate::run_folder::RunFolderError;
+use crate::synthesizer::DiffusionSynthesizer;
+
+/// Why there are no synthetic images to draw from.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The cache, or a request that descends from a held-out patient.
+    #[error(transparent)]
+    Data(#[from] AugmentError),
+    /// A setting of the generator.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// No training row has a prompt.
+    #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or take `from = \"report-else-template\"`")]
+    NoPrompts(PromptSummary),
+    /// The device it generates on.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The classifier that judges at the gate.
+    #[error("the classifier of the gate")]
+    Judge(#[source] Box<ClassifierError>),
+    /// The weights named for that classifier.
+    #[error(transparent)]
+    JudgeWeights(#[from] JudgeError),
+    /// Nothing passed the gate.
+    #[error("arm `{arm}`: no sample passed the gate ({report}); loosen [gate], or look at {}", table.display())]
+    NothingPassed {
+        /// The arm.
+        arm: String,
+        /// What happened.
+        report: Box<GateReport>,
+        /// Every verdict.
+        table: PathBuf,
+    },
+    /// A file of the run folder.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+}
+
+/// What pools are made from.
+#[derive(Clone, Copy)]
+pub struct PoolJob<'a> {
+    /// Settings.
+    pub config: &'a RunConfig,
+    /// Training rows, perhaps a subset.
+    pub train: &'a TrainSet,
+    /// Held-out rows, which limits of the gate are learnt from.
+    pub splits: &'a Splits,
+    /// Where the gate's classifier computes.
+    pub device: &'a Device,
+    /// The run folder: cache, verdicts and the gate's classifier are in it.
+    pub folder: &'a Path,
+    /// Shows the progress of the gate.
+    pub progress: &'a dyn Progress,
+}
+
+/// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise; a
+/// checkpoint's are of the size it was trained on.
+///
+/// # Errors
+/// [`PoolError`] for a checkpoint that can't be loaded.
+pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> Result<Arc<dyn Synthesizer>, PoolError> {
+    let physics = match config.kind {
+        GeneratorKind::Phantom => PhantomPhysics::reference(),
+        GeneratorKind::ShiftedPhantom => PhantomPhysics::shifted(),
+        GeneratorKind::Diffusion => return diffusion(config).map(|synthesizer| Arc::new(synthesizer) as _),
+    };
+    let vocabulary = train.data().vocabulary().as_ref().clone();
+    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))?))
+}
+
+fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
+    let table = config.diffusion.as_ref().expect("a valid run file has the table with this kind");
+    let checkpoint = Checkpoint::read(&table.pipeline)?;
+    let mut settings = checkpoint.settings();
+    if let Some(kind) = table.sampler()? {
+        settings.scheduler = settings.scheduler.with_kind(kind)?;
+    }
+    (settings.steps, settings.guidance_scale) = (table.steps, table.guidance);
+    settings.size = config.size.map_or(settings.size, |side| [side, side]);
+    checkpoint.check(&settings)?;
+    let (device, _) = table.device()?.open()?;
+    let pipeline = checkpoint.load(&OpenOptions::new(&device), |_| ())?;
+    Ok(DiffusionSynthesizer::new(pipeline, settings, table.negative_prompt.clone(), table.batch_size))
+}
+
+/// The folder of the cache of a `[generator]` table.
+pub(super) fn cache_folder<'a>(config: &'a GeneratorConfig, default_cache: &'a Path) -> &'a Path {
+    config.cache.as_deref().unwrap_or(default_cache)
+}
+
+/// How the images of a `[generator]` table reach the trainer; one cache for all arms, in `default_cache` unless the table says
+/// where.
+///
+/// # Errors
+/// A cache that can't be opened, or a generator that can't be loaded.
+pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_cache: &Path) -> Result<Supply, PoolError> {
+    let cache = match config.supply {
+        SupplyMode::OnDemand => None,
+        SupplyMode::Cached | SupplyMode::CacheThenGenerate => {
+            let max_bytes = config.cache_mib.map(|mib| mib << 20);
+            let folder = cache_folder(config, default_cache);
+            Some(Arc::new(SampleCache::open(folder, CacheOptions { max_bytes })?))
+        }
+    };
+    Ok(Supply::new(config.supply, synthesizer(config, train, size)?, cache)?)
+}
+
+/// What every arm can ask for: the prompts of the training rows, or a table of prompts.
+pub(super) struct Asking<'a> {
+    config: &'a GeneratorConfig,
+    vocabulary: &'a Vocabulary,
+    prompted: PromptedRows,
+    table: Option<PromptTable>,
+}
+
+impl<'a> Asking<'a> {
+    /// Reads the prompts.
+    pub fn new(config: &'a GeneratorConfig, train: &'a TrainSet) -> Result<Self, PoolError> {
+        let vocabulary = train.data().vocabulary().as_ref();
+        let table = match &config.plan {
+            PlanConfig::Prompts(path) => Some(PromptTable::read(path)?.with_vocabulary(vocabulary)),
+            _ => None,
+        };
+        let records: Vec<Arc<CxrRecord>> = train.data().rows().iter().map(|row| row.record.clone()).collect();
+        Ok(Self { config, vocabulary, prompted: prompts(config, &records, vocabulary)?, table })
+    }
+
+    /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts, and for a table.
+    pub fn summary(&self) -> Option<PromptSummary> {
+        let read = self.config.kind == GeneratorKind::Diffusion && self.table.is_none();
+        read.then(|| self.prompted.summary.clone())
+    }
+
+    /// The requests of an arm whose pool has `size` images; none for an arm without.
+    pub fn requests(&self, arm: &ArmConfig, size: usize) -> Result<Vec<SampleRequest>, PoolError> {
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        if let Some(table) = &self.table {
+            return Ok(table.of_size(size, self.config.seed)?);
+        }
+        let plan = RequestPlan::new(&self.prompted.rows, self.vocabulary)?.with_seed(self.config.seed);
+        let labels = match &self.config.plan {
+            _ if arm.balanced_requests => LabelPlan::Balanced,
+            PlanConfig::Balanced => LabelPlan::Balanced,
+            PlanConfig::Counts(counts) => LabelPlan::Counts(counts.clone()),
+            PlanConfig::Prevalence | PlanConfig::Prompts(_) => LabelPlan::Prevalence,
+        };
+        Ok(plan.of_labels(&labels, size)?)
+    }
+}
+
+/// The prompts of the training rows. A generator that reads labels alone gets template text, whatever its length.
+fn prompts(config: &GeneratorConfig, records: &[Arc<CxrRecord>], vocabulary: &Vocabulary) -> Result<PromptedRows, PoolError> {
+    let Some(table) = &config.diffusion else {
+        return Ok(PromptedRows { rows: template_prompts(records, vocabulary), summary: PromptSummary::default() });
+    };
+    let checkpoint = Checkpoint::read(&table.pipeline)?;
+    // A text that the tokenizer has no ids for can't be a prompt of any length.
+    let count = |text: &str| checkpoint.tokenizer().count(text).unwrap_or(usize::MAX);
+    let prompted = config.prompts.apply(records, vocabulary, &count);
+    if prompted.rows.is_empty() {
+        return Err(PoolError::NoPrompts(prompted.summary));
+    }
+    Ok(prompted)
+}
