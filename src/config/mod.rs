@@ -10,9 +10,9 @@ pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 
+use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::SettingError;
-use roentgen_classifier::batch::InputRange;
 use roentgen_classifier::networks::DenseNetConfig;
 use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
