@@ -12,7 +12,7 @@ use super::data_record::{DataRecord, file_digest};
 use super::error::RunFolderError;
 use super::record::{Found, Record};
 use super::{CONFIG, RunFolder};
-use crate::config::FinetuneConfig;
+use crate::finetune::FinetuneConfig;
 
 /// Settings that change no trained weight: texts, paths, threads, devices, intervals of logging and evaluation. What the paths
 /// lead to is compared separately.
