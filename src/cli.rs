@@ -9,7 +9,7 @@ use std::str::FromStr;
 use burn::tensor::FloatDType;
 use clap::{Args, Parser, Subcommand};
 use roentgen::device::DeviceChoice;
-use roentgen::diffusion::SamplingPreset;
+use roentgen::diffusion::pipeline::SamplingPreset;
 use roentgen::diffusion::samplers::SamplerKind;
 use roentgen::shard::Shard;
 use roentgen::store::StorePlace;

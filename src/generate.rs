@@ -15,7 +15,8 @@ use roentgen_augment::{
     Vocabulary, decode_sample, encode_sample,
 };
 
-use crate::diffusion::{DiffusionError, Step};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::pipeline::Step;
 use crate::shard::Shard;
 use crate::store::{Store, StoreError};
 use crate::synthesizer::DiffusionSynthesizer;
@@ -111,7 +112,7 @@ pub struct Outcome {
     pub images: usize,
     /// Those that this call made; the others were there.
     pub made: usize,
-    /// Mean over the images that this call made of their [channel spread](crate::diffusion::Picture::channel_spread).
+    /// Mean over the images that this call made of their [channel spread](crate::diffusion::pipeline::Picture::channel_spread).
     pub mean_channel_spread: f64,
     /// Requests of which the text encoder did not see the end, and the most tokens it did not see.
     pub cut_prompts: (usize, usize),

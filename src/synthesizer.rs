@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use roentgen_augment::{Fingerprint, SampleRequest, SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
-use crate::diffusion::{DiffusionError, ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
 
 /// A checkpoint folder with sampling settings, as a generator of radiographs. It reads prompts and seeds; labels only pass through.
 ///

@@ -7,7 +7,7 @@ use burn::data::dataset::Dataset;
 use burn::tensor::{Device, FloatDType};
 use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, RunFolder, fill, pools};
 use roentgen::config::{DataFormat, PhantomConfig, RunConfig, SplitConfig, SupplyMode};
-use roentgen::diffusion::{RandomSize, write_random_pipeline};
+use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
 use roentgen::shard::Shard;
 use roentgen::{data, progress};
 use roentgen_augment::{AugmentError, Origin, PromptKind, SyntheticDataset};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use roentgen::config::{FinetuneConfig, RunConfig};
-use roentgen::diffusion::write_phantom_pipeline;
+use roentgen::diffusion::pipeline::write_phantom_pipeline;
 use roentgen::finetune::{Assembly, INTERRUPTED, end_at_first_signal};
 use roentgen::shard::Shard;
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
+use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
 use roentgen::generate::{ImageSet, Outcome, Progress, fill, merge, prompts};
 use roentgen::progress;

@@ -12,7 +12,7 @@ use roentgen_augment::{
 
 use super::PoolError;
 use crate::config::{ArmConfig, GeneratorConfig, GeneratorKind, PlanConfig};
-use crate::diffusion::{Checkpoint, OpenOptions};
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
 use crate::synthesizer::DiffusionSynthesizer;
 
 /// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise; a

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use crate::device::DeviceChoice;
+use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
-use crate::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 
 /// A Stable Diffusion checkpoint as the generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

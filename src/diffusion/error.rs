@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::weights::Difference;
+use crate::diffusion::weights::Difference;
 
 /// Everything that can go wrong with a diffusion model. Each message names the file, key or tensor, what was expected, and what to
 /// do next.

@@ -6,7 +6,7 @@ use super::batch::{Denoising, Latents, Reconstruction, TextCondition, TrainBatch
 use super::networks::Values;
 use super::objective::Task;
 use super::{FinetuneError, Strategy, Trainee};
-use crate::diffusion::{Encoded, TextEncoder, TextEncoderModel, TextInput};
+use crate::diffusion::text::{Encoded, TextEncoder, TextEncoderModel, TextInput};
 
 impl Trainee {
     /// Losses `[B]`.

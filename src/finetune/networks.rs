@@ -6,10 +6,11 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use super::leaves::{Leaves, Tape};
 use super::lora::{self, Factors};
 use super::{FinetuneError, Part, Strategy, TraineeSettings, Tuning};
+use crate::diffusion::autoencoder::Autoencoder;
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
+use crate::diffusion::text::{TextEncoderModel, TextProjection, TextProjectionKeys};
+use crate::diffusion::unet::UNet;
 use crate::diffusion::weights::{KeyMap, Slot, each, extract, rewrite};
-use crate::diffusion::{
-    Autoencoder, Checkpoint, OpenOptions, StableDiffusion, TextEncoderModel, TextProjection, TextProjectionKeys, UNet,
-};
 
 /// A pipeline whose weights that train in full are [`Leaves`], and not in it.
 #[derive(Debug)]

@@ -9,7 +9,9 @@ use super::learner::Learner;
 use super::lora::{self, Lora};
 use super::networks::{self, Networks, Values};
 use super::{FinetuneError, Part, StepReport, TraineeSettings, TraineeState};
-use crate::diffusion::{Autoencoder, Checkpoint, Encoded, Slices, StableDiffusion};
+use crate::diffusion::autoencoder::{Autoencoder, Slices};
+use crate::diffusion::pipeline::{Checkpoint, StableDiffusion};
+use crate::diffusion::text::Encoded;
 
 /// A pipeline under training: its networks, what of them trains, optimiser, moving average and counters.
 ///

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FinetuneError;
 use super::settings::within;
-use crate::diffusion::{Autoencoder, Slices};
+use crate::diffusion::autoencoder::{Autoencoder, Slices};
 
 /// How far an image is from its original.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
 use crate::diffusion::samplers::SamplerKind;
-use crate::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
 
 /// A sheet of pictures of fixed prompts and seeds, to see what the model has learnt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Mix, Prediction};
-use super::spacing::Timesteps;
+use super::steps::Timesteps;
 use super::{Sampler, fresh};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
@@ -99,7 +99,7 @@ impl Sampler for Ddpm {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// Computed with diffusers 0.42.1, its random noise replaced by the one given here.

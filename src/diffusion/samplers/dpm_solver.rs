@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Prediction};
-use super::sigmas::{LastSigma, SigmaSpacing, Sigmas, at_timesteps, timestep_of};
-use super::spacing::Timesteps;
+use super::steps::{LastSigma, SigmaSpacing, Sigmas, Timesteps, at_timesteps, timestep_of};
 use super::{Sampler, combine, fresh};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
@@ -262,7 +261,7 @@ impl Sampler for DpmSolver {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// Computed with diffusers 0.42.1.

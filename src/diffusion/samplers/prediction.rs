@@ -5,8 +5,9 @@ use std::fmt;
 use burn::tensor::Tensor;
 use serde::Deserialize;
 
+use super::combine;
+use super::list::SamplerKind;
 use super::noise_schedule::Level;
-use super::{SamplerKind, combine};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 

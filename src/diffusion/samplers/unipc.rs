@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Prediction};
-use super::sigmas::{LastSigma, SigmaSpacing, Sigmas, at_timesteps, timestep_of};
-use super::spacing::Timesteps;
+use super::steps::{LastSigma, SigmaSpacing, Sigmas, Timesteps, at_timesteps, timestep_of};
 use super::{Sampler, combine};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
@@ -230,7 +229,7 @@ impl Sampler for UniPc {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// Computed with diffusers 0.42.1.

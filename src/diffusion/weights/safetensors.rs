@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ use burn::tensor::{Bytes, DType};
 use safetensors::tensor::{Dtype, Metadata};
 use serde_json::{Map, Value, json};
 
-use super::source::Stored;
+use super::files::Stored;
 use crate::diffusion::DiffusionError;
 
 /// The limit of the safetensors format.

@@ -8,7 +8,7 @@ use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use roentgen_augment::Fingerprint;
 
 use super::{Factors, matrix};
-use crate::diffusion::StableDiffusion;
+use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::weights::{KeyMap, Slot, each, rewrite};
 use crate::finetune::{FinetuneError, Part};
 

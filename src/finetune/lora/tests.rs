@@ -6,7 +6,7 @@ use burn::tensor::{Device, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::*;
-use crate::diffusion::{Checkpoint, OpenOptions, StableDiffusion};
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
 use crate::finetune::testing::{batch, fixture, noise, pipeline, trainee};
 use crate::finetune::{Trainee, TraineeSettings, Which};
 

@@ -6,7 +6,7 @@ use roentgen_augment::{Pixels, Signed};
 use super::cache::CodeCache;
 use super::error::RunError;
 use super::sample::{HostSample, Input};
-use crate::diffusion::Posterior;
+use crate::diffusion::autoencoder::Posterior;
 use crate::finetune::{Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
 
 /// Turns samples into batches.

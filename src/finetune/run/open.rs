@@ -25,7 +25,7 @@ use super::start::StartingPoint;
 use super::steps::Run;
 use super::validation::Validation;
 use crate::config::{ConfigError, FinetuneConfig};
-use crate::diffusion::{Checkpoint, Depth};
+use crate::diffusion::pipeline::{Checkpoint, Depth};
 use crate::finetune::{Strategy, Trainee};
 use crate::{data, progress};
 
@@ -150,7 +150,7 @@ impl Run {
             0 => None,
             _ => {
                 let settings =
-                    crate::diffusion::Settings { size: [config.preprocess.size; 2], depth: Depth::Eight, ..settings };
+                    crate::diffusion::pipeline::Settings { size: [config.preprocess.size; 2], depth: Depth::Eight, ..settings };
                 Some(SampleSheet::new(&out.join("samples"), &config.samples, prompts, settings)?)
             }
         };

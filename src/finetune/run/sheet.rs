@@ -9,7 +9,7 @@ use roentgen_augment::{GrayDepth, GrayImage, encode_png, write_atomic};
 use super::error::RunError;
 use super::interrupt::Interrupt;
 use crate::config::SampleConfig;
-use crate::diffusion::{ImageRequest, Settings, StableDiffusion, Start, Step};
+use crate::diffusion::pipeline::{ImageRequest, Settings, StableDiffusion, Start, Step};
 
 /// What is painted each time.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@ use roentgen_augment::Fingerprint;
 
 use super::error::RunError;
 use super::folder::content_digest;
-use crate::diffusion::{Checkpoint, is_taesd, write_taesd};
+use crate::diffusion::autoencoder::{is_taesd, write_taesd};
+use crate::diffusion::pipeline::Checkpoint;
 use crate::finetune::{Assembly, Origin};
 
 /// A pipeline that can be trained, with digests of what is in it.
