@@ -16,7 +16,7 @@ use crate::diffusion::samplers::SamplerKind;
 pub struct DiffusionConfig {
     /// Folder in diffusers' layout.
     pub pipeline: PathBuf,
-    /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the folder's own if absent.
+    /// A name of [`SAMPLERS`](crate::diffusion::samplers::SAMPLERS); the folder's own if absent.
     pub sampler: Option<String>,
     /// Sampling steps.
     pub steps: usize,
@@ -81,8 +81,7 @@ impl DiffusionConfig {
     /// # Errors
     /// [`ConfigError::Value`] for an unknown name.
     pub fn sampler(&self) -> Result<Option<SamplerKind>, ConfigError> {
-        let known = || SamplerKind::ALL.map(|kind| kind.to_string()).join(", ");
-        let parse = |name: &String| name.parse().map_err(|_| ConfigError::value(key("sampler"), name, known()));
+        let parse = |name: &String| name.parse().map_err(|_| ConfigError::value(key("sampler"), name, SamplerKind::names()));
         self.sampler.as_ref().map(parse).transpose()
     }
 

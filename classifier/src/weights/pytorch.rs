@@ -3,15 +3,18 @@
 //! [`PytorchReader`] reads them as data and never calls what a pickle names, and neither does anything here. A file that names more
 //! than tensors and modules need is refused all the same: in Python it would run, and a user passes files on.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::Path;
 
-use burn::store::pytorch_reader::{MAX_PICKLE_SIZE, PytorchReader, Tensor};
+use burn::store::bridge;
+use burn::store::pytorch_reader::{MAX_PICKLE_SIZE, PytorchReader};
 use zip::ZipArchive;
 
 use super::pickle::{ClassId, Imports, invalid, scan};
 use super::source::damaged;
+use super::stored::StoredTensor;
 use crate::ClassifierError;
 
 /// Packages whose classes a weights file may name.
@@ -49,11 +52,11 @@ const BUILTINS: [&str; 14] = [
 /// Pickles in a file of PyTorch before 1.6: magic number, protocol, system, the object, storage keys.
 const LEGACY_PICKLES: usize = 5;
 
-/// The tensors of a PyTorch file of any net, unread, by their dotted path.
+/// Opens a PyTorch file of any net: its tensors, unread, by their dotted path.
 ///
 /// # Errors
 /// [`ClassifierError::UnsafePickle`] names what a pickle would run; [`ClassifierError::DamagedWeights`] for a truncated file.
-pub fn pytorch_tensors(path: &Path) -> Result<Vec<Tensor>, ClassifierError> {
+pub fn open_pytorch(path: &Path) -> Result<BTreeMap<String, StoredTensor>, ClassifierError> {
     let imports = imports_of(path).map_err(|e| damaged(path, e))?;
     if let Some(global) = imports.globals.into_iter().find(|name| !is_allowed(name)) {
         return Err(ClassifierError::UnsafePickle { path: path.to_owned(), global });
@@ -65,7 +68,8 @@ pub fn pytorch_tensors(path: &Path) -> Result<Vec<Tensor>, ClassifierError> {
         // The reader keeps the file open, so its name may go.
         PytorchReader::new(plain.path())
     };
-    Ok(reader.map_err(|e| damaged(path, e))?.into_tensors().into_values().collect())
+    let tensors = reader.map_err(|e| damaged(path, e))?.into_tensors().into_values().map(bridge::from_pytorch);
+    Ok(tensors.map(|tensor| (tensor.name.clone(), StoredTensor::of(tensor))).collect())
 }
 
 fn is_allowed(global: &str) -> bool {

@@ -16,7 +16,7 @@ pub struct SampleConfig {
     pub prompts: Vec<String>,
     /// Pictures a prompt, in columns: seeds 0, 1, …
     pub count: usize,
-    /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the pipeline's own if absent.
+    /// A name of [`SAMPLERS`](crate::diffusion::samplers::SAMPLERS); the pipeline's own if absent.
     pub sampler: Option<String>,
     /// Sampling steps.
     pub steps: usize,
@@ -52,10 +52,7 @@ impl SampleConfig {
     /// # Errors
     /// [`ConfigError::Value`] for an unknown one.
     pub fn kind(&self) -> Result<Option<SamplerKind>, ConfigError> {
-        let parse = |name: &String| {
-            name.parse()
-                .map_err(|_| ConfigError::value("samples.sampler", name, "ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc"))
-        };
+        let parse = |name: &String| name.parse().map_err(|_| ConfigError::value("samples.sampler", name, SamplerKind::names()));
         self.sampler.as_ref().map(parse).transpose()
     }
 }

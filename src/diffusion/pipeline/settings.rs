@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::ImageRequest;
 use super::picture::Depth;
@@ -37,6 +38,9 @@ pub const ROENTGEN_STEPS: usize = 75;
 
 /// As [`ROENTGEN_STEPS`].
 pub const ROENTGEN_GUIDANCE: f64 = 4.0;
+
+/// Of the meaning of [`Settings::canonical`].
+const CANONICAL_VERSION: u32 = 1;
 
 impl Settings {
     /// Checks the ranges; `factor` is the autoencoder's.
@@ -78,9 +82,30 @@ impl Settings {
         }
     }
 
-    /// A text that differs wherever images would.
+    /// A text that differs wherever images would: part of the key of every cached sample.
+    ///
+    /// It names each setting by itself and is the same for every build, so that samples made by an older build are found again. Raise
+    /// [`CANONICAL_VERSION`] when equal settings make other images than before.
     pub(crate) fn canonical(&self) -> String {
-        format!("{self:?}")
+        // No `..`: a new setting has to be entered here, or samples made with its other values would be served.
+        let Self { scheduler, steps, guidance_scale, guidance_rescale, size, clip_skip, depth, tiled } = self;
+        let bits = match depth {
+            Depth::Eight => 8,
+            Depth::Sixteen => 16,
+        };
+        let settings = json!({
+            "version": CANONICAL_VERSION,
+            "scheduler": scheduler.canonical(),
+            "steps": steps,
+            "guidance_scale": guidance_scale,
+            "guidance_rescale": guidance_rescale,
+            "size": size,
+            "clip_skip": clip_skip,
+            "bits": bits,
+            "tiled": tiled,
+        });
+        // Keys are sorted, which a test pins.
+        settings.to_string()
     }
 
     /// Whether the U-Net computes two rows an image.
@@ -165,7 +190,94 @@ impl FromStr for SamplingPreset {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
+
+    fn settings(scheduler: SchedulerConfig) -> Settings {
+        Settings {
+            scheduler,
+            steps: ROENTGEN_STEPS,
+            guidance_scale: ROENTGEN_GUIDANCE,
+            guidance_rescale: 0.0,
+            size: [512, 512],
+            clip_skip: 0,
+            depth: Depth::Eight,
+            tiled: false,
+        }
+    }
+
+    /// The keys of all cached samples change with this text. If they must, raise the version; if not, mend the code.
+    #[test]
+    fn the_text_of_settings_is_the_same_for_every_build() {
+        let expected = concat!(
+            r#"{"bits":8,"clip_skip":0,"guidance_rescale":0.0,"guidance_scale":4.0,"scheduler":{"eta":0.0,"noise_schedule":"#,
+            r#""PINNED","options":{"prediction":"epsilon","#,
+            r#""set_alpha_to_one":false,"skip_prk_steps":true,"timesteps":{"offset":1,"spacing":"leading"}},"#,
+            r#""prediction":"epsilon","sampler":"pndm"},"size":[512,512],"steps":75,"tiled":false,"version":1}"#,
+        );
+        assert_eq!(settings(SchedulerConfig::roentgen()).canonical(), expected);
+
+        // Another order of options, notes, and options that this sampler hasn't.
+        let same = r#"{"skip_prk_steps": true, "steps_offset": 1, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+            "beta_end": 0.012, "use_karras_sigmas": true, "_diffusers_version": "0.42.1", "_class_name": "PNDMScheduler"}"#;
+        let same = SchedulerConfig::parse(same, Path::new("elsewhere.json")).unwrap();
+        assert_eq!(settings(same).canonical(), expected);
+    }
+
+    #[test]
+    fn the_text_differs_wherever_images_would() {
+        let of = |options: &str| {
+            let text = format!(r#"{{"beta_start": 0.00085, {options}}}"#);
+            SchedulerConfig::parse(&text, Path::new("scheduler_config.json")).unwrap()
+        };
+        let class = |name: &str, options: &str| of(&format!(r#""_class_name": "{name}Scheduler"{options}"#));
+        let base = || settings(SchedulerConfig::roentgen());
+        let dpm = |options: &str| settings(class("DPMSolverMultistep", options));
+        let mut all = vec![
+            base(),
+            Settings { steps: 74, ..base() },
+            Settings { guidance_scale: 4.0 + f64::EPSILON * 4.0, ..base() },
+            Settings { guidance_rescale: 0.5, ..base() },
+            Settings { size: [512, 256], ..base() },
+            Settings { size: [256, 512], ..base() },
+            Settings { clip_skip: 1, ..base() },
+            Settings { depth: Depth::Sixteen, ..base() },
+            Settings { tiled: true, ..base() },
+            dpm(""),
+            dpm(r#", "lambda_min_clipped": -5.1"#),
+            dpm(r#", "solver_order": 3"#),
+            dpm(r#", "solver_type": "heun""#),
+            dpm(r#", "algorithm_type": "sde-dpmsolver++""#),
+            dpm(r#", "euler_at_final": true"#),
+            dpm(r#", "thresholding": true"#),
+            dpm(r#", "thresholding": true, "sample_max_value": 2.0"#),
+            dpm(r#", "final_sigmas_type": "sigma_min""#),
+            dpm(r#", "prediction_type": "v_prediction""#),
+            dpm(r#", "timestep_spacing": "trailing""#),
+            dpm(r#", "trained_betas": [0.5, 0.25], "num_train_timesteps": 2"#),
+            dpm(r#", "trained_betas": [0.25, 0.5], "num_train_timesteps": 2"#),
+            dpm(r#", "rescale_betas_zero_snr": true"#),
+            settings(class("DDIM", "")),
+            settings(class("DDIM", "").with_eta(0.5).unwrap()),
+            settings(class("DDIM", r#", "clip_sample": false"#)),
+            settings(class("DDIM", r#", "clip_sample_range": 2.0"#)),
+            settings(class("DDIM", r#", "set_alpha_to_one": false"#)),
+            settings(class("DDPM", "")),
+            settings(class("DDPM", r#", "variance_type": "fixed_large""#)),
+            settings(class("UniPCMultistep", r#", "disable_corrector": [0]"#)),
+            settings(class("UniPCMultistep", r#", "solver_type": "bh1""#)),
+        ];
+        for kind in [SamplerKind::Euler, SamplerKind::EulerAncestral, SamplerKind::UniPc] {
+            all.push(settings(SchedulerConfig::roentgen().with_kind(kind).unwrap()));
+        }
+        for kind in [SamplerKind::Euler, SamplerKind::DpmSolver, SamplerKind::UniPc] {
+            all.push(settings(SchedulerConfig::roentgen().with_kind(kind).unwrap().with_karras_sigmas(true).unwrap()));
+        }
+        let texts: BTreeSet<String> = all.iter().map(Settings::canonical).collect();
+        assert_eq!(texts.len(), all.len());
+    }
 
     #[test]
     fn names_are_the_same_on_the_command_line_and_in_run_files() {

@@ -6,7 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Sampler;
 use super::ddim::DdimConfig;
@@ -50,7 +51,8 @@ pub struct SchedulerConfig {
     eta: f64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 enum Class {
     Ddpm(DdpmConfig),
     Ddim(DdimConfig),
@@ -148,7 +150,7 @@ impl SchedulerConfig {
             _ if !on => {}
             _ => {
                 let value = format!("on with the sampler {}", self.kind);
-                let expected = "off, or one of the samplers euler, dpm++2m, unipc".to_owned();
+                let expected = format!("off, or the sampler {}", SamplerKind::names_with_karras());
                 return Err(DiffusionError::Setting { key: "karras", value, expected });
             }
         }
@@ -171,7 +173,7 @@ impl SchedulerConfig {
 
     fn of_kind(options: Options, text: String, kind: SamplerKind) -> Result<Self, DiffusionError> {
         let mut left = options.clone();
-        let timesteps = Timesteps::take(&mut left, kind.default_spacing())?;
+        let timesteps = Timesteps::take(&mut left, kind.entry().spacing)?;
         let prediction = Prediction::take(&mut left, kind)?;
         let class = match kind {
             SamplerKind::Ddpm => Class::Ddpm(DdpmConfig::take(&mut left, timesteps, prediction)?),
@@ -210,6 +212,19 @@ impl SchedulerConfig {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Everything in it that a run depends on, and nothing else: equal for files that differ in notes, in the order of their options or in
+    /// options that this sampler hasn't.
+    pub(in crate::diffusion) fn canonical(&self) -> Value {
+        let Self { options: _, text: _, kind, prediction, schedule, class, eta } = self;
+        json!({
+            "sampler": kind.entry().name,
+            "prediction": prediction.to_string(),
+            "noise_schedule": schedule.fingerprint().to_string(),
+            "options": class,
+            "eta": eta,
+        })
     }
 
     /// A sampler for one run.

@@ -3,6 +3,7 @@
 //! Reference: diffusers 0.42.1, `schedulers/scheduling_ddim.py`.
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Prediction};
@@ -12,7 +13,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// Options of `DDIMScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct DdimConfig {
     timesteps: Timesteps,
     prediction: Prediction,

@@ -3,7 +3,7 @@
 //! Reference: diffusers 0.42.1, `schedulers/scheduling_ddpm.py`.
 
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Mix, Prediction};
@@ -14,7 +14,7 @@ use crate::diffusion::options::Options;
 
 /// Variance of the noise that a step adds. The learned ones need a network with twice the channels; `fixed_large_log` is the square
 /// root of a logarithm in the reference, which is no number.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 enum Variance {
     /// That of the posterior; `fixed_small_log` takes the root by way of the logarithm.
     #[serde(rename = "fixed_small", alias = "fixed_small_log")]
@@ -25,7 +25,7 @@ enum Variance {
 }
 
 /// Options of `DDPMScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct DdpmConfig {
     timesteps: Timesteps,
     prediction: Prediction,

@@ -4,6 +4,7 @@
 //! Reference: diffusers 0.42.1, `schedulers/scheduling_euler_discrete.py` and `scheduling_euler_ancestral_discrete.py`.
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 use serde_json::json;
 
 use super::noise_schedule::{Level, NoiseSchedule};
@@ -14,7 +15,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// Options of `EulerDiscreteScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct EulerConfig {
     timesteps: Timesteps,
     prediction: Prediction,
@@ -99,7 +100,7 @@ impl Sampler for Euler {
 }
 
 /// Options of `EulerAncestralDiscreteScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct EulerAncestralConfig {
     pub(super) timesteps: Timesteps,
     pub(super) prediction: Prediction,

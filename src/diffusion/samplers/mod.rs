@@ -33,7 +33,7 @@ use std::fmt::Debug;
 use burn::tensor::Tensor;
 
 pub use config::SchedulerConfig;
-pub use list::SamplerKind;
+pub use list::{SAMPLERS, SamplerEntry, SamplerKind};
 pub use noise_schedule::NoiseSchedule;
 pub use prediction::Prediction;
 

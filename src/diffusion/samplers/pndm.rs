@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Mix, Prediction};
@@ -14,7 +15,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// Options of `PNDMScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct PndmConfig {
     timesteps: Timesteps,
     prediction: Prediction,

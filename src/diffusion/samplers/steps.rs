@@ -3,14 +3,14 @@
 //! Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", table 2; arithmetic and rounding are numpy's, as
 //! timesteps are compared exactly. Reference: diffusers 0.42.1, `set_timesteps` of the Euler, DPM-Solver and UniPC schedulers.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::noise_schedule::{Level, NoiseSchedule};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Spacing {
     /// From 0 to the last, both included.
@@ -22,7 +22,7 @@ pub(super) enum Spacing {
 }
 
 /// The spacing of a scheduler file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Timesteps {
     pub(super) spacing: Spacing,
     /// Added to every timestep with leading spacing.
@@ -97,7 +97,7 @@ pub(super) fn refuse_steps(steps: usize, expected: &str) -> DiffusionError {
 }
 
 /// How the ratios of a run are chosen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct SigmaSpacing {
     /// Karras et al. 2022, "Elucidating the Design Space", equation (5), with rho 7, instead of the timesteps' own ratios.
     pub(super) karras: bool,
@@ -108,7 +108,7 @@ pub(super) struct SigmaSpacing {
 }
 
 /// What the last step goes to.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum LastSigma {
     Zero,

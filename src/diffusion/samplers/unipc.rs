@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Prediction};
@@ -15,7 +15,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// The function B of the paper's section 3.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum SolverType {
     /// `h`.
@@ -26,7 +26,7 @@ enum SolverType {
 }
 
 /// Options of `UniPCMultistepScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct UniPcConfig {
     timesteps: Timesteps,
     prediction: Prediction,

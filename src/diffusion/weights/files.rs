@@ -1,14 +1,12 @@
 //! The tensors of a component's files, whatever their format, under current names, unread.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn::store::{bridge, burn_pack};
-use burn::tensor::DType;
-use roentgen_classifier::weights::pytorch_tensors;
+use roentgen_classifier::weights::{StoredTensor, open_pytorch, open_safetensors};
 use serde::Deserialize;
 
-use super::{KeyMap, safetensors};
+use super::KeyMap;
 use crate::diffusion::DiffusionError;
 
 /// The library whose file names a component's weights have.
@@ -118,22 +116,12 @@ fn read_index(folder: &Path, path: PathBuf) -> Result<WeightFiles, DiffusionErro
     Ok(WeightFiles { path, shards: shards.into_iter().collect(), index: Some(index) })
 }
 
-/// A tensor of a file.
-pub(super) enum Stored {
-    Floats(burn_pack::Tensor),
-    /// Integers and the like: no weights, but maybe a buffer that may be left.
-    Other {
-        shape: Vec<usize>,
-        kind: String,
-    },
-}
-
 /// All tensors of a component.
 pub(super) struct Source {
     /// The file or index, for messages.
     pub(super) path: PathBuf,
     /// By current name: the file, the name there, the tensor.
-    pub(super) tensors: BTreeMap<String, (PathBuf, String, Stored)>,
+    pub(super) tensors: BTreeMap<String, (PathBuf, String, StoredTensor)>,
     /// Tensors that come twice under one current name.
     pub(super) twice: Vec<String>,
 }
@@ -156,33 +144,15 @@ impl Source {
     }
 }
 
-impl Stored {
-    pub(super) fn shape(&self) -> Vec<usize> {
-        match self {
-            Self::Floats(tensor) => tensor.shape.to_vec(),
-            Self::Other { shape, .. } => shape.clone(),
-        }
+fn read(path: &Path) -> Result<BTreeMap<String, StoredTensor>, DiffusionError> {
+    match path.extension().is_some_and(|extension| extension == "safetensors") {
+        true => Ok(open_safetensors(path)?.tensors),
+        false => Ok(open_pytorch(path)?),
     }
-}
-
-fn read(path: &Path) -> Result<HashMap<String, Stored>, DiffusionError> {
-    if path.extension().is_some_and(|extension| extension == "safetensors") {
-        return safetensors::open(path);
-    }
-    let tensors = pytorch_tensors(path)?.into_iter().map(bridge::from_pytorch);
-    Ok(tensors
-        .map(|tensor| {
-            let stored = match tensor.dtype {
-                DType::F64 | DType::F32 | DType::F16 | DType::BF16 => Stored::Floats(tensor.clone()),
-                other => Stored::Other { shape: tensor.shape.to_vec(), kind: format!("{other:?}") },
-            };
-            (tensor.name, stored)
-        })
-        .collect())
 }
 
 /// An index and its shards agree: a shard of another model, or of another save, is found here.
-fn check_shard(files: &WeightFiles, shard: &Path, found: &HashMap<String, Stored>) -> Result<(), DiffusionError> {
+fn check_shard(files: &WeightFiles, shard: &Path, found: &BTreeMap<String, StoredTensor>) -> Result<(), DiffusionError> {
     let Some(index) = &files.index else { return Ok(()) };
     let wrong = |message| Err(DiffusionError::DamagedWeights { path: shard.to_owned(), message });
     for (name, _) in index.iter().filter(|(_, file)| *file == shard) {

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::store::bridge;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use roentgen_augment::Fingerprint;
+use roentgen_classifier::weights::StoredTensor;
 
 use super::difference::Expected;
-use super::files::{Source, Stem, Stored};
+use super::files::{Source, Stem};
 use super::{KeyMap, Place};
 use crate::diffusion::DiffusionError;
 
@@ -47,7 +47,7 @@ pub fn load<M: Module>(
     let read = |key: &str, _: &[usize]| {
         let (path, name, tensor) = &source.tensors[key];
         stored = Some(wider(stored, tensor));
-        let data = floats(path, name, tensor)?;
+        let data = tensor.finite_floats(path, name)?;
         digest.add(key, &data);
         Ok(data)
     };
@@ -179,31 +179,11 @@ pub(super) fn transpose(data: &TensorData, [rows, columns]: [usize; 2]) -> Tenso
     TensorData::new(to, [columns, rows])
 }
 
-/// A stored tensor as 32-bit floats, all of them finite.
-fn floats(path: &Path, name: &str, stored: &Stored) -> Result<TensorData, DiffusionError> {
-    let tensor = match stored {
-        Stored::Floats(tensor) => tensor,
-        Stored::Other { kind, .. } => {
-            return Err(DiffusionError::WeightType { path: path.to_owned(), tensor: name.to_owned(), found: kind.clone() });
-        }
-    };
-    let data = bridge::to_data(tensor)
-        .map_err(|error| DiffusionError::DamagedWeights { path: path.to_owned(), message: format!("`{name}`: {error}") })?
-        .convert::<f32>();
-    let values = data.as_slice::<f32>().expect("the data was converted");
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => {
-            Err(DiffusionError::NonFiniteWeight { path: path.to_owned(), tensor: name.to_owned(), index, value: values[index] })
-        }
-        None => Ok(data),
-    }
-}
-
 /// The type that holds everything so far and this tensor; F16 and BF16 together need F32.
-fn wider(so_far: Option<FloatDType>, stored: &Stored) -> FloatDType {
+fn wider(so_far: Option<FloatDType>, stored: &StoredTensor) -> FloatDType {
     let this = match stored {
-        Stored::Floats(tensor) if tensor.dtype == DType::F16 => FloatDType::F16,
-        Stored::Floats(tensor) if tensor.dtype == DType::BF16 => FloatDType::BF16,
+        StoredTensor::Floats(tensor) if tensor.dtype == DType::F16 => FloatDType::F16,
+        StoredTensor::Floats(tensor) if tensor.dtype == DType::BF16 => FloatDType::BF16,
         _ => FloatDType::F32,
     };
     if so_far.is_none_or(|so_far| so_far == this) { this } else { FloatDType::F32 }

@@ -8,7 +8,6 @@ mod draw;
 mod files;
 mod load;
 mod rewrite;
-mod safetensors;
 mod save;
 #[cfg(test)]
 mod testing;
@@ -18,7 +17,6 @@ pub use draw::{draw, draw_normal, draw_uniform};
 pub use files::Stem;
 pub use load::{Facts, Loaded, check, init_with, load};
 pub use rewrite::{Slot, digest, each, extract, rewrite};
-pub(crate) use safetensors::{open_f32, write_f32};
 pub use save::save;
 
 /// How the tensor names of files correspond to the parameters of a model.

@@ -8,10 +8,10 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use roentgen_augment::write_atomic;
+use roentgen_classifier::weights::safetensors_header;
 
 use super::difference::Expected;
 use super::load::transpose;
-use super::safetensors::header;
 use super::{KeyMap, Place};
 use crate::diffusion::DiffusionError;
 
@@ -29,7 +29,7 @@ pub fn save<M: Module>(model: &M, path: &Path, keys: &dyn KeyMap, dtype: FloatDT
     let expected = Expected::of(model, keys).tensors;
     let write = |out: &mut BufWriter<&File>| {
         let shapes = expected.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
-        out.write_all(&header(shapes, dtype.size(), name))?;
+        out.write_all(&safetensors_header(shapes, dtype.size(), name))?;
         let mut writer = Writer { place: Place::default(), dtype, out, result: Ok(()) };
         model.visit(&mut writer);
         writer.result

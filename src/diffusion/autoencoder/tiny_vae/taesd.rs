@@ -3,11 +3,14 @@
 //! Reference: <https://github.com/madebyollin/taesd> at 5cccb12. Keys are positions in two `Sequential`s; the decoder's begins with a
 //! clamp, which is no layer in diffusers and takes no number there.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Bytes, DType};
 use roentgen_augment::write_atomic;
-use safetensors::SafeTensors;
+use roentgen_classifier::weights::{StoredTensor, open_safetensors};
+use safetensors::tensor::{Dtype, View};
 use serde_json::json;
 
 use super::config::AutoencoderTinyConfig;
@@ -48,12 +51,8 @@ pub fn write_taesd(from: &Path, to: &Path) -> Result<(), DiffusionError> {
         let path = path.to_owned();
         move |source| DiffusionError::Io { action, path, source }
     };
-    let read = |path: &Path| std::fs::read(path).map_err(io("read", path));
     let damaged = |path: &Path, message: String| DiffusionError::DamagedWeights { path: path.to_owned(), message };
-    let (encoder_bytes, decoder_bytes) = (read(&encoder_path)?, read(&decoder_path)?);
-    let parse = |bytes, path: &Path| SafeTensors::deserialize(bytes).map_err(|error| damaged(path, error.to_string()));
-    let encoder = parse(&encoder_bytes, &encoder_path)?;
-    let decoder = parse(&decoder_bytes, &decoder_path)?;
+    let (encoder, decoder) = (open_safetensors(&encoder_path)?.tensors, open_safetensors(&decoder_path)?.tensors);
 
     let named = |part: &str, first: usize, name: &str, path: &Path| {
         let (position, rest) = name.split_once('.').unwrap_or((name, ""));
@@ -63,12 +62,12 @@ pub fn write_taesd(from: &Path, to: &Path) -> Result<(), DiffusionError> {
     };
     let mut tensors = Vec::new();
     for (part, first, file, path) in [("encoder", 0, &encoder, &encoder_path), ("decoder", 1, &decoder, &decoder_path)] {
-        for (name, view) in file.iter() {
-            tensors.push((named(part, first, name, path)?, view));
+        for (name, stored) in file {
+            tensors.push((named(part, first, name, path)?, Raw::read(path, name, stored)?));
         }
     }
     // The encoder's last layer makes the latents, the decoder's first takes them.
-    let conv_out = encoder.iter().filter_map(|(name, view)| Some((layer(name)?, view.shape().first().copied()?)));
+    let conv_out = encoder.iter().filter_map(|(name, stored)| Some((layer(name)?, stored.shape().first().copied()?)));
     let latent_channels = conv_out.max_by_key(|(layer, _)| *layer).map(|(_, channels)| channels);
     let latent_channels = latent_channels.ok_or_else(|| damaged(&encoder_path, "it holds no layer".to_owned()))?;
     let has_pools = tensors.iter().map(|(name, _)| name).any(|name| name.contains(".pool."));
@@ -81,10 +80,57 @@ pub fn write_taesd(from: &Path, to: &Path) -> Result<(), DiffusionError> {
         "scaling_factor": 1.0,
         "use_midblock_gn": has_pools,
     });
-    let weights = safetensors::serialize(tensors, None).map_err(|error| damaged(&encoder_path, error.to_string()))?;
+    let weights = safetensors::serialize(tensors.iter().map(|(name, raw)| (name, raw)), None)
+        .map_err(|error| damaged(&encoder_path, error.to_string()))?;
     let write = |path: PathBuf, bytes: &[u8]| write_atomic(&path, |out| out.write_all(bytes)).map_err(io("write", &path));
     write(to.join(Stem::Diffusers.file_name()), &weights)?;
     write(to.join("config.json"), format!("{config:#}\n").as_bytes())
+}
+
+/// A tensor's values as they are.
+struct Raw {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Bytes,
+}
+
+impl Raw {
+    fn read(path: &Path, name: &str, stored: &StoredTensor) -> Result<Self, DiffusionError> {
+        let wrong_type = |found| DiffusionError::WeightType { path: path.to_owned(), tensor: name.to_owned(), found };
+        let tensor = match stored {
+            StoredTensor::Floats(tensor) => tensor,
+            StoredTensor::Other { kind, .. } => return Err(wrong_type(kind.clone())),
+        };
+        let dtype = match tensor.dtype {
+            DType::F64 => Dtype::F64,
+            DType::F32 => Dtype::F32,
+            DType::F16 => Dtype::F16,
+            DType::BF16 => Dtype::BF16,
+            other => return Err(wrong_type(format!("{other:?}"))),
+        };
+        let bytes = tensor
+            .to_bytes()
+            .map_err(|error| DiffusionError::DamagedWeights { path: path.to_owned(), message: format!("`{name}`: {error}") })?;
+        Ok(Self { dtype, shape: stored.shape(), bytes })
+    }
+}
+
+impl View for &Raw {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 fn layer(name: &str) -> Option<usize> {
@@ -95,7 +141,7 @@ fn layer(name: &str) -> Option<usize> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use safetensors::Dtype;
+    use safetensors::SafeTensors;
     use safetensors::tensor::TensorView;
 
     use super::*;

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use roentgen_classifier::weights::{open_f32, write_f32};
+
 use super::{Card, Checkpoint};
-use crate::diffusion::weights::{open_f32, write_f32};
 use crate::finetune::TraineeState;
 use crate::finetune::run::error::RunError;
 
