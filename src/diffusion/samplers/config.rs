@@ -315,8 +315,6 @@ const KNOWN: [&str; 44] = [
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     fn parse(options: &Value) -> Result<SchedulerConfig, DiffusionError> {

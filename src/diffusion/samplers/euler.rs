@@ -45,7 +45,7 @@ impl EulerConfig {
 }
 
 /// With leading spacing a run starts below the last timestep, where a sample is not noise alone: its variance is that of both.
-pub(super) fn init_noise_sigma(spacing: Spacing, sigmas: &Sigmas) -> f64 {
+fn init_noise_sigma(spacing: Spacing, sigmas: &Sigmas) -> f64 {
     match spacing {
         Spacing::Linspace | Spacing::Trailing => sigmas.max(),
         Spacing::Leading => sigmas.max().hypot(1.0),
@@ -60,7 +60,7 @@ pub(super) struct Euler {
 }
 
 /// A step from ratio `from` to ratio `to`. Samples are `clean + ratio * noise`, that is, not scaled to unit variance.
-pub(super) fn step(prediction: Prediction, [from, to]: [f64; 2], sample: Tensor<4>, output: Tensor<4>) -> Tensor<4> {
+fn step(prediction: Prediction, [from, to]: [f64; 2], sample: Tensor<4>, output: Tensor<4>) -> Tensor<4> {
     let level = Level::of_ratio(from);
     let clean = prediction.clean(level);
     let clean = Mix { sample: clean.sample * level.alpha, output: clean.output };
@@ -69,7 +69,7 @@ pub(super) fn step(prediction: Prediction, [from, to]: [f64; 2], sample: Tensor<
 }
 
 /// What the network sees: unit variance.
-pub(super) fn scale_model_input(sample: Tensor<4>, ratio: f64) -> Tensor<4> {
+fn scale_model_input(sample: Tensor<4>, ratio: f64) -> Tensor<4> {
     sample.mul_scalar(Level::of_ratio(ratio).alpha)
 }
 
@@ -112,7 +112,7 @@ impl EulerAncestralConfig {
         let table = schedule.ratios();
         let ratios = timesteps.iter().map(|t| interpolate(&table, *t)).chain([0.0]).collect();
         let sigmas = Sigmas { timesteps, ratios };
-        let init_noise_sigma = euler::init_noise_sigma(self.timesteps.spacing, &sigmas);
+        let init_noise_sigma = init_noise_sigma(self.timesteps.spacing, &sigmas);
         EulerAncestral { prediction: self.prediction, sigmas, init_noise_sigma }
     }
 }
@@ -138,7 +138,7 @@ impl Sampler for EulerAncestral {
     }
 
     fn scale_model_input(&self, sample: Tensor<4>, i: usize) -> Tensor<4> {
-        euler::scale_model_input(sample, self.sigmas.ratios[i])
+        scale_model_input(sample, self.sigmas.ratios[i])
     }
 
     fn needs_noise(&self, i: usize) -> bool {
@@ -149,7 +149,7 @@ impl Sampler for EulerAncestral {
         let (from, to) = (self.sigmas.ratios[i], self.sigmas.ratios[i + 1]);
         let up = to * (1.0 - (to / from).powi(2)).max(0.0).sqrt();
         let down = (to.powi(2) - up.powi(2)).max(0.0).sqrt();
-        let stepped = euler::step(self.prediction, [from, down], sample, model_output);
+        let stepped = step(self.prediction, [from, down], sample, model_output);
         if self.needs_noise(i) { stepped + fresh(noise, i).mul_scalar(up) } else { stepped }
     }
 
@@ -187,7 +187,7 @@ mod tests {
 
     /// Computed with diffusers 0.42.1, its random noise replaced by the one given here.
     #[test]
-    fn runs_end_where_the_reference_ends() {
+    fn ancestral_runs_end_where_the_reference_ends() {
         let leading = json!({"prediction_type": "v_prediction", "timestep_spacing": "leading"});
         check(
             SamplerKind::EulerAncestral,

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde_json::json;
 
 use super::AutoencoderTiny;
-use super::layers::Activation;
+use super::layers::TinyActivation;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::tiles::Tile;
 use crate::diffusion::options::Options;

@@ -67,7 +67,7 @@ pub(super) struct Plain {
 /// What a [`Plain`] layer does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PlainKind {
-    TinyActivation(TinyActivation),
+    Activation(TinyActivation),
     /// Twice the resolution by nearest neighbours.
     Upsample,
 }

@@ -156,7 +156,7 @@ const NO_LENGTH: f64 = 1e20;
 
 impl TokenizerConfig {
     /// A folder without the file has every default.
-    pub(super) fn read(folder: &Path) -> Result<Self, DiffusionError> {
+    pub(super) fn read(folder: &Path) -> std::result::Result<Self, DiffusionError> {
         let path = folder.join("tokenizer_config.json");
         let mut options = match path.is_file() {
             true => Options::read(&path)?,
