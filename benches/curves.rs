@@ -24,8 +24,8 @@ use roentgen_augment::{
     SampleOrigin, SampleRequest, SynthesizerCard, template_prompts,
 };
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::nn::kernels::{Visible, attention};
 use roentgen_classifier::{DenseNetConfig, KnownLabels, MaskedBce, seeded};
+use roentgen_kernels::{Visible, attention};
 use rusqlite::{Connection, params};
 
 /// A point is run again until this much time has passed, but at least [`LEAST`] times.

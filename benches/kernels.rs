@@ -7,7 +7,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
-use roentgen_classifier::nn::kernels::{Visible, attention, conv2d, linear};
+use roentgen_kernels::{Visible, attention, conv2d, linear};
 
 fn main() {
     divan::main();

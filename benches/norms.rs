@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
-use roentgen_classifier::nn::kernels::{Activation, Norm, Over, batch_norm, geglu, group_norm, layer_norm};
+use roentgen_kernels::{Activation, Norm, Over, batch_norm, geglu, group_norm, layer_norm};
 
 fn main() {
     divan::main();

@@ -20,6 +20,7 @@
 //! # Ok::<(), roentgen::config::ConfigError>(())
 //! ```
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod compare;

@@ -1,5 +1,7 @@
 //! The `roentgen` command line.
 
+#![forbid(unsafe_code)]
+
 mod cli;
 mod commands;
 

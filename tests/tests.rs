@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and doing it again |
+//! | `docs` | the links of the documentation lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `shards` | `generate` in parts that are merged to the whole |
@@ -12,6 +13,7 @@
 
 mod cli;
 mod demo;
+mod docs;
 mod finetune;
 mod generate;
 mod parity;

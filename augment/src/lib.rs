@@ -34,6 +34,7 @@
 //! # Ok::<(), roentgen_augment::AugmentError>(())
 //! ```
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod answer;

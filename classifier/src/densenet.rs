@@ -8,8 +8,8 @@ use burn::prelude::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::nn::kernels::{Activation, DenseFeatures, average_pool, max_pool, relu};
 use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Pointwise, PointwiseConfig};
+use roentgen_kernels::{Activation, DenseFeatures, average_pool, max_pool, relu};
 
 /// Shape of a [`DenseNet`]. Field names are torchvision's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

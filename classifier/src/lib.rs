@@ -16,6 +16,7 @@
 //! # Ok::<(), roentgen_classifier::metrics::MetricsError>(())
 //! ```
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod augmentation;

@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::Activation;
 use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use roentgen_kernels::Activation;
 
 /// Configuration of a [`ResnetBlock`].
 #[derive(Config, Debug)]
@@ -128,7 +128,7 @@ pub(super) fn conv3x3(channels: [usize; 2], device: &Device) -> Conv2d {
 
 #[cfg(test)]
 mod tests {
-    use roentgen_classifier::nn::kernels::silu;
+    use roentgen_kernels::silu;
 
     use super::*;
     use crate::diffusion::autoencoder::testing::{assert_shown, draw, fill};

@@ -1,7 +1,7 @@
 //! Gradients in, weights out: what all strategies share.
 
 use burn::tensor::{DType, Device, Gradients, Tensor};
-use roentgen_classifier::nn::kernels::euclidean_norms;
+use roentgen_kernels::euclidean_norms;
 
 use super::clip;
 use super::ema::Ema;

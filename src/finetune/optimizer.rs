@@ -1,7 +1,7 @@
 //! AdamW with PyTorch's arithmetic, which is [`AdamWStep`]'s.
 
 use burn::tensor::Tensor;
-use roentgen_classifier::nn::kernels::{AdamWNumbers, AdamWStep, Stepped};
+use roentgen_kernels::{AdamWNumbers, AdamWStep, Stepped};
 use serde::{Deserialize, Serialize};
 
 use super::FinetuneError;

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
 
-use super::kernels::{Activation, BottleneckOptions, DenseFeatures, Norm, Over, batch_norm, fixed_norm};
+use roentgen_kernels::{Activation, BottleneckOptions, DenseFeatures, Norm, Over, batch_norm, fixed_norm};
 
 /// Configuration of [`BatchNorm2d`].
 #[derive(Config, Debug)]

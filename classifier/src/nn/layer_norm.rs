@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::kernels::{Activation, Norm, Over, layer_norm};
+use roentgen_kernels::{Activation, Norm, Over, layer_norm};
 
 /// Configuration of [`LayerNorm`].
 #[derive(Config, Debug)]

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
-use super::kernels::linear;
+use roentgen_kernels::linear;
 
 /// Configuration of [`Linear`].
 #[derive(Config, Debug)]

@@ -5,7 +5,6 @@
 mod batch_norm;
 mod conv2d;
 mod group_norm;
-pub mod kernels;
 mod layer_norm;
 mod linear;
 mod pointwise;

@@ -5,7 +5,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
-use super::kernels::conv2d;
+use roentgen_kernels::conv2d;
 
 /// Configuration of [`Pointwise`].
 #[derive(Config, Debug)]

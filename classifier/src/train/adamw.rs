@@ -3,7 +3,7 @@
 use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, Optimizer};
 use burn::tensor::{Device, Tensor};
 
-use crate::nn::kernels::{AdamWNumbers, AdamWStep, Stepped};
+use roentgen_kernels::{AdamWNumbers, AdamWStep, Stepped};
 
 /// AdamW with PyTorch's arithmetic and, on the CPU, one pass over memory a step, where burn's own takes some twenty. Its state is that
 /// of burn's AdamW.

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use crate::nn::kernels::euclidean_norms;
+use roentgen_kernels::euclidean_norms;
 
 /// Scales all gradients so that their joint Euclidean norm is at most `max_norm`; returns the norm before.
 ///

@@ -5,8 +5,8 @@ use burn::optim::{AdamConfig, ModuleOptimizer};
 use serde::{Deserialize, Serialize};
 
 use super::adamw::AdamW;
-use crate::nn::kernels::AdamWNumbers;
 use crate::{Augmentation, ClassifierError, Reduction};
+use roentgen_kernels::AdamWNumbers;
 
 /// How a classifier is trained. Every key of the `[training]` table of a run file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Device, Int, Tensor};
-use roentgen_classifier::nn::kernels::{Visible, attention};
 use roentgen_classifier::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use roentgen_kernels::{Visible, attention};
 use serde_json::json;
 
 use super::encoder::{TextEncoder, TextInput, TextStates};

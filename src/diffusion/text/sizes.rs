@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu_approximate;
-use roentgen_classifier::nn::kernels::{gelu, quick_gelu};
+use roentgen_kernels::{gelu, quick_gelu};
 use serde_json::json;
 
 use crate::diffusion::DiffusionError;

@@ -5,7 +5,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use roentgen_classifier::nn::kernels::Visible;
+use roentgen_kernels::Visible;
 
 use super::config::{UNetBlock, UNetConfig};
 use super::transformer::{Transformer2d, Transformer2dConfig};

@@ -18,8 +18,8 @@ mod transformer;
 
 use burn::module::Module;
 use burn::tensor::{Bool, FloatDType, Tensor};
-use roentgen_classifier::nn::kernels::silu;
 use roentgen_classifier::nn::{Conv2d, GroupNorm};
+use roentgen_kernels::silu;
 
 use crate::diffusion::Trace;
 use blocks::{Condition, DownBlock, MidBlock, UpBlock};

@@ -4,8 +4,8 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use roentgen_classifier::nn::kernels::silu;
 use roentgen_classifier::nn::{Linear, LinearConfig};
+use roentgen_kernels::silu;
 
 /// Sines and cosines of a timestep (Vaswani et al. 2017, section 3.5; Ho et al. 2020, appendix B).
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
-use roentgen_classifier::nn::kernels::{Visible, attention, geglu};
 use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use roentgen_kernels::{Visible, attention, geglu};
 
 use super::blocks::Condition;
 use crate::diffusion::Trace;

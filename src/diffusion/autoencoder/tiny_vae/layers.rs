@@ -6,8 +6,8 @@ use burn::tensor::activation::mish;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::{gelu, relu, silu};
-use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, kernels};
+use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
+use roentgen_kernels::{Activation, gelu, relu, silu};
 
 use crate::diffusion::resnet::conv3x3;
 
@@ -141,7 +141,7 @@ impl Pool {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.norm.forward_then(kernels::Activation::Relu, self.conv_in.forward(input));
+        let x = self.norm.forward_then(Activation::Relu, self.conv_in.forward(input));
         self.conv_out.forward(x)
     }
 }

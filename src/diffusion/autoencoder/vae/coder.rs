@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use roentgen_classifier::nn::kernels::{Activation, Visible, attention};
 use roentgen_classifier::nn::{Conv2d, GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use roentgen_kernels::{Activation, Visible, attention};
 
 use super::EPSILON;
 use super::config::AutoencoderKlConfig;

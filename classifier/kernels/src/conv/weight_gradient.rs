@@ -1,0 +1,174 @@
+//! The gradients by weights and bias: sums over the points of all images.
+
+use std::ops::Range;
+
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+
+use super::lattice::Axis;
+use super::patches::{Patches, Source};
+use super::tiles::{DEPTH, part, stride, tiles};
+use crate::memory::product::{Matrix, Product};
+use crate::memory::scratch::{Target, with_scratch};
+
+/// Most outputs of a part.
+const MOST_OUTPUTS: usize = 320;
+/// Most weights of an output in a part: with all outputs, their sums still fit the caches.
+const MOST_WEIGHTS: usize = 768;
+
+/// Weights of an output whose sums one product adds to.
+const SEEN: usize = 512;
+
+/// For each output, channel and tap: the sum over all points of the output's gradient times what it saw.
+pub(super) struct WeightGradient<'a> {
+    pub(super) axes: [&'a Axis; 2],
+    pub(super) batch: usize,
+    pub(super) outputs: usize,
+    pub(super) source: Source<'a>,
+    /// By the outputs, `[B, outputs, points, points]`.
+    pub(super) gradient: &'a [f32],
+}
+
+impl WeightGradient<'_> {
+    /// Writes a target `[outputs, channels, taps, taps]`.
+    ///
+    /// Threads share the weights, not the points: each sum has one order, whatever their number.
+    ///
+    /// # Safety
+    /// The target is as large as that, and nobody else uses it.
+    pub(super) unsafe fn write(&self, target: Target) {
+        let most_channels = MOST_WEIGHTS.div_ceil(self.taps());
+        let outputs = part(self.outputs, self.source.channels.div_ceil(most_channels), MOST_OUTPUTS);
+        let parts = self.outputs.div_ceil(outputs);
+        let weights = part(self.source.channels * self.taps(), parts, MOST_WEIGHTS);
+        let channels = weights.div_ceil(self.taps());
+        // Not cut by threads: tiles are the terms of sums.
+        let tiles = tiles(self.axes, self.batch, DEPTH);
+        let tiles: Vec<_> = tiles.into_iter().map(|tile| (Patches::new(self.axes, &tile), tile)).collect();
+        (0..parts * self.source.channels.div_ceil(channels)).into_par_iter().for_each(|task| {
+            let (output, channel) = (task % parts * outputs, task / parts * channels);
+            let some = [output..self.outputs.min(output + outputs), channel..self.source.channels.min(channel + channels)];
+            // SAFETY: tasks are other outputs or other channels; the rest is the caller's promise.
+            unsafe { self.write_part(&tiles, some, target) };
+        });
+    }
+
+    fn area(&self) -> usize {
+        self.axes.iter().map(|axis| axis.points).product()
+    }
+
+    fn taps(&self) -> usize {
+        self.axes.iter().map(|axis| axis.taps.len()).product()
+    }
+
+    /// # Safety
+    /// As for [`write`](Self::write), of these outputs and channels alone.
+    unsafe fn write_part(&self, tiles: &[(Patches, Range<usize>)], [outputs, channels]: [Range<usize>; 2], target: Target) {
+        let (taps, area) = (self.taps(), self.area());
+        let at_once = (SEEN / taps).clamp(1, channels.len());
+        let points = tiles.iter().map(|(_, tile)| tile.len()).max().unwrap_or(0);
+        let row = stride(points);
+        let copy = tiles.iter().map(|(patches, _)| patches.copy_len(at_once)).max().unwrap_or(0);
+        let matrix = tiles.iter().map(|(patches, _)| patches.matrix_len(at_once, row)).max().unwrap_or(0);
+        let (wide, weights) = (outputs.len(), channels.len() * taps);
+        // A sum of one term is written where it belongs; others grow in the caches.
+        let one_term = tiles.len() == 1;
+        let sums = if one_term { 0 } else { weights * wide };
+        with_scratch([copy, matrix, wide * row, sums], |[copy, matrix, gradients, sums]| {
+            for (i, (patches, tile)) in tiles.iter().enumerate() {
+                self.gather(tile, &outputs, gradients.chunks_mut(row));
+                copy.fill(0.0);
+                let (image, point) = (tile.start / area, tile.start % area);
+                // Where the points follow each other in the source, it is the matrix.
+                let direct = patches.are_pointwise() && point + tile.len() <= area;
+                for first in channels.clone().step_by(if direct { channels.len() } else { at_once }) {
+                    let some = first..channels.end.min(if direct { channels.end } else { first + at_once });
+                    let count = some.len() * taps;
+                    let seen = if direct {
+                        let from = (image * self.source.channels + first) * area + point;
+                        let seen = &self.source.values[from..][..(count - 1) * area + tile.len()];
+                        Matrix { first: seen.as_ptr(), row: 1, column: area }
+                    } else {
+                        let buffers = [&mut *copy, &mut *matrix];
+                        crate::isa::run(|| patches.fill(self.source, some, buffers, row));
+                        Matrix { first: matrix.as_ptr(), row: 1, column: row }
+                    };
+                    let of_outputs = Matrix { first: gradients.as_ptr(), row: 1, column: row };
+                    let product = if one_term {
+                        let all = self.source.channels * taps;
+                        // SAFETY: the first weight of the first output is inside the target.
+                        let first = unsafe { target.at(outputs.start * all + first * taps) };
+                        Product {
+                            sizes: [count, wide, tile.len()],
+                            out: Matrix { first, row: 1, column: all },
+                            add: false,
+                            lhs: seen.transposed(),
+                            rhs: of_outputs,
+                            scale: 1.0,
+                        }
+                    } else {
+                        let sums = &mut sums[(first - channels.start) * taps * wide..][..count * wide];
+                        Product {
+                            sizes: [wide, count, tile.len()],
+                            out: Matrix { first: sums.as_mut_ptr(), row: 1, column: wide },
+                            add: i > 0,
+                            lhs: of_outputs.transposed(),
+                            rhs: seen,
+                            scale: 1.0,
+                        }
+                    };
+                    // SAFETY: the sums are as many as that, or in the target, of this task alone; both others have rows of at least
+                    // the tile's points, for each output and for each channel and tap.
+                    unsafe { product.compute() };
+                }
+            }
+            if one_term {
+                return;
+            }
+            // Sums are [weights, outputs], the target [outputs, weights]: in squares, so that both stay in the cache.
+            const SQUARE: usize = 16;
+            for from in (0..weights).step_by(SQUARE) {
+                for (i, output) in outputs.clone().enumerate() {
+                    let at = (output * self.source.channels + channels.start) * taps;
+                    for weight in from..weights.min(from + SQUARE) {
+                        // SAFETY: the caller's promise.
+                        unsafe { target.write(at + weight, sums[weight * wide + i]) };
+                    }
+                }
+            }
+        });
+    }
+
+    /// A row of each output's gradients at the points of a tile.
+    fn gather<'a>(&self, tile: &Range<usize>, outputs: &Range<usize>, rows: impl Iterator<Item = &'a mut [f32]>) {
+        let area = self.area();
+        for (output, row) in outputs.clone().zip(rows) {
+            let mut at = tile.start;
+            while at < tile.end {
+                let (image, point) = (at / area, at % area);
+                let length = (area - point).min(tile.end - at);
+                let from = &self.gradient[(image * self.outputs + output) * area + point..][..length];
+                row[at - tile.start..][..length].copy_from_slice(from);
+                at += length;
+            }
+        }
+    }
+}
+
+/// For each output, the sum of its gradient `[B, outputs, area]` over batch and area.
+pub(super) fn bias_gradient(gradient: &[f32], outputs: usize, area: usize) -> Vec<f32> {
+    /// Sums that grow side by side, as a vector.
+    const SIDE_BY_SIDE: usize = 16;
+    let plane = |values: &[f32]| {
+        let (values, rest) = values.as_chunks::<SIDE_BY_SIDE>();
+        let mut sums = [0f32; SIDE_BY_SIDE];
+        for values in values {
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        }
+        sums.iter().chain(rest).map(|&value| f64::from(value)).sum::<f64>()
+    };
+    let mut sums = vec![0f32; outputs];
+    sums.par_iter_mut().enumerate().for_each(|(output, sum)| {
+        *sum = gradient.chunks(area).skip(output).step_by(outputs).map(plane).sum::<f64>() as f32;
+    });
+    sums
+}

@@ -1,0 +1,104 @@
+//! Weights as the matrices that products read.
+
+use std::ops::Range;
+
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
+
+use crate::memory::product::Matrix;
+
+/// The weights of a correlation.
+#[derive(Clone, Copy)]
+pub(super) enum Weights<'a> {
+    /// `[outputs, channels, taps]`, as they lie.
+    Straight { values: &'a [f32], channels: usize, taps: usize },
+    /// Those of a convolution, to give the gradient by its input: its outputs are the channels here, its channels the outputs.
+    Turned(Turned<'a>),
+}
+
+/// The weights of a convolution with the roles of outputs and channels exchanged, and the taps in the opposite order.
+#[derive(Clone, Copy)]
+pub(super) struct Turned<'a> {
+    /// `[channels, outputs, kernel]`
+    pub(super) values: &'a [f32],
+    pub(super) outputs: usize,
+    /// Values of a kernel.
+    pub(super) kernel: usize,
+    /// The place of each tap in the kernel. If they are all there, the last comes first.
+    pub(super) taps: &'a [usize],
+}
+
+impl Weights<'_> {
+    /// Scratch that a [`part`](Self::part) needs; none where the weights can be read as they lie.
+    pub(super) fn scratch_len(&self, outputs: usize, channels: usize) -> usize {
+        match self {
+            Self::Straight { .. } | Self::Turned(Turned { kernel: 1, .. }) => 0,
+            Self::Turned(turned) => outputs * channels * turned.taps.len(),
+        }
+    }
+
+    /// The weights of some outputs, channels and all taps: a column for each output. It reads these weights or `scratch`, which is
+    /// of the length above.
+    pub(super) fn part(&self, outputs: &Range<usize>, channels: &Range<usize>, scratch: &mut [f32]) -> Matrix<*const f32> {
+        match *self {
+            Self::Straight { values, channels: all, taps } => {
+                let row = all * taps;
+                let values = &values[outputs.start * row + channels.start * taps..];
+                let values = &values[..(outputs.len() - 1) * row + channels.len() * taps];
+                Matrix { first: values.as_ptr(), row: 1, column: row }
+            }
+            Self::Turned(Turned { values, outputs: all, kernel: 1, .. }) => {
+                let values = &values[channels.start * all + outputs.start..];
+                let values = &values[..(channels.len() - 1) * all + outputs.len()];
+                Matrix { first: values.as_ptr(), row: all, column: 1 }
+            }
+            Self::Turned(turned) => {
+                let row = channels.len() * turned.taps.len();
+                let scratch = &mut scratch[..outputs.len() * row];
+                for (first, rows) in outputs.clone().step_by(ROWS).zip(scratch.chunks_mut(ROWS * row)) {
+                    turned.fill(first..outputs.end.min(first + ROWS), channels.clone(), rows);
+                }
+                Matrix { first: scratch.as_ptr(), row: 1, column: row }
+            }
+        }
+    }
+}
+
+/// Rows that are written side by side, while the weights are read in their order.
+const ROWS: usize = 16;
+
+impl Turned<'_> {
+    /// A copy of all, `[outputs, channels, taps]`.
+    pub(super) fn all(&self) -> Vec<f32> {
+        let channels = self.values.len() / (self.outputs * self.kernel);
+        let row = channels * self.taps.len();
+        let mut copy = vec![0.0; self.outputs * row];
+        copy.par_chunks_mut(ROWS * row).enumerate().for_each(|(part, rows)| {
+            let first = part * ROWS;
+            self.fill(first..first + rows.len() / row, 0..channels, rows);
+        });
+        copy
+    }
+
+    /// Writes `[outputs, channels, taps]` of these.
+    fn fill(&self, outputs: Range<usize>, channels: Range<usize>, rows: &mut [f32]) {
+        let (taps, row) = (self.taps.len(), channels.len() * self.taps.len());
+        for (i, channel) in channels.enumerate() {
+            let kernels = &self.values[(channel * self.outputs + outputs.start) * self.kernel..][..outputs.len() * self.kernel];
+            for (from, row) in kernels.chunks_exact(self.kernel).zip(rows.chunks_exact_mut(row)) {
+                self.turn(from, &mut row[i * taps..][..taps]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn turn(&self, from: &[f32], to: &mut [f32]) {
+        /// By far the usual kernel, whose length the compiler then knows.
+        const USUAL: usize = 3 * 3;
+        if let (Ok(from), Ok(to)) = (<&[f32; USUAL]>::try_from(from), <&mut [f32; USUAL]>::try_from(&mut *to)) {
+            *to = *from;
+            to.reverse();
+        } else {
+            to.iter_mut().zip(self.taps).for_each(|(to, tap)| *to = from[*tap]);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The buffers of a dense block: feature maps, and the gradients by them.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use burn::tensor::{Bytes, DType, Shape};
+use burn_flex::{FlexTensor, Layout};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
+use crate::memory::output::{PIECE, Values, filled};
+use crate::norm::moments::Moments;
+
+/// One forward pass's buffers, shared by the operations that write and read them.
+///
+/// Operations on one block follow each other: forward in the order of calls, backward in the reverse.
+#[derive(Clone)]
+pub struct Growth(Arc<Mutex<Maps>>);
+
+/// Feature maps, `[B, C, H, W]` with room for all channels, and what belongs to them.
+pub(super) struct Maps {
+    pub(super) batch: usize,
+    /// Room, in channels.
+    pub(super) capacity: usize,
+    sides: [usize; 2],
+    values: Storage,
+    /// Moments of each channel so far, where the batch's statistics are wanted.
+    moments: Option<Vec<Moments>>,
+    /// By the maps, `[B, C, H, W]`, without what is pending.
+    gradient: Vec<f32>,
+    /// For each channel, `a` and `b` of a part `a x + b` of the gradient.
+    pending: Vec<[f64; 2]>,
+}
+
+enum Storage {
+    Growing(Vec<f32>),
+    Whole(FlexTensor),
+}
+
+impl Maps {
+    /// Elements of a plane.
+    pub(super) fn plane(&self) -> usize {
+        self.sides[0] * self.sides[1]
+    }
+
+    pub(super) fn shape(&self, channels: usize) -> Shape {
+        Shape::new([self.batch, channels, self.sides[0], self.sides[1]])
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        match &self.values {
+            Storage::Growing(values) => values,
+            Storage::Whole(tensor) => tensor.as_slice().expect("the tensor was made contiguous and of 32-bit floats"),
+        }
+    }
+
+    /// Maps and the buffer of gradients.
+    pub(super) fn values_and_gradient(&mut self) -> (&[f32], &mut [f32]) {
+        let Self { values, gradient, .. } = self;
+        let values = match values {
+            Storage::Growing(values) => values,
+            Storage::Whole(tensor) => tensor.as_slice().expect("the tensor was made contiguous and of 32-bit floats"),
+        };
+        (values, gradient)
+    }
+
+    /// Adds `a x + b` to the gradient by a channel.
+    pub(super) fn add_pending(&mut self, channel: usize, [a, b]: [f64; 2]) {
+        let pending = &mut self.pending[channel];
+        *pending = [pending[0] + a, pending[1] + b];
+    }
+
+    /// What is pending for a channel as `a (x - centre) + b`: as in [`Pullback`](crate::norm::plane::Pullback), a large `b` would be
+    /// rounded alike in every element.
+    fn centred(&self, channel: usize) -> [f32; 3] {
+        let [a, b] = self.pending[channel];
+        let centre = self.moments.as_ref().map_or(0.0, |moments| moments[channel].mean()) as f32;
+        [a as f32, centre, (b + a * f64::from(centre)) as f32]
+    }
+}
+
+impl Growth {
+    pub(super) fn new([batch, capacity, height, width]: [usize; 4], with_moments: bool) -> Self {
+        Self(Arc::new(Mutex::new(Maps {
+            batch,
+            capacity,
+            sides: [height, width],
+            values: Storage::Growing(vec![0.0; batch * capacity * height * width]),
+            moments: with_moments.then(Vec::new),
+            gradient: Vec::new(),
+            pending: Vec::new(),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Maps> {
+        self.0.lock().expect("no operation on these buffers panicked")
+    }
+
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Maps) -> R) -> R {
+        f(&mut self.lock())
+    }
+
+    /// Copies `x` to the channels from `at` on, and takes their moments on the way.
+    pub(super) fn put(&self, x: &Values, at: usize) {
+        let mut maps = self.lock();
+        let (plane, batch) = (maps.plane(), maps.batch);
+        let new = x.shape()[1];
+        assert!(x.shape() == maps.shape(new) && at + new <= maps.capacity, "maps {:?} do not fit at {at}", x.shape());
+        let image = maps.capacity * plane;
+        let Maps { values: Storage::Growing(values), moments, .. } = &mut *maps else {
+            panic!("channels are put before all are taken")
+        };
+        let mut channels: Vec<_> = (0..new).map(|_| Vec::with_capacity(batch)).collect();
+        for image in values.chunks_mut(image) {
+            for (channel, to) in channels.iter_mut().zip(image[at * plane..].chunks_mut(plane)) {
+                channel.push(to);
+            }
+        }
+        let wanted = moments.is_some();
+        let copy = |(channel, to): (usize, Vec<&mut [f32]>)| {
+            let from = x.as_slice().chunks(plane).skip(channel).step_by(new);
+            crate::isa::run(|| {
+                from.zip(to).fold(Moments::default(), |so_far, (from, to)| {
+                    to.copy_from_slice(from);
+                    if wanted { so_far.and(Moments::of(from)) } else { so_far }
+                })
+            })
+        };
+        let mut fresh = Vec::new();
+        let at_a_time = (PIECE / (batch * plane)).max(1);
+        channels.into_par_iter().enumerate().with_min_len(at_a_time).map(copy).collect_into_vec(&mut fresh);
+        if let Some(moments) = moments {
+            moments.truncate(at);
+            moments.extend(fresh);
+        }
+    }
+
+    /// Mean and biased variance of the first channels.
+    pub(super) fn statistics(&self, channels: usize) -> [Vec<f32>; 2] {
+        let maps = self.lock();
+        let moments = maps.moments.as_deref().expect("moments are kept where gradients are");
+        let moments = &moments[..channels];
+        [moments.iter().map(|x| x.mean() as f32).collect(), moments.iter().map(|x| x.variance() as f32).collect()]
+    }
+
+    /// The maps as a tensor; nothing can be put after that.
+    pub(super) fn take(&self) -> FlexTensor {
+        let mut maps = self.lock();
+        let shape = maps.shape(maps.capacity);
+        let tensor = match &mut maps.values {
+            Storage::Growing(values) => {
+                let bytes = Bytes::from_elems(std::mem::take(values));
+                FlexTensor::new(bytes, Layout::contiguous(shape), DType::F32)
+            }
+            Storage::Whole(tensor) => tensor.clone(),
+        };
+        maps.values = Storage::Whole(tensor.clone());
+        tensor
+    }
+
+    /// Takes the gradient by all maps, which those of layers are added to.
+    pub(super) fn begin_gradient(&self, gradient: FlexTensor) {
+        let mut maps = self.lock();
+        assert_eq!(gradient.layout().shape(), &maps.shape(maps.capacity), "a gradient has its output's shape");
+        maps.gradient = gradient.to_contiguous().into_data().try_into_vec().expect("gradients are of 32-bit floats");
+        maps.pending = vec![[0.0; 2]; maps.capacity];
+    }
+
+    /// The whole gradient by `count` channels from `at` on.
+    pub(super) fn gradient_of(&self, at: usize, count: usize) -> FlexTensor {
+        let maps = self.lock();
+        let plane = maps.plane();
+        let channels = at..at + count;
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let images = |values| <[f32]>::chunks(values, maps.capacity * plane);
+            let planes = images(maps.values()).zip(images(&maps.gradient)).flat_map(|(values, gradient)| {
+                let part = at * plane..(at + count) * plane;
+                values[part.clone()].chunks(plane).zip(gradient[part].chunks(plane)).zip(channels.clone())
+            });
+            let planes: Vec<_> = out.chunks_mut(plane).zip(planes).collect();
+            let at_a_time = (PIECE / plane).max(1);
+            planes.into_par_iter().with_min_len(at_a_time).for_each(|(out, ((x, gradient), channel))| {
+                let [a, centre, b] = maps.centred(channel);
+                crate::isa::run(|| {
+                    for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
+                        out.write(gradient + (a * (x - centre) + b));
+                    }
+                });
+            });
+        };
+        // SAFETY: there are as many planes in the output as in the part, of one length, and each is written.
+        unsafe { filled(maps.shape(count), write) }
+    }
+}
+
+impl fmt::Debug for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Growth").finish_non_exhaustive()
+    }
+}

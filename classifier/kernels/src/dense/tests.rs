@@ -1,0 +1,144 @@
+//! Blocks beside the concatenation of all maps.
+
+use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{affine_map, loss, off_kink, tracked};
+
+const EPSILON: f64 = 1e-2;
+
+/// What a layer is made of: gamma, beta and the weight of its 1x1 convolution, `[O, C, 1, 1]`.
+struct Layer {
+    affine: [Tensor<1>; 2],
+    weight: Tensor<4>,
+}
+
+/// Layers after `start` channels whose convolutions have `outputs` channels, of which half are new maps.
+fn layers(start: usize, outputs: usize, count: usize) -> Vec<Layer> {
+    let layer = |i| {
+        let channels = start + i * outputs.div_ceil(2);
+        let weight = Tensor::random([outputs, channels, 1, 1], Distribution::Normal(0.0, 0.3), &Device::flex());
+        Layer { affine: affine_map(channels).map(tracked), weight: tracked(weight) }
+    };
+    (0..count).map(layer).collect()
+}
+
+/// Stands for the second half of a layer.
+fn second_half(x: Tensor<4>) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let new = channels.div_ceil(2);
+    let rest = x.clone().narrow(1, new, channels - new).mean_dim(1).expand([batch, new, height, width]);
+    x.narrow(1, 0, new).tanh() + rest
+}
+
+fn in_one_buffer(x: Tensor<4>, layers: &[Layer]) -> Tensor<4> {
+    let channels = x.dims()[1] + layers.iter().map(|layer| layer.weight.dims()[0].div_ceil(2)).sum::<usize>();
+    let options = BottleneckOptions { epsilon: EPSILON, of_batch: true };
+    let maps = DenseFeatures::start(x, channels);
+    let next = |maps: DenseFeatures, layer: &Layer| {
+        let new = second_half(maps.bottleneck(maps.statistics(), layer.affine.clone(), layer.weight.clone(), options));
+        maps.with(new)
+    };
+    layers.iter().fold(maps, next).finish()
+}
+
+fn convolved(x: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+    let ([batch, channels, height, width], outputs) = (x.dims(), weight.dims()[0]);
+    let flat = x.reshape([batch, channels, height * width]);
+    weight.reshape([1, outputs, channels]).matmul(flat).reshape([batch, outputs, height, width])
+}
+
+/// The output of a block, and what goes into the ReLU of every layer.
+fn concatenation(x: Tensor<4>, layers: &[Layer]) -> (Tensor<4>, Vec<Tensor<4>>) {
+    layers.iter().fold((x, vec![]), |(x, mut normals), layer| {
+        let [gamma, beta] = layer.affine.clone();
+        let normal = batch_norm_train(x.clone(), gamma, beta, EPSILON).output;
+        normals.push(normal.clone());
+        let new = second_half(convolved(burn::tensor::activation::relu(normal), layer.weight.clone()));
+        (Tensor::cat(vec![x, new], 1), normals)
+    })
+}
+
+fn concatenated(x: Tensor<4>, layers: &[Layer]) -> Tensor<4> {
+    concatenation(x, layers).0
+}
+
+/// Whether all implementations take the same sides of every ReLU.
+fn sides_are_sure(x: &Tensor<4>, layers: &[Layer]) -> bool {
+    concatenation(tracked(x.clone()), layers).1.iter().all(off_kink)
+}
+
+/// The output, and the gradients by `x` and by the weights of every layer.
+fn with_gradients(x: &Tensor<4>, layers: &[Layer], f: impl Fn(Tensor<4>, &[Layer]) -> Tensor<4>) -> Vec<TensorData> {
+    let x = tracked(x.clone());
+    let output = f(x.clone(), layers);
+    let mut grads = loss(output.clone()).backward();
+    let mut all = vec![output.into_data(), x.grad_remove(&mut grads).unwrap().into_data()];
+    for layer in layers {
+        all.push(layer.weight.grad_remove(&mut grads).unwrap().into_data());
+        all.extend(layer.affine.clone().map(|x| x.grad_remove(&mut grads).unwrap().into_data()));
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_block_equals_concatenation_with_all_gradients(
+        batch in 1usize..5, channels in 1usize..7, height in 1usize..30, width in 2usize..30,
+        outputs in 2usize..9, count in 1usize..4, offset in -3f64..3.0,
+    ) {
+        let x = Tensor::<4>::random([batch, channels, height, width], Distribution::Normal(offset, 2.0), &Device::flex());
+        let layers = layers(channels, outputs, count);
+        prop_assume!(sides_are_sure(&x, &layers));
+        let ours = with_gradients(&x, &layers, in_one_buffer);
+        let plain = with_gradients(&x, &layers, concatenated);
+        for (ours, plain) in ours.iter().zip(&plain) {
+            // Sums of up to 3600 products, through up to three norms whose reciprocal deviations are at most 10.
+            ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-3, 1e-3));
+        }
+    }
+}
+
+/// Images of several tiles, and tiles of several images.
+#[test]
+fn gradients_repeat_bit_for_bit() {
+    for shape in [[3, 4, 60, 60], [40, 9, 5, 5]] {
+        let draw = || (Tensor::<4>::random(shape, Distribution::Default, &Device::flex()), layers(shape[1], 8, 2));
+        let (x, layers) = std::iter::repeat_with(draw).find(|(x, layers)| sides_are_sure(x, layers)).unwrap();
+        let first = with_gradients(&x, &layers, in_one_buffer);
+        for (first, second) in first.iter().zip(with_gradients(&x, &layers, in_one_buffer)) {
+            first.assert_eq(&second, true);
+        }
+        for (first, plain) in first.iter().zip(with_gradients(&x, &layers, concatenated)) {
+            // Sums of 10,800 products.
+            first.assert_approx_eq::<f32>(&plain, Tolerance::rel_abs(2e-3, 2e-3));
+        }
+    }
+}
+
+#[test]
+fn given_statistics_are_used_and_bear_no_gradient() {
+    let x = Tensor::<4>::random([2, 3, 4, 5], Distribution::Normal(1.0, 2.0), &Device::flex());
+    let layers = layers(3, 4, 1);
+    let statistics = [[0.5f32, 1.0, 1.5], [3.0, 4.0, 5.0]];
+    let given = |device: &Device| statistics.map(|values| Tensor::<1>::from_floats(values, device));
+    let options = BottleneckOptions { epsilon: EPSILON, of_batch: false };
+    let ours = with_gradients(&x, &layers, |x, layers| {
+        let maps = DenseFeatures::start(x, 5);
+        let statistics = given(&layers[0].weight.device());
+        let new = maps.bottleneck(statistics, layers[0].affine.clone(), layers[0].weight.clone(), options);
+        maps.with(second_half(new)).finish()
+    });
+    let plain = with_gradients(&x, &layers, |x, layers| {
+        let ([mean, variance], [gamma, beta]) = (given(&x.device()), layers[0].affine.clone());
+        let normal = burn::tensor::activation::relu(batch_norm(x.clone(), gamma, beta, mean, variance, EPSILON));
+        Tensor::cat(vec![x, second_half(convolved(normal, layers[0].weight.clone()))], 1)
+    });
+    for (ours, plain) in ours.iter().zip(&plain) {
+        // Sums of 40 products.
+        ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 1e-5));
+    }
+}

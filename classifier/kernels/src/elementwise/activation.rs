@@ -1,0 +1,249 @@
+//! Activations on all threads, forward and backward in one pass each.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::tensor::Tensor;
+use burn::tensor::activation::{gelu as burn_gelu, relu as burn_relu, sigmoid, silu as burn_silu};
+use burn_flex::{Flex, FlexTensor};
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
+
+use crate::applies;
+use crate::elementwise::function::{Function, QUICK, by_function};
+use crate::memory::output::{PIECE, Values, filled, overwritable};
+
+/// A function of every element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x`
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `x / (1 + e^-x)` (Elfwing et al. 2017)
+    Silu,
+    /// `x Φ(x)` by the error function (Hendrycks and Gimpel 2016)
+    Gelu,
+    /// `x / (1 + e^-1.702x)`, CLIP's approximation of GELU
+    QuickGelu,
+}
+
+impl Activation {
+    /// The function of every element; in one pass on the CPU.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity => x,
+            _ if applies(&x) => Tensor::from_dispatch(Dispatch::activate(x.into_dispatch(), self)),
+            _ => self.compose(x),
+        }
+    }
+
+    /// The same by burn's own operations.
+    pub(crate) fn compose<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity => x,
+            Self::Relu => burn_relu(x),
+            Self::Silu => burn_silu(x),
+            Self::Gelu => burn_gelu(x),
+            Self::QuickGelu => x.clone() * sigmoid(x * QUICK),
+        }
+    }
+}
+
+/// [`Activation::Relu`]
+pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Activation::Relu.forward(x)
+}
+
+/// [`Activation::Silu`]
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Activation::Silu.forward(x)
+}
+
+/// [`Activation::Gelu`]
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Activation::Gelu.forward(x)
+}
+
+/// [`Activation::QuickGelu`]
+pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Activation::QuickGelu.forward(x)
+}
+
+/// Backends with the kernel.
+#[backend_extension(Flex, Autodiff)]
+pub trait ActivationBackend: Backend {
+    /// The function of every element.
+    fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
+    /// The gradient by `x`, from that by the output.
+    fn activate_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
+}
+
+impl ActivationBackend for Flex {
+    fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
+        by_function!(activation, F => forward::<F>(x))
+    }
+
+    fn activate_backward(x: FlexTensor, gradient: FlexTensor, activation: Activation) -> FlexTensor {
+        by_function!(activation, F => backward::<F>(x, gradient))
+    }
+}
+
+fn forward<F: Function>(mut x: FlexTensor) -> FlexTensor {
+    if let Some(values) = overwritable(&mut x) {
+        values.par_chunks_mut(PIECE).for_each(|values| {
+            crate::isa::run(|| values.iter_mut().for_each(|x| *x = F::value(*x)));
+        });
+        return x;
+    }
+    let x = Values::of(x);
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_mut(PIECE).zip(x.as_slice().par_chunks(PIECE)).for_each(|(out, x)| {
+            crate::isa::run(|| out.iter_mut().zip(x).for_each(|(out, x)| _ = out.write(F::value(*x))));
+        });
+    };
+    // SAFETY: both are cut alike and have as many elements, so each is written.
+    unsafe { filled(x.shape(), write) }
+}
+
+fn backward<F: Function>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let (x, gradient) = (Values::of(x), Values::of(gradient));
+    assert_eq!(x.shape(), gradient.shape(), "a gradient has its output's shape");
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        let inputs = x.as_slice().par_chunks(PIECE).zip(gradient.as_slice().par_chunks(PIECE));
+        out.par_chunks_mut(PIECE).zip(inputs).for_each(|(out, (x, gradient))| {
+            crate::isa::run(|| {
+                for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
+                    out.write(gradient * F::slope(*x));
+                }
+            });
+        });
+    };
+    // SAFETY: all three are cut alike and have as many elements, so each is written.
+    unsafe { filled(x.shape(), write) }
+}
+
+/// Computes an output again where gradients are checkpointed.
+#[derive(Debug)]
+struct Again<B> {
+    x: NodeId,
+    activation: Activation,
+    backend: PhantomData<B>,
+}
+
+impl<B: ActivationBackend> RetroForward for Again<B> {
+    fn forward(&self, states: &mut BackwardStates, output: NodeId) {
+        let x: FloatTensor<B> = states.get_state(&self.x);
+        states.save(output, B::activate(x, self.activation));
+    }
+}
+
+impl<B: ActivationBackend, C: CheckpointStrategy> ActivationBackend for Autodiff<B, C> {
+    fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Activate;
+        impl<B: ActivationBackend> Backward<B, 1> for Activate {
+            type State = (NodeId, Activation);
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+                let [parent] = ops.parents;
+                let gradient = grads.consume::<B>(&ops.node);
+                let (x, activation) = ops.state;
+                let x: FloatTensor<B> = checkpointer.retrieve_node_output(x);
+                if let Some(parent) = parent {
+                    grads.register::<B>(parent.id, B::activate_backward(x, gradient, activation));
+                }
+            }
+        }
+        let again = Again::<B> { x: x.id(), activation, backend: PhantomData };
+        match Activate.prepare::<C>([x.node()]).memory_bound().retro_forward(again).parents([&x]).stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&x), activation);
+                prep.finish(state, B::activate(x.into_primitive(), activation))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::activate(x.into_primitive(), activation)),
+        }
+    }
+
+    fn activate_backward(_: FloatTensor<Self>, _: FloatTensor<Self>, _: Activation) -> FloatTensor<Self> {
+        panic!("gradients of gradients are not computed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution, FloatDType, Tolerance};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::with_gradients;
+
+    const ALL: [Activation; 4] = [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu];
+
+    /// burn's derivative of GELU is that of the approximation by tanh; this is the definition.
+    fn composition(activation: Activation, x: Tensor<2>) -> Tensor<2> {
+        match activation {
+            Activation::Gelu => x.clone() * ((x * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
+            _ => activation.compose(x),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn equals_the_composition_with_its_gradient(rows in 1usize..40, columns in 1usize..1200, scale in 0.1f64..30.0) {
+            let x = Tensor::<2>::random([rows, columns], Distribution::Normal(0.0, scale), &Device::flex());
+            // A few units in the last place, of values that are sums of two of this size.
+            let close = Tolerance::<f32>::rel_abs(1e-5, 1e-6 * scale.max(1.0) as f32);
+            for activation in ALL {
+                let ours = with_gradients([x.clone()], |[x]| activation.forward(x));
+                let plain = with_gradients([x.clone()], |[x]| composition(activation, x));
+                for (ours, plain) in ours.iter().zip(&plain) {
+                    ours.assert_approx_eq::<f32>(plain, close);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn views_and_half_precision_are_taken() {
+        let device = Device::flex();
+        let x = Tensor::<2>::random([5, 7], Distribution::Default, &device);
+        for activation in ALL {
+            let plain = activation.forward(x.clone());
+            activation.forward(x.clone().transpose()).into_data().assert_eq(&plain.clone().transpose().into_data(), true);
+            let half = activation.forward(x.clone().cast(FloatDType::F16)).cast(FloatDType::F32);
+            half.into_data().assert_approx_eq::<f32>(&plain.into_data(), Tolerance::absolute(1e-3));
+        }
+    }
+
+    #[test]
+    fn a_tensor_that_is_held_elsewhere_is_not_overwritten() {
+        let device = Device::flex();
+        let x = Tensor::<1>::from_floats([-1.0, 2.0], &device);
+        let kept = x.clone();
+        let first: Vec<f32> = relu(x).into_data().try_to_vec().unwrap();
+        assert_eq!(first, [0.0, 2.0]);
+        assert_eq!(kept.clone().into_data().try_to_vec::<f32>().unwrap(), [-1.0, 2.0]);
+        assert_eq!(relu(kept).into_data().try_to_vec::<f32>().unwrap(), first);
+    }
+
+    #[test]
+    fn checkpointed_gradients_are_the_same() {
+        let x = Tensor::<2>::random([3, 5], Distribution::Normal(0.0, 2.0), &Device::flex());
+        let gradient = |device: Device| {
+            let x = Tensor::<2>::from_data(x.to_data(), &device).require_grad();
+            let mut grads = silu(gelu(x.clone())).sum().backward();
+            x.grad_remove(&mut grads).expect("x requires one").into_data()
+        };
+        let plain = gradient(Device::flex().autodiff());
+        gradient(Device::flex().autodiff().gradient_checkpointing()).assert_eq(&plain, true);
+    }
+}

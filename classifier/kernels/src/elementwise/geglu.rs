@@ -1,0 +1,161 @@
+//! The gated linear unit with GELU, forward and backward in one pass each.
+
+use std::mem::MaybeUninit;
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::tensor::{Shape, Tensor};
+use burn_flex::{Flex, FlexTensor};
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
+
+use crate::elementwise::function::{Function, Gelu};
+use crate::memory::output::{PIECE, Values, filled};
+use crate::{applies, gelu};
+
+/// `value * gelu(gate)` (Shazeer 2020, GEGLU); values and gates are the halves of the last axis.
+///
+/// # Shapes
+/// - x: `[.., 2 C]`
+/// - output: `[.., C]`
+///
+/// # Panics
+/// If the last axis is of odd length.
+pub fn geglu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let width = x.dims()[D - 1];
+    assert!(width.is_multiple_of(2), "{width} is no pair of values and gates");
+    if applies(&x) { Tensor::from_dispatch(Dispatch::geglu(x.into_dispatch())) } else { compose(x) }
+}
+
+fn compose<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let width = x.dims()[D - 1] / 2;
+    x.clone().narrow(D - 1, 0, width) * gelu(x.narrow(D - 1, width, width))
+}
+
+/// Backends with the kernel.
+#[backend_extension(Flex, Autodiff)]
+pub trait GegluBackend: Backend {
+    /// The values times the activated gates.
+    fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradient by `x`, from that by the output.
+    fn geglu_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// Length of the last axis, and rows that a thread takes at a time.
+fn cut(shape: &Shape) -> [usize; 2] {
+    let width = shape[shape.num_dims() - 1];
+    [width, (PIECE / width).max(1)]
+}
+
+impl GegluBackend for Flex {
+    fn geglu(x: FlexTensor) -> FlexTensor {
+        let x = Values::of(x);
+        let mut shape = x.shape();
+        let [width, rows] = cut(&shape);
+        let last = shape.num_dims() - 1;
+        shape[last] = width / 2;
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let pieces = out.par_chunks_mut(rows * width / 2).zip(x.as_slice().par_chunks(rows * width));
+            pieces.for_each(|(out, x)| {
+                crate::isa::run(|| {
+                    for (out, x) in out.chunks_mut(width / 2).zip(x.chunks(width)) {
+                        let (value, gate) = x.split_at(width / 2);
+                        for ((out, value), gate) in out.iter_mut().zip(value).zip(gate) {
+                            out.write(value * Gelu::value(*gate));
+                        }
+                    }
+                });
+            });
+        };
+        // SAFETY: the output has half a row for every row of `x`, and each is written.
+        unsafe { filled(shape, write) }
+    }
+
+    fn geglu_backward(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let (x, gradient) = (Values::of(x), Values::of(gradient));
+        let [width, rows] = cut(&x.shape());
+        assert_eq!(x.as_slice().len(), 2 * gradient.as_slice().len(), "a gradient has its output's shape");
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let inputs = x.as_slice().par_chunks(rows * width).zip(gradient.as_slice().par_chunks(rows * width / 2));
+            out.par_chunks_mut(rows * width).zip(inputs).for_each(|(out, (x, gradient))| {
+                crate::isa::run(|| {
+                    let rows = out.chunks_mut(width).zip(x.chunks(width)).zip(gradient.chunks(width / 2));
+                    for ((out, x), gradient) in rows {
+                        let (value, gate) = x.split_at(width / 2);
+                        let (of_value, of_gate) = out.split_at_mut(width / 2);
+                        let out = of_value.iter_mut().zip(of_gate);
+                        for (((of_value, of_gate), (value, gate)), gradient) in out.zip(value.iter().zip(gate)).zip(gradient) {
+                            of_value.write(gradient * Gelu::value(*gate));
+                            of_gate.write(gradient * value * Gelu::slope(*gate));
+                        }
+                    }
+                });
+            });
+        };
+        // SAFETY: all three are cut into the same rows, and both halves of each are written.
+        unsafe { filled(x.shape(), write) }
+    }
+}
+
+impl<B: GegluBackend, C: CheckpointStrategy> GegluBackend for Autodiff<B, C> {
+    fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Geglu;
+        impl<B: GegluBackend> Backward<B, 1> for Geglu {
+            type State = NodeId;
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+                let [parent] = ops.parents;
+                let gradient = grads.consume::<B>(&ops.node);
+                let x: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state);
+                if let Some(parent) = parent {
+                    grads.register::<B>(parent.id, B::geglu_backward(x, gradient));
+                }
+            }
+        }
+        match Geglu.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = prep.checkpoint(&x);
+                prep.finish(state, B::geglu(x.into_primitive()))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::geglu(x.into_primitive())),
+        }
+    }
+
+    fn geglu_backward(_: FloatTensor<Self>, _: FloatTensor<Self>) -> FloatTensor<Self> {
+        panic!("gradients of gradients are not computed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution, Tolerance};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::with_gradients;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn equals_the_composition_with_its_gradient(batch in 1usize..4, rows in 1usize..30, width in 1usize..300) {
+            let x = Tensor::<3>::random([batch, rows, 2 * width], Distribution::Normal(0.0, 2.0), &Device::flex());
+            let ours = with_gradients([x.clone()], |[x]| geglu(x));
+            let plain = with_gradients([x], |[x]| compose(x));
+            for (ours, plain) in ours.iter().zip(&plain) {
+                // Two roundings of products up to about 50.
+                ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-6, 1e-6));
+            }
+        }
+    }
+
+    #[test]
+    fn views_are_taken() {
+        let x = Tensor::<3>::random([2, 6, 5], Distribution::Default, &Device::flex());
+        let copy = Tensor::<3>::from_data(x.clone().swap_dims(1, 2).to_data(), &Device::flex());
+        geglu(x.swap_dims(1, 2)).into_data().assert_eq(&geglu(copy).into_data(), true);
+    }
+}

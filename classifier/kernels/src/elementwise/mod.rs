@@ -1,0 +1,7 @@
+//! Functions of every element.
+
+pub(crate) mod activation;
+pub(crate) mod erf;
+pub(crate) mod exp;
+pub(crate) mod function;
+pub(crate) mod geglu;

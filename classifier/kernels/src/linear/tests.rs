@@ -1,0 +1,94 @@
+use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance, module};
+use proptest::prelude::*;
+
+use super::linear;
+use crate::testing::{loss, tracked};
+
+type Layer = fn(Tensor<3>, Tensor<2>, Option<Tensor<1>>) -> Tensor<3>;
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+/// The output, and the gradients by input, weight and bias.
+fn with_gradients(f: Layer, x: &Tensor<3>, turned: bool, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Vec<TensorData> {
+    let (x, weight, bias) = (tracked(x.clone()), tracked(weight.clone()), bias.map(|bias| tracked(bias.clone())));
+    let seen = if turned { x.clone().swap_dims(1, 2) } else { x.clone() };
+    let output = f(seen, weight.clone(), bias.clone());
+    let mut grads = loss(output.clone()).backward();
+    let mut found = vec![output.into_data(), x.grad_remove(&mut grads).unwrap().into_data()];
+    found.push(weight.grad_remove(&mut grads).unwrap().into_data());
+    found.extend(bias.map(|bias| bias.grad_remove(&mut grads).unwrap().into_data()));
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn equals_burns_layer_with_its_gradients(
+        images in 1usize..4, rows in 1usize..90, inputs in 1usize..90, outputs in 1usize..150, turned: bool, biased: bool,
+    ) {
+        let x = random(if turned { [images, inputs, rows] } else { [images, rows, inputs] });
+        let (weight, bias) = (random([inputs, outputs]), random([outputs]));
+        let bias = biased.then_some(&bias);
+        let ours = with_gradients(linear, &x, turned, &weight, bias);
+        let plain = with_gradients(module::linear, &x, turned, &weight, bias);
+        for (ours, plain) in ours.iter().zip(&plain) {
+            // Sums of up to 270 products of about 1, in another order.
+            ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 5e-5));
+        }
+    }
+}
+
+#[test]
+fn large_layers_are_cut_without_gaps() {
+    for (rows, inputs, outputs) in [(700, 70, 1100), (5, 600, 3000), (2050, 40, 33), (1, 1280, 320)] {
+        let (x, weight, bias) = (random([2, rows, inputs]), random([inputs, outputs]), random([outputs]));
+        let ours = with_gradients(linear, &x, false, &weight, Some(&bias));
+        let plain = with_gradients(module::linear, &x, false, &weight, Some(&bias));
+        for (ours, plain) in ours.iter().zip(&plain) {
+            // Sums of up to 4100 products of about 1.
+            ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 5e-4));
+        }
+    }
+}
+
+#[test]
+fn a_frozen_part_gets_no_gradient_and_the_others_the_same() {
+    let (x, weight, bias) = (random([2, 3, 5]), random([5, 4]), random([4]));
+    let whole = with_gradients(linear, &x, false, &weight, Some(&bias));
+    let frozen = |tensor: Tensor<2>| Tensor::<2>::from_data(tensor.into_data(), &Device::flex().autodiff());
+    let tracked_x = tracked(x.clone());
+    let mut grads =
+        loss(linear(tracked_x.clone(), frozen(weight.clone()), None) + bias.clone().autodiff().reshape([1, 1, 4])).backward();
+    tracked_x.grad_remove(&mut grads).unwrap().into_data().assert_eq(&whole[1], true);
+    let tracked_weight = tracked(weight);
+    let mut grads = loss(linear(x.autodiff(), tracked_weight.clone(), None) + bias.autodiff().reshape([1, 1, 4])).backward();
+    tracked_weight.grad_remove(&mut grads).unwrap().into_data().assert_eq(&whole[2], true);
+}
+
+/// The gradient of a plain sum is one number that is seen everywhere.
+#[test]
+fn a_gradient_that_is_one_number_is_taken() {
+    let (x, weight) = (random([3, 6, 20]), random([20, 9]));
+    for turned in [false, true] {
+        let gradients = |layer: Layer| {
+            let (x, weight) = (tracked(x.clone()), tracked(weight.clone()));
+            let seen = if turned { x.clone().reshape([3, 20, 6]).swap_dims(1, 2) } else { x.clone() };
+            let mut grads = layer(seen, weight.clone(), None).sum().backward();
+            [x.grad_remove(&mut grads).unwrap().into_data(), weight.grad_remove(&mut grads).unwrap().into_data()]
+        };
+        for (ours, plain) in gradients(linear).iter().zip(&gradients(module::linear)) {
+            ours.assert_approx_eq::<f32>(plain, Tolerance::absolute(1e-5));
+        }
+    }
+}
+
+#[test]
+fn other_axes_and_empty_inputs_are_taken() {
+    let weight = random([6, 4]);
+    let x = random([3, 5, 2, 6]);
+    let ours = linear(x.clone(), weight.clone(), None).into_data();
+    ours.assert_approx_eq::<f32>(&module::linear(x, weight.clone(), None).into_data(), Tolerance::absolute(1e-5));
+    assert_eq!(linear(random([0, 6]), weight, None).dims(), [0, 4]);
+}

@@ -1,0 +1,57 @@
+//! A tensor as a stack of matrices, where it lies.
+
+use burn::tensor::Shape;
+use burn_flex::FlexTensor;
+
+use crate::memory::product::Matrix;
+
+/// A tensor `[.., columns]` as images of rows: a view of three axes may be transposed, any other is rows without gaps.
+pub(super) struct View {
+    tensor: FlexTensor,
+    pub(super) images: usize,
+    /// Rows of an image.
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Values from an image, a row and a column to the next.
+    steps: [usize; 3],
+}
+
+impl View {
+    pub(super) fn of(tensor: FlexTensor) -> Self {
+        let layout = tensor.layout();
+        let shape = layout.shape().clone();
+        let steps: Option<Vec<usize>> = layout.strides().iter().map(|&step| usize::try_from(step).ok()).collect();
+        if let (false, 3, Some(steps)) = (layout.is_contiguous(), shape.num_dims(), steps) {
+            let [images, rows, columns] = shape.dims();
+            return Self { tensor, images, rows, columns, steps: [steps[0], steps[1], steps[2]] };
+        }
+        let columns = shape[shape.num_dims() - 1];
+        let rows = shape.num_elements() / columns;
+        Self { tensor: tensor.to_contiguous(), images: 1, rows, columns, steps: [rows * columns, columns, 1] }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.tensor.layout().shape().clone()
+    }
+
+    /// The matrix of an image from `row` and `column` on.
+    pub(super) fn matrix(&self, image: usize, row: usize, column: usize) -> Matrix<*const f32> {
+        let [image_step, row_step, column_step] = self.steps;
+        let at = |row: usize, column: usize| {
+            self.tensor.layout().start_offset() + image * image_step + row * row_step + column * column_step
+        };
+        let values = self.tensor.storage::<f32>();
+        assert!(at(self.rows - 1, self.columns - 1) < values.len(), "a view lies in its buffer");
+        Matrix { first: values[at(row, column)..].as_ptr(), row: row_step, column: column_step }
+    }
+
+    /// The same rows as so many images, where they are one.
+    pub(super) fn in_images(self, images: usize) -> Self {
+        if self.images > 1 {
+            return self;
+        }
+        let rows = self.rows / images;
+        let steps = [rows * self.steps[1], self.steps[1], self.steps[2]];
+        Self { images, rows, steps, ..self }
+    }
+}

@@ -1,0 +1,181 @@
+//! Norms and the activation after them as one operation with its gradients: what group, batch and layer norm share.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, backend_extension};
+use burn::tensor::{Shape, Tensor};
+use burn_flex::{Flex, FlexTensor};
+
+use super::{batch as batch_norm, group as group_norm, layer as layer_norm};
+use crate::Activation;
+use crate::elementwise::function::by_function;
+use crate::memory::output::{Values, vector};
+
+/// `activation(gamma (x - mean) / sqrt(variance + epsilon) + beta)`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// What mean and variance are of.
+    pub over: Over,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Of every normalised element.
+    pub activation: Activation,
+}
+
+/// What is normalised together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// One of so many equal groups of channels of an image.
+    Groups(usize),
+    /// A channel of all images.
+    Batch,
+    /// The last axis.
+    Last,
+}
+
+/// Backends with the kernels.
+#[backend_extension(Flex, Autodiff)]
+pub trait NormBackend: Backend {
+    /// The output; and mean and biased variance of all that was normalised together, `[groups, 2]`. No gradient goes to these.
+    fn norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Norm,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// The gradients by `x`, `gamma` and `beta`, from the statistics and the gradient by the output.
+    fn norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        norm: Norm,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+/// The operation on tensors that the kernels compute: the output and the statistics.
+pub(crate) fn apply<const D: usize>(x: Tensor<D>, [gamma, beta]: [Tensor<1>; 2], norm: Norm) -> (Tensor<D>, Tensor<2>) {
+    let (output, statistics) = Dispatch::norm(x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch(), norm);
+    (Tensor::from_dispatch(output), Tensor::from_dispatch(statistics))
+}
+
+/// What a forward kernel reads.
+pub(crate) struct Input {
+    pub(crate) x: Values,
+    pub(crate) gamma: Values,
+    pub(crate) beta: Values,
+    pub(crate) epsilon: f64,
+}
+
+/// What a backward kernel reads.
+pub(crate) struct Pulled {
+    pub(crate) input: Input,
+    /// Mean and variance of each group.
+    pub(crate) statistics: Values,
+    /// By the output.
+    pub(crate) gradient: Values,
+}
+
+/// What a backward kernel gives: the gradient by `x`, and the sums that are those by `gamma` and `beta`.
+pub(crate) type Pulls = (FlexTensor, [Vec<f64>; 2]);
+
+impl Input {
+    /// Mean and reciprocal deviation, from mean and variance.
+    pub(crate) fn scale(&self, mean_and_variance: &[f32]) -> [f64; 2] {
+        let [mean, variance] = [mean_and_variance[0], mean_and_variance[1]].map(f64::from);
+        [mean, 1.0 / (variance + self.epsilon).sqrt()]
+    }
+
+    /// Scale and shift of a channel.
+    pub(crate) fn affine(&self, channel: usize) -> [f32; 2] {
+        [self.gamma.as_slice()[channel], self.beta.as_slice()[channel]]
+    }
+}
+
+impl NormBackend for Flex {
+    fn norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, norm: Norm) -> (FlexTensor, FlexTensor) {
+        let [x, gamma, beta] = [x, gamma, beta].map(Values::of);
+        let input = Input { x, gamma, beta, epsilon: norm.epsilon };
+        let (output, statistics) = by_function!(norm.activation, F => match norm.over {
+            Over::Groups(groups) => group_norm::forward::<F>(&input, groups),
+            Over::Batch => batch_norm::forward::<F>(&input),
+            Over::Last => layer_norm::forward::<F>(&input),
+        });
+        let groups = statistics.len() / 2;
+        (output, vector(statistics).reshape(Shape::new([groups, 2])))
+    }
+
+    fn norm_backward(
+        x: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        statistics: FlexTensor,
+        gradient: FlexTensor,
+        norm: Norm,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let [x, gamma, beta, statistics, gradient] = [x, gamma, beta, statistics, gradient].map(Values::of);
+        assert_eq!(x.shape(), gradient.shape(), "a gradient has its output's shape");
+        let pulled = Pulled { input: Input { x, gamma, beta, epsilon: norm.epsilon }, statistics, gradient };
+        let (x, sums) = by_function!(norm.activation, F => match norm.over {
+            Over::Groups(groups) => group_norm::backward::<F>(&pulled, groups),
+            Over::Batch => batch_norm::backward::<F>(&pulled),
+            Over::Last => layer_norm::backward::<F>(&pulled),
+        });
+        let [gamma, beta] = sums.map(|sums| vector(sums.into_iter().map(|x| x as f32).collect()));
+        (x, gamma, beta)
+    }
+}
+
+impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {
+    fn norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Norm,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        #[derive(Debug)]
+        struct Normalise;
+        impl<B: NormBackend> Backward<B, 3> for Normalise {
+            type State = ([NodeId; 3], FloatTensor<B>, Norm);
+
+            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+                let gradient = grads.consume::<B>(&ops.node);
+                let (inputs, statistics, norm) = ops.state;
+                let [x, gamma, beta] = inputs.map(|id| checkpointer.retrieve_node_output::<FloatTensor<B>>(id));
+                let (x, gamma, beta) = B::norm_backward(x, gamma, beta, statistics, gradient, norm);
+                for (parent, gradient) in ops.parents.into_iter().zip([x, gamma, beta]) {
+                    if let Some(parent) = parent {
+                        grads.register::<B>(parent.id, gradient);
+                    }
+                }
+            }
+        }
+        let nodes = [x.node(), gamma.node(), beta.node()];
+        match Normalise.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let inputs = [&x, &gamma, &beta].map(|input| prep.checkpoint(input));
+                let (output, statistics) = B::norm(x.into_primitive(), gamma.into_primitive(), beta.into_primitive(), norm);
+                (prep.finish((inputs, statistics.clone(), norm), output), Self::from_inner(statistics))
+            }
+            OpsKind::UnTracked(prep) => {
+                let (output, statistics) = B::norm(x.into_primitive(), gamma.into_primitive(), beta.into_primitive(), norm);
+                (prep.finish(output), Self::from_inner(statistics))
+            }
+        }
+    }
+
+    fn norm_backward(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: Norm,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        panic!("gradients of gradients are not computed");
+    }
+}

@@ -1,0 +1,92 @@
+//! What group and batch norm do to one plane, the `H * W` elements of a channel of an image.
+
+use std::mem::MaybeUninit;
+
+use crate::elementwise::function::Function;
+use crate::norm::moments::sums;
+
+/// Elements that are read again from the first-level cache.
+const BLOCK: usize = 2048;
+
+/// A plane's normalisation and affine map together: `z = scale x + shift`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    pub(crate) scale: f32,
+    pub(crate) shift: f32,
+}
+
+impl Line {
+    /// `gamma (x - mean) rstd + beta`
+    #[inline(always)]
+    pub(crate) fn normalising([mean, rstd]: [f64; 2], [gamma, beta]: [f32; 2]) -> Self {
+        let scale = f64::from(gamma) * rstd;
+        Self { scale: scale as f32, shift: (f64::from(beta) - mean * scale) as f32 }
+    }
+
+    #[inline(always)]
+    pub(crate) fn at(self, x: f32) -> f32 {
+        self.scale * x + self.shift
+    }
+
+    /// `f(z)`
+    #[inline(always)]
+    pub(crate) fn write<F: Function>(self, x: &[f32], out: &mut [MaybeUninit<f32>]) {
+        out.iter_mut().zip(x).for_each(|(out, x)| _ = out.write(F::value(self.at(*x))));
+    }
+
+    /// The gradient by `z`, from that by `f(z)`; returns its sum and that of its products with `x - mean`.
+    #[inline(always)]
+    pub(crate) fn write_gradient<F: Function>(self, plane: Plane, out: &mut [MaybeUninit<f32>]) -> [f64; 2] {
+        let Plane { x, gradient, mean } = plane;
+        let mut totals = [0.0; 2];
+        for ((x, gradient), out) in x.chunks(BLOCK).zip(gradient.chunks(BLOCK)).zip(out.chunks_mut(BLOCK)) {
+            for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
+                out.write(gradient * F::slope(self.at(*x)));
+            }
+            // SAFETY: the loop above wrote every element: `x`, `gradient` and `out` are cut alike.
+            let dz: &[f32] = unsafe { out.assume_init_ref() };
+            let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
+            totals = [totals[0] + sum, totals[1] + product];
+        }
+        totals
+    }
+}
+
+/// Of one channel of one image.
+#[derive(Clone, Copy)]
+pub(crate) struct Plane<'a> {
+    pub(crate) x: &'a [f32],
+    /// By the output.
+    pub(crate) gradient: &'a [f32],
+    pub(crate) mean: f32,
+}
+
+/// The gradient by `x`, from that by `z`: `of_z dz + (of_x (x - centre) + plus)`. The bracket carries what goes through mean and
+/// deviation. Without the centre, the rounding of a large `plus` would be the same in every element, and a gradient whose sum is 0, such
+/// as that by a bias before a batch norm, would come out as noise that Adam takes for a direction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pullback {
+    of_z: f32,
+    of_x: f32,
+    centre: f32,
+    plus: f32,
+}
+
+impl Pullback {
+    /// `rstd (gamma dz - first - (x - mean) rstd second)`; `first` and `second` are the means of `gamma dz` and of
+    /// `gamma dz (x - mean) rstd` over all that was normalised together (Ioffe and Szegedy 2015, section 3).
+    #[inline(always)]
+    pub(crate) fn new([mean, rstd]: [f64; 2], gamma: f32, [first, second]: [f64; 2]) -> Self {
+        let (of_x, centre) = ((-rstd * rstd * second) as f32, mean as f32);
+        let plus = -rstd * first - f64::from(of_x) * (mean - f64::from(centre));
+        Self { of_z: (f64::from(gamma) * rstd) as f32, of_x, centre, plus: plus as f32 }
+    }
+
+    /// In place of the gradient by `z`.
+    #[inline(always)]
+    pub(crate) fn apply(self, x: &[f32], gradient: &mut [f32]) {
+        for (gradient, x) in gradient.iter_mut().zip(x) {
+            *gradient = self.of_z * *gradient + (self.of_x * (x - self.centre) + self.plus);
+        }
+    }
+}
