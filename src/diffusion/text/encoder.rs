@@ -251,3 +251,6 @@ fn kind_of(architecture: &str) -> Option<&'static str> {
     let kinds = [("CLIPText", "clip_text_model"), ("Roberta", "roberta"), ("Bert", "bert")];
     kinds.into_iter().find(|(prefix, _)| architecture.starts_with(prefix)).map(|(_, kind)| kind)
 }
+
+#[cfg(test)]
+mod tests;

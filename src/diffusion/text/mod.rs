@@ -11,8 +11,6 @@
 mod bert;
 mod clip;
 mod encoder;
-#[cfg(test)]
-mod encoder_tests;
 mod projection;
 mod sizes;
 mod tokenizer;

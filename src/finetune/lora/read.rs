@@ -154,7 +154,7 @@ impl Reader<'_> {
             let [Some(a), Some(b), own_alpha] = factors else {
                 return Err(self.refuse(format!("{part}.{module} has one factor of two: the file is cut short or edited")));
             };
-            let rank = match (&*a.shape(), &*b.shape()) {
+            let rank = match (a.shape().as_slice(), b.shape().as_slice()) {
                 ([rank, _, ..], [_, other, ..]) if rank == other && *rank > 0 => *rank,
                 (a, b) => {
                     return Err(self.refuse(format!(
