@@ -18,13 +18,17 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::GrayImage;
+use roentgen_augment::mix::{EpochPlan, MixMode, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{
-    CacheKey, CacheOptions, CxrRecord, EpochPlanner, Fingerprint, GrayImage, MixMode, Mixture, RequestPlan, SampleCache,
-    SampleOrigin, SampleRequest, SynthesizerCard, template_prompts,
-};
+use roentgen_augment::record::CxrRecord;
+use roentgen_augment::request::{RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheKey, CacheOptions, SampleCache, SampleOrigin, SynthesizerCard};
+use roentgen_augment::text::template_prompts;
+use roentgen_classifier::loss::{KnownLabels, MaskedBce};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::{DenseNetConfig, KnownLabels, MaskedBce, seeded};
+use roentgen_classifier::networks::{DenseNetConfig, seeded};
 use roentgen_kernels::{Visible, attention};
 use rusqlite::{Connection, params};
 
@@ -113,7 +117,7 @@ const CURVES: [Curve; 12] = [
         prepare: |real| {
             let pool = records(real);
             let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 1.0 });
-            let planner = EpochPlanner::new(&mixture, 0, real, &pool).expect("a mixture of both");
+            let planner = EpochPlan::new(&mixture, 0, real, &pool).expect("a mixture of both");
             Box::new(move || drop(std::hint::black_box(planner.epoch(1))))
         },
     },
@@ -129,7 +133,7 @@ const CURVES: [Curve; 12] = [
             Box::new(move || {
                 let prompts = template_prompts(&rows, &vocabulary);
                 let plan = RequestPlan::new(&prompts, &vocabulary).expect("labelled rows");
-                drop(std::hint::black_box(plan.replicas(1)));
+                drop(std::hint::black_box(plan.replicas(1).expect("one per row")));
             })
         },
     },
@@ -226,7 +230,7 @@ fn report(rows: usize, findings: usize) -> Box<dyn FnMut()> {
 }
 
 fn films(n: usize) -> PhantomDataset {
-    PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0))
+    PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0)).expect("a phantom of one pixel")
 }
 
 /// Training rows; they repeat after ten thousand, as making them takes longer than planning with them.
@@ -239,7 +243,7 @@ fn request() -> SampleRequest {
     let (records, films) = (records(1), films(1));
     let prompts = template_prompts(&records, films.vocabulary());
     let plan = RequestPlan::new(&prompts, films.vocabulary()).expect("a labelled row");
-    plan.replicas(1).remove(0)
+    plan.replicas(1).expect("one").remove(0)
 }
 
 /// Bytes of a sample as the index has it.

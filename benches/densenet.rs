@@ -6,8 +6,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
-use roentgen_classifier::train::TrainConfig;
-use roentgen_classifier::{DenseNet, DenseNetConfig, KnownLabels, MaskedBce, seeded};
+use roentgen_classifier::loss::{KnownLabels, MaskedBce};
+use roentgen_classifier::networks::{DenseNet, DenseNetConfig, seeded};
+use roentgen_classifier::training::TrainConfig;
 
 const FINDINGS: usize = 14;
 

@@ -17,7 +17,7 @@ fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
-/// What the machine gives: a matrix product of burn's, of which every multiplication and every addition is counted.
+/// The machine's arithmetic: a matrix product of burn, counting every multiplication and every addition.
 #[divan::bench(args = [1024, 2048], max_time = 2)]
 fn machine_matmul(bencher: Bencher, side: usize) {
     let device = Device::flex();
@@ -25,7 +25,7 @@ fn machine_matmul(bencher: Bencher, side: usize) {
     bencher.counter(ItemsCount::new(2 * side.pow(3))).bench_local(|| black_box(a.clone()).matmul(b.clone()).into_data());
 }
 
-/// What the memory gives: one copy by all threads, of which the bytes read and those written are counted.
+/// The machine's memory: one copy by all threads, counting the bytes read and those written.
 #[divan::bench(max_time = 2)]
 fn machine_copy(bencher: Bencher) {
     const PIECE: usize = 1 << 16;
@@ -36,7 +36,7 @@ fn machine_copy(bencher: Bencher) {
     });
 }
 
-/// An attention reads batch, queries, keys, heads, and numbers a head has for a token.
+/// An attention reads batch, queries, keys, heads, and width of a head.
 #[derive(Clone, Copy)]
 struct Attention {
     batch: usize,
@@ -92,7 +92,7 @@ fn attention_train(bencher: Bencher, shape: Attention) {
     });
 }
 
-/// A convolution reads batch, input and output channels, kernel, stride, and pixels a side of the input.
+/// A convolution reads batch, input and output channels, kernel, stride, and pixels per side of the input.
 #[derive(Clone, Copy)]
 struct Convolution {
     batch: usize,

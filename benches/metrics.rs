@@ -63,7 +63,7 @@ fn auroc_weighted_1_finding(bencher: Bencher, rows: usize) {
     bencher.bench_local(|| ranking.auroc_weighted(black_box(&weights)));
 }
 
-/// 1,000 replicates on 309 rows x 14 findings (two rows a patient), for a number of training runs in all.
+/// 1,000 replicates on 309 rows x 14 findings (two rows per patient), for a number of training runs in all.
 #[divan::bench(args = [1, 30])]
 fn bootstrap_1000_replicates_309_rows_14_findings_of_runs(bencher: Bencher, runs: usize) {
     let (_, targets) = scores(309, FINDINGS, 0);

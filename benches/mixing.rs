@@ -3,15 +3,21 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use burn::data::dataset::{Dataset, DatasetError};
+use burn::data::dataset::Dataset;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::{GrayImage, ImageFunction, Preprocess};
+use roentgen_augment::mix::{EpochPlan, MixedDataset, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{
-    CacheKey, CacheOptions, CxrRecord, CxrSample, EpochPlanner, Fingerprint, GrayImage, MixMode, MixedDataset, MixedParts,
-    Mixture, Pixels, Preprocess, RequestPlan, SampleCache, SampleOrigin, SampleRequest, Supply, SynthesisError, Synthesized,
-    Synthesizer, SynthesizerCard, SyntheticDataset, template_prompts,
+use roentgen_augment::record::CxrRecord;
+use roentgen_augment::request::{RequestPlan, SampleRequest};
+use roentgen_augment::supply::{
+    CacheKey, CacheOptions, SampleCache, SampleOrigin, SynthesisError, Synthesized, Synthesizer, SynthesizerCard,
+    SyntheticDataset,
 };
+use roentgen_augment::text::template_prompts;
 
 const BATCH: usize = 32;
 /// Samples in the cache, read in turn.
@@ -19,19 +25,6 @@ const SAMPLES: usize = 16;
 
 fn main() {
     divan::main();
-}
-
-/// Real images that are there already.
-struct Ready(Vec<CxrSample>);
-
-impl Dataset<CxrSample> for Ready {
-    fn get(&self, index: usize) -> Result<CxrSample, DatasetError> {
-        Ok(self.0[index].clone())
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// A generator that answers with what it has.
@@ -53,22 +46,18 @@ impl Synthesizer for Stock {
 
 /// `n` training rows and one request for each.
 fn rows(n: usize) -> (Vec<Arc<CxrRecord>>, Vec<SampleRequest>) {
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0));
+    let films = PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0)).expect("phantoms of one pixel");
     let rows: Vec<_> = films.records().into_iter().map(Arc::new).collect();
-    let requests =
-        RequestPlan::new(&template_prompts(&rows, films.vocabulary()), films.vocabulary()).expect("labelled rows").replicas(1);
+    let prompts = template_prompts(&rows, films.vocabulary());
+    let requests = RequestPlan::new(&prompts, films.vocabulary()).expect("labelled rows").replicas(1).expect("one per row");
     (rows, requests)
-}
-
-fn one_to_one() -> Mixture {
-    Mixture::new(MixMode::Add { synthetic_per_real: 1.0 })
 }
 
 /// Planning an epoch of `real` real images and as many synthetic ones.
 #[divan::bench(args = [1_000, 100_000])]
 fn plan_of_real(bencher: Bencher, real: usize) {
     let pool = rows(real).0;
-    let planner = EpochPlanner::new(&one_to_one(), 0, real, &pool).expect("a mixture of both");
+    let planner = EpochPlan::new(&Mixture::add(1.0), 0, real, &pool).expect("a mixture of both");
     let mut epoch = 0;
     bencher.counter(ItemsCount::new(2 * real)).bench_local(|| {
         epoch += 1;
@@ -79,15 +68,17 @@ fn plan_of_real(bencher: Bencher, real: usize) {
 /// One batch of 32 from 1,000 + 1,000 images of one pixel: looking up, asking the generator, preprocessing, putting in order.
 #[divan::bench]
 fn batch_of_32(bencher: Bencher) {
-    let (rows, requests) = rows(1_000);
-    let pixel = GrayImage::from_u8(1, 1, [0]);
-    let sample = |record: &Arc<_>| CxrSample { image: Pixels::new(1, 1, vec![0.0]), record: Arc::clone(record) };
-    let real = Ready(rows.iter().map(sample).collect());
-    let supply = Supply::OnDemand { synthesizer: Arc::new(Stock(pixel)) };
-    let synthetic =
-        SyntheticDataset::new(requests.into(), supply, Preprocess::new(1), &HashSet::new()).expect("no one held out");
-    let parts = MixedParts { real, synthetic: Some(synthetic), mixture: one_to_one(), seed: 0 };
-    let epoch = MixedDataset::new(parts).expect("a mixture of both").epoch(0);
+    // A training set comes from a split: of 2,000 rows about 1,200 train.
+    let films = PhantomDataset::new(PhantomDatasetConfig::new(2_000, 1, 0)).expect("phantoms of one pixel");
+    let (vocabulary, records) = (Arc::new(films.vocabulary().clone()), films.records());
+    let pixel = ImageFunction::new("pixel", |_| GrayImage::from_u8(1, 1, [0]));
+    let data = CxrDataset::from_records("pixels", vocabulary, records, Arc::new(pixel)).expect("labelled rows");
+    let data = data.with_preprocess(Preprocess::new(1)).with_cache(1 << 20);
+    let splits = Splits::new(&data, &SplitPlan { valid: 0.2, test: 0.2, ..SplitPlan::default() }).expect("three parts");
+    let real = splits.train().subset(1_000, 0).expect("more than 1,000 rows train");
+    let generator = Stock(GrayImage::from_u8(1, 1, [0]));
+    let synthetic = SyntheticDataset::for_training(&real, generator).build().expect("no one held out");
+    let epoch = MixedDataset::new(real, Some(synthetic), Mixture::add(1.0), 0).expect("a mixture of both").epoch(0);
     let mut start = 0;
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         start = (start + BATCH) % (epoch.len() - BATCH);
@@ -106,7 +97,7 @@ impl Filled {
     fn new(size: usize) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         let cache = SampleCache::open(folder.path(), CacheOptions::default()).expect("a new folder");
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(SAMPLES, size, 0));
+        let films = PhantomDataset::new(PhantomDatasetConfig::new(SAMPLES, size, 0)).expect("a few phantoms");
         let stock = Stock(films.image(0));
         let (fingerprint, card) = (stock.fingerprint(), stock.card());
         let samples: Vec<_> = rows(SAMPLES)

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use divan::{Bencher, black_box};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use roentgen_augment::image::{GrayDepth, GrayImage, Preprocess, encode_png};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomStudy, Prevalence};
-use roentgen_augment::{GrayDepth, GrayImage, Preprocess, encode_png};
 
 /// Pixels a side of an NIH ChestX-ray14 file.
 const SIDE: usize = 1024;
@@ -24,7 +24,7 @@ fn film(extension: &str) -> PathBuf {
     if path.is_file() {
         return path;
     }
-    let film = PhantomDataset::new(PhantomDatasetConfig::new(1, SIDE, 0)).image(0);
+    let film = PhantomDataset::new(PhantomDatasetConfig::new(1, SIDE, 0)).expect("one phantom").image(0);
     let bytes = if extension == "png" { encode_png(&film) } else { jpeg(&film) };
     fs::write(&path, bytes).expect("the target folder can be written");
     path

@@ -13,12 +13,14 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use roentgen::diffusion::pipeline::{Checkpoint, OpenOptions, RandomSize, write_random_pipeline};
 use roentgen::synthesizer::DiffusionSynthesizer;
+use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
+use roentgen_augment::gate::{Candidate, Gate, GateJob, ImageSanity, Judge, NearestTraining};
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::mix::{MixMode, MixedDataset, MixedStream, Mixture, Prefetch};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{
-    CacheOptions, Candidate, Gate, GateJob, ImageSanity, Judge, MixMode, MixedDataset, MixedParts, MixedStream, Mixture,
-    NearestTraining, Prefetch, Preprocess, RealDataset, RequestPlan, SampleCache, SampleRequest, SplitPlan, Splits, Supply,
-    SupplyMode, SyntheticDataset, template_prompts,
-};
+use roentgen_augment::request::{RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::text::template_prompts;
 
 /// Sampling steps of the tiny pipeline.
 const STEPS: usize = 4;
@@ -48,12 +50,13 @@ static STUDY: LazyLock<Study> = LazyLock::new(|| {
     let pipeline = checkpoint.load(&OpenOptions::new(&Device::flex()), |_| ()).expect("written just now");
     let batch = NonZeroUsize::new(4).expect("4 is not 0");
     let synthesizer = Arc::new(DiffusionSynthesizer::new(pipeline, settings, String::new(), batch));
-    let films = RealDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(400, SIZE, 0))).expect("films");
+    let films = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(400, SIZE, 0)).expect("a small set"))
+        .expect("films");
     let splits = Splits::new(&films, &SplitPlan { valid: 0.2, test: 0.1, ..SplitPlan::default() }).expect("three parts");
     let rows: Vec<_> = splits.train().data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
     let vocabulary = splits.train().data().vocabulary();
     let prompted = template_prompts(&rows, vocabulary);
-    let requests = RequestPlan::new(&prompted, vocabulary).expect("labelled rows").of_size(SAMPLES);
+    let requests = RequestPlan::new(&prompted, vocabulary).expect("labelled rows").of_size(SAMPLES).expect("a few");
     Study { folder, splits, requests, synthesizer }
 });
 
@@ -128,8 +131,7 @@ fn wait_shares() {
         for workers in [0, 2] {
             let real = STUDY.splits.train().clone();
             let mixture = Mixture::new(MixMode::Replace { fraction: 0.5 });
-            let parts = MixedParts { real, synthetic: Some(STUDY.set(mode)), mixture, seed: 0 };
-            let mixed = MixedDataset::for_training(parts).expect("a mixture of both");
+            let mixed = MixedDataset::new(real, Some(STUDY.set(mode)), mixture, 0).expect("a mixture of both");
             let stream = MixedStream::new(mixed, NonZeroUsize::new(8).expect("8 is not 0"));
             let begun = Instant::now();
             let mut batches = stream.prefetch(0..STEPS, Prefetch { workers, in_flight: 2 * workers });

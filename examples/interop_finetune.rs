@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Distribution, Tensor};
 use roentgen::diffusion::pipeline::Checkpoint;
 use roentgen::finetune::{
-    Denoising, EmaConfig, Latents, LearningRates, LoraSettings, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings,
-    Tuning, Which,
+    Denoising, Latents, LearningRates, LoraSettings, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning,
+    Which,
 };
+use roentgen_classifier::training::EmaConfig;
 
 const SEED: u64 = 0;
 const STEPS: usize = 4;
@@ -47,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             trainee.step(1.0)?;
         }
         trainee.export(&out.join(name), Which::Ema)?;
+        trainee.export_adapters(&out.join(name).join("lora"), Which::Ema)?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use roentgen::diffusion::pipeline::SamplingPreset;
 use roentgen::diffusion::samplers::{SAMPLERS, SamplerKind};
 use roentgen::shard::Shard;
 use roentgen::store::StorePlace;
+use roentgen_augment::formats::{FORMATS, Format};
 
 pub use lora_choice::LoraChoice;
 
@@ -53,6 +54,7 @@ pub enum Command {
     Dev(DevCommand),
     /// Look at a data set before training on it
     #[command(subcommand)]
+    #[command(after_help = formats())]
     Data(DataCommand),
 }
 
@@ -164,6 +166,15 @@ pub enum SplitChoice {
     Test,
     /// Every row.
     All,
+}
+
+/// The layouts that `data.format` names, from the list of readers.
+fn formats() -> String {
+    let line = |format: &Format| format!("  {:<12}{}", format.name, format.reads.replace('`', ""));
+    format!(
+        "Layouts (`format` in the [data] table of the run file):\n{}",
+        FORMATS.iter().map(line).collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// `data`.

@@ -1,13 +1,11 @@
 //! From the `[data]` table to patients apart.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
+use roentgen_augment::formats::{DataSource, MissingImages, PhantomGroups};
+use roentgen_augment::image::Preprocess;
 
-use roentgen_augment::datasets::{MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
-use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
-use roentgen_augment::{AugmentError, ImageFunction, Preprocess, RealDataset, Split, SplitBy, SplitPlan, Splits, TrainSet};
-
-use crate::config::{ConfigError, DataConfig, DataFormat, PhantomConfig, SplitConfig};
+use crate::config::{ConfigError, DataConfig, PhantomConfig, SplitConfig};
 
 /// Why a data set can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -24,33 +22,18 @@ pub enum DataError {
 ///
 /// # Errors
 /// [`DataError`].
-pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<RealDataset, DataError> {
+pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<CxrDataset, DataError> {
     let vocabulary = config.vocabulary()?;
-    let labels =
-        || config.labels.clone().ok_or_else(|| ConfigError::value("data.labels", "absent", "the path of the label table"));
-    let images = |labels: &Path| config.images.clone().unwrap_or_else(|| folder_of(labels));
-    let data = match config.format {
-        DataFormat::Nih => {
-            let table = labels()?;
-            let folder = folder_of(&table);
-            let lists = NihLists { train: folder.join("train_val_list.txt"), test: folder.join("test_list.txt") };
-            let lists = (lists.train.is_file() && lists.test.is_file()).then_some(lists);
-            NihFiles { images: images(&table), table, lists, missing }.read()?
-        }
-        DataFormat::NihSubset => {
-            let table = labels()?;
-            NihSubset { images: images(&table), labels: table, missing }.read()?
-        }
-        DataFormat::Medmnist => MedMnist { path: labels()?, vocabulary: None }.read()?,
-        DataFormat::Table => {
-            let table = labels()?;
-            let images = config.images.clone();
-            let (custom_findings, extra_columns) = (config.custom_findings.clone(), config.extra_columns.clone());
-            let report = config.report.clone();
-            Table { images, custom_findings, extra_columns, report, missing, ..Table::new(table) }.read()?
-        }
-        DataFormat::Phantom => phantom(&config.phantom, preprocess.size)?,
-    };
+    let PhantomConfig { train, valid, test, seed } = config.phantom;
+    let data = config.format.read(&DataSource {
+        labels: config.labels.clone(),
+        images: config.images.clone(),
+        custom_findings: config.custom_findings.clone(),
+        extra_columns: config.extra_columns.clone(),
+        report: config.report.clone(),
+        missing,
+        phantom: PhantomGroups { train, valid, test, seed, size: preprocess.size },
+    })?;
     let data = match vocabulary {
         Some(vocabulary) => data.with_vocabulary(vocabulary)?,
         None => data,
@@ -80,33 +63,4 @@ pub fn plan(config: &DataConfig) -> SplitPlan {
         SplitConfig::Given => SplitPlan::column(),
         SplitConfig::Patient { valid, test, seed } => SplitPlan { by: SplitBy::Patient, valid, test, seed },
     }
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    path.parent().map_or_else(PathBuf::new, Path::to_owned)
-}
-
-/// Films of three groups of phantoms, one group a split.
-fn phantom(config: &PhantomConfig, size: usize) -> Result<RealDataset, AugmentError> {
-    let total = config.train + config.valid + config.test;
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(total, size, config.seed));
-    let vocabulary = Arc::new(films.vocabulary().clone());
-    let mut records = films.records();
-    let mut last: Option<(roentgen_augment::PatientId, Split)> = None;
-    for (at, record) in records.iter_mut().enumerate() {
-        let planned = match at {
-            at if at < config.train => Split::Train,
-            at if at < config.train + config.valid => Split::Valid,
-            _ => Split::Test,
-        };
-        // A patient stays with its first film.
-        let split = match (&last, &record.patient_id) {
-            (Some((patient, split)), Some(this)) if patient == this => *split,
-            _ => planned,
-        };
-        last = record.patient_id.clone().map(|patient| (patient, split));
-        record.split = Some(split);
-    }
-    let source = ImageFunction::new("phantom", move |index| films.image(index));
-    RealDataset::from_records("analytic chest phantom", vocabulary, records, Arc::new(source))
 }

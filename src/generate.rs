@@ -9,11 +9,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use roentgen_augment::datasets::{PromptTable, TableRow, table_bytes};
-use roentgen_augment::{
-    AugmentError, CacheKey, CxrRecord, Details, Origin, Provenance, SampleDefect, SampleOrigin, SampleRequest, Synthesizer,
-    Vocabulary, decode_sample, encode_sample,
-};
+use roentgen_augment::AugmentError;
+use roentgen_augment::formats::{PromptTable, TableRow, table_bytes};
+use roentgen_augment::record::{CxrRecord, Details, Origin, Provenance, Vocabulary};
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
 
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::Step;

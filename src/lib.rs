@@ -30,7 +30,6 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod generate;
-pub mod progress;
 pub mod report;
 pub mod shard;
 pub mod store;

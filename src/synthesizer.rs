@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-use roentgen_augment::{Fingerprint, SampleRequest, SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use roentgen_augment::encode_png;
+use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
 /// Films in the table that the tests write.
@@ -17,7 +17,7 @@ pub struct Study {
 impl Study {
     pub fn new() -> Self {
         let study = Self { folder: tempfile::tempdir().unwrap() };
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(FILMS, 32, 7));
+        let films = PhantomDataset::new(PhantomDatasetConfig::new(FILMS, 32, 7)).unwrap();
         let names: Vec<_> = films.vocabulary().findings().iter().map(|finding| finding.name()).collect();
         let mut table = format!("image,patient_id,age,sex,view,{}\n", names.join(","));
         std::fs::create_dir(study.path("films")).unwrap();

@@ -30,7 +30,7 @@ fn the_quick_demo_finetunes_generates_compares_and_goes_on() {
     assert_eq!(report["prompts"]["reports"], 0);
     assert_eq!(report["adherence"]["images"], 32);
     let page = String::from_utf8(bytes(out.join("report.html"))).unwrap();
-    for said in ["latent diffusion model", "template text", "images of other phantoms", "show what was asked for"] {
+    for said in ["latent diffusion model", "template text", "images of other phantoms", "show what was requested"] {
         assert!(page.contains(said), "the page lacks: {said}");
     }
 

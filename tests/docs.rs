@@ -1,8 +1,11 @@
-//! What the pages link to exists: files, and headings behind anchors.
+//! What the pages say is there: files and headings behind links, readers in tables.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use roentgen_augment::formats::{FORMATS, Format};
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -63,4 +66,28 @@ fn relative_links_lead_to_files_and_headings() {
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
     assert!(seen > 50, "only {seen} links were found: does the test still read the pages?");
+}
+
+/// The rows of the table below a heading of a page: the cells of its first two columns.
+fn rows<'a>(page: &'a str, heading: &str) -> Vec<(&'a str, &'a str)> {
+    let below = page.split_once(&format!("\n{heading}\n")).expect("the page has the heading").1;
+    let table = below.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |line: &'a str| line.trim_matches('|').split_once(" | ").map(|(name, text)| (name.trim(), text.trim()));
+    table.skip(2).filter_map(cells).collect()
+}
+
+#[test]
+fn help_and_docs_list_the_readers_that_there_are() {
+    let page = fs::read_to_string(top().join("docs/run-file.md")).unwrap();
+    let listed: Vec<_> = FORMATS.iter().map(|format| (format!("`{}`", format.name), format.reads)).collect();
+    let expected: Vec<_> = listed.iter().map(|(name, reads)| (name.as_str(), *reads)).collect();
+    assert_eq!(rows(&page, "### Formats"), expected);
+
+    let help = Command::new(env!("CARGO_BIN_EXE_roentgen")).args(["data", "--help"]).output().unwrap();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = words(&String::from_utf8(help.stdout).unwrap());
+    for Format { name, reads, .. } in FORMATS {
+        let line = words(&format!("{name} {}", reads.replace('`', "")));
+        assert!(help.contains(&line), "`{line}` is not in:\n{help}");
+    }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use roentgen_augment::{GrayDepth, GrayImage, SampleOrigin, decode_sample, encode_png};
+use roentgen_augment::image::{GrayDepth, GrayImage, encode_png};
+use roentgen_augment::supply::{SampleOrigin, decode_sample};
 use serde_json::{Value, json};
 
 /// A folder with a tiny pipeline in `tiny`, and whatever a test makes of it.

@@ -6,11 +6,16 @@ use std::process::{Child, Output, Stdio};
 use burn::data::dataset::Dataset;
 use burn::tensor::{Device, FloatDType};
 use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, RunFolder, fill, pools};
-use roentgen::config::{DataFormat, PhantomConfig, RunConfig, SplitConfig, SupplyMode};
+use roentgen::config::{PhantomConfig, RunConfig, SplitConfig, SupplyMode};
+use roentgen::data;
 use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
 use roentgen::shard::Shard;
-use roentgen::{data, progress};
-use roentgen_augment::{AugmentError, Origin, PromptKind, SyntheticDataset};
+use roentgen_augment::AugmentError;
+use roentgen_augment::formats::Format;
+use roentgen_augment::progress::Silent;
+use roentgen_augment::record::Origin;
+use roentgen_augment::supply::SyntheticDataset;
+use roentgen_augment::text::PromptKind;
 
 use crate::cli::Study;
 
@@ -70,7 +75,7 @@ impl Bench {
 
 fn with_job<T>(config: &RunConfig, out: &Path, work: impl FnOnce(&PoolJob<'_>) -> T) -> T {
     let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
-    let (device, bars) = (Device::flex(), progress::bars(true));
+    let (device, bars) = (Device::flex(), Silent);
     work(&PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars })
 }
 
@@ -316,7 +321,7 @@ fn plans_ask_for_what_they_say() {
     };
     let counted = asked("{ counts = { Effusion = 11, \"No Finding\" = 4 } }");
     assert_eq!(counted.len(), 15);
-    assert_eq!(counted.iter().filter(|record| !record.labels.contains(&roentgen_augment::Label::Positive)).count(), 4);
+    assert_eq!(counted.iter().filter(|record| !record.labels.contains(&roentgen_augment::record::Label::Positive)).count(), 4);
     let prompted = asked("{ prompts = \"prompts.csv\" }");
     let prompt = |at: usize| match &prompted[at].origin {
         Origin::Synthetic(provenance) => provenance.request.prompt.clone(),
@@ -347,7 +352,7 @@ fn example_studies_run_at_tiny_size() {
     for name in ["mix", "synthetic-only", "pretrain-then-real", "on-demand"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(format!("{name}.toml"));
         let mut config = RunConfig::read(&path).unwrap();
-        config.data.format = DataFormat::Phantom;
+        config.data.format = Format::named("phantom").unwrap();
         config.data.phantom = PhantomConfig { train: 24, valid: 24, test: 24, seed: 1 };
         config.data.split = SplitConfig::Given;
         config.preprocess.size = 32;
@@ -375,7 +380,7 @@ fn example_studies_run_at_tiny_size() {
         let out = bench.path(name);
         let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
         let folder = RunFolder::open(&out, &config, &train, &splits).unwrap();
-        let (device, bars) = (Device::flex(), progress::bars(true));
+        let (device, bars) = (Device::flex(), Silent);
         let pools = with_job(&config, &out, pools).unwrap();
         let comparison = Comparison {
             config: &config,
@@ -385,7 +390,7 @@ fn example_studies_run_at_tiny_size() {
             device: &device,
             device_name: "cpu".to_owned(),
             folder,
-            progress: bars,
+            progress: &bars,
         };
         let report = comparison.run().unwrap();
         assert_eq!(report.arms.len(), config.arms.len());

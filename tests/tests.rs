@@ -7,6 +7,7 @@
 //! | `docs` | the links of the documentation lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
+//! | `memory` | peaks that do not grow with the number of images |
 //! | `shards` | `generate` in parts that are merged to the whole |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
@@ -16,6 +17,8 @@ mod demo;
 mod docs;
 mod finetune;
 mod generate;
+#[cfg(target_os = "linux")]
+mod memory;
 mod parity;
 mod shards;
 mod supply;

@@ -1,5 +1,5 @@
-//! Somebody's own burn classifier, trained on real and synthetic films through burn's own data loader. Phantoms stand in for
-//! real films, and their renderer for a generator: `cargo run --release -p roentgen-augment --example own_classifier`.
+//! A separate burn classifier, trained on real and synthetic images through burn's own data loader. Phantoms stand in for
+//! real images, and their renderer for a generator: `cargo run --release -p roentgen-augment --example own_classifier`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::prelude::Module;
 use burn::tensor::{Device, Tensor, TensorData, activation::log_sigmoid, activation::relu};
+use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
+use roentgen_augment::mix::{MixedDataset, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
-use roentgen_augment::{
-    CxrSample, LabelPolicy, MixMode, MixedDataset, MixedParts, Mixture, RealDataset, RequestPlan, SplitPlan, Splits, Supply,
-    SyntheticDataset, TrainSet, Vocabulary, template_prompts,
-};
+use roentgen_augment::record::{CxrSample, LabelPolicy, Vocabulary};
+use roentgen_augment::supply::SyntheticDataset;
 
 const SIZE: usize = 48;
 const BATCH: usize = 16;
@@ -62,19 +62,13 @@ impl Batcher<CxrSample, OwnBatch> for OwnBatcher {
     }
 }
 
-/// 64 films in training and one synthetic film for each.
-fn mixed() -> Result<MixedDataset<TrainSet>, Box<dyn Error>> {
-    let films = RealDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(96, SIZE, 7)))?;
-    let splits = Splits::new(&films, &SplitPlan::default())?;
-    let real = splits.train().subset(64, 7)?;
-    let rows: Vec<_> = real.data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
-    let vocabulary = real.data().vocabulary();
-    let requests = RequestPlan::new(&template_prompts(&rows, vocabulary), vocabulary)?.replicas(1);
-    let generator = PhantomSynthesizer::new(Vocabulary::clone(vocabulary), PhantomPhysics::shifted(), SIZE);
-    let supply = Supply::OnDemand { synthesizer: Arc::new(generator) };
-    let synthetic = SyntheticDataset::new(requests.into(), supply, *real.data().preprocess(), splits.held_out_patients())?;
-    let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 1.0 });
-    Ok(MixedDataset::for_training(MixedParts { real, synthetic: Some(synthetic), mixture, seed: 7 })?)
+/// 64 phantoms in training and one synthetic image for each.
+fn mixed() -> Result<MixedDataset, Box<dyn Error>> {
+    let data = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(96, SIZE, 7))?)?;
+    let train = Splits::new(&data, &SplitPlan::default())?.train().subset(64, 7)?;
+    let generator = PhantomSynthesizer::new(Vocabulary::clone(data.vocabulary()), PhantomPhysics::shifted(), SIZE)?;
+    let synthetic = SyntheticDataset::for_training(&train, generator).build()?;
+    Ok(MixedDataset::new(train, Some(synthetic), Mixture::add(1.0), 7)?)
 }
 
 /// Mean loss of each epoch.

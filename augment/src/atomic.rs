@@ -1,11 +1,11 @@
-//! Files that are whole or absent.
+//! Files that are complete or absent.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-/// Writes `path` so that a reader, a crash or a full disk never meets half a file: to a temporary name in the same folder,
-/// synced, then renamed. The folder is made if it is not there.
+/// Writes `path` so that no reader, crash or full disk leaves half a file: to a temporary name in the same folder,
+/// synced, then renamed. The folder is created if it is missing.
 ///
 /// # Errors
 /// The error of the first step that failed; the old file, if there was one, is untouched.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::TableError;
+use crate::formats::TableError;
 
 /// Everything that can go wrong on the data side. Each message names the file, row, key or value, what was expected, and
 /// what to do next.
@@ -118,7 +118,7 @@ pub enum AugmentError {
         name: String,
     },
     /// A record whose labels don't fit the vocabulary.
-    #[error("{name}, row {row}: {found} labels for {expected} findings; give one label a finding")]
+    #[error("{name}, row {row}: {found} labels for {expected} findings; give one label per finding")]
     LabelCount {
         /// The data set.
         name: String,
@@ -129,14 +129,14 @@ pub enum AugmentError {
         /// Findings of the vocabulary.
         expected: usize,
     },
-    /// Findings were asked for that the data set has no labels of.
-    #[error("{name} has no labels of {missing}; asked for: {wanted}; it has: {available}")]
+    /// Requested findings for which the data set has no labels.
+    #[error("{name} has no labels of {missing}; requested: {wanted}; available: {available}")]
     FindingNotInData {
         /// The data set.
         name: String,
         /// The findings it lacks.
         missing: String,
-        /// All findings asked for.
+        /// All requested findings.
         wanted: String,
         /// All findings it has.
         available: String,
@@ -154,9 +154,9 @@ pub enum AugmentError {
     /// Split fractions that leave nothing.
     #[error("split fractions valid = {valid}, test = {test}: each must be at least 0 and their sum below 1")]
     BadFractions {
-        /// Asked for validation.
+        /// Share requested for validation.
         valid: f64,
-        /// Asked for test.
+        /// Share requested for test.
         test: f64,
     },
     /// A split without an image.
@@ -165,7 +165,7 @@ pub enum AugmentError {
         /// The data set.
         name: String,
         /// The split.
-        split: crate::Split,
+        split: crate::record::Split,
     },
     /// A patient on both sides of a split.
     #[error(
@@ -175,17 +175,17 @@ pub enum AugmentError {
         /// The data set.
         name: String,
         /// The patient.
-        patient: crate::PatientId,
+        patient: crate::record::PatientId,
         /// Where it was first seen.
-        first_split: crate::Split,
+        first_split: crate::record::Split,
         /// In that row.
         first_row: u64,
         /// Where it was seen again.
-        second_split: crate::Split,
+        second_split: crate::record::Split,
         /// In that row.
         second_row: u64,
     },
-    /// A synthetic image where only real ones may judge.
+    /// A synthetic image in a split for evaluation.
     #[error("{name}, row {row} (`{image}`): a synthetic image can't be in the {split} split; synthetic data never judges")]
     SyntheticHeldOut {
         /// The data set.
@@ -195,16 +195,16 @@ pub enum AugmentError {
         /// Its image.
         image: String,
         /// The split it was given.
-        split: crate::Split,
+        split: crate::record::Split,
     },
-    /// More training images were asked for than there are.
-    #[error("{name}: a subset of {wanted} of {available} training images; ask for 1 to {available}")]
+    /// More training images were requested than exist.
+    #[error("{name}: a subset of {wanted} of {available} training images; use 1 to {available}")]
     BadSubset {
         /// The data set.
         name: String,
-        /// Asked for.
+        /// Images requested.
         wanted: usize,
-        /// There are.
+        /// Images available.
         available: usize,
     },
     /// A sample could not be written to the cache.
@@ -220,7 +220,7 @@ pub enum AugmentError {
         source: std::io::Error,
     },
     /// The index of a sample cache could not be used.
-    #[error("cannot {action} the cache index {}; if it stays so, delete it: it is made again from the samples", path.display())]
+    #[error("cannot {action} the cache index {}; if this persists, delete it: it is rebuilt from the samples", path.display())]
     CacheIndex {
         /// `open`, `read` or `write`.
         action: &'static str,
@@ -232,7 +232,7 @@ pub enum AugmentError {
     },
     /// The byte bound of a cache is smaller than the set it should hold.
     #[error(
-        "the sample cache {} has no room for {not_kept} of {total} samples within its {max_bytes} bytes; raise the bound or ask for fewer samples",
+        "the sample cache {} has no room for {not_kept} of {total} samples within its {max_bytes} bytes; raise the bound or request fewer samples",
         path.display()
     )]
     CacheTooSmall {
@@ -240,14 +240,14 @@ pub enum AugmentError {
         path: PathBuf,
         /// Its bound.
         max_bytes: u64,
-        /// Samples of the set that found no room.
+        /// Samples of the set that did not fit.
         not_kept: usize,
         /// Samples of the set.
         total: usize,
     },
     /// Samples that must be in the cache are not.
     #[error(
-        "{missing} of {total} synthetic samples are not in the cache {} (request {first}, for one); make them with `roentgen fill RUN.toml`, or let training make and keep them with `supply = \"cache-then-generate\"`",
+        "{missing} of {total} synthetic samples are not in the cache {} (such as request {first}); make them with `roentgen fill RUN.toml`, or let training make and keep them with `supply = \"cache-then-generate\"`",
         path.display()
     )]
     NotInCache {
@@ -257,34 +257,34 @@ pub enum AugmentError {
         missing: usize,
         /// Samples of the set.
         total: usize,
-        /// Index of the first request that was asked for in vain.
+        /// Index of the first request without a sample.
         first: usize,
     },
-    /// A supply without the part that it needs.
+    /// A supply that lacks a part it needs.
     #[error("supply `{supply}` needs {needs}; give one, or choose another supply")]
     SupplyLacks {
         /// The supply.
-        supply: crate::SupplyMode,
+        supply: crate::supply::SupplyMode,
         /// `a cache` or `a generator`.
         needs: &'static str,
     },
     /// A generator failed.
     #[error("generator `{model}` made none of {requests} samples")]
     Synthesis {
-        /// What the generator calls itself.
+        /// The generator's name.
         model: String,
         /// Requests of the call.
         requests: usize,
         /// The cause.
         #[source]
-        source: crate::SynthesisError,
+        source: crate::supply::SynthesisError,
     },
-    /// A generator returned another number of images than it was asked for.
+    /// A generator did not return one image per request.
     #[error(
-        "generator `{model}` returned {found} images for {expected} requests; it must return one image a request, in order"
+        "generator `{model}` returned {found} images for {expected} requests; it must return one image per request, in order"
     )]
     SynthesizerCount {
-        /// What the generator calls itself.
+        /// The generator's name.
         model: String,
         /// Requests of the call.
         expected: usize,
@@ -299,7 +299,7 @@ pub enum AugmentError {
         /// Index of the request or row.
         index: usize,
         /// The patient.
-        patient: crate::PatientId,
+        patient: crate::record::PatientId,
     },
     /// A real image among the synthetic ones.
     #[error("row {index} (`{image}`) of the synthetic set is a real image; its origin must be synthetic")]
@@ -309,7 +309,7 @@ pub enum AugmentError {
         /// Its id.
         image: String,
     },
-    /// A setting of the mixture that means nothing.
+    /// An invalid setting of the mixture.
     #[error("mixture: {key} is {found}; write {expected}")]
     BadMixture {
         /// Path of the key (`phases[1].synthetic_per_real`).
@@ -320,7 +320,7 @@ pub enum AugmentError {
         expected: &'static str,
     },
     /// The ledger of verdicts could not be used.
-    #[error("cannot {action} the verdicts {}; if it stays so, delete the file: the verdicts are given again", path.display())]
+    #[error("cannot {action} the verdicts {}; if this persists, delete the file: the verdicts are made again", path.display())]
     Ledger {
         /// `open`, `read` or `write`.
         action: &'static str,
@@ -334,17 +334,17 @@ pub enum AugmentError {
     #[error(transparent)]
     Judge {
         /// What it says.
-        source: crate::JudgeError,
+        source: crate::gate::JudgeError,
     },
-    /// A judge gave another number of verdicts than it was asked for.
-    #[error("a judge gave {found} verdicts on {expected} images; it must give one an image, in order")]
+    /// A judge did not give one verdict per image.
+    #[error("a judge gave {found} verdicts on {expected} images; it must give one per image, in order")]
     VerdictCount {
         /// Images judged.
         expected: usize,
         /// Verdicts given.
         found: usize,
     },
-    /// A setting that means nothing.
+    /// An invalid setting.
     #[error("{key} is {found}; write {expected}")]
     BadSetting {
         /// Path of the key (`prompts.cleaning.max_tokens`).
@@ -354,7 +354,7 @@ pub enum AugmentError {
         /// What it must be.
         expected: String,
     },
-    /// A mixture asks for images of a kind of which there are none.
+    /// A mixture needs images of a kind of which there are none.
     #[error("the mixture asks for {kind} images and there are none; {remedy}")]
     NothingToMix {
         /// `real` or `synthetic`.
@@ -362,4 +362,11 @@ pub enum AugmentError {
         /// What to do.
         remedy: &'static str,
     },
+}
+
+impl AugmentError {
+    /// The error of the setting `key` that is `found` and must be `expected`.
+    pub(crate) fn setting(key: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::BadSetting { key: key.into(), found: found.to_string(), expected: expected.into() }
+    }
 }

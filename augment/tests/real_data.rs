@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-use roentgen_augment::datasets::{MissingImages, NihFiles, NihSubset};
-use roentgen_augment::{CheckReport, DataSummary, Label, SplitPlan, Splits};
+use roentgen_augment::dataset::{CheckReport, DataSummary, SplitPlan, Splits};
+use roentgen_augment::formats::{MissingImages, NihFiles, NihSubset};
+use roentgen_augment::record::Label;
 
 fn folder(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("ROENTGEN_DATA_DIR");

@@ -7,8 +7,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use roentgen_classifier::batch::InputRange;
+use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::{Card, save_state_dict, save_weights};
-use roentgen_classifier::{DenseNet, InputRange};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 

@@ -1,6 +1,7 @@
 //! The crate's error.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
 
@@ -20,18 +21,11 @@ pub enum ClassifierError {
         path: PathBuf,
         /// The cause.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A setting is out of its range.
-    #[error("{key} is {value}, expected {expected}")]
-    Setting {
-        /// Name of the setting.
-        key: &'static str,
-        /// As given.
-        value: String,
-        /// The range.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The data side failed.
     #[error(transparent)]
     Data(#[from] AugmentError),
@@ -66,6 +60,17 @@ pub enum ClassifierError {
     #[error("training stopped: {message}")]
     Training {
         /// burn's message.
+        message: String,
+    },
+    /// A checkpoint can't be read.
+    #[error(
+        "{} can't be read: {message}; delete the folder to go on from an earlier checkpoint, or train into another folder",
+        path.display()
+    )]
+    DamagedCheckpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong.
         message: String,
     },
     /// A checkpoint does not belong to this run.
@@ -159,6 +164,36 @@ pub enum ClassifierError {
         /// What belongs there.
         expected: &'static str,
     },
+}
+
+/// A setting out of its range, or two that don't go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is {value}, expected {expected}")]
+pub struct SettingError {
+    /// Name of the setting.
+    pub key: &'static str,
+    /// As given.
+    pub value: String,
+    /// The range, or what to do.
+    pub expected: String,
+}
+
+impl SettingError {
+    /// Refuses `value` unless it is `good`.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn unless(good: bool, key: &'static str, value: impl ToString, expected: &str) -> Result<(), Self> {
+        if good { Ok(()) } else { Err(Self { key, value: value.to_string(), expected: expected.to_owned() }) }
+    }
+}
+
+impl ClassifierError {
+    /// For `map_err` after an operation on a file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
 }
 
 /// An error and its causes on one line.

@@ -4,7 +4,7 @@
 //! ```
 //! use burn::tensor::{Device, Tensor};
 //! use roentgen_classifier::metrics::Ranking;
-//! use roentgen_classifier::{DenseNetConfig, seeded};
+//! use roentgen_classifier::networks::{DenseNetConfig, seeded};
 //!
 //! let device = Device::flex();
 //! let net = seeded(DenseNetConfig::small(1, 14).init(&device), 7);
@@ -19,26 +19,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod augmentation;
-mod batch;
-mod densenet;
+pub mod batch;
 mod error;
-mod init;
-mod input;
-mod loss;
+pub mod loss;
 pub mod metrics;
+pub mod networks;
 pub mod nn;
-mod op_norm;
-mod predict;
-pub mod train;
+pub mod predict;
+pub mod training;
 pub mod weights;
 
-pub use augmentation::Augmentation;
-pub use batch::{CxrBatch, CxrBatcher, batches, targets};
-pub use densenet::{DenseNet, DenseNetConfig, DenseNetOutput};
-pub use error::ClassifierError;
-pub use init::seeded;
-pub use input::InputRange;
-pub use loss::{KnownLabels, MaskedBce, Reduction, task_weights};
-pub use op_norm::op_norm;
-pub use predict::{PredictedRow, Predictions, read_predictions, write_predictions};
+pub use error::{ClassifierError, SettingError};

@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::activation::sigmoid;
-use roentgen_augment::{CxrRecord, Vocabulary, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::record::CxrRecord;
 
-use crate::{ClassifierError, CxrBatch, DenseNet};
+use crate::ClassifierError;
+use crate::batch::{Batches, CxrBatch, unreadable};
+use crate::networks::DenseNet;
 
 /// Probabilities of one network for the rows of one held-out set.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,25 +42,48 @@ impl PredictedRow {
 }
 
 impl Predictions {
-    /// Runs `net` over batches that are on its device, calling `progress` with the images done.
-    #[must_use]
-    pub fn of(net: &DenseNet, batches: &[CxrBatch], vocabulary: &Vocabulary, mut progress: impl FnMut(usize)) -> Self {
-        let mut predictions = Self {
+    /// Runs `net` over `batches`, which are on its device, calling `progress` with the number of images of each batch.
+    ///
+    /// # Errors
+    /// [`ClassifierError::Training`] for an unreadable image.
+    pub fn of(net: &DenseNet, batches: &Batches, progress: impl FnMut(usize)) -> Result<Self, ClassifierError> {
+        let mut of_each = Self::of_each(std::slice::from_ref(net), batches, progress)?;
+        Ok(of_each.remove(0))
+    }
+
+    /// The predictions of each of `nets`, for which every image is read once.
+    ///
+    /// # Errors
+    /// As [`Predictions::of`].
+    pub fn of_each(
+        nets: &[DenseNet],
+        batches: &Batches,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<Self>, ClassifierError> {
+        let empty = Self {
             rows: Vec::new(),
-            findings: vocabulary.findings().iter().map(|finding| finding.name().to_owned()).collect(),
+            findings: batches.vocabulary().findings().iter().map(|finding| finding.name().to_owned()).collect(),
             scores: Vec::new(),
             targets: Vec::new(),
         };
-        for batch in batches {
-            let probabilities = sigmoid(net.forward(batch.images.clone()));
-            predictions.scores.extend(probabilities.into_data().iter::<f64>());
-            let targets = batch.targets.clone().into_data();
-            let known = batch.known.iter();
-            predictions.targets.extend(targets.iter::<f64>().zip(known).map(|(t, k)| if *k > 0.0 { t } else { f64::NAN }));
-            predictions.rows.extend(batch.records.iter().map(PredictedRow::of));
+        let mut of_each = vec![empty; nets.len()];
+        for batch in batches.pass() {
+            let batch = batch.map_err(|error| unreadable(&error))?;
+            for (net, predictions) in nets.iter().zip(&mut of_each) {
+                predictions.extend(net, &batch);
+            }
             progress(batch.records.len());
         }
-        predictions
+        Ok(of_each)
+    }
+
+    fn extend(&mut self, net: &DenseNet, batch: &CxrBatch) {
+        let probabilities = sigmoid(net.forward(batch.images.clone()));
+        self.scores.extend(probabilities.into_data().iter::<f64>());
+        let targets = batch.targets.clone().into_data();
+        let known = batch.known.iter();
+        self.targets.extend(targets.iter::<f64>().zip(known).map(|(t, k)| if *k > 0.0 { t } else { f64::NAN }));
+        self.rows.extend(batch.records.iter().map(PredictedRow::of));
     }
 
     /// Patient of each row.
@@ -134,6 +160,22 @@ pub fn read_predictions(path: &Path) -> Result<Vec<(u64, Predictions)>, Classifi
     Ok(runs)
 }
 
+/// Rescales a probability so that the operating threshold `t` maps to 0.5: `p / 2t` below it, `1 - (1 - p) / 2(1 - t)` above
+/// (torchxrayvision 1.5.7, `models.op_norm`).
+///
+/// Monotone, so AUROC by finding does not change; micro averages and F1 do. A `NaN` threshold marks an untrained head and gives
+/// 0.5: mask such a finding.
+#[must_use]
+pub fn op_norm(probability: f32, threshold: f32) -> f32 {
+    if threshold.is_nan() {
+        0.5
+    } else if probability < threshold {
+        probability / (2.0 * threshold)
+    } else {
+        1.0 - (1.0 - probability) / (2.0 * (1.0 - threshold))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +203,13 @@ mod tests {
         std::fs::write(&path, "seed,image,patient_id,target_Mass,score_Mass\n1,a,b,1,0.5\n1,a,b,1,high\n").unwrap();
         let error = read_predictions(&path).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("high"), "{error}");
+    }
+
+    #[test]
+    fn the_threshold_is_the_middle() {
+        assert_eq!(op_norm(0.2, 0.2), 0.5);
+        assert_eq!(op_norm(0.1, 0.2), 0.25);
+        assert_eq!(op_norm(1.0, 0.2), 1.0);
+        assert_eq!(op_norm(0.9, f32::NAN), 0.5);
     }
 }

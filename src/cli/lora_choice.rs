@@ -1,4 +1,4 @@
-//! Adapters as a user names them.
+//! Adapters on the command line.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,19 +8,19 @@ use std::str::FromStr;
 pub struct LoraChoice {
     /// File or folder.
     pub path: PathBuf,
-    /// What its adapters are multiplied by.
+    /// Factor of its adapters.
     pub scale: f64,
 }
 
 impl FromStr for LoraChoice {
     type Err = String;
 
-    /// A last part that is no number is taken for part of the name.
+    /// A last part that is not a number belongs to the name.
     fn from_str(text: &str) -> Result<Self, String> {
         let scaled = text.rsplit_once(':').and_then(|(path, scale)| Some((path, scale.parse::<f64>().ok()?)));
         match scaled.unwrap_or((text, 1.0)) {
             ("", _) => Err("expected a file, or FILE:SCALE".to_owned()),
-            (_, scale) if !scale.is_finite() => Err(format!("the scale {scale} is no finite number")),
+            (_, scale) if !scale.is_finite() => Err(format!("the scale {scale} is not a finite number")),
             (path, scale) => Ok(Self { path: path.into(), scale }),
         }
     }

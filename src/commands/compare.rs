@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use roentgen::compare::{Comparison, PoolJob, RunFolder, pools, sample_grid};
 use roentgen::config::RunConfig;
+use roentgen::data;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
-use roentgen::{data, progress};
 
 use crate::cli::{Common, CompareArgs};
+use crate::commands::progress::Bars;
 use crate::commands::{print, say_pools};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
@@ -22,7 +23,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     let folder = RunFolder::open(out, config, &train, &splits)?;
     let (device, opened) = common.device.open()?;
-    let bars = progress::bars(common.json);
+    let bars = Bars::new(common.json);
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let pools = pools(&job)?;
     folder.claim_pools(&config.arms, &pools)?;
@@ -35,7 +36,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
         device: &device,
         device_name: opened.to_string(),
         folder,
-        progress: bars,
+        progress: &bars,
     };
     let report = comparison.run()?;
     write_pages(&comparison, &report)?;

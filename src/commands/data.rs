@@ -6,17 +6,18 @@ use anyhow::Result;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
-use roentgen::{data, progress};
-use roentgen_augment::datasets::MissingImages;
-use roentgen_augment::{CheckReport, DataSummary, ImageCopy, RealDataset};
+use roentgen::data;
+use roentgen_augment::dataset::{CheckReport, CxrDataset, DataSummary, ImageCopy};
+use roentgen_augment::formats::MissingImages;
 
 use crate::cli::DataArgs;
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 /// Faults of one kind that are printed; `--json` has them all.
 const SHOWN: usize = 20;
 
-fn planned(args: &DataArgs, missing: MissingImages) -> Result<RealDataset> {
+fn planned(args: &DataArgs, missing: MissingImages) -> Result<CxrDataset> {
     let config = RunConfig::read_data(&args.run)?;
     let data = data::read(&config.data, config.preprocess, missing)?;
     Ok(data::plan(&config.data).apply(&data)?)
@@ -65,10 +66,10 @@ pub fn summary(args: &DataArgs) -> Result<ExitCode> {
 
 pub fn check(args: &DataArgs) -> Result<ExitCode> {
     let data = planned(args, MissingImages::Keep)?;
-    let bars = progress::bars(args.json);
-    let bar = progress::counting(&bars, data.rows().len(), "images");
-    let report = CheckReport::of(&data, |_, _| bar.inc(1));
-    bar.finish_and_clear();
+    let bars = Bars::new(args.json);
+    let task = bars.begin("", data.rows().len() as u64, "images");
+    let report = CheckReport::of(&data, |_, _| task.advance(1));
+    drop(task);
     if args.json {
         print(serde_json::to_string_pretty(&report)?)?;
     } else {

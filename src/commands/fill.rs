@@ -7,11 +7,12 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::compare::{self, PoolJob, RunFolder};
 use roentgen::config::RunConfig;
+use roentgen::data;
 use roentgen::shard::Shard;
-use roentgen::{data, progress};
 
 use crate::cli::{Common, FillArgs};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -33,14 +34,14 @@ pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Re
     let (train, splits) = data::open(&config.data, config.preprocess)?;
     RunFolder::open(out, config, &train, &splits)?;
     let (device, _) = common.device.open()?;
-    let bars = progress::bars(common.json);
+    let bars = Bars::new(common.json);
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
-    let bar = progress::counting(&bars, 0, "samples");
+    let task = bars.begin("", 0, "samples");
     let made = compare::fill(&job, shard, |arm, done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-        bar.set_message(arm.to_owned());
+        task.set_total(total as u64);
+        task.set(done as u64);
+        task.message(arm);
     })?;
-    bar.finish_and_clear();
+    drop(task);
     Ok(made)
 }

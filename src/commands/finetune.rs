@@ -7,11 +7,11 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::config::FinetuneConfig;
 use roentgen::device::DeviceChoice;
-use roentgen::finetune::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
-use roentgen::progress;
+use roentgen::finetune::run::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
 
 use crate::cli::{Common, FinetuneArgs};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
     let mut overrides = args.set.clone();
@@ -34,7 +34,7 @@ pub struct Trained {
 /// Trains into `out`, or goes on there.
 pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<Trained> {
     let devices = devices(common, config)?;
-    let bars = progress::bars(common.json);
+    let bars = Bars::new(common.json);
     let (mut run, opened) = Run::open(config, out, &devices, &bars)?;
     announce(&opened);
     let begun = Instant::now();

@@ -9,20 +9,20 @@ use burn::tensor::Device;
 use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
 use roentgen::generate::{ImageSet, Outcome, Progress, fill, merge, prompts};
-use roentgen::progress;
 use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 /// Channels that differ by more than this share of the range, on average, are no gray picture's.
 const COLOURED: f64 = 0.05;
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
-    let requests = table.requests(args.count, args.seed);
+    let requests = table.requests(args.count, args.seed)?;
     let store = Store::open(&args.out)?;
     let set = ImageSet { store: &store, vocabulary: &table.vocabulary, requests: &requests };
     if args.merge {
@@ -32,42 +32,42 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     }
     let folder = args.pipeline.as_deref().context("give --pipeline")?;
     let (device, name) = args.common.device.open()?;
-    let bars = progress::bars(args.common.json);
+    let bars = Bars::new(args.common.json);
 
     let checkpoint = Checkpoint::read(folder)?;
     let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
     let start = start(args, &settings, &device)?;
-    let opening = progress::spinner(&bars, format!("loading {}", folder.display()));
+    let opening = bars.begin(&format!("loading {}", folder.display()), 0, "parts");
     let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
-    let mut pipeline = checkpoint.load(&options, |part| opening.set_message(format!("{part} loaded")))?;
+    let mut pipeline = checkpoint.load(&options, |part| opening.message(&format!("{part} loaded")))?;
     for LoraChoice { path, scale } in &args.lora {
         pipeline = Lora::read(path)?.merge(pipeline, *scale, path)?;
     }
-    opening.finish_and_clear();
+    drop(opening);
     let mut synthesizer = DiffusionSynthesizer::new(pipeline, settings, args.negative_prompt.clone(), args.batch_size);
     if let Some((start, digest)) = start {
         synthesizer = synthesizer.with_start(start, digest);
     }
 
     let total = args.shard.of(&requests).count();
-    let bar = progress::steps(&bars, total * evaluations);
+    let task = bars.begin("", (total * evaluations) as u64, "steps");
     let (begun, mut images) = (Instant::now(), 0);
     let outcome = fill(set, args.shard, &synthesizer, |progress| {
         match progress {
             Progress::Step(step) => {
                 let batch = args.batch_size.get().min(total - images);
-                bar.set_position(((images * evaluations) + batch * step.number * evaluations / step.total) as u64);
+                task.set(((images * evaluations) + batch * step.number * evaluations / step.total) as u64);
             }
             Progress::Images(more) => {
                 images += more;
-                bar.set_position((images * evaluations) as u64);
-                bar.set_message(format!("{images}/{total} images"));
+                task.set((images * evaluations) as u64);
+                task.message(&format!("{images}/{total} images"));
             }
         }
         ControlFlow::Continue(())
     })?;
-    bar.finish_and_clear();
+    drop(task);
     report(args, &store, &outcome, begun.elapsed().as_secs_f64(), &name.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

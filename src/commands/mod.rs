@@ -8,6 +8,7 @@ pub mod finetune;
 pub mod generate;
 pub mod inspect;
 pub mod predict;
+pub mod progress;
 pub mod random_pipeline;
 pub mod text_projection;
 pub mod train;

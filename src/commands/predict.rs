@@ -6,14 +6,19 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
-use roentgen::{data, progress};
-use roentgen_augment::datasets::MissingImages;
-use roentgen_augment::{Preprocess, RealDataset, Vocabulary};
+use roentgen::data;
+use roentgen_augment::dataset::CxrDataset;
+use roentgen_augment::formats::MissingImages;
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::record::Vocabulary;
+use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::{Predictions, write_predictions};
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{CxrBatcher, DenseNet, Predictions, batches, write_predictions};
 
 use crate::cli::{PredictArgs, SplitChoice};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read_data(&args.run)?;
@@ -21,16 +26,18 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let preprocess: Preprocess = serde_json::from_value(card.preprocess.clone())
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
     config.data.findings = Some(card.findings.clone());
+    // Each image is read once: there is nothing to keep.
+    config.data.cache_mib = 0;
     let data = rows(&config, preprocess, args.split)?;
     let (device, _) = args.common.device.open()?;
     let net = DenseNet::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy.clone(), input: card.input_range };
-    let batches = batches(&data, &batcher, config.training.eval_batch_size, &device)?;
-    let bars = progress::bars(args.common.json);
-    let bar = progress::counting(&bars, data.rows().len(), "images");
-    let predictions = Predictions::of(&net, &batches, &batcher.vocabulary, |images| bar.inc(images as u64));
-    bar.finish_and_clear();
+    let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;
+    let bars = Bars::new(args.common.json);
+    let task = bars.begin("", data.rows().len() as u64, "images");
+    let predictions = Predictions::of(&net, &batches, |images| task.advance(images as u64))?;
+    drop(task);
     let auroc = macro_auroc(&predictions)?;
     write_predictions(&args.out, &[(0, predictions)])?;
     if args.common.json {
@@ -43,7 +50,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<RealDataset> {
+fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<CxrDataset> {
     if split == SplitChoice::All {
         return Ok(data::read(&config.data, preprocess, MissingImages::Refuse)?);
     }

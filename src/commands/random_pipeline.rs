@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
-use roentgen::progress;
 
 use crate::cli::{RandomPipelineArgs, RandomSizeChoice};
 use crate::commands::print;
+use crate::commands::progress::Bars;
 
 pub fn run(args: &RandomPipelineArgs) -> Result<ExitCode> {
     if args.out.join("model_index.json").exists() {
@@ -17,10 +17,10 @@ pub fn run(args: &RandomPipelineArgs) -> Result<ExitCode> {
         RandomSizeChoice::Tiny => RandomSize::Tiny,
         RandomSizeChoice::Sd14 => RandomSize::Sd14,
     };
-    let bars = progress::bars(false);
-    let bar = progress::spinner(&bars, "drawing weights".to_owned());
-    write_random_pipeline(&args.out, size, args.seed, args.dtype.into(), |part| bar.set_message(format!("{part} written")))?;
-    bar.finish_and_clear();
+    let bars = Bars::new(false);
+    let task = bars.begin("drawing weights", 0, "parts");
+    write_random_pipeline(&args.out, size, args.seed, args.dtype.into(), |part| task.message(&format!("{part} written")))?;
+    drop(task);
     print(format!("random weights, of no use but to try and measure: {}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

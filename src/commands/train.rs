@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use roentgen::compare::{PoolJob, RunFolder, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
-use roentgen::{data, progress};
+use roentgen::data;
 
 use crate::cli::TrainArgs;
+use crate::commands::progress::Bars;
 use crate::commands::{print, say_pools};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
@@ -25,17 +26,16 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let folder = RunFolder::open(&args.out, &config, &train, &splits)?;
     let (device, _) = args.common.device.open()?;
     let arm = &config.arms[0];
-    let bars = progress::bars(args.common.json);
+    let bars = Bars::new(args.common.json);
     let job =
         PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;
     folder.claim_pools(&config.arms, &pools)?;
     say_pools(&config, &pools);
-    let bar = bars.add(indicatif::ProgressBar::new(0));
-    bar.set_prefix(format!("{} seed {seed}", arm.name));
+    let task = bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
     let run =
         SeedRun { config: &config, arm, seed, train: &train, pool: pools.arms[0].as_ref(), splits: &splits, device: &device };
-    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), bar)?;
+    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), task)?;
     let weights = folder.path().join("model.safetensors");
     if args.common.json {
         let summary = serde_json::json!({ "arm": arm.name, "weights": weights, "run": report });

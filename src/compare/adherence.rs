@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
-use roentgen_augment::{SupplyMode, SyntheticDataset};
+use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::{Batches, CxrBatcher};
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, Predictions, batches, read_predictions, write_predictions};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 
 use super::assess;
 use super::folder::RunFolder;
@@ -67,12 +70,10 @@ impl AdherenceJob<'_> {
     fn judged(&self, weights: &[PathBuf], pool: &SyntheticDataset) -> Result<Vec<Predictions>, ClassifierError> {
         let config = self.config;
         let films = PartialDataset::new(pool.clone(), 0, judged_images(pool));
-        let films = batches(&films, self.batcher, config.training.eval_batch_size, self.device)?;
-        let mut runs = Vec::with_capacity(weights.len());
-        for path in weights {
-            let net = DenseNet::load(path, self.device)?.net;
-            runs.push(Predictions::of(&net, &films, &self.batcher.vocabulary, |_| {}));
-        }
+        let films = Batches::new(films, self.batcher, config.training.eval_batch_size, self.device)?;
+        let nets = weights.iter().map(|path| Ok(DenseNet::load(path, self.device)?.net));
+        let nets = nets.collect::<Result<Vec<_>, ClassifierError>>()?;
+        let runs = Predictions::of_each(&nets, &films, |_| {})?;
         let named: Vec<_> = config.seeds.iter().copied().zip(runs.iter().cloned()).collect();
         write_predictions(&self.folder.path().join(FILE), &named)?;
         Ok(runs)
@@ -136,7 +137,7 @@ fn summary(
 
 #[cfg(test)]
 mod tests {
-    use roentgen_classifier::PredictedRow;
+    use roentgen_classifier::predict::PredictedRow;
 
     use super::*;
 

@@ -4,10 +4,16 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use burn::tensor::activation::sigmoid;
-use roentgen_augment::{
-    Candidate, Fault, Finding, Fingerprint, HeldOut, Judge, JudgeError, Label, Preprocess, SampleRequest, Verdict, Vocabulary,
-};
-use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, Predictions, batches};
+use roentgen_augment::dataset::HeldOut;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::gate::{Candidate, Fault, Judge, JudgeError, Verdict};
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::record::{Finding, Label, Vocabulary};
+use roentgen_augment::request::SampleRequest;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::predict::Predictions;
 
 use crate::config::{AgreementConfig, FindingLimits};
 
@@ -51,8 +57,9 @@ impl ClassifierJudge {
     /// [`ClassifierError::Training`] for an unreadable validation image.
     pub fn new(config: &AgreementConfig, parts: JudgeParts<'_>) -> Result<Self, ClassifierError> {
         let JudgeParts { net, weights, batcher, preprocess, device, valid } = parts;
-        let valid = valid.data().clone().with_preprocess(preprocess);
-        let scored = Predictions::of(&net, &batches(&valid, &batcher, BATCH, device)?, &batcher.vocabulary, |_| {});
+        // Each image is read once: there is nothing to keep.
+        let valid = valid.data().clone().with_preprocess(preprocess).with_cache(0);
+        let scored = Predictions::of(&net, &Batches::new(valid, &batcher, BATCH, device)?, |_| {})?;
         let findings = batcher.vocabulary.findings();
         let limits: Vec<FindingLimits> = findings
             .iter()

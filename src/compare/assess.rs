@@ -1,10 +1,10 @@
 //! From predictions to the numbers of a report.
 
-use roentgen_classifier::Predictions;
 use roentgen_classifier::metrics::{
     ArmScores, AurocBootstrap, Bootstrap, DeLong, Interval, MetricsError, MultiLabelReport, Patients, Ranking, Scope,
     ScoreTable, holm,
 };
+use roentgen_classifier::predict::Predictions;
 
 use crate::report::{Difference, Estimate, FindingReport};
 
@@ -139,7 +139,7 @@ fn thinned(ranking: &Ranking) -> Vec<[f64; 2]> {
 
 #[cfg(test)]
 mod tests {
-    use roentgen_classifier::PredictedRow;
+    use roentgen_classifier::predict::PredictedRow;
 
     use super::*;
 

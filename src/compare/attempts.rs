@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use roentgen_augment::{Attempt, AugmentError, SampleRequest, write_atomic};
+use roentgen_augment::AugmentError;
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::gate::Attempt;
+use roentgen_augment::request::SampleRequest;
 
 const HEADER: [&str; 10] =
     ["request", "source_id", "patient_id", "replica", "attempt", "seed", "passed", "faults", "nearest_real", "nearest_real_id"];

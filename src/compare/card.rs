@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use roentgen_augment::{Splits, SyntheticDataset, TrainSet};
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::supply::SyntheticDataset;
 
 use super::pool::cache_warning;
-use crate::config::{DataFormat, RunConfig};
+use crate::config::RunConfig;
 use crate::report::{DataCard, FindingCount, Protocol};
 
 /// Positives in the test set below which a warning is printed.
@@ -50,7 +51,7 @@ pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -
     });
     DataCard {
         name: config.data.title(),
-        nature: if config.data.format == DataFormat::Phantom { "phantom" } else { "real" }.to_owned(),
+        nature: if config.data.format.name == "phantom" { "phantom" } else { "real" }.to_owned(),
         images: sets.map(|data| data.rows().len()),
         patients,
         findings: findings.collect(),

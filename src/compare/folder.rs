@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
-use roentgen_augment::{Fingerprint, Splits, TrainSet, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::digest::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use super::Pools;

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use indicatif::ProgressBar;
-use roentgen_augment::{
-    Fingerprint, Gate, GateJob, Judge, JudgeError, NearestTraining, SampleRequest, Settled, Supply, VerdictLedger,
-};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::gate::{Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::Supply;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::read_card;
-use roentgen_classifier::{ClassifierError, DenseNet};
 
 use super::agreement::{ClassifierJudge, JudgeParts, fits};
 use super::attempts::write_attempts;
@@ -39,15 +40,13 @@ impl<'a> ArmGate<'a> {
         }
         let (gate, ledger) = self.made.as_ref().expect("made just now");
         let batch = self.job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
-        let bar = self.job.progress.add(ProgressBar::new(requests.len() as u64));
-        bar.set_style(crate::progress::gate());
-        bar.set_prefix(arm.name.clone());
+        let task = self.job.progress.begin(&arm.name, requests.len() as u64, "samples passed the gate");
         let job = GateJob { requests, supply, ledger: Some(ledger), batch };
         let settled = gate.settle(&job, |progress| {
-            bar.set_position(progress.settled as u64);
-            bar.set_message(format!("attempt {}", progress.attempt));
+            task.set(progress.settled as u64);
+            task.message(&format!("attempt {}", progress.attempt));
         });
-        bar.finish_and_clear();
+        drop(task);
         let settled = settled?;
         let table = self.job.folder.join("arms").join(&arm.name).join("gate.csv");
         write_attempts(&table, requests, &settled.attempts)?;
@@ -132,12 +131,10 @@ impl<'a> ArmGate<'a> {
         }
         let arm = ArmConfig::real_only("judge");
         let seed = job.config.gate.agreement.seed;
-        let bar = job.progress.add(ProgressBar::new(0));
-        bar.set_prefix("classifier of the gate");
+        let task = job.progress.begin("classifier of the gate", 0, "steps");
         let (config, train, splits, device) = (job.config, job.train, job.splits, job.device);
         let run = SeedRun { config, arm: &arm, seed, train, pool: None, splits, device };
-        run.train(&folder, &batcher(config, train.data().vocabulary()), bar.clone()).map_err(failed)?;
-        bar.finish_and_clear();
+        run.train(&folder, &batcher(config, train.data().vocabulary()), task).map_err(failed)?;
         // The weights are what is needed; the optimiser's state has no further use.
         let _ = std::fs::remove_dir_all(folder.join("checkpoints"));
         Ok(weights)

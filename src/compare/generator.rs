@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use roentgen_augment::datasets::PromptTable;
+use roentgen_augment::dataset::TrainSet;
+use roentgen_augment::formats::PromptTable;
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
-use roentgen_augment::{
-    CacheOptions, CxrRecord, LabelPlan, PromptSummary, PromptedRows, RequestPlan, SampleCache, SampleRequest, Supply,
-    SupplyMode, Synthesizer, TrainSet, Vocabulary, template_prompts,
-};
+use roentgen_augment::record::{CxrRecord, Vocabulary};
+use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, Synthesizer};
+use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
 
 use super::PoolError;
 use crate::config::{ArmConfig, GeneratorConfig, GeneratorKind, PlanConfig};
@@ -27,7 +28,7 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> R
         GeneratorKind::Diffusion => return diffusion(config).map(|synthesizer| Arc::new(synthesizer) as _),
     };
     let vocabulary = train.data().vocabulary().as_ref().clone();
-    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))))
+    Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))?))
 }
 
 fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
@@ -99,7 +100,7 @@ impl<'a> Asking<'a> {
             return Ok(Vec::new());
         }
         if let Some(table) = &self.table {
-            return Ok(table.of_size(size, self.config.seed));
+            return Ok(table.of_size(size, self.config.seed)?);
         }
         let plan = RequestPlan::new(&self.prompted.rows, self.vocabulary)?.with_seed(self.config.seed);
         let labels = match &self.config.plan {

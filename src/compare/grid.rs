@@ -1,6 +1,8 @@
 //! Real beside synthetic images, for the report.
 
-use roentgen_augment::{CxrRecord, CxrSample, Label, SyntheticDataset, TrainSet, Vocabulary};
+use roentgen_augment::dataset::TrainSet;
+use roentgen_augment::record::{CxrRecord, CxrSample, Label, Vocabulary};
+use roentgen_augment::supply::SyntheticDataset;
 
 use crate::report::{GridColumn, GridImage, SampleGrid};
 
@@ -31,7 +33,7 @@ pub fn sample_grid(
 
 fn column(title: &str, samples: Vec<CxrSample>, vocabulary: &Vocabulary) -> GridColumn {
     let images = samples.into_iter().map(|sample| GridImage {
-        png: roentgen_augment::encode_png(&sample.image.to_gray8()),
+        png: roentgen_augment::image::encode_png(&sample.image.to_gray8()),
         caption: positives(&sample.record, vocabulary),
     });
     GridColumn { title: title.to_owned(), images: images.collect() }

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use indicatif::MultiProgress;
-use roentgen_augment::{
-    AugmentError, GateReport, JudgeError, PromptSummary, SampleRequest, Splits, Supply, SupplyMode, SyntheticDataset, TrainSet,
-};
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::gate::{GateReport, JudgeError};
+use roentgen_augment::progress::Progress;
+use roentgen_augment::request::SampleRequest;
+use roentgen_augment::supply::{Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::text::PromptSummary;
 use roentgen_classifier::ClassifierError;
 
 use super::FolderError;
@@ -71,7 +74,7 @@ pub struct PoolJob<'a> {
     /// The run folder: cache, verdicts and the gate's classifier are in it.
     pub folder: &'a Path,
     /// Shows the progress of the gate.
-    pub progress: &'a MultiProgress,
+    pub progress: &'a dyn Progress,
 }
 
 /// The synthetic images of every arm of a run.

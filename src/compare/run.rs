@@ -1,10 +1,14 @@
 //! Every arm, every seed, resumable.
 
 use burn::tensor::Device;
-use indicatif::{MultiProgress, ProgressBar};
-use roentgen_augment::{Splits, SyntheticDataset, TrainSet, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
+use roentgen_augment::progress::Progress;
+use roentgen_augment::supply::SyntheticDataset;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::{Batches, CxrBatcher};
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::{ClassifierError, CxrBatch, CxrBatcher, Predictions, batches, read_predictions, write_predictions};
+use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
 use super::Pools;
@@ -56,7 +60,7 @@ pub struct Comparison<'a> {
     /// Where it writes.
     pub folder: RunFolder,
     /// Shows the progress of every run.
-    pub progress: MultiProgress,
+    pub progress: &'a dyn Progress,
 }
 
 /// `run.json` of one seed of one arm.
@@ -80,25 +84,33 @@ impl Comparison<'_> {
     pub fn run(&self) -> Result<ComparisonReport, CompareError> {
         let config = self.config;
         let batcher = batcher(config, self.train.data().vocabulary());
-        // Made once for all runs.
-        let test = batches(self.splits.test(), &batcher, config.training.eval_batch_size, self.device)?;
+        let held_out = |set: &HeldOut| Batches::new(set.clone(), &batcher, config.training.eval_batch_size, self.device);
+        let (valid, test) = (held_out(self.splits.valid())?, held_out(self.splits.test())?);
+        let mut checked = false;
 
-        let total = self.progress.add(ProgressBar::new((config.seeds.len() * config.arms.len()) as u64));
-        total.set_style(crate::progress::overall());
+        let total = self.progress.begin("", (config.seeds.len() * config.arms.len()) as u64, "runs");
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
         // Seed by seed, so that an interrupted comparison has every arm equally often.
         for &seed in &config.seeds {
             for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.arms.iter().zip(&mut finished)) {
-                let run = self.finished_or_trained(arm, seed, pool.as_ref(), &batcher, &test);
+                let found = self.finished(arm, seed);
+                if found.is_none() && !checked {
+                    // A damaged image of the test set is not found after hours of training. Validation is read more often, and so
+                    // has the cache first.
+                    valid.check()?;
+                    test.check()?;
+                    checked = true;
+                }
+                let run = found.map_or_else(|| self.trained(arm, seed, pool.as_ref(), &batcher, &test), Ok);
                 finished.push(run.map_err(|source| CompareError::Run {
                     arm: arm.name.clone(),
                     seed,
                     source: Box::new(source),
                 })?);
-                total.inc(1);
+                total.advance(1);
             }
         }
-        total.finish_and_clear();
+        drop(total);
 
         for (arm, runs) in config.arms.iter().zip(&finished) {
             let runs: Vec<_> =
@@ -111,30 +123,29 @@ impl Comparison<'_> {
         Ok(report)
     }
 
-    fn finished_or_trained(
+    /// A run that was finished before.
+    fn finished(&self, arm: &ArmConfig, seed: u64) -> Option<(FinishedRun, Predictions)> {
+        let folder = self.folder.seed(&arm.name, seed);
+        let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
+        let finished = serde_json::from_str::<FinishedRun>(&text).ok()?;
+        let (_, found) = read_predictions(&folder.join("predictions.csv")).ok()?.pop()?;
+        Some((finished, found))
+    }
+
+    fn trained(
         &self,
         arm: &ArmConfig,
         seed: u64,
         pool: Option<&SyntheticDataset>,
         batcher: &CxrBatcher,
-        test: &[CxrBatch],
+        test: &Batches,
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
         let folder = self.folder.seed(&arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
-        if let Ok(text) = std::fs::read_to_string(&record)
-            && let Ok(finished) = serde_json::from_str::<FinishedRun>(&text)
-            && let Ok(mut runs) = read_predictions(&predictions)
-            && let Some((_, found)) = runs.pop()
-        {
-            return Ok((finished, found));
-        }
-        let bar = self.progress.add(ProgressBar::new(0));
-        bar.set_prefix(format!("{} seed {seed}", arm.name));
+        let task = self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
         let run = SeedRun { config: self.config, arm, seed, train: self.train, pool, splits: self.splits, device: self.device };
-        let trained = run.train(&folder, batcher, bar.clone());
-        bar.finish_and_clear();
-        let (net, mut report) = trained?;
-        let found = Predictions::of(&net, test, &batcher.vocabulary, |_| {});
+        let (net, mut report) = run.train(&folder, batcher, task)?;
+        let found = Predictions::of(&net, test, |_| {})?;
         report.test_macro_auroc = macro_auroc(&found)?;
         write_predictions(&predictions, &[(seed, found.clone())])?;
         let finished = FinishedRun { parameters: net.num_trainable(), report };

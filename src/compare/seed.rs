@@ -5,12 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use indicatif::ProgressBar;
-use roentgen_augment::{MixedDataset, MixedParts, MixedStream, Splits, SyntheticDataset, TrainSet, Vocabulary};
+use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::mix::{MixedDataset, MixedStream};
+use roentgen_augment::progress::Task;
+use roentgen_augment::record::Vocabulary;
+use roentgen_augment::supply::SyntheticDataset;
+use roentgen_classifier::ClassifierError;
+use roentgen_classifier::batch::CxrBatcher;
+use roentgen_classifier::loss::{MaskedBce, task_weights};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::train::{TrainConfig, TrainJob, train};
+use roentgen_classifier::networks::{DenseNet, seeded};
+use roentgen_classifier::predict::Predictions;
+use roentgen_classifier::training::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};
-use roentgen_classifier::{ClassifierError, CxrBatcher, DenseNet, MaskedBce, Predictions, seeded, task_weights};
 
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::RunReport;
@@ -45,19 +52,14 @@ impl SeedRun<'_> {
         &self,
         folder: &Path,
         batcher: &CxrBatcher,
-        bar: ProgressBar,
+        task: Box<dyn Task>,
     ) -> Result<(DenseNet, RunReport), ClassifierError> {
         let config = self.config;
         let training = TrainConfig {
             augmentation: self.arm.augmentation.unwrap_or(config.training.augmentation),
             ..config.training.clone()
         };
-        let mixed = MixedDataset::for_training(MixedParts {
-            real: self.train.clone(),
-            synthetic: self.pool.cloned(),
-            mixture: self.arm.mixture(),
-            seed: self.seed,
-        })?;
+        let mixed = MixedDataset::new(self.train.clone(), self.pool.cloned(), self.arm.mixture(), self.seed)?;
         let batch_size = NonZeroUsize::new(training.batch_size).expect("validate refuses an empty batch");
         let trained = train(TrainJob {
             net: self.initial_net()?,
@@ -69,7 +71,7 @@ impl SeedRun<'_> {
             seed: self.seed,
             device: self.device,
             folder: folder.to_owned(),
-            progress: bar,
+            task,
         })?;
         let findings = batcher.vocabulary.findings();
         let card = Card {

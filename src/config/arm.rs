@@ -1,7 +1,8 @@
 //! The `[[arms]]` tables.
 
-use roentgen_augment::{AugmentError, Balance, MixMode, Mixture, Schedule};
-use roentgen_classifier::Augmentation;
+use roentgen_augment::AugmentError;
+use roentgen_augment::mix::{Balance, MixMode, Mixture, Schedule};
+use roentgen_classifier::training::Augmentation;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, GeneratorConfig, PlanConfig};

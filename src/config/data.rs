@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Finding, LabelPolicy, Vocabulary};
+use roentgen_augment::AugmentError;
+use roentgen_augment::formats::Format;
+use roentgen_augment::record::{Finding, LabelPolicy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 /// What is learnt from and judged on.
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// Layout of the data set.
-    pub format: DataFormat,
+    pub format: Format,
     /// Name in the report; the format's if absent.
     #[serde(default)]
     pub name: Option<String>,
@@ -41,7 +43,7 @@ pub struct DataConfig {
     /// Train on this many images (whole patients, chosen by `split` seed): for learning curves. All if absent.
     #[serde(default)]
     pub train_images: Option<usize>,
-    /// MiB of decoded images kept in memory; 0 decodes anew each time.
+    /// MiB of decoded images kept in memory, those of validation first; 0 decodes anew each time.
     #[serde(default = "default_cache")]
     pub cache_mib: usize,
     /// The phantom's size and seed, for `format = "phantom"`.
@@ -51,22 +53,6 @@ pub struct DataConfig {
 
 fn default_cache() -> usize {
     1024
-}
-
-/// Layout of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataFormat {
-    /// NIH ChestX-ray14 as published: `Data_Entry_2017_v2020.csv`, image folders, `train_val_list.txt`, `test_list.txt`.
-    Nih,
-    /// A subset of NIH ChestX-ray14: `labels.csv` with an image folder or an `.npz`.
-    NihSubset,
-    /// A MedMNIST `.npz` (ChestMNIST, PneumoniaMNIST).
-    Medmnist,
-    /// The project's own table: one row an image.
-    Table,
-    /// The analytic chest phantom: no radiographs of people.
-    Phantom,
 }
 
 /// How patients are split.
@@ -128,15 +114,6 @@ impl DataConfig {
     /// Name in the report.
     #[must_use]
     pub fn title(&self) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            let name = match self.format {
-                DataFormat::Nih => "NIH ChestX-ray14",
-                DataFormat::NihSubset => "NIH ChestX-ray14 (subset)",
-                DataFormat::Medmnist => "MedMNIST",
-                DataFormat::Table => "own table",
-                DataFormat::Phantom => "analytic chest phantom",
-            };
-            name.to_owned()
-        })
+        self.name.clone().unwrap_or_else(|| self.format.title.to_owned())
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Finding, ImageSanity};
+use roentgen_augment::AugmentError;
+use roentgen_augment::gate::ImageSanity;
+use roentgen_augment::record::{Finding, by_finding};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -62,6 +64,7 @@ pub struct AgreementConfig {
     /// Share of real negatives that would be rejected, of each finding.
     pub negative_quantile: f64,
     /// Limits of single findings, in place of the learnt ones.
+    #[serde(deserialize_with = "by_finding")]
     pub limits: BTreeMap<Finding, FindingLimits>,
     /// Weights that `train` or `compare` wrote, from the same training split; trained in the run folder on the real training rows if
     /// absent.

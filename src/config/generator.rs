@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use roentgen_augment::{AugmentError, Finding, PromptSettings};
+use roentgen_augment::AugmentError;
+use roentgen_augment::record::{Finding, by_finding};
+use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, DiffusionConfig};
 
-pub use roentgen_augment::SupplyMode;
+pub use roentgen_augment::supply::SupplyMode;
 
 /// What makes synthetic images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,7 +98,7 @@ pub enum PlanConfig {
     /// Every finding equally often: more replicas of the rows with rare ones.
     Balanced,
     /// So many images of each finding; `"No Finding"` stands for rows without any.
-    Counts(BTreeMap<Finding, usize>),
+    Counts(#[serde(deserialize_with = "by_finding")] BTreeMap<Finding, usize>),
     /// The rows of a table of prompts in turn.
     Prompts(PathBuf),
 }

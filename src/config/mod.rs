@@ -9,13 +9,15 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::Preprocess;
-use roentgen_classifier::train::TrainConfig;
-use roentgen_classifier::{ClassifierError, DenseNetConfig, InputRange};
+use roentgen_augment::image::Preprocess;
+use roentgen_classifier::SettingError;
+use roentgen_classifier::batch::InputRange;
+use roentgen_classifier::networks::DenseNetConfig;
+use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
 pub use arm::{ArmConfig, RampConfig};
-pub use data::{DataConfig, DataFormat, PhantomConfig, SplitConfig};
+pub use data::{DataConfig, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
 pub use finetune::{
     FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig, changes,
@@ -258,10 +260,8 @@ impl RunConfig {
         if self.bootstrap.replicates == 0 {
             return Err(ConfigError::value("bootstrap.replicates", 0, "at least 1"));
         }
-        self.training.validate().map_err(|error| match error {
-            ClassifierError::Setting { key, value, expected } => ConfigError::value(format!("training.{key}"), value, expected),
-            other => ConfigError::value("training", other, "valid settings"),
-        })
+        let refused = |SettingError { key, value, expected }| ConfigError::value(format!("training.{key}"), value, expected);
+        self.training.validate().map_err(refused)
     }
 
     /// The run file of this configuration, defaults written out.

@@ -18,13 +18,13 @@ impl Trace {
         Self { scope: String::new(), kept: None }
     }
 
-    /// Keeps a copy on the host of everything it is shown.
+    /// Keeps a copy of every result on the host.
     #[must_use]
     pub fn on() -> Self {
         Self { scope: String::new(), kept: Some(Vec::new()) }
     }
 
-    /// Shows a result of the module `name` within the current scope.
+    /// Records a result of the module `name` within the current scope.
     pub(super) fn record<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
         if let Some(kept) = &mut self.kept {
             kept.push((format!("{}{name}", self.scope), tensor.to_data()));

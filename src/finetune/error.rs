@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use roentgen_classifier::SettingError;
+
 use crate::diffusion::DiffusionError;
 use crate::diffusion::weights::Difference;
 
@@ -14,15 +16,8 @@ pub enum FinetuneError {
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
     /// A setting is out of its range, or two don't go together.
-    #[error("{key} is {value}, expected {expected}")]
-    Setting {
-        /// Name of the setting.
-        key: &'static str,
-        /// As given.
-        value: String,
-        /// The range, or what to do.
-        expected: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// A loss is no number.
     #[error(
         "step {step}: the loss of sample {sample} (timestep {timestep}) is {value}; go on from the last checkpoint with a lower \

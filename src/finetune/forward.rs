@@ -1,11 +1,13 @@
-//! The loss of a batch.
+//! The loss of a batch, and what frozen networks make of images and texts.
 
 use burn::tensor::{Tensor, TensorData};
+use roentgen_classifier::SettingError;
 
-use super::batch::{Denoising, Latents, Reconstruction, TextCondition, TrainBatch};
+use super::batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
 use super::networks::Values;
 use super::objective::Task;
 use super::{FinetuneError, Strategy, Trainee};
+use crate::diffusion::autoencoder::{Autoencoder, Slices};
 use crate::diffusion::text::{Encoded, TextEncoder, TextEncoderModel, TextInput};
 
 impl Trainee {
@@ -22,7 +24,7 @@ impl Trainee {
     }
 
     fn denoise(&self, batch: &Denoising, values: Values<'_>) -> Result<Tensor<1>, FinetuneError> {
-        let (base, leaves) = (self.networks.base(), &self.learner.leaves);
+        let (base, leaves) = (self.networks.base(), &self.leaves);
         let scheduler = &base.checkpoint.scheduler;
         let (prediction, schedule) = (scheduler.prediction(), scheduler.noise_schedule());
 
@@ -57,7 +59,7 @@ impl Trainee {
     }
 
     fn reconstruct(&self, batch: &Reconstruction, values: Values<'_>) -> Tensor<1> {
-        let vae = self.networks.vae(&self.learner.leaves, values);
+        let vae = self.networks.vae(&self.leaves, values);
         let noise = batch.posterior_noise.clone().map(|noise| self.in_graph(noise, values));
         self.settings.reconstruction.losses(&vae, self.in_graph(batch.pixels.clone(), values), noise)
     }
@@ -65,13 +67,48 @@ impl Trainee {
     /// A constant of the graph, where there is one.
     fn in_graph<const D: usize>(&self, tensor: Tensor<D>, values: Values<'_>) -> Tensor<D> {
         match values {
-            Values::Tracked => self.learner.leaves.tape().constant(tensor),
+            Values::Tracked => self.leaves.tape().constant(tensor),
             Values::Plain(_) => tensor,
         }
     }
 
+    /// What the frozen autoencoder makes of images `[B, 3, H, W]` in `[-1, 1]`: for a cache.
+    #[must_use]
+    pub fn encode_images(&self, pixels: Tensor<4>) -> ImageCodes {
+        let vae = &self.networks.base().vae.model;
+        match vae {
+            Autoencoder::Kl(kl) => ImageCodes::Moments(kl.encode(pixels)),
+            Autoencoder::Tiny(_) => ImageCodes::Latents(vae.to_latents(pixels, None, &Slices::default())),
+        }
+    }
+
+    /// Tokens of texts, for an encoder that trains.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Diffusion`] from the tokenizer.
+    pub fn tokenize(&self, texts: &[&str]) -> Result<Encoded, FinetuneError> {
+        let base = self.networks.base();
+        Ok(base.checkpoint.tokenizer.encode(texts, base.text_length())?)
+    }
+
+    /// What the frozen text encoder makes of texts, `[B, L, D]` before any text projection: for a cache.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Diffusion`] from the tokenizer; [`FinetuneError::Setting`] if the encoder trains.
+    pub fn encode_texts(&self, texts: &[&str]) -> Result<Tensor<3>, FinetuneError> {
+        if self.settings.strategy.trains_text_encoder() {
+            return Err(FinetuneError::Setting(SettingError {
+                key: "strategy.text_encoder",
+                value: "trained".to_owned(),
+                expected: "frozen: the states of an encoder that trains can't be kept".to_owned(),
+            }));
+        }
+        let tokens = self.tokenize(texts)?;
+        Ok(self.states(&self.networks.base().text_encoder.model, &tokens))
+    }
+
     /// `[B, L, D]`.
-    pub(super) fn states(&self, encoder: &TextEncoderModel, tokens: &Encoded) -> Tensor<3> {
+    fn states(&self, encoder: &TextEncoderModel, tokens: &Encoded) -> Tensor<3> {
         // Like in the pipeline, a mask is given to the encoders alone that ask for one in their configuration.
         let mask = encoder.uses_attention_mask().then(|| tokens.mask(&self.device));
         encoder.encode(TextInput { mask, ..TextInput::new(tokens.ids(&self.device)) }).last_hidden_state

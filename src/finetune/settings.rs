@@ -1,10 +1,13 @@
 //! Everything that the mathematics of a training depends on.
 
 use burn::tensor::FloatDType;
+use roentgen_classifier::SettingError;
+use roentgen_classifier::training::{AdamWConfig, EmaConfig};
 use serde::{Deserialize, Serialize};
 
-use super::vae::ReconstructionObjective;
-use super::{AdamWConfig, EmaConfig, FinetuneError, Objective, Part, Strategy};
+use super::FinetuneError;
+use super::objective::{Objective, ReconstructionObjective};
+use super::strategy::{Part, Strategy};
 
 /// Settings of a [`Trainee`](super::Trainee). Two trainings with equal settings, start and batches are equal.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,14 +119,15 @@ impl TraineeSettings {
             return Ok(());
         }
         // Gradients below 6e-8 vanish in F16 and there is no gradient scaler.
-        Err(FinetuneError::Setting { key: "dtype", value: format!("{:?}", self.dtype), expected: "f32 or bf16".to_owned() })
+        Err(FinetuneError::Setting(SettingError {
+            key: "dtype",
+            value: format!("{:?}", self.dtype),
+            expected: "f32 or bf16".to_owned(),
+        }))
     }
 }
 
 /// Refuses `value` unless it is `good`.
 pub(super) fn within(key: &'static str, value: f64, good: bool, expected: &str) -> Result<(), FinetuneError> {
-    if good {
-        return Ok(());
-    }
-    Err(FinetuneError::Setting { key, value: value.to_string(), expected: expected.to_owned() })
+    Ok(SettingError::unless(good, key, value, expected)?)
 }

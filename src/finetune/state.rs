@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::store::{bridge, burn_pack};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
 use super::FinetuneError;
-use super::learner::Learner;
+use super::trainee::Trainee;
 use crate::diffusion::weights::Difference;
 
 /// Weights, moments and averages with their counters, between two steps. Flat tensors keep the layout that memory has; a training
@@ -28,8 +28,11 @@ pub struct TraineeState {
 
 const KINDS: [&str; 4] = ["weight", "first_moment", "second_moment", "average"];
 
-impl Learner {
-    pub(super) fn state(&self) -> TraineeState {
+impl Trainee {
+    /// Everything that a later training needs to go on with the same bits. To be taken between steps: gradients that are
+    /// accumulated are no part of it.
+    #[must_use]
+    pub fn state(&self) -> TraineeState {
         let mut tensors = BTreeMap::new();
         for (position, leaf) in self.leaves.list.iter().enumerate() {
             for (kind, tensor) in KINDS.iter().zip(self.tensors(position)) {
@@ -61,11 +64,17 @@ impl Learner {
         ]
     }
 
-    pub(super) fn restore(&mut self, state: TraineeState, device: &Device) -> Result<(), FinetuneError> {
+    /// Goes back to a state; gradients accumulated so far are dropped.
+    ///
+    /// # Errors
+    /// [`FinetuneError::StateDiffers`] lists every tensor that is missing, unexpected or of another shape, and nothing is changed.
+    /// [`FinetuneError::StateUnread`] for a file that fails meanwhile.
+    pub fn restore(&mut self, state: TraineeState) -> Result<(), FinetuneError> {
         let difference = self.difference(&state);
         if difference != Difference::default() {
             return Err(FinetuneError::StateDiffers { difference: Box::new(difference) });
         }
+        let device = self.device.clone();
         let TraineeState { steps, ema_updates, behind, mut tensors } = state;
         for position in 0..self.leaves.list.len() {
             let name = self.leaves.list[position].name.clone();
@@ -77,7 +86,7 @@ impl Learner {
                     message: error.to_string(),
                 })?;
                 let flat = TensorData::from_bytes(bytes, [elements], DType::F32);
-                Ok::<_, FinetuneError>(Tensor::<1>::from_data(flat, (device, DType::F32)))
+                Ok::<_, FinetuneError>(Tensor::<1>::from_data(flat, (&device, DType::F32)))
             };
             let value = take("weight")?;
             let moments = &mut self.moments[position];

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use roentgen_classifier::SettingError;
 use serde::{Deserialize, Serialize};
 
 use super::FinetuneError;
@@ -145,11 +146,11 @@ impl Strategy {
     /// Refuses a strategy that trains nothing, and adapters out of range.
     pub(super) fn check(&self) -> Result<(), FinetuneError> {
         let nothing = |expected: &str| {
-            Err(FinetuneError::Setting {
+            Err(FinetuneError::Setting(SettingError {
                 key: "strategy",
                 value: "frozen throughout".to_owned(),
                 expected: expected.to_owned(),
-            })
+            }))
         };
         match self {
             Self::Denoise { unet: Tuning::Frozen, text_encoder: Tuning::Frozen, text_projection: false } => {

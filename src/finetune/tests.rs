@@ -5,11 +5,12 @@ use std::convert::Infallible;
 
 use burn::store::burn_pack;
 use burn::tensor::{Device, FloatDType, TensorData};
+use roentgen_classifier::training::EmaConfig;
 
 use super::testing::{batch, contents, noise, pipeline, pixels, trainee};
 use super::{
-    EmaConfig, FinetuneError, Latents, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings,
-    Tuning, Which,
+    FinetuneError, Latents, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning,
+    Which,
 };
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
 

@@ -1,17 +1,19 @@
-//! The whole of fine-tuning but the loop.
+//! A pipeline under training: gradients in, weights out. The whole of fine-tuning but the loop.
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use roentgen_classifier::SettingError;
+use roentgen_classifier::training::{Ema, Moments, clip_factor};
+use roentgen_kernels::euclidean_norms;
 
-use super::batch::{ImageCodes, TrainBatch};
-use super::learner::Learner;
+use super::FinetuneError;
+use super::batch::TrainBatch;
 use super::lora::{self, Lora};
-use super::networks::{self, Networks, Values};
-use super::{FinetuneError, Part, StepReport, TraineeSettings, TraineeState};
-use crate::diffusion::autoencoder::{Autoencoder, Slices};
+use super::networks::{self, Leaves, Networks, Values};
+use super::settings::TraineeSettings;
+use super::strategy::Part;
 use crate::diffusion::pipeline::{Checkpoint, StableDiffusion};
-use crate::diffusion::text::Encoded;
 
 /// A pipeline under training: its networks, what of them trains, optimiser, moving average and counters.
 ///
@@ -19,7 +21,14 @@ use crate::diffusion::text::Encoded;
 #[derive(Debug)]
 pub struct Trainee {
     pub(super) networks: Networks,
-    pub(super) learner: Learner,
+    pub(super) leaves: Leaves,
+    /// In the order of the leaves.
+    pub(super) moments: Vec<Moments<1>>,
+    pub(super) ema: Option<Ema>,
+    /// Since the last step; a weight that took no part has none, and is left as it is, decay included, like in PyTorch.
+    gradients: Vec<Option<Tensor<1>>>,
+    /// Optimiser steps so far.
+    pub(super) steps: u64,
     pub(super) settings: TraineeSettings,
     pub(super) device: Device,
 }
@@ -31,6 +40,23 @@ pub enum Which {
     Live,
     /// Their moving average; without one, those under training.
     Ema,
+}
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Optimiser steps so far, this one included.
+    pub step: u64,
+    /// Norm of all gradients together, before clipping.
+    pub gradient_norm: f64,
+    /// Norm of each parameter's gradient before clipping, in the order of [`Trainee::names`].
+    pub gradient_norms: Vec<f64>,
+    /// What gradients were multiplied by, at most 1.
+    pub clipping: f64,
+    /// Learning rate of each part that trains.
+    pub learning_rates: Vec<(Part, f64)>,
+    /// Share of the moving average that stayed.
+    pub ema_decay: Option<f64>,
 }
 
 /// The loss of a micro-batch, before the step.
@@ -52,14 +78,25 @@ impl Trainee {
         let device = device.clone().without_autodiff();
         let (networks, leaves) = networks::load(checkpoint, settings, &device)?;
         if leaves.list.is_empty() {
-            return Err(FinetuneError::Setting {
+            return Err(FinetuneError::Setting(SettingError {
                 key: "strategy.text_projection",
                 value: "all that trains".to_owned(),
                 expected: "a pipeline with a text projection, or another part that trains".to_owned(),
-            });
+            }));
         }
-        let learner = Learner::new(leaves, settings, &device);
-        Ok(Self { networks, learner, settings: settings.clone(), device })
+        let zeros = |value: &Tensor<1>| Tensor::zeros(value.shape(), (&device, DType::F32));
+        let moments =
+            leaves.list.iter().map(|leaf| Moments { first: zeros(&leaf.value), second: zeros(&leaf.value), steps: 0 });
+        Ok(Self {
+            networks,
+            moments: moments.collect(),
+            ema: settings.ema.map(|config| Ema::new(config, leaves.values().collect())),
+            gradients: leaves.list.iter().map(|_| None).collect(),
+            steps: 0,
+            leaves,
+            settings: settings.clone(),
+            device,
+        })
     }
 
     /// Adds the gradients of a batch's mean loss, times `share`, to those of the next step: `1 / n` for one of `n` equal
@@ -75,11 +112,18 @@ impl Trainee {
                 TrainBatch::Denoise(batch) => batch.timesteps[sample],
                 TrainBatch::Reconstruct(_) => 0,
             };
-            let step = self.learner.steps + 1;
+            let step = self.steps + 1;
             return Err(FinetuneError::NonFiniteLoss { step, sample, timestep, value: samples[sample] });
         }
-        let gradients = (losses.mean() * share).backward();
-        self.learner.accumulate(gradients);
+        let mut gradients = (losses.mean() * share).backward();
+        for (leaf, sum) in self.leaves.list.iter().zip(&mut self.gradients) {
+            if let Some(gradient) = leaf.value.grad_remove(&mut gradients) {
+                *sum = Some(match sum.take() {
+                    Some(sum) => sum + gradient,
+                    None => gradient,
+                });
+            }
+        }
         let mean = samples.iter().map(|loss| f64::from(*loss)).sum::<f64>() / samples.len() as f64;
         Ok(MicroLoss { mean, samples })
     }
@@ -90,7 +134,38 @@ impl Trainee {
     /// [`FinetuneError::NonFiniteGradient`] names the first parameter concerned: weights, moments and average are as before, the
     /// gradients are gone. [`FinetuneError::NoGradient`] without a batch since the last step.
     pub fn step(&mut self, lr_scale: f64) -> Result<StepReport, FinetuneError> {
-        self.learner.step(lr_scale)
+        let step = self.steps + 1;
+        if self.gradients.iter().all(Option::is_none) {
+            return Err(FinetuneError::NoGradient { step });
+        }
+        let gradient_norms = self.gradient_norms();
+        if let Some(position) = gradient_norms.iter().position(|norm| !norm.is_finite()) {
+            let tensor = self.leaves.list[position].name.clone();
+            self.forget_gradients();
+            return Err(FinetuneError::NonFiniteGradient { step, tensor, norm: gradient_norms[position] });
+        }
+        let gradient_norm = gradient_norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+        let clipping = clip_factor(gradient_norm, self.settings.max_grad_norm);
+
+        let (adamw, rates) = (self.settings.adamw, self.settings.learning_rates);
+        for position in 0..self.gradients.len() {
+            let Some(gradient) = self.gradients[position].take() else { continue };
+            let rate = rates.of(self.leaves.list[position].part) * lr_scale;
+            let weight = self.leaves.take(position);
+            let weight = adamw.step(weight, gradient, &mut self.moments[position], clipping, rate);
+            self.leaves.set(position, weight);
+        }
+        self.steps = step;
+        let ema_decay = self.ema.as_mut().map(|ema| ema.update(self.leaves.values()));
+        let learning_rates = self.parts().into_iter().map(|part| (part, rates.of(part) * lr_scale)).collect();
+        Ok(StepReport { step, gradient_norm, gradient_norms, clipping, learning_rates, ema_decay })
+    }
+
+    /// Of every weight's gradient, 0 where there is none.
+    fn gradient_norms(&self) -> Vec<f64> {
+        let mut known = euclidean_norms(self.gradients.iter().flatten().cloned().collect()).into_iter();
+        let next = |gradient: &Option<_>| gradient.as_ref().map_or(0.0, |_| known.next().expect("a norm for every gradient"));
+        self.gradients.iter().map(next).collect()
     }
 
     /// Replaces the gradients since the last step by what `exchange` makes of each, in the order of the weights: their sum over several
@@ -98,13 +173,16 @@ impl Trainee {
     ///
     /// # Errors
     /// The first of `exchange`; the gradients are of no use then.
-    pub fn exchange_gradients<E>(&mut self, exchange: impl FnMut(Tensor<1>) -> Result<Tensor<1>, E>) -> Result<(), E> {
-        self.learner.exchange_gradients(exchange)
+    pub fn exchange_gradients<E>(&mut self, mut exchange: impl FnMut(Tensor<1>) -> Result<Tensor<1>, E>) -> Result<(), E> {
+        self.gradients.iter_mut().try_for_each(|sum| {
+            *sum = sum.take().map(&mut exchange).transpose()?;
+            Ok(())
+        })
     }
 
     /// Drops the gradients since the last step.
     pub fn forget_gradients(&mut self) {
-        self.learner.forget_gradients();
+        self.gradients.fill(None);
     }
 
     /// The loss of each sample, without gradients: for validation.
@@ -119,18 +197,18 @@ impl Trainee {
     /// Optimiser steps so far.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.learner.steps
+        self.steps
     }
 
     /// Names of the weights under training: part, module and parameter, in the order of the networks.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.learner.leaves.list.iter().map(|leaf| leaf.name.as_str())
+        self.leaves.list.iter().map(|leaf| leaf.name.as_str())
     }
 
     /// The weights under training as files have them, F32, in the order of [`names`](Self::names).
     pub fn weights(&self, which: Which) -> impl Iterator<Item = (&str, TensorData)> {
         let values = self.values(which);
-        self.learner.leaves.list.iter().zip(values).map(|(leaf, value)| {
+        self.leaves.list.iter().zip(values).map(|(leaf, value)| {
             let data = leaf.slot.to_file(value.into_data());
             (leaf.name.as_str(), data)
         })
@@ -139,13 +217,13 @@ impl Trainee {
     /// The adapters under training; none without any.
     #[must_use]
     pub fn lora(&self, which: Which) -> Lora {
-        lora::gather(&self.settings.strategy, &self.learner.leaves, &self.values(which))
+        lora::gather(&self.settings.strategy, &self.leaves, &self.values(which))
     }
 
     /// The parts that train.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
-        let mut parts: Vec<Part> = self.learner.leaves.list.iter().map(|leaf| leaf.part).collect();
+        let mut parts: Vec<Part> = self.leaves.list.iter().map(|leaf| leaf.part).collect();
         parts.dedup();
         parts
     }
@@ -153,7 +231,7 @@ impl Trainee {
     /// Number of weights under training.
     #[must_use]
     pub fn parameters(&self) -> usize {
-        self.learner.leaves.list.iter().map(|leaf| leaf.slot.shape.iter().product::<usize>()).sum()
+        self.leaves.list.iter().map(|leaf| leaf.slot.shape.iter().product::<usize>()).sum()
     }
 
     /// The settings it was made with.
@@ -168,84 +246,40 @@ impl Trainee {
         self.networks.base().checkpoint()
     }
 
-    /// Everything that a later training needs to go on with the same bits. To be taken between steps: gradients that are
-    /// accumulated are no part of it.
-    #[must_use]
-    pub fn state(&self) -> TraineeState {
-        self.learner.state()
-    }
-
-    /// Goes back to a state; gradients accumulated so far are dropped.
-    ///
-    /// # Errors
-    /// [`FinetuneError::StateDiffers`] lists every tensor that is missing, unexpected or of another shape, and nothing is changed.
-    /// [`FinetuneError::StateUnread`] for a file that fails meanwhile.
-    pub fn restore(&mut self, state: TraineeState) -> Result<(), FinetuneError> {
-        self.learner.restore(state, &self.device)
-    }
-
     /// The pipeline as it is now, adapters merged, in the compute type: for sample sheets.
     #[must_use]
     pub fn pipeline(&self, which: Which) -> StableDiffusion {
-        let pipeline = self.networks.pipeline(&self.learner.leaves, &self.values(which), false);
+        let pipeline = self.networks.pipeline(&self.leaves, &self.values(which), false);
         pipeline.expect("nothing is read again in the compute type")
     }
 
-    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was. Adapters are merged, and
-    /// written by themselves too: `lora/pytorch_lora_weights.safetensors` for diffusers, `lora/PART` for peft.
+    /// Writes a folder that diffusers and [`Checkpoint::read`] load: what trained in F32, the rest as it was. Adapters are merged;
+    /// [`export_adapters`](Self::export_adapters) writes them alone.
     ///
     /// # Errors
     /// [`FinetuneError::Diffusion`] if a file can't be read again or written.
     pub fn export(&self, folder: &Path, which: Which) -> Result<(), FinetuneError> {
-        let pipeline = self.networks.pipeline(&self.learner.leaves, &self.values(which), true)?;
-        if self.settings.strategy.has_lora() {
-            let (lora, target) = (self.lora(which), folder.join("lora"));
-            lora.save_diffusers(&target)?;
-            lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &target.join(part.name())))?;
-        }
-        // Last, so that a folder with an index is whole.
-        Ok(pipeline.save(folder)?)
+        Ok(self.networks.pipeline(&self.leaves, &self.values(which), true)?.save(folder)?)
     }
 
-    /// What the frozen autoencoder makes of images `[B, 3, H, W]` in `[-1, 1]`: for a cache.
-    #[must_use]
-    pub fn encode_images(&self, pixels: Tensor<4>) -> ImageCodes {
-        let vae = &self.networks.base().vae.model;
-        match vae {
-            Autoencoder::Kl(kl) => ImageCodes::Moments(kl.encode(pixels)),
-            Autoencoder::Tiny(_) => ImageCodes::Latents(vae.to_latents(pixels, None, &Slices::default())),
-        }
-    }
-
-    /// Tokens of texts, for an encoder that trains.
+    /// Writes the adapters alone: `pytorch_lora_weights.safetensors` for diffusers, and a folder named by its part for peft. Without
+    /// adapters nothing is written.
     ///
     /// # Errors
-    /// [`FinetuneError::Diffusion`] from the tokenizer.
-    pub fn tokenize(&self, texts: &[&str]) -> Result<Encoded, FinetuneError> {
-        let base = self.networks.base();
-        Ok(base.checkpoint.tokenizer.encode(texts, base.text_length())?)
-    }
-
-    /// What the frozen text encoder makes of texts, `[B, L, D]` before any text projection: for a cache.
-    ///
-    /// # Errors
-    /// [`FinetuneError::Diffusion`] from the tokenizer; [`FinetuneError::Setting`] if the encoder trains.
-    pub fn encode_texts(&self, texts: &[&str]) -> Result<Tensor<3>, FinetuneError> {
-        if self.settings.strategy.trains_text_encoder() {
-            return Err(FinetuneError::Setting {
-                key: "strategy.text_encoder",
-                value: "trained".to_owned(),
-                expected: "frozen: the states of an encoder that trains can't be kept".to_owned(),
-            });
+    /// [`FinetuneError::Diffusion`] and [`FinetuneError::Lora`] if a file can't be written.
+    pub fn export_adapters(&self, folder: &Path, which: Which) -> Result<(), FinetuneError> {
+        if !self.settings.strategy.has_lora() {
+            return Ok(());
         }
-        let tokens = self.tokenize(texts)?;
-        Ok(self.states(&self.networks.base().text_encoder.model, &tokens))
+        let lora = self.lora(which);
+        lora.save_diffusers(folder)?;
+        lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &folder.join(part.name())))
     }
 
     fn values(&self, which: Which) -> Vec<Tensor<1>> {
-        match (which, &self.learner.ema) {
-            (Which::Ema, Some(ema)) => ema.averages().to_vec(),
-            _ => self.learner.leaves.values().collect(),
+        match (which, &self.ema) {
+            (Which::Ema, Some(ema)) => ema.averages.clone(),
+            _ => self.leaves.values().collect(),
         }
     }
 }

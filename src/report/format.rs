@@ -1,8 +1,8 @@
-//! How numbers are written for people: one place, so that the terminal, `docs/results.md` and the page agree.
+//! Formatting of numbers for people: one place, so that the terminal, `docs/results.md` and the page agree.
 
 use super::Estimate;
 
-/// What is written in place of a number that doesn't exist.
+/// Stands for a number that doesn't exist.
 pub(crate) const UNDEFINED: &str = "undefined";
 
 /// An AUROC, average precision or calibration error: `0.712`.
@@ -88,7 +88,7 @@ pub(crate) fn p_in_words(p: f64) -> String {
     }
 }
 
-/// A count with thousands apart: `112,120`.
+/// A count with separated thousands: `112,120`.
 pub(crate) fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -128,7 +128,7 @@ pub(crate) fn small(value: f64) -> String {
     }
 }
 
-/// The same text with a true minus sign instead of the hyphen, which print and screen draw as wide as the plus. Text that people
+/// The same text with a true minus sign instead of the hyphen, which is as wide as the plus. Text that people
 /// copy into a script (terminal, Markdown) keeps the hyphen.
 pub(crate) fn typographic(text: &str) -> String {
     text.replace('-', "\u{2212}")
@@ -159,7 +159,7 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// As [`fixed`], with a plus before what stays positive after rounding.
+/// As [`fixed`], with a plus if the rounded number is positive.
 pub(crate) fn signed(value: f64, decimals: usize) -> String {
     let text = fixed(value, decimals);
     if text.chars().any(|character| ('1'..='9').contains(&character)) && !text.starts_with('-') {

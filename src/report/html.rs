@@ -1,4 +1,4 @@
-//! `report.html`: one page that opens without network or scripts.
+//! `report.html`: one page that works without network and scripts.
 
 mod adherence;
 mod findings;
@@ -103,7 +103,7 @@ fn samples(report: &ComparisonReport, grid: &SampleGrid) -> Markup {
             figure {
                 (grid.render())
                 figcaption {
-                    "Training images: " (report.data.nature) " films beside synthetic ones."
+                    "Training images: " (report.data.nature) " images beside synthetic ones."
                 }
             }
         }

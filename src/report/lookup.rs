@@ -1,4 +1,4 @@
-//! Finding one's way in a report.
+//! Access to the parts of a comparison report.
 
 use super::format::UNDEFINED;
 use super::{ArmReport, ComparisonReport, FindingCount, FindingReport};
@@ -6,18 +6,18 @@ use super::{ArmReport, ComparisonReport, FindingCount, FindingReport};
 /// Splits in the order of the arrays of [`super::DataCard`] and [`FindingCount`].
 pub(crate) const SPLITS: [&str; 3] = ["Training", "Validation", "Test"];
 
-/// Place of the test split in those arrays.
+/// Index of the test split in those arrays.
 pub(crate) const TEST: usize = 2;
 
 /// Why there is no macro AUROC.
 pub(crate) const NO_MACRO: &str = "undefined (no finding has both classes in test)";
 
-/// What must be said of phantom films.
-pub(crate) const PHANTOM_CAVEAT: &str = "Every film here is drawn by a computer, the test set included. These numbers show how the \
+/// The caveat of a study on phantom images.
+pub(crate) const PHANTOM_CAVEAT: &str = "Every image here is drawn by a computer, the test set included. These numbers show how the \
                                          method works; they say nothing about radiographs of people.";
 
 impl ComparisonReport {
-    /// Whether the films are drawn by the phantom.
+    /// Whether the images are drawn by the phantom.
     pub(crate) fn on_phantom(&self) -> bool {
         self.data.nature == "phantom"
     }
@@ -67,7 +67,7 @@ impl ComparisonReport {
 }
 
 impl ArmReport {
-    /// What this arm reached on a finding.
+    /// The result of this arm for a finding.
     pub(crate) fn finding(&self, name: &str) -> Option<&FindingReport> {
         self.findings.iter().find(|finding| finding.finding == name)
     }

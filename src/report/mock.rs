@@ -1,6 +1,7 @@
-//! Invented reports for the tests of this folder, and what their markup must obey. No number here was measured.
+//! Invented comparison reports for the tests of this folder, and the rules of their markup. No number here was measured.
 
-use roentgen_augment::{Dropped, GateReport, PromptSummary};
+use roentgen_augment::gate::GateReport;
+use roentgen_augment::text::{Dropped, PromptSummary};
 
 use super::{
     AdherenceFinding, AdherenceReport, ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount,
@@ -49,7 +50,7 @@ fn noise(a: usize, b: usize) -> f64 {
     ((mixed ^ (mixed >> 31)) >> 40) as f64 / (1_u64 << 23) as f64 - 1.0
 }
 
-/// A report with so many arms and findings; the first arm is the baseline, the 14th finding has no test positives.
+/// A report with this many arms and findings; the first arm is the baseline, the 14th finding has no test positives.
 pub(crate) fn report(arms: usize, findings: usize) -> ComparisonReport {
     let counts: Vec<FindingCount> = (0..findings).map(count).collect();
     let arms: Vec<ArmReport> = (0..arms).map(|index| arm(index, &counts)).collect();

@@ -1,4 +1,4 @@
-//! What a comparison leaves behind for people: `report.json`, a self-contained `report.html`, and tables for terminal and Markdown.
+//! The results of a comparison for people: `report.json`, a self-contained `report.html`, and tables for terminal and Markdown.
 
 mod format;
 mod html;

@@ -1,5 +1,5 @@
-//! Plots as SVG without scripts. They are written by hand with maud: forest plots and ROC panels are a few lines and dots, and this
-//! way their text is real text, every mark has a tooltip, and names from the run file are escaped.
+//! Plots as SVG without scripts. They are written by hand with maud: forest plots and ROC panels are a few lines and dots, and so
+//! their text is real text, every mark has a tooltip, and names from the run file are escaped.
 
 mod axis;
 mod forest;
@@ -17,10 +17,10 @@ pub(crate) use roc::{legend, roc_panels};
 /// Fonts of a figure; those of the page's tables.
 const FONT: &str = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif";
 
-/// Room of an average character in units of the font size; wide enough for the fonts above.
+/// Width of an average character in units of the font size; wide enough for the fonts above.
 const CHARACTER: f64 = 0.56;
 
-/// At most `room` characters of `text`, cut with an ellipsis.
+/// At most `room` characters of `text`, truncated with an ellipsis.
 fn shortened(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
 
-/// Images in columns, to be compared row by row: real, then one column a source of synthetic images.
+/// Images in columns, to be compared row by row: real, then one column per source of synthetic images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampleGrid {
     /// From left to right.
@@ -25,7 +25,7 @@ pub struct GridColumn {
 pub struct GridImage {
     /// The bytes of a PNG file.
     pub png: Vec<u8>,
-    /// Words below it, such as its findings.
+    /// Text below it, such as its findings.
     pub caption: String,
 }
 

@@ -1,6 +1,7 @@
-//! `report.json`: everything the comparison found, as numbers.
+//! `report.json`: all results of the comparison, as numbers.
 
-use roentgen_augment::{GateReport, PromptSummary};
+use roentgen_augment::gate::GateReport;
+use roentgen_augment::text::PromptSummary;
 use serde::{Deserialize, Serialize};
 
 /// One comparison of arms on one data set.
@@ -18,42 +19,42 @@ pub struct ComparisonReport {
     pub data: DataCard,
     /// What every arm shares.
     pub protocol: Protocol,
-    /// One entry an arm, in the order of the run file.
+    /// One entry per arm, in the order of the run file.
     pub arms: Vec<ArmReport>,
     /// What the prompts of the generator were made from; `None` if it reads none.
     #[serde(default)]
     pub prompts: Option<PromptSummary>,
-    /// Whether the synthetic films show what was asked for; `None` where no classifier of real films alone judged them.
+    /// Whether the synthetic images show what was requested; `None` if no classifier trained on real images alone judged them.
     #[serde(default)]
     pub adherence: Option<AdherenceReport>,
     /// What a reader must know before quoting a number: undefined findings, few positives, phantom data, shifted simulators.
     pub warnings: Vec<String>,
 }
 
-/// How well classifiers that were trained on real films alone find in synthetic films what was asked for.
+/// How well classifiers that were trained on real images alone find in synthetic images what was requested.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdherenceReport {
-    /// Arm whose classifiers, one a seed, judged.
+    /// Arm whose classifiers, one per seed, judged.
     pub judge: String,
-    /// Arm whose synthetic films were judged: the one with most of them.
+    /// Arm whose synthetic images were judged: the largest set.
     pub arm: String,
-    /// Films judged.
+    /// Images judged.
     pub images: usize,
-    /// Mean over seeds of the macro AUROC against the labels that were asked for, with an interval resampled by source patient; 0.5 is
+    /// Mean over seeds of the macro AUROC against the requested labels, with an interval resampled by source patient; 0.5 is
     /// chance.
     pub macro_auroc: Option<Estimate>,
-    /// One entry a finding.
+    /// One entry per finding.
     pub findings: Vec<AdherenceFinding>,
 }
 
-/// One finding in synthetic films.
+/// One finding in synthetic images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdherenceFinding {
     /// Finding.
     pub finding: String,
-    /// Films that were asked to show it.
+    /// Images requested with it.
     pub asked_for: usize,
-    /// Mean over seeds of the AUROC; `None` where too few films were asked to show it, or not to.
+    /// Mean over seeds of the AUROC; `None` if too few images were requested with it, or without.
     pub auroc: Option<Estimate>,
 }
 
@@ -62,7 +63,7 @@ pub struct AdherenceFinding {
 pub struct DataCard {
     /// Name of the data set.
     pub name: String,
-    /// `real` or `phantom`: phantom films are never called real.
+    /// `real` or `phantom`: phantom images are never called real.
     pub nature: String,
     /// Images in training, validation, test.
     pub images: [usize; 3],
@@ -90,7 +91,7 @@ pub struct Protocol {
     pub network: String,
     /// Trainable parameters.
     pub parameters: usize,
-    /// Pixels a side.
+    /// Pixels per side.
     pub image_size: usize,
     /// Optimiser steps of every arm.
     pub steps: usize,
@@ -111,7 +112,7 @@ pub struct Protocol {
 /// A number with its interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// On the test set as it is.
+    /// On the whole test set.
     pub value: f64,
     /// Lower end of the interval.
     pub low: f64,
@@ -130,7 +131,7 @@ pub struct ArmReport {
     pub real_per_epoch: usize,
     /// Synthetic images in one epoch of its mixture (first epoch).
     pub synthetic_per_epoch: usize,
-    /// One entry a seed.
+    /// One entry per seed.
     pub runs: Vec<RunReport>,
     /// Mean over seeds of the macro AUROC, with its patient-bootstrap interval; `None` if no finding has both classes.
     pub macro_auroc: Option<Estimate>,
@@ -140,7 +141,7 @@ pub struct ArmReport {
     pub micro_auroc: Option<f64>,
     /// Findings without both classes in the test set, left out of the means.
     pub undefined: usize,
-    /// One entry a finding.
+    /// One entry per finding.
     pub findings: Vec<FindingReport>,
     /// Macro AUROC minus the baseline's; `None` for the baseline.
     pub difference: Option<Difference>,
@@ -192,7 +193,7 @@ pub struct Difference {
     pub relative: Estimate,
     /// Two-sided p-value of the paired patient bootstrap.
     pub p_bootstrap: f64,
-    /// Two-sided p-value of the paired DeLong test on scores averaged over seeds (images taken as independent); `None` for macro.
+    /// Two-sided p-value of the paired DeLong test on scores averaged over seeds (images treated as independent); `None` for macro.
     pub p_delong: Option<f64>,
     /// `p_bootstrap` after Holm's correction over the findings of this arm; `None` for macro.
     pub p_holm: Option<f64>,

@@ -5,9 +5,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, pres
 use super::lookup::{NO_MACRO, PHANTOM_CAVEAT, TEST};
 use super::{ArmReport, ComparisonReport, format};
 
-/// The headline for the terminal: one row an arm, then one sentence an arm and the report's warnings.
+/// The headline for the terminal: one row per arm, then one sentence per arm and the report's warnings.
 ///
-/// As wide as the terminal; as wide as it needs where output is no terminal.
+/// As wide as the terminal; as wide as needed if the output is not a terminal.
 #[must_use]
 pub fn terminal_table(report: &ComparisonReport) -> String {
     let mut table = Table::new();
@@ -15,7 +15,7 @@ pub fn terminal_table(report: &ComparisonReport) -> String {
     lay_out(table, report)
 }
 
-/// The headline for `docs/results.md`: one row an arm, then one sentence an arm.
+/// The headline for `docs/results.md`: one row per arm, then one sentence per arm.
 #[must_use]
 pub fn markdown_table(report: &ComparisonReport) -> String {
     let head = headline_head(report);
@@ -30,7 +30,7 @@ pub fn markdown_table(report: &ComparisonReport) -> String {
     })
 }
 
-/// AUROC by finding for `docs/results.md`: one row a finding, one column an arm, the macro mean last.
+/// AUROC by finding for `docs/results.md`: one row per finding, one column per arm, the macro mean last.
 #[must_use]
 pub fn markdown_findings(report: &ComparisonReport) -> String {
     let level = format::confidence(report.protocol.confidence);
@@ -49,15 +49,15 @@ pub fn markdown_findings(report: &ComparisonReport) -> String {
     markdown(&head, &right, rows.chain([summary]))
 }
 
-/// Columns that hold the headline on one line a row, for arms' names of usual length.
+/// Terminal columns that fit the headline on one line per row, for arm names of usual length.
 const WIDE: u16 = 120;
 
-/// Place of the relative difference in a row of the headline.
+/// Index of the relative difference in a row of the headline.
 const RELATIVE: usize = 5;
 
 fn lay_out(mut table: Table, report: &ComparisonReport) -> String {
     let is_narrow = table.width().is_some_and(|width| width < WIDE);
-    // Where room is short, intervals go below their number and the relative difference is left to the page.
+    // In a narrow terminal, intervals go below their number and the relative difference is only on the page.
     let fitted = |row: [String; 7], is_broken: bool| {
         let kept = row.into_iter().enumerate().filter(move |(place, _)| !(is_narrow && *place == RELATIVE));
         kept.map(move |(_, cell)| if is_broken { cell.replace(" [", "\n[").replace(" / ", "\n/ ") } else { cell })
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::report::mock;
 
-    /// The table that a pipe sees, whatever `cargo test` runs in.
+    /// The table as written to a pipe, wherever `cargo test` runs.
     fn piped(report: &ComparisonReport) -> String {
         lay_out(Table::new(), report)
     }

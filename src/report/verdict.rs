@@ -1,16 +1,16 @@
-//! What may be said about an arm, in one sentence.
+//! The conclusion about an arm, in one sentence.
 
 use super::lookup::NO_MACRO;
 use super::{AdherenceReport, ArmReport, ComparisonReport, Difference, format};
 
-/// What the interval of a difference says.
+/// The conclusion from the interval of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The whole interval lies above 0, and p agrees.
+    /// The whole interval is above 0, and p agrees.
     Better,
-    /// The whole interval lies below 0, and p agrees.
+    /// The whole interval is below 0, and p agrees.
     Worse,
-    /// 0 lies inside, or too few replicates were defined for p to agree: nothing could be shown, which isn't equality.
+    /// 0 is inside, or too few replicates were defined for p to agree: no difference could be shown, which isn't equality.
     NotShown,
 }
 
@@ -24,7 +24,7 @@ impl Verdict {
         }
     }
 
-    /// What Holm's corrected p-value says about one finding; nothing where there is none.
+    /// The conclusion from Holm's corrected p-value of one finding; none without a p-value.
     pub(crate) fn after_holm(difference: &Difference, confidence: f64) -> Self {
         match difference.p_holm {
             // Not `1 - confidence`, which is a little less than 0.05 in floating point.
@@ -36,7 +36,7 @@ impl Verdict {
 }
 
 impl ComparisonReport {
-    /// What may be said about `arm` beside the baseline, without its name.
+    /// The conclusion about `arm` relative to the baseline, without its name.
     pub(crate) fn sentence(&self, arm: &ArmReport) -> String {
         let baseline = &self.baseline;
         if self.is_baseline(arm) {
@@ -57,18 +57,18 @@ impl ComparisonReport {
         }
     }
 
-    /// What the judges of the synthetic films found.
+    /// The conclusion about the synthetic images.
     pub(crate) fn adherence_sentence(&self, adherence: &AdherenceReport) -> String {
         let AdherenceReport { judge, arm, images, .. } = adherence;
-        let films = format!("{} synthetic films of {arm}", format::count(*images));
+        let pool = format!("{} synthetic images of {arm}", format::count(*images));
         let Some(auroc) = &adherence.macro_auroc else {
-            return format!("too few of {films} were asked to show any one finding to say whether they do");
+            return format!("too few of {pool} were requested with any one finding to judge them");
         };
         let number = format::auroc_estimate(auroc);
         let judged = adherence.findings.iter().filter(|finding| finding.auroc.is_some()).count();
         let findings = format::counted(judged, "finding");
         let found = format!(
-            "the classifiers of {judge} find what was asked for in {films} with a macro AUROC of {number} over {findings}"
+            "the classifiers of {judge} find what was requested in {pool} with a macro AUROC of {number} over {findings}"
         );
         if auroc.low > 0.5 { format!("{found}, above chance") } else { format!("{found}: not shown to be above chance") }
     }

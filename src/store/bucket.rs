@@ -29,7 +29,7 @@ impl Bucket {
     pub fn open(url: &str) -> Result<Self, StoreError> {
         let refused = |message: String| StoreError::Open { url: url.to_owned(), message };
         let parsed: Url = url.parse().map_err(|error: url::ParseError| refused(error.to_string()))?;
-        // Settings of other programs are no settings of a store, and are passed over.
+        // Variables of other programs are not settings of a store, and are skipped.
         let settings = std::env::vars().map(|(key, value)| (key.to_ascii_lowercase(), value));
         let (store, prefix) = object_store::parse_url_opts(&parsed, settings).map_err(|error| refused(error.to_string()))?;
         Self::new(Arc::from(store), prefix, url)
@@ -58,7 +58,7 @@ impl Bucket {
     }
 }
 
-/// What the store said: the errors around it repeat it.
+/// The store's own message: the errors around it repeat it.
 fn root(error: &object_store::Error) -> io::Error {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
@@ -80,7 +80,7 @@ mod tests {
         let shared: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let open = |prefix: &str, url: &str| Store::bucket(shared.clone(), Key::from(prefix), url).unwrap();
         behaves(&open("deep/set", "memory:///deep/set"));
-        // What one program wrote another finds, under this prefix alone.
+        // Another store of this prefix finds what one wrote, and one of another prefix doesn't.
         assert_eq!(open("deep/set", "memory:///deep/set/").read("b.png").unwrap(), Some(vec![4]));
         behaves(&open("other/set", "memory:///other/set"));
         let unknown = Bucket::open("nowhere://x/y").err().unwrap().to_string();

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 
 /// Why a place can't be opened.
 #[derive(Debug, thiserror::Error)]

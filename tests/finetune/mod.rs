@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use roentgen::finetune::{Metric, read_metrics};
-use roentgen_augment::encode_png;
+use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
+use roentgen_classifier::training::{Metric, read_metrics};
 
 /// Films in the table: the first in training, then validation, then test.
 const FILMS: [usize; 3] = [14, 4, 4];
@@ -180,7 +180,7 @@ pub fn copy(from: &Path, to: &Path) {
 /// Films of one patient each, with a line of text that names the film.
 fn write_data(folder: &Path) {
     let count = FILMS.iter().sum();
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(count, 32, 7));
+    let films = PhantomDataset::new(PhantomDatasetConfig::new(count, 32, 7)).unwrap();
     let names: Vec<_> = films.vocabulary().findings().iter().map(|finding| finding.name()).collect();
     let mut table = format!("image,patient_id,split,report,{}\n", names.join(","));
     std::fs::create_dir(folder.join("films")).unwrap();
@@ -324,5 +324,10 @@ fn every_strategy_runs() {
             _ => [false, false, true],
         };
         assert_eq!(changed, expected, "{name}");
+        // Adapters are written once, beside the pipeline that has them merged.
+        let there = |file: &str| bench.path(&format!("{name}/{file}")).exists();
+        assert_eq!(there("adapters/pytorch_lora_weights.safetensors"), name == "lora");
+        assert_eq!(there("adapters/unet/adapter_model.safetensors"), name == "lora");
+        assert!(!there("pipeline/lora"));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use roentgen_augment::{GrayImage, Preprocess};
+use roentgen_augment::image::{GrayImage, Preprocess};
 
 /// The data that is not in the repository.
 fn shared(name: &str) -> Option<PathBuf> {

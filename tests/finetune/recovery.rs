@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use roentgen::finetune::{Metric, read_metrics};
+use roentgen_classifier::training::{Metric, read_metrics};
 
 use super::{Bench, copy};
 

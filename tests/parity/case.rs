@@ -10,11 +10,20 @@ use serde_json::Value;
 use super::Array;
 
 /// One folder of the tree.
+#[derive(Debug)]
 pub struct Topic {
-    pub cases: Vec<Case>,
+    pub cases: Vec<Entry>,
+}
+
+/// A case as the file lists it; one that can't be read leaves the others as they are.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: String,
+    pub case: Result<Case, String>,
 }
 
 /// One case: what goes in, what must come out.
+#[derive(Debug)]
 pub struct Case {
     pub name: String,
     pub params: Value,
@@ -28,7 +37,7 @@ pub struct Case {
 
 #[derive(Deserialize)]
 struct CasesFile {
-    cases: Vec<CaseEntry>,
+    cases: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -42,46 +51,62 @@ struct CaseEntry {
     outputs: BTreeMap<String, Tolerance>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 struct Tolerance {
     atol: f64,
     rtol: f64,
 }
 
+/// Tensors of a file by key; of a type that has no numbers, its name.
+type Tensors = BTreeMap<String, Result<Array, String>>;
+
 impl Topic {
-    pub fn read(folder: &Path) -> Self {
-        let text = std::fs::read_to_string(folder.join("cases.json")).unwrap();
-        let file: CasesFile = serde_json::from_str(&text).unwrap();
-        let (inputs, expected) = (tensors(&folder.join("inputs.safetensors")), tensors(&folder.join("expected.safetensors")));
-        let cases = file.cases.into_iter().map(|entry| Case {
-            inputs: entry.inputs.into_iter().map(|(name, key)| (name, inputs[&key].clone())).collect(),
-            outputs: entry
-                .outputs
-                .into_iter()
-                .map(|(output, tolerance)| {
-                    let want = expected[&format!("{}/{output}", entry.name)].clone();
-                    (output, (tolerance, want))
-                })
-                .collect(),
-            checkpoint: entry.checkpoint.map(|name| folder.join(name)),
-            folder: folder.to_owned(),
-            name: entry.name,
-            params: entry.params,
-        });
-        Self { cases: cases.collect() }
+    /// Reads the list of cases and the tensors beside it.
+    pub fn read(folder: &Path) -> Result<Self, String> {
+        let path = folder.join("cases.json");
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let file: CasesFile = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (inputs, expected) = (tensors(&folder.join("inputs.safetensors"))?, tensors(&folder.join("expected.safetensors"))?);
+        let entry = |(i, entry): (usize, Value)| {
+            let name = entry["name"].as_str().map_or_else(|| format!("case {i}"), str::to_owned);
+            let case = serde_json::from_value(entry).map_err(|error| error.to_string());
+            Entry { name, case: case.and_then(|entry| Case::new(folder, entry, &inputs, &expected)) }
+        };
+        Ok(Self { cases: file.cases.into_iter().enumerate().map(entry).collect() })
     }
 }
 
-fn tensors(path: &Path) -> BTreeMap<String, Array> {
+fn tensors(path: &Path) -> Result<Tensors, String> {
     if !path.exists() {
-        return BTreeMap::new();
+        return Ok(Tensors::new());
     }
-    let bytes = std::fs::read(path).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    file.iter().map(|(name, view)| (name.to_owned(), Array::read(&view))).collect()
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(file.iter().map(|(name, view)| (name.to_owned(), Array::read(&view))).collect())
+}
+
+fn find(tensors: &Tensors, key: &str, file: &str) -> Result<Array, String> {
+    let found = tensors.get(key).ok_or_else(|| format!("{file}.safetensors has no {key}"))?;
+    found.clone().map_err(|error| format!("{key} of {file}.safetensors: {error}"))
 }
 
 impl Case {
+    fn new(folder: &Path, entry: CaseEntry, inputs: &Tensors, expected: &Tensors) -> Result<Self, String> {
+        let input = |(name, key): (String, String)| Ok((name, find(inputs, &key, "inputs")?));
+        let output = |(output, tolerance): (String, Tolerance)| {
+            let want = find(expected, &format!("{}/{output}", entry.name), "expected")?;
+            Ok::<_, String>((output, (tolerance, want)))
+        };
+        Ok(Self {
+            inputs: entry.inputs.into_iter().map(input).collect::<Result<_, String>>()?,
+            outputs: entry.outputs.into_iter().map(output).collect::<Result<_, _>>()?,
+            checkpoint: entry.checkpoint.map(|name| folder.join(name)),
+            folder: folder.to_owned(),
+            name: entry.name.clone(),
+            params: entry.params,
+        })
+    }
+
     /// An input by name.
     pub fn input(&self, name: &str) -> &Array {
         self.inputs.get(name).unwrap_or_else(|| panic!("{} has no input {name}", self.name))

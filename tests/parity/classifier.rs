@@ -8,10 +8,13 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn::train::Interrupter;
-use roentgen_augment::{GrayImage, Pixels, Signed};
-use roentgen_classifier::train::{OptimizerKind, Recipe, StepBatch, TrainConfig, Trainee};
+use roentgen_augment::image::{GrayImage, Pixels, Signed};
+use roentgen_classifier::batch::{CxrBatch, InputRange};
+use roentgen_classifier::loss::{KnownLabels, MaskedBce, Reduction};
+use roentgen_classifier::networks::{DenseNet, DenseNetConfig};
+use roentgen_classifier::predict::op_norm;
+use roentgen_classifier::training::{OptimizerKind, Recipe, StepBatch, TrainConfig, Trainee};
 use roentgen_classifier::weights::{Card, LoadOptions, infer_config, load_weights, save_weights, torchvision_name};
-use roentgen_classifier::{CxrBatch, DenseNet, DenseNetConfig, InputRange, KnownLabels, MaskedBce, Reduction, op_norm};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -19,15 +22,16 @@ use serde_json::Value;
 use super::{Array, Case, Outputs, rule};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
-    match case.name.split_once('/')? {
-        ("tv" | "xrv", "forward" | "odd") => Some(forward(case)),
-        ("xrv", "op_norm") => Some(op_norms(case)),
-        ("recipe", "uniform") => Some(uniform(&case.params)),
-        ("recipe", _) => Some(by_rule(case)),
-        ("tv" | "xrv", kind) if kind.starts_with("train") => Some(training(case)),
-        ("loss", kind) => Some(loss(case, kind)),
-        _ => None,
-    }
+    let (has, says) = (|input: &str| case.optional_input(input).is_some(), |key: &str| case.params.get(key).is_some());
+    Some(match case.name.rsplit('/').next()? {
+        _ if says("optimizer") => training(case),
+        _ if says("block_config") => by_rule(case),
+        _ if says("salt") => uniform(&case.params),
+        _ if case.checkpoint.is_some() && has("image") => forward(case),
+        _ if has("op_threshs") => op_norms(case),
+        kind if has("logits") => loss(case, kind),
+        _ => return None,
+    })
 }
 
 fn load(case: &Case, device: &Device) -> DenseNet {
@@ -97,7 +101,7 @@ fn saved(net: &DenseNet, config: &DenseNetConfig) -> BTreeMap<String, Array> {
     save_weights(net, &path, &card(config)).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    file.iter().map(|(name, view)| (name.to_owned(), Array::read(&view))).collect()
+    file.iter().map(|(name, view)| (name.to_owned(), Array::read(&view).unwrap())).collect()
 }
 
 /// A full net with the README's weights, through a file as a user would load one.
@@ -191,7 +195,7 @@ fn training(case: &Case) -> Outputs {
     let loss = match case.params["loss"].as_str().unwrap() {
         "xrv" => MaskedBce { reduction: Reduction::SumOfFindingMeans, ..MaskedBce::default() },
         "xrv_taskweights" => bce("xrv_weighted", case),
-        _ if case.name.ends_with("pos_weight") => bce("mean_pos_weight", case),
+        _ if case.optional_input("pos_weight").is_some() => bce("mean_pos_weight", case),
         _ => MaskedBce::default(),
     };
     let recipe = Recipe { loss, clip_norm: 0.0, interrupter: Interrupter::new(), non_finite: Arc::default() };

@@ -15,12 +15,13 @@ use super::{Array, Case, Outputs, rule};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
     let device = Device::flex();
-    match case.name.as_str() {
-        "text_encoder" => Some(text_encoder(case, &device)),
-        "vae" => Some(vae(case, &device)),
-        "unet" => Some(unet(case, &device)),
-        _ => None,
-    }
+    let has = |input: &str| case.optional_input(input).is_some();
+    Some(match () {
+        () if has("input_ids") => text_encoder(case, &device),
+        () if has("timestep") => unet(case, &device),
+        () if has("image") => vae(case, &device),
+        () => return None,
+    })
 }
 
 fn text_encoder(case: &Case, device: &Device) -> Outputs {

@@ -2,13 +2,18 @@
 //!
 //! Walks every topic and case of the tree `$ROENTGEN_PARITY_DIR` (default `tests/parity/fixtures`), computes each with the
 //! product's public code and judges it by the tolerances in its `cases.json`. With `$ROENTGEN_PARITY_OUT` set, the results are
-//! also written there as `TOPIC.safetensors`. A case that this harness does not know fails.
+//! also written there as `TOPIC.safetensors`. A case that this harness does not know fails, and so does one that panics; the others
+//! go on. Topics and cases whose subject is not built yet are read and named on standard error, with or without `--nocapture`.
 //!
-//!     cargo test --test tests parity -- --nocapture
+//!     cargo test --release parity -- --nocapture
+//!
+//! Trees are of one layout but differ in seeds, sizes, folders and parameters, and may lack topics: cases are told apart by their
+//! parameters, inputs and outputs, and by their name only where nothing else tells.
 
 mod array;
 mod case;
 mod classifier;
+mod doctored;
 mod fullsize;
 mod metrics;
 mod pipeline;
@@ -20,138 +25,173 @@ mod tokenizers;
 mod training;
 mod unet;
 mod vae;
+mod walk;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use array::Array;
 pub use case::{Case, Topic};
+use walk::walk;
 
 /// Outputs of a case by name.
 type Outputs = Vec<(String, Array)>;
 
-/// Cases of built topics whose subject is not built yet, by prefix.
-const CASES_NOT_YET_BUILT: [&str; 7] = [
-    "09_metrics/fid",
-    "09_metrics/kid",
-    "09_metrics/prdc",
-    "09_metrics/ssim",
-    "09_metrics/ms_ssim_diversity",
-    "09_metrics/retrieval",
-    "10_preprocess/dicom/",
+/// Computes a case; `None` if it is of no known kind.
+type Compute = fn(&Case) -> Option<Outputs>;
+
+/// Topics that are built, and how their cases are computed.
+const TOPICS: [(&str, Compute); 11] = [
+    ("01_tokenizers", tokenizers::compute),
+    ("02_text_encoders", text_encoders::compute),
+    ("03_vae", vae::compute),
+    ("04_unet", unet::compute),
+    ("05_schedulers", schedulers::compute),
+    ("06_pipeline", pipeline::compute),
+    ("07_training", training::compute),
+    ("08_classifier", classifier::compute),
+    ("09_metrics", metrics::compute),
+    ("10_preprocess", preprocess::compute),
+    ("11_fullsize", fullsize::compute),
 ];
 
+/// Topics whose subject is not built yet.
+const TOPICS_NOT_YET_BUILT: [&str; 6] =
+    ["12_dinov2", "13_flow", "14_networks", "15_lora_files", "16_single_file", "17_quality"];
+
+/// Cases of built topics whose subject is not built yet, by the start of their names.
+const CASES_NOT_YET_BUILT: [(&str, &[&str]); 2] =
+    [("09_metrics", &["fid", "kid", "prdc", "ssim", "ms_ssim_diversity", "retrieval"]), ("10_preprocess", &["dicom/"])];
+
+/// The tree that the environment names, if it names one.
+fn named_tree() -> Option<PathBuf> {
+    std::env::var_os("ROENTGEN_PARITY_DIR").map(PathBuf::from)
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/fixtures")
+}
+
 fn tree() -> PathBuf {
-    std::env::var_os("ROENTGEN_PARITY_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/fixtures"), PathBuf::from)
+    named_tree().unwrap_or_else(fixtures)
+}
+
+/// Names of the topics in a tree: its folders with a list of cases.
+fn topics(tree: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(tree).unwrap_or_else(|error| panic!("{}: {error}", tree.display()));
+    let folders = entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().join("cases.json").is_file());
+    let mut names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A line that is seen whether the test passes or fails: libtest keeps what `println!` prints of one that passes.
+fn announce(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Runs every case of one topic; panics with all failures at once.
-fn run(name: &str, compute: fn(&Case) -> Option<Outputs>) {
+fn run(name: &str) {
     let folder = tree().join(name);
-    assert!(folder.is_dir(), "{} has no {name}", tree().display());
-    let topic = Topic::read(&folder);
-    let mut failures = Vec::new();
-    let mut produced = Vec::new();
-    for case in &topic.cases {
-        let full = format!("{name}/{}", case.name);
-        if CASES_NOT_YET_BUILT.iter().any(|prefix| full.starts_with(prefix)) {
-            println!("not yet built  {full}");
-            continue;
-        }
-        let verdict = match compute(case) {
-            None => Err("this harness does not know the case".to_owned()),
-            Some(outputs) => {
-                let verdict = case.judge(&outputs);
-                produced.extend(outputs.into_iter().map(|(output, array)| (format!("{}/{output}", case.name), array)));
-                verdict
-            }
-        };
-        match verdict {
-            Ok(ratio) => println!("ok  {full}  worst error / tolerance {ratio:.3}"),
-            Err(message) => {
-                println!("FAILED  {full}  {message}");
-                failures.push(format!("{full}: {message}"));
-            }
-        }
+    if !folder.join("cases.json").is_file() {
+        println!("{} has no {name}", tree().display());
+        return;
     }
-    if let Some(out) = std::env::var_os("ROENTGEN_PARITY_OUT") {
-        array::write(&PathBuf::from(out), name, &produced);
+    let (_, compute) = TOPICS.into_iter().find(|(topic, _)| *topic == name).expect("the topic is listed");
+    let not_built = CASES_NOT_YET_BUILT.into_iter().find(|(topic, _)| *topic == name).map_or(&[][..], |(_, cases)| cases);
+    let out = std::env::var_os("ROENTGEN_PARITY_OUT").map(PathBuf::from);
+    let walked = walk(&folder, compute, not_built, out.as_deref());
+
+    for (case, ratio) in &walked.passed {
+        println!("ok  {name}/{case}  worst error / tolerance {ratio:.3}");
     }
-    assert!(failures.is_empty(), "{} of {} cases failed:\n{}", failures.len(), topic.cases.len(), failures.join("\n"));
+    if !walked.not_built.is_empty() {
+        announce(&format!("not built yet: {} cases of {name}: {}", walked.not_built.len(), walked.not_built.join(", ")));
+    }
+    let failures: Vec<String> = walked.failed.iter().map(|(case, message)| format!("{name}/{case}: {message}")).collect();
+    let cases = walked.passed.len() + failures.len();
+    assert!(failures.is_empty(), "{} of {cases} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
 fn every_topic_of_the_tree_is_known() {
-    for entry in std::fs::read_dir(tree()).expect("the parity tree can be listed").map(|e| e.unwrap()) {
-        let name = entry.file_name().into_string().unwrap();
-        let known = [
-            "01_tokenizers",
-            "02_text_encoders",
-            "03_vae",
-            "04_unet",
-            "05_schedulers",
-            "06_pipeline",
-            "07_training",
-            "08_classifier",
-            "09_metrics",
-            "10_preprocess",
-            "11_fullsize",
-        ];
-        assert!(!entry.path().is_dir() || known.contains(&name.as_str()), "unknown topic {name}");
+    let found = topics(&tree());
+    let known: Vec<&str> = TOPICS.iter().map(|(name, _)| *name).chain(TOPICS_NOT_YET_BUILT).collect();
+    let unknown: Vec<&String> = found.iter().filter(|name| !known.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "unknown topics {unknown:?}");
+    assert!(!found.is_empty(), "{} has no topic: a folder with a cases.json", tree().display());
+    if named_tree().is_none() {
+        assert_eq!(found, TOPICS.map(|(name, _)| name), "the repository's tree has every topic that is built");
+    }
+}
+
+/// They are neither passed nor left out in silence: their cases are read and counted.
+#[test]
+fn topics_that_are_not_built_yet_are_read_and_named() {
+    for name in TOPICS_NOT_YET_BUILT {
+        let folder = tree().join(name);
+        if !folder.join("cases.json").is_file() {
+            continue;
+        }
+        let topic = Topic::read(&folder).unwrap();
+        let unreadable: Vec<_> =
+            topic.cases.iter().filter_map(|entry| Some((&entry.name, entry.case.as_ref().err()?))).collect();
+        assert!(unreadable.is_empty(), "{name}: {unreadable:?}");
+        announce(&format!("not built yet: {name} ({} cases)", topic.cases.len()));
     }
 }
 
 #[test]
 fn tokenizers_topic() {
-    run("01_tokenizers", tokenizers::compute);
+    run("01_tokenizers");
 }
 
 #[test]
 fn text_encoders_topic() {
-    run("02_text_encoders", text_encoders::compute);
+    run("02_text_encoders");
 }
 
 #[test]
 fn vae_topic() {
-    run("03_vae", vae::compute);
+    run("03_vae");
 }
 
 #[test]
 fn unet_topic() {
-    run("04_unet", unet::compute);
+    run("04_unet");
 }
 
 #[test]
 fn schedulers_topic() {
-    run("05_schedulers", schedulers::compute);
+    run("05_schedulers");
 }
 
 #[test]
 fn pipeline_topic() {
-    run("06_pipeline", pipeline::compute);
+    run("06_pipeline");
 }
 
 #[test]
 fn training_topic() {
-    run("07_training", training::compute);
-}
-
-#[test]
-fn fullsize_topic() {
-    run("11_fullsize", fullsize::compute);
+    run("07_training");
 }
 
 #[test]
 fn classifier_topic() {
-    run("08_classifier", classifier::compute);
+    run("08_classifier");
 }
 
 #[test]
 fn metrics_topic() {
-    run("09_metrics", metrics::compute);
+    run("09_metrics");
 }
 
 #[test]
 fn preprocess_topic() {
-    run("10_preprocess", preprocess::compute);
+    run("10_preprocess");
+}
+
+#[test]
+fn fullsize_topic() {
+    run("11_fullsize");
 }

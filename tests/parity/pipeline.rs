@@ -19,7 +19,7 @@ pub fn compute(case: &Case) -> Option<Outputs> {
     negatives.resize(prompts.len(), negatives.first().cloned().unwrap_or_default());
     let settings = settings(case, &pipeline);
 
-    let each = case.params["num_images_per_prompt"].as_u64().unwrap() as usize;
+    let each = case.params["num_images_per_prompt"].as_u64().unwrap_or(1) as usize;
     let pairs = prompts.iter().zip(&negatives).flat_map(|pair| std::iter::repeat_n(pair, each));
     let requests: Vec<_> = pairs
         .map(|(prompt, negative)| ImageRequest { prompt: prompt.clone(), negative_prompt: negative.clone(), seed: 0 })

@@ -1,6 +1,8 @@
 //! Topic `10_preprocess`: decoding, normalising, cropping and resampling.
 
-use roentgen_augment::{Filter, GrayDepth, GrayImage, PixelRange, Pixels, RgbImage, Signed, Window, Xrv, shorter_side_to};
+use roentgen_augment::image::{
+    Filter, GrayDepth, GrayImage, PixelRange, Pixels, RgbImage, Signed, Window, Xrv, shorter_side_to,
+};
 
 use super::{Array, Case, Outputs};
 
@@ -76,6 +78,8 @@ fn center_crop(image: &GrayImage, side: usize) -> GrayImage {
 
 fn image(case: &Case) -> GrayImage {
     let array = case.input("image");
+    let highest = case.params["maxval"].as_f64().unwrap_or(255.0);
+    assert!(highest == 255.0, "images here have 8 bits, and the largest value is {highest}");
     GrayImage::from_u8(array.shape[1], array.shape[0], array.u8())
 }
 

@@ -12,16 +12,17 @@ pub fn compute(case: &Case) -> Option<Outputs> {
         let text = case.params["config"].to_string();
         SchedulerConfig::parse(&text, Path::new("cases.json")).unwrap()
     };
-    match case.name.split_once('/')? {
-        ("ddpm", _) => Some(tables(case, &config())),
-        ("timesteps", _) => Some(timesteps(case, &config())),
-        ("traj", _) => Some(trajectory(case, config())),
-        ("saved_config", class) => {
-            let config = SchedulerConfig::read(&case.folder.join("saved_configs").join(class)).unwrap();
-            Some(vec![("timesteps".to_owned(), list(sampler(&config, case).timesteps()))])
+    let produces = |output: &str| case.output_names().any(|name| name == output);
+    Some(match &case.checkpoint {
+        Some(folder) => {
+            let config = SchedulerConfig::read(folder).unwrap();
+            vec![("timesteps".to_owned(), list(sampler(&config, case).timesteps()))]
         }
-        _ => None,
-    }
+        None if case.params.get("counts").is_some() => timesteps(case, &config()),
+        None if case.optional_input("model_outputs").is_some() => trajectory(case, config()),
+        None if produces("betas") => tables(case, &config()),
+        None => return None,
+    })
 }
 
 /// Betas and what training computes with them.
@@ -55,7 +56,7 @@ fn timesteps(case: &Case, config: &SchedulerConfig) -> Outputs {
 
 /// A run with given outputs of the network.
 fn trajectory(case: &Case, config: SchedulerConfig) -> Outputs {
-    let config = config.with_eta(case.params["eta"].as_f64().unwrap()).unwrap();
+    let config = config.with_eta(case.params["eta"].as_f64().unwrap_or(0.0)).unwrap();
     let mut sampler = sampler(&config, case);
     let given = case.input("model_outputs");
     let mut sample = tensor(case.input("noise")).mul_scalar(sampler.init_noise_sigma());

@@ -6,9 +6,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use roentgen::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
 use roentgen::diffusion::text::Encoded;
 use roentgen::finetune::{
-    Denoising, EmaConfig, ImageCodes, Latents, LearningRateSchedule, LearningRates, Lora, LoraSettings, Objective, Strategy,
-    TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning, Which,
+    Denoising, ImageCodes, Latents, LearningRates, Lora, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee,
+    TraineeSettings, Tuning, Which,
 };
+use roentgen_classifier::training::{EmaConfig, LearningRateSchedule};
 use serde_json::Value;
 
 use super::{Array, Case, Outputs};
@@ -38,7 +39,7 @@ fn schedules(case: &Case) -> Outputs {
                 "polynomial" => LearningRateSchedule::LinearTo { end: settings["lr_end"].as_f64().unwrap_or(1e-7) },
                 other => panic!("unknown schedule {other}"),
             };
-            let steps = |key: &str| settings[key].as_u64().unwrap();
+            let steps = |key: &str| settings[key].as_u64().unwrap_or(0);
             let (warmup, total) = (steps("num_warmup_steps"), steps("num_training_steps"));
             let count = case.expected_shape(name)[0];
             let rates: Vec<f64> = (0..count as u64).map(|step| base * schedule.factor(step, warmup, total, base)).collect();
@@ -47,22 +48,26 @@ fn schedules(case: &Case) -> Outputs {
         .collect()
 }
 
-/// The U-Net with the adapter of both formats, which must agree to the bit.
+/// The U-Net with the adapter of each format that the case has, which must agree to the bit.
 fn lora_forward(case: &Case) -> Outputs {
     let device = Device::flex();
-    let scale = case.params["scale"].as_f64().unwrap();
-    let samples = ["adapter", "adapter_peft"].map(|format| {
-        let path = case.folder.join(case.params[format].as_str().unwrap());
+    let number = |key: &str| case.params[key].as_f64();
+    let formats = ["adapter", "adapter_peft"].into_iter().filter_map(|format| case.params[format].as_str());
+    let samples = formats.map(|adapter| {
+        let path = case.folder.join(adapter);
         let pipeline = StableDiffusion::open(checkpoint(case), &OpenOptions::new(&device), |_| ()).unwrap();
-        let pipeline = Lora::read(&path).unwrap().merge(pipeline, scale, &path).unwrap();
+        let lora = Lora::read(&path).unwrap();
+        // The file of diffusers holds the factors alone: the alpha of the parameters counts.
+        let lora = number("alpha").map_or_else(|| lora.clone(), |alpha| lora.clone().with_alpha(alpha).unwrap());
+        let pipeline = lora.merge(pipeline, number("scale").unwrap(), &path).unwrap();
         let timestep = case.input("timestep").f32();
         let states = tensor(case.input("encoder_hidden_states"), &device);
         let sample = tensor(case.input("sample"), &device);
         array(pipeline.unet().forward(sample, Tensor::from_floats(&timestep[..], &device), states, None))
     });
-    let [sample, peft] = samples;
-    assert!(sample == peft, "the two formats differ");
-    vec![("sample".to_owned(), sample)]
+    let samples: Vec<Array> = samples.collect();
+    assert!(samples.windows(2).all(|pair| pair[0] == pair[1]), "the two formats differ");
+    vec![("sample".to_owned(), samples.into_iter().next().expect("the case has an adapter"))]
 }
 
 fn train(case: &Case) -> Outputs {
@@ -84,8 +89,7 @@ fn run(case: &Case, settings: &TraineeSettings, average: Option<&str>) -> Output
     let micro_batches = params["gradient_accumulation_steps"].as_u64().unwrap_or(1) as usize;
     let steps = params["steps"].as_u64().unwrap() as usize;
     let base = params["lr"].as_f64().unwrap();
-    let names: Vec<String> =
-        params["parameter_names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let names = parameter_names(case);
 
     let start = weights(&trainee, Which::Live);
     let (mut losses, mut norms, mut decays, mut first_norms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -131,6 +135,11 @@ fn run(case: &Case, settings: &TraineeSettings, average: Option<&str>) -> Output
     outputs
 }
 
+/// What trains, as the reference names it.
+fn parameter_names(case: &Case) -> Vec<String> {
+    case.params["parameter_names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
 fn settings(case: &Case) -> TraineeSettings {
     let params = &case.params;
     let number = |key: &str| params[key].as_f64();
@@ -139,7 +148,11 @@ fn settings(case: &Case) -> TraineeSettings {
         Some(adapter) => Strategy::unet_lora(LoraSettings {
             rank: params["rank"].as_u64().unwrap() as usize,
             alpha: number("alpha").unwrap(),
-            targets: Vec::new(),
+            targets: parameter_names(case)
+                .iter()
+                .filter_map(|name| name.strip_suffix(".lora_A.weight"))
+                .map(str::to_owned)
+                .collect(),
             start: Some(case.folder.join(adapter)),
         }),
         None => {

@@ -9,10 +9,7 @@ use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
     let vae = read(case);
-    match case.name.split_once('/')?.1 {
-        "decode_free" => Some(decode(case, &vae)),
-        _ => Some(both_ways(case, &vae)),
-    }
+    Some(if case.optional_input("image").is_some() { both_ways(case, &vae) } else { decode(case, &vae) })
 }
 
 fn read(case: &Case) -> Autoencoder {

@@ -1,19 +1,22 @@
-//! The port that a judge of samples fills.
+//! The trait that a judge of samples implements.
 
-use crate::{Fingerprint, GrayImage, SampleRequest, Verdict};
+use crate::digest::Fingerprint;
+use crate::gate::Verdict;
+use crate::image::GrayImage;
+use crate::request::SampleRequest;
 
 /// An image with the request that it answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// What was asked for.
+    /// The request.
     pub request: &'a SampleRequest,
-    /// What was made.
+    /// The image that was made.
     pub image: &'a GrayImage,
-    /// [`Synthesized::channel_spread`](crate::Synthesized::channel_spread).
+    /// [`Synthesized::channel_spread`](crate::supply::Synthesized::channel_spread).
     pub channel_spread: Option<f32>,
 }
 
-/// Why a judge said nothing.
+/// Why a judge gave no verdict.
 #[derive(Debug, thiserror::Error)]
 #[error("the gate can't judge: {message}")]
 pub struct JudgeError {
@@ -24,10 +27,10 @@ pub struct JudgeError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Somebody who says whether samples may train.
+/// Decides whether samples may train.
 ///
-/// A judge gives one verdict a candidate, in order, and makes verdict `i` a function of candidate `i` and its own fingerprint
-/// alone: verdicts are kept, and a kept one must be the one that would be given again.
+/// A judge gives one verdict per candidate, in order, and makes verdict `i` a function of candidate `i` and its own fingerprint
+/// alone: verdicts are kept, and a kept one must equal the one that would be given again.
 pub trait Judge: Send + Sync {
     /// Digest of everything that decides its verdicts: measures, limits, weights.
     fn fingerprint(&self) -> Fingerprint;

@@ -8,9 +8,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Verdict;
-use crate::{AugmentError, CacheKey, Fingerprint};
+use crate::AugmentError;
+use crate::digest::Fingerprint;
+use crate::supply::CacheKey;
 
-/// Raised when the table changes; a ledger of another version is begun anew.
+/// Raised when the table changes; a ledger of another version is started again, empty.
 const SCHEMA: i64 = 1;
 
 /// How long a process waits for another one's write.
@@ -18,7 +20,7 @@ const BUSY: Duration = Duration::from_secs(60);
 
 /// Verdicts by sample and gate, in an SQLite file that several processes may share.
 ///
-/// It saves work and nothing else: a verdict is a function of the sample and the gate, so without the ledger the same verdict
+/// It only saves work: a verdict is a function of the sample and the gate, so without the ledger the same verdict
 /// would be given again.
 pub struct VerdictLedger {
     path: PathBuf,
@@ -26,7 +28,7 @@ pub struct VerdictLedger {
 }
 
 impl VerdictLedger {
-    /// Opens the ledger at `path`, or begins one there. Its folder is made if it is not there.
+    /// Opens the ledger at `path`, or creates it. Its folder is created if it is missing.
     ///
     /// # Errors
     /// [`AugmentError::Io`] and [`AugmentError::Ledger`].
@@ -40,7 +42,7 @@ impl VerdictLedger {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
-    /// The verdict that `gate` gave of the sample `key`, if it did. One that can't be read counts as none.
+    /// The verdict that `gate` gave on the sample `key`, if it did. One that can't be read counts as none.
     ///
     /// # Errors
     /// [`AugmentError::Ledger`].
@@ -54,7 +56,7 @@ impl VerdictLedger {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Writes verdicts down.
+    /// Records verdicts.
     ///
     /// # Errors
     /// [`AugmentError::Ledger`].
@@ -107,8 +109,8 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::request;
-    use crate::{Fault, NearestReal};
+    use crate::gate::{Fault, NearestReal};
+    use crate::supply::fake::request;
 
     #[test]
     fn verdicts_come_back_for_their_gate_and_sample_alone() {
@@ -116,7 +118,8 @@ mod tests {
         let path = folder.path().join("deep/verdicts.sqlite");
         let (gate, other) = (Fingerprint::of(&[b"gate"]), Fingerprint::of(&[b"other"]));
         let key = |i| CacheKey::new(&request(i), Fingerprint::of(&[b"model"]));
-        let faults = vec![Fault::Disagrees { finding: crate::Vocabulary::nih().findings()[2], score: 0.1, limit: 0.25 }];
+        let faults =
+            vec![Fault::Disagrees { finding: crate::record::Vocabulary::nih().findings()[2], score: 0.1, limit: 0.25 }];
         let verdict = Verdict { faults, nearest_real: Some(NearestReal { id: "a.png".to_owned(), distance: 0.5 }) };
         let ledger = VerdictLedger::open(&path).unwrap();
         ledger.record(gate, &[(key(0), verdict.clone()), (key(1), Verdict::default())]).unwrap();

@@ -1,8 +1,8 @@
 //! The gate that samples pass before they may train.
 //!
-//! A request whose image is at fault gets another image, made with another seed, until one passes or the attempts are used up; a
-//! request that never passes is left out. All of this is settled before training, so that the pool of a mixture is known when its
-//! epochs are planned, and so that it is the same in every [supply](crate::SupplyMode): what passes is a function of requests,
+//! A request whose image fails gets another image, made with another seed, until one passes or the attempts are used up; a
+//! request that never passes is left out. All of this is decided before training, so that the pool of a mixture is known when its
+//! epochs are planned, and so that it is the same in every [supply](crate::supply::SupplyMode): what passes is a function of requests,
 //! generator and gate.
 
 mod judge;
@@ -25,7 +25,8 @@ pub use sanity::ImageSanity;
 pub use settle::{Attempt, GateJob, GateProgress, GatedRequest, Settled};
 pub use verdict::{Fault, GateOutcome, NearestReal, Verdict};
 
-use crate::{Fingerprint, SampleRequest};
+use crate::digest::Fingerprint;
+use crate::request::SampleRequest;
 
 /// Judges, and how often a request may try.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ impl Gate {
     #[must_use]
     pub fn new(judges: Vec<Arc<dyn Judge>>, attempts: NonZeroU32) -> Self {
         let fingerprints: Vec<_> = judges.iter().map(|judge| judge.fingerprint().0).collect();
-        // How often one may try is no part of a verdict.
+        // The number of attempts is not part of a verdict.
         let fingerprint = Fingerprint::of(&fingerprints.iter().map(|digest| &digest[..]).collect::<Vec<_>>());
         Self { judges, attempts, fingerprint }
     }

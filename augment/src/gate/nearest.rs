@@ -3,7 +3,10 @@
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{Candidate, Fault, Judge, JudgeError, NearestReal, Verdict};
-use crate::{AugmentError, Filter, Fingerprint, GrayImage, HeldOut, Preprocess, RealDataset, TrainSet};
+use crate::AugmentError;
+use crate::dataset::{CxrDataset, HeldOut, TrainSet};
+use crate::digest::Fingerprint;
+use crate::image::{Filter, GrayImage, Preprocess};
 
 /// Side of the pictures that are compared.
 const SIDE: usize = 32;
@@ -14,9 +17,9 @@ const SIDE: usize = 32;
 /// by its standard deviation; the distance is the root of the mean squared difference, `sqrt(2 - 2 r)` with the correlation `r` of the
 /// two pictures: 0 for a copy, whatever its brightness and contrast, about 1.4 for unrelated pictures, at most 2.
 ///
-/// What distance is too near is learnt from people who are not in the training set: the `quantile` of the distances from held-out
-/// images (validation, real) to their nearest training image. Any real film has a nearest neighbour; a sample that is nearer than
-/// all but a few of these is taken for a copy.
+/// The limit is learnt from people who are not in the training set: the `quantile` of the distances from held-out
+/// images (validation, real) to their nearest training image. Any real image has a nearest neighbour; a sample that is nearer than
+/// all but a few of these is considered a copy.
 pub struct NearestTraining {
     ids: Vec<String>,
     pictures: Vec<Picture>,
@@ -37,7 +40,7 @@ impl NearestTraining {
         Self::of(train.data(), held_out.data(), quantile)
     }
 
-    fn of(train: &RealDataset, held_out: &RealDataset, quantile: f64) -> Result<Self, AugmentError> {
+    fn of(train: &CxrDataset, held_out: &CxrDataset, quantile: f64) -> Result<Self, AugmentError> {
         if !(0.0..1.0).contains(&quantile) {
             let (key, expected) = ("gate.copies.quantile".to_owned(), "a number from 0 to below 1".to_owned());
             return Err(AugmentError::BadSetting { key, found: quantile.to_string(), expected });
@@ -108,7 +111,7 @@ impl Judge for NearestTraining {
     }
 }
 
-fn pictures(data: &RealDataset, prepare: &Preprocess) -> Result<Vec<Picture>, AugmentError> {
+fn pictures(data: &CxrDataset, prepare: &Preprocess) -> Result<Vec<Picture>, AugmentError> {
     let indices: Vec<usize> = (0..data.rows().len()).collect();
     let made: Vec<_> = indices.par_iter().map(|&index| Ok(picture(&data.decode(index)?, prepare))).collect();
     made.into_iter().collect()
@@ -133,17 +136,18 @@ fn mean_square(a: &[f32], b: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::request;
+    use crate::dataset::{SplitPlan, Splits};
+    use crate::image::GrayDepth;
     use crate::phantom::{PhantomDataset, PhantomDatasetConfig};
-    use crate::{GrayDepth, SplitPlan, Splits};
+    use crate::supply::fake::request;
 
-    /// Distance of a copy: what rounding to 8 bits leaves of a film with a deviation of some 50 levels.
+    /// Distance of a copy: what rounding to 8 bits leaves of an image with a deviation of some 50 levels.
     const COPY: f32 = 0.03;
 
     fn splits() -> Splits {
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(60, 48, 5));
+        let images = PhantomDataset::new(PhantomDatasetConfig::new(60, 48, 5)).unwrap();
         let plan = SplitPlan { valid: 0.3, test: 0.2, ..SplitPlan::default() };
-        Splits::new(&RealDataset::from_phantom(films).unwrap(), &plan).unwrap()
+        Splits::new(&CxrDataset::from_phantom(images).unwrap(), &plan).unwrap()
     }
 
     fn kinds(judge: &NearestTraining, image: &GrayImage) -> Vec<&'static str> {
@@ -157,10 +161,10 @@ mod tests {
         let splits = splits();
         let judge = NearestTraining::new(splits.train(), splits.valid(), 0.05).unwrap();
         let train = splits.train().data();
-        let film = train.decode(7).unwrap();
-        let GrayDepth::U8(levels) = film.depth() else { panic!("phantom films have 8 bits") };
+        let image = train.decode(7).unwrap();
+        let GrayDepth::U8(levels) = image.depth() else { panic!("phantom images have 8 bits") };
         let paler: Vec<u8> = levels.iter().map(|level| 40 + level / 2).collect();
-        for copy in [film.clone(), GrayImage::from_u8(film.width(), film.height(), paler)] {
+        for copy in [image.clone(), GrayImage::from_u8(image.width(), image.height(), paler)] {
             let nearest = judge.nearest_to(&copy);
             assert!(nearest.id == train.record(7).id && nearest.distance < COPY, "{nearest:?}");
             assert_eq!(kinds(&judge, &copy), ["copy"]);
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_the_quantile_of_held_out_films() {
+    fn the_limit_is_the_quantile_of_held_out_images() {
         let splits = splits();
         let judge = NearestTraining::new(splits.train(), splits.valid(), 0.25).unwrap();
         let valid = splits.valid().data();

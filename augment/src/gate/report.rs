@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{GateOutcome, Verdict};
 
-/// Counts of one passage through a gate.
+/// Counts of one pass through a gate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateReport {
-    /// Requests that came.
+    /// All requests.
     pub requests: usize,
     /// Requests with an image that passed, by the attempt that did: the first entry counts first attempts.
     pub passed: Vec<usize>,

@@ -1,22 +1,24 @@
-//! Images that are none: blank, saturated or coloured.
+//! Images that can't be radiographs: blank, saturated or coloured.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Fault, Judge, JudgeError, Verdict};
-use crate::{AugmentError, Fingerprint, GrayImage, Pixels, Signed};
+use crate::AugmentError;
+use crate::digest::Fingerprint;
+use crate::image::{GrayImage, Pixels, Signed};
 
 /// Part of the range next to black and to white that counts as saturated: one level of 8 bits.
 const EDGE: f32 = 1.0 / 255.0;
 
-/// Limits on what an image can be. The defaults are ours: real films, black borders included, keep well within them.
+/// Limits on what an image can be. The defaults are ours: real images, black borders included, keep well within them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImageSanity {
     /// Least standard deviation of the gray values, of a range of 1.
     pub min_deviation: f32,
-    /// Largest share of pixels that are quite black or quite white.
+    /// Largest share of pixels that are fully black or fully white.
     pub max_saturated: f32,
-    /// Largest [channel spread](crate::Synthesized::channel_spread); a sample whose generator does not tell passes.
+    /// Largest [channel spread](crate::supply::Synthesized::channel_spread); a sample whose generator does not report it passes.
     pub max_channel_spread: f32,
 }
 
@@ -92,8 +94,8 @@ fn statistics(image: &GrayImage) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::request;
     use crate::phantom::{PhantomDataset, PhantomDatasetConfig};
+    use crate::supply::fake::request;
 
     fn kinds(image: &GrayImage, channel_spread: Option<f32>) -> Vec<&'static str> {
         let request = request(0);
@@ -116,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn films_of_the_phantom_pass() {
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(12, 64, 3));
+    fn images_of_the_phantom_pass() {
+        let images = PhantomDataset::new(PhantomDatasetConfig::new(12, 64, 3)).unwrap();
         for index in 0..12 {
-            assert!(kinds(&films.image(index), None).is_empty(), "film {index}");
+            assert!(kinds(&images.image(index), None).is_empty(), "image {index}");
         }
     }
 

@@ -3,12 +3,14 @@
 use std::num::NonZeroUsize;
 
 use super::{Candidate, Gate, GateOutcome, GateReport, NearestReal, Verdict, VerdictLedger};
-use crate::{AugmentError, CacheKey, SampleRequest, Supply};
+use crate::AugmentError;
+use crate::request::SampleRequest;
+use crate::supply::{CacheKey, Supply};
 
 /// What a gate works on.
 #[derive(Debug)]
 pub struct GateJob<'a> {
-    /// What was asked for.
+    /// The request.
     pub requests: &'a [SampleRequest],
     /// Where images come from; what is generated is kept if it has a cache.
     pub supply: &'a Supply,
@@ -18,7 +20,7 @@ pub struct GateJob<'a> {
     pub batch: NonZeroUsize,
 }
 
-/// How far [`Gate::settle`] has come.
+/// Progress of [`Gate::settle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateProgress {
     /// The attempt that is under way, from 1.
@@ -38,7 +40,7 @@ pub struct Attempt {
     pub attempt: u32,
     /// Noise seed of the image.
     pub seed: u64,
-    /// What the judges said.
+    /// The judges' verdict.
     pub verdict: Verdict,
 }
 
@@ -49,7 +51,7 @@ pub struct GatedRequest {
     pub request: SampleRequest,
     /// How it passed.
     pub outcome: GateOutcome,
-    /// The training image it is most like, if that was looked for.
+    /// The training image it is most similar to, if that was computed.
     pub nearest_real: Option<NearestReal>,
 }
 
@@ -67,8 +69,8 @@ pub struct Settled {
 impl Gate {
     /// Sends requests through the gate.
     ///
-    /// Stopped at any moment, it goes on where it was when called again with the same ledger; what it finds does not depend on the
-    /// ledger, nor on the batch or on the supply.
+    /// If it is stopped at any moment, the next call with the same ledger continues where it was; the result does not depend on
+    /// the ledger, nor on the batch or on the supply.
     ///
     /// # Errors
     /// [`AugmentError::NotInCache`] from a supply without a generator, [`AugmentError::Judge`], and those of generator, cache and
@@ -124,7 +126,7 @@ impl Gate {
         Ok(verdicts.into_iter().map(|verdict| verdict.expect("known or judged just now")).collect())
     }
 
-    /// What all judges say, and what is written beside the images.
+    /// The verdicts of all judges, and what is written beside the images.
     fn judge(&self, candidates: &[Candidate<'_>], attempt: u32) -> Result<Vec<(Verdict, GateOutcome)>, AugmentError> {
         let mut verdicts = vec![Verdict::default(); candidates.len()];
         for judge in &self.judges {

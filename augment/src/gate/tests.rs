@@ -4,10 +4,11 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::{Fake, requests};
-use crate::{CacheOptions, GrayDepth, Preprocess, SampleCache, Supply, SupplyMode, SyntheticDataset};
+use crate::image::{GrayDepth, Preprocess};
+use crate::supply::fake::{Fake, requests};
+use crate::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SyntheticDataset};
 
-/// Passes images whose first gray level is below a limit, and remembers how many it saw.
+/// Passes images whose first gray level is below a limit, and counts the images it saw.
 struct Dark {
     limit: u8,
     seen: Mutex<usize>,
@@ -87,7 +88,7 @@ fn retries_are_other_images_and_are_bounded() {
         assert!(tried.len() == 3 || tried.last().unwrap().verdict.passed());
         assert!(tried[..tried.len() - 1].iter().all(|attempt| !attempt.verdict.passed()));
         let seeds: std::collections::BTreeSet<_> = tried.iter().map(|attempt| attempt.seed).collect();
-        assert_eq!(seeds.len(), tried.len(), "every attempt has noise of its own");
+        assert_eq!(seeds.len(), tried.len(), "every attempt has its own noise");
     }
     for gated in &settled.accepted {
         assert!(matches!(Fake::image(&gated.request).depth(), GrayDepth::U8(levels) if levels[0] < 128));
@@ -123,9 +124,9 @@ fn outcomes_are_in_rows_and_files() {
     let set = SyntheticDataset::gated(&settled.accepted, supply, Preprocess::new(4), &held_out).unwrap();
     assert!(set.missing().is_empty());
     for (record, gated) in set.records().iter().zip(&settled.accepted) {
-        let crate::Origin::Synthetic(provenance) = &record.origin else { panic!("a real row") };
+        let crate::record::Origin::Synthetic(provenance) = &record.origin else { panic!("a real row") };
         assert_eq!((provenance.gate, &provenance.nearest_real), (Some(gated.outcome), &gated.nearest_real));
-        let key = crate::CacheKey::new(&gated.request, bench.supply(SupplyMode::OnDemand).fingerprint());
+        let key = crate::supply::CacheKey::new(&gated.request, bench.supply(SupplyMode::OnDemand).fingerprint());
         let (_, origin) = bench.cache.sample(key).unwrap().unwrap();
         assert_eq!((origin.gate, origin.nearest_real), (Some(gated.outcome), gated.nearest_real.clone()));
     }

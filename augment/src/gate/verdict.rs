@@ -1,17 +1,17 @@
-//! What is found wrong with a sample.
+//! What is wrong with a sample.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Finding;
+use crate::record::Finding;
 
-/// The training image that a sample is most like.
+/// The training image that a sample is most similar to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NearestReal {
-    /// [`CxrRecord::id`](crate::CxrRecord::id) of the training image.
+    /// [`CxrRecord::id`](crate::record::CxrRecord::id) of the training image.
     pub id: String,
-    /// Distance to it, 0 for a copy; see [`NearestTraining`](crate::NearestTraining) for the measure.
+    /// Distance to it, 0 for a copy; see [`NearestTraining`](crate::gate::NearestTraining) for the measure.
     pub distance: f32,
 }
 
@@ -24,7 +24,7 @@ pub enum Fault {
         /// Standard deviation of the gray values, of a range of 1.
         deviation: f32,
     },
-    /// Too much of it is quite black or quite white.
+    /// Too much of it is fully black or fully white.
     Saturated {
         /// Share of the pixels.
         share: f32,
@@ -34,9 +34,9 @@ pub enum Fault {
         /// Mean over pixels of the largest difference between two channels, of a range of 1.
         spread: f32,
     },
-    /// A classifier does not see what was asked for, or sees what was not.
+    /// A classifier does not find what was requested, or finds what was not.
     Disagrees {
-        /// Of this finding.
+        /// The finding.
         finding: Finding,
         /// The classifier's probability.
         score: f32,
@@ -78,12 +78,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What the judges say of one image.
+/// The judges' verdict on one image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Everything that is wrong with it; nothing for a sample that passes.
     pub faults: Vec<Fault>,
-    /// The training image that it is most like, if that was looked for.
+    /// The training image it is most similar to, if that was computed.
     pub nearest_real: Option<NearestReal>,
 }
 
@@ -108,7 +108,7 @@ impl Verdict {
 pub enum GateOutcome {
     /// The image of this attempt (from 1) passed.
     Passed(u32),
-    /// None of so many attempts passed.
+    /// None of this many attempts passed.
     Rejected(u32),
 }
 

@@ -3,10 +3,10 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::anatomy::smooth;
 use super::anatomy::{Anatomy, side_index, side_of};
-use super::profile::smooth;
-use super::random::{Stream, stream};
-use super::texture::Texture;
+use super::noise::Texture;
+use super::noise::{Purpose, rng};
 use super::{Pathology, PhantomFinding, PhantomPhysics, Side};
 
 /// A place in a lung.
@@ -89,7 +89,7 @@ struct Plate {
 impl Lesion {
     /// Places `finding` in `anatomy`. `pixel_cm` is the width of a pixel: a pleural line is never drawn thinner.
     pub(super) fn place(finding: &PhantomFinding, anatomy: &Anatomy, physics: &PhantomPhysics, pixel_cm: f32) -> Self {
-        let mut rng = stream(finding.shape, Stream::FindingShape);
+        let mut rng = rng(finding.shape, Purpose::FindingShape);
         let severity = finding.severity * physics.finding_strength;
         let side = finding.side.unwrap_or(Side::Left);
         let s = anatomy.scale;

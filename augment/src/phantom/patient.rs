@@ -1,10 +1,10 @@
-//! The body behind a film.
+//! The body behind an image.
 
 use rand::RngExt;
 use rand_distr::{Beta, Distribution};
 
-use super::random::{Stream, deviate, stream};
-use crate::Sex;
+use super::noise::{Purpose, deviate, rng};
+use crate::record::Sex;
 
 /// A body: who it is, and how it differs from the mean, in standard deviations.
 ///
@@ -46,7 +46,7 @@ impl PhantomPatient {
     /// The patient of that seed.
     #[must_use]
     pub fn sample(seed: u64) -> Self {
-        let mut rng = stream(seed, Stream::Patient);
+        let mut rng = rng(seed, Purpose::Patient);
         // Mean 52 years, as the out-patients and in-patients of a hospital are.
         let age = Beta::new(2.4, 2.0).expect("both shapes are positive").sample(&mut rng);
         let sex = if rng.random_bool(0.5) { Sex::Female } else { Sex::Male };

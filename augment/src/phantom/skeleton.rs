@@ -5,7 +5,7 @@ use std::f32::consts::PI;
 use super::PhantomStudy;
 use super::anatomy::Anatomy;
 use super::tube::{Section, Tube};
-use crate::View;
+use crate::record::View;
 
 /// Half-width of the loop of ribs 1 to 12, relative to the widest.
 const LOOP: [f32; 12] = [0.48, 0.68, 0.82, 0.90, 0.95, 0.98, 0.995, 1.0, 0.99, 0.96, 0.89, 0.68];
@@ -25,7 +25,7 @@ pub(super) struct Bones {
     pub(super) cortex: f32,
 }
 
-/// All bones of the film; path lengths in cm of healthy trabecular bone.
+/// All bones of the image; path lengths in cm of healthy trabecular bone.
 pub(super) fn skeleton(study: &PhantomStudy, anatomy: &Anatomy, bones: Bones) -> Vec<Tube> {
     let mut tubes = Vec::with_capacity(120);
     spine(&mut tubes, study, anatomy, bones);
@@ -125,7 +125,7 @@ fn clavicle(tubes: &mut Vec<Tube>, study: &PhantomStudy, anatomy: &Anatomy, bone
     });
 }
 
-/// Shoulder blade, head of the humerus and shaft. Films taken from behind turn the blades clear of the lungs.
+/// Shoulder blade, head of the humerus and shaft. Images taken from behind turn the blades clear of the lungs.
 fn shoulder(tubes: &mut Vec<Tube>, study: &PhantomStudy, anatomy: &Anatomy, bones: Bones, side: f32) {
     let s = anatomy.scale;
     let over = if study.view == View::Ap { -1.8 } else { 0.0 } + bones.variation * 0.5 * study.patient.scapula;

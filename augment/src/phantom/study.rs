@@ -1,28 +1,29 @@
-//! One examination: a patient, what is wrong, and how the film was taken.
+//! One examination: a patient, what is wrong, and how the image was taken.
 
 use rand::RngExt;
 
 use super::anatomy::{Anatomy, side_of};
-use super::film;
+use super::finding::template_text;
 use super::lesion::{Lesion, LungPoint};
-use super::projection::Projection;
-use super::random::{Stream, derive, deviate, stream};
-use super::text::template_text;
+use super::noise::{Purpose, derive, deviate, rng};
+use super::render::render;
+use super::tube::Projection;
 use super::{Grade, Mask, Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, Prevalence, Side};
-use crate::{Details, Finding, FindingDetail, GrayImage, Label, Laterality, Severity, View, Vocabulary};
+use crate::image::GrayImage;
+use crate::record::{Details, Finding, FindingDetail, Label, Laterality, Severity, View, Vocabulary};
 
-/// How the patient stands to the film.
+/// How the patient stands to the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pose {
-    /// Rotation in the plane of the film, radians.
+    /// Rotation in the plane of the image, radians.
     pub roll: f32,
     /// Rotation about the long axis, radians.
     pub yaw: f32,
     /// Tilt forward, radians.
     pub pitch: f32,
-    /// Offset of the centre of the film, cm to the patient's left and downward.
+    /// Offset of the centre of the image, cm to the patient's left and downward.
     pub shift_cm: [f32; 2],
-    /// 1 is a patient who fills the film as most do.
+    /// 1 is a patient who fills the image as most do.
     pub magnification: f32,
 }
 
@@ -33,7 +34,7 @@ pub struct PhantomStudy {
     pub patient: PhantomPatient,
     /// What is wrong, at most one entry a pathology and side.
     pub findings: Vec<PhantomFinding>,
-    /// Frontal projections only: `Pa`, or `Ap` for bedside films.
+    /// Frontal projections only: `Pa`, or `Ap` for bedside images.
     pub view: View,
     /// How the patient stands.
     pub pose: Pose,
@@ -46,7 +47,7 @@ pub struct PhantomStudy {
 }
 
 impl PhantomStudy {
-    /// The examination of that seed, of a patient of its own.
+    /// The examination of that seed, of a new patient.
     #[must_use]
     pub fn sample(seed: u64, prevalence: &Prevalence) -> Self {
         Self::of_patient(&PhantomPatient::sample(seed), derive(seed, 0), prevalence)
@@ -55,19 +56,19 @@ impl PhantomStudy {
     /// An examination of `patient`. Chronic findings follow from the patient, acute ones and the pose from `seed`.
     #[must_use]
     pub fn of_patient(patient: &PhantomPatient, seed: u64, prevalence: &Prevalence) -> Self {
-        let mut findings = prevalence.draw(&mut stream(patient.seed, Stream::ChronicFindings), true, false);
+        let mut findings = prevalence.draw(&mut rng(patient.seed, Purpose::ChronicFindings), true, false);
         let enlarged = findings.iter().any(|f| f.pathology == Pathology::Cardiomegaly);
-        findings.extend(prevalence.draw(&mut stream(seed, Stream::AcuteFindings), false, enlarged));
+        findings.extend(prevalence.draw(&mut rng(seed, Purpose::AcuteFindings), false, enlarged));
         findings.sort_by_key(|f| f.pathology);
-        // Three in ten films of a hospital are taken at the bedside.
-        let view = if stream(seed, Stream::Noise).random_bool(0.3) { View::Ap } else { View::Pa };
+        // Three in ten images of a hospital are taken at the bedside.
+        let view = if rng(seed, Purpose::Noise).random_bool(0.3) { View::Ap } else { View::Pa };
         Self::of_findings(patient.clone(), findings, view, seed)
     }
 
     /// An examination with these findings; `seed` settles pose, breath, exposure and noise.
     #[must_use]
     pub fn of_findings(patient: PhantomPatient, findings: Vec<PhantomFinding>, view: View, seed: u64) -> Self {
-        let mut rng = stream(seed, Stream::Pose);
+        let mut rng = rng(seed, Purpose::Pose);
         let mut z = || deviate(&mut rng);
         // Bedside patients lie as they can.
         let care = if view == View::Ap { 1.5 } else { 1.0 };
@@ -81,16 +82,16 @@ impl PhantomStudy {
         Self { patient, findings, view, pose, inspiration: z(), exposure: z(), seed }
     }
 
-    /// The film, 8 bits, `size` pixels a side, bone white.
+    /// The image, 8 bits, `size` pixels a side, bone white.
     ///
     /// # Panics
     /// If `size` is 0.
     #[must_use]
     pub fn render(&self, size: usize, physics: &PhantomPhysics) -> GrayImage {
-        film::render(self, size, physics)
+        render(self, size, physics)
     }
 
-    /// Ground truth of every finding, in the order of `findings`, on the film that [`PhantomStudy::render`] makes.
+    /// Ground truth of every finding, in the order of `findings`, on the image that [`PhantomStudy::render`] makes.
     #[must_use]
     pub fn masks(&self, size: usize, physics: &PhantomPhysics) -> Vec<(Finding, Mask)> {
         let (anatomy, projection) = self.posed(size, physics);
@@ -138,7 +139,7 @@ impl PhantomStudy {
         template_text(&self.findings)
     }
 
-    /// What is known of the film beside its labels: the template text, and side and severity of every finding.
+    /// What is known of the image beside its labels: the template text, and side and severity of every finding.
     #[must_use]
     pub fn details(&self) -> Details {
         let findings = self.findings.iter().map(|found| FindingDetail {
@@ -192,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::GrayDepth;
+    use crate::image::GrayDepth;
 
     const SIZE: usize = 96;
 
@@ -206,10 +207,10 @@ mod tests {
         PhantomFinding { side: finding.side.map(|_| side), ..finding }
     }
 
-    fn film(study: &PhantomStudy) -> Vec<f32> {
+    fn image(study: &PhantomStudy) -> Vec<f32> {
         match study.render(SIZE, &PhantomPhysics::reference()).depth() {
             GrayDepth::U8(samples) => samples.iter().map(|&v| f32::from(v)).collect(),
-            GrayDepth::U16(_) => unreachable!("films are 8 bits"),
+            GrayDepth::U16(_) => unreachable!("images are 8 bits"),
         }
     }
 
@@ -229,7 +230,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
-        fn a_film_is_a_function_of_its_study(seed: u64) {
+        fn an_image_is_a_function_of_its_study(seed: u64) {
             let study = PhantomStudy::sample(seed, &Prevalence::enriched());
             prop_assert_eq!(&study, &PhantomStudy::sample(seed, &Prevalence::enriched()));
             prop_assert_eq!(study.render(32, &PhantomPhysics::reference()), study.render(32, &PhantomPhysics::reference()));
@@ -248,10 +249,10 @@ mod tests {
         }
 
         #[test]
-        fn no_film_breaks_at_any_size(seed: u64, size in 1..40usize) {
+        fn no_image_breaks_at_any_size(seed: u64, size in 1..40usize) {
             let study = PhantomStudy::sample(seed, &Prevalence::enriched());
-            let film = study.render(size, &PhantomPhysics::shifted());
-            prop_assert_eq!((film.width(), film.height()), (size, size));
+            let image = study.render(size, &PhantomPhysics::shifted());
+            prop_assert_eq!((image.width(), image.height()), (size, size));
         }
     }
 
@@ -287,14 +288,14 @@ mod tests {
         ];
         let darker = [(Pathology::Pneumothorax, 15.0), (Pathology::Emphysema, 10.0)];
         for seed in 0..6 {
-            let healthy = film(&study(seed, vec![]));
+            let healthy = image(&study(seed, vec![]));
             for side in Side::BOTH {
                 let cases =
                     brighter.map(|(p, least)| (p, least, 1.0)).into_iter().chain(darker.map(|(p, least)| (p, least, -1.0)));
                 for (pathology, least, direction) in cases {
                     let ill = study(seed, vec![finding(pathology, side, 0.9, seed)]);
                     let mask = ill.masks(SIZE, &PhantomPhysics::reference()).remove(0).1;
-                    let change: Vec<f32> = film(&ill).iter().zip(&healthy).map(|(a, b)| direction * (a - b)).collect();
+                    let change: Vec<f32> = image(&ill).iter().zip(&healthy).map(|(a, b)| direction * (a - b)).collect();
                     let inside = mean(&change, |c, r| mask.contains(c, r));
                     assert!(mask.area() > 4 && inside > least, "{pathology:?} {side} {seed}: {inside} over {}", mask.area());
                 }
@@ -303,15 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn local_findings_leave_the_rest_of_the_film_alone() {
+    fn local_findings_leave_the_rest_of_the_image_alone() {
         let local =
             [Pathology::Consolidation, Pathology::Effusion, Pathology::Mass, Pathology::Nodule, Pathology::Pneumothorax];
         for (seed, pathology) in local.into_iter().enumerate() {
             let seed = seed as u64;
-            let healthy = film(&study(seed, vec![]));
+            let healthy = image(&study(seed, vec![]));
             let ill = study(seed, vec![finding(pathology, Side::Left, 0.8, seed)]);
             let mask = ill.masks(SIZE, &PhantomPhysics::reference()).remove(0).1;
-            let change: Vec<f32> = film(&ill).iter().zip(&healthy).map(|(a, b)| (a - b).abs()).collect();
+            let change: Vec<f32> = image(&ill).iter().zip(&healthy).map(|(a, b)| (a - b).abs()).collect();
             let outside = mean(&change, |c, r| !near(&mask, c, r, 6));
             let inside = mean(&change, |c, r| mask.contains(c, r));
             // What is left is scatter that came from the finding.
@@ -358,10 +359,10 @@ mod tests {
     }
 
     #[test]
-    fn a_film_has_the_tones_of_a_chest_film() {
+    fn an_image_has_the_tones_of_a_chest_image() {
         for seed in 0..6 {
             let study = study(seed, vec![]);
-            let values = film(&study);
+            let values = image(&study);
             let physics = PhantomPhysics::reference();
             let (left, right) = (study.lung_mask(Side::Left, SIZE, &physics), study.lung_mask(Side::Right, SIZE, &physics));
             let heart = study.heart_mask(SIZE, &physics);

@@ -2,9 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::random::derive;
+use super::noise::derive;
 use super::{Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, PhantomStudy};
-use crate::{Fingerprint, Label, SampleRequest, SynthesisError, Synthesized, Synthesizer, SynthesizerCard, View, Vocabulary};
+use crate::AugmentError;
+use crate::digest::Fingerprint;
+use crate::image::check_side;
+use crate::record::{Label, View, Vocabulary};
+use crate::request::SampleRequest;
+use crate::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
 /// Changes whenever the same request would give other pixels.
 const RENDERER_VERSION: &[u8] = b"phantom renderer 1";
@@ -13,7 +18,7 @@ const RENDERER_VERSION: &[u8] = b"phantom renderer 1";
 ///
 /// Reads labels, age, sex, view and seed; the prompt is not read. Only positive labels are drawn. Labels that the phantom has no
 /// drawing for become their [look-alike](Pathology::look_alike) (`Pneumonia` is drawn as `Consolidation`) or nothing
-/// (`Hernia`). Age is held to 18 to 95 years. A request without a view is a PA film.
+/// (`Hernia`). Age is held to 18 to 95 years. A request without a view is a PA view.
 #[derive(Clone, Debug)]
 pub struct PhantomSynthesizer {
     vocabulary: Vocabulary,
@@ -22,20 +27,19 @@ pub struct PhantomSynthesizer {
 }
 
 impl PhantomSynthesizer {
-    /// A generator of films of `size` pixels a side for labels in `vocabulary`.
+    /// A generator of images of `size` pixels a side for labels in `vocabulary`.
     ///
-    /// # Panics
-    /// If `size` is 0.
-    #[must_use]
-    pub fn new(vocabulary: Vocabulary, physics: PhantomPhysics, size: usize) -> Self {
-        assert!(size > 0, "a film needs at least one pixel");
-        Self { vocabulary, physics, size }
+    /// # Errors
+    /// [`AugmentError::BadSetting`] if `size` is 0 or above [`MAX_SIDE`](crate::image::MAX_SIDE).
+    pub fn new(vocabulary: Vocabulary, physics: PhantomPhysics, size: usize) -> Result<Self, AugmentError> {
+        check_side("generator.size", size)?;
+        Ok(Self { vocabulary, physics, size })
     }
 
     /// The examination that `request` asks for.
     ///
     /// # Errors
-    /// [`SynthesisError`] if the labels are not one a finding of the vocabulary, or the view is lateral.
+    /// [`SynthesisError`] if the labels are not one per finding of the vocabulary, or the view is lateral.
     pub fn study(&self, request: &SampleRequest) -> Result<PhantomStudy, SynthesisError> {
         let refuse = |message: String| SynthesisError { message, source: None };
         if request.labels.len() != self.vocabulary.len() {
@@ -49,7 +53,7 @@ impl PhantomSynthesizer {
         if view == View::Lateral {
             return Err(refuse("the phantom has no lateral view; ask for PA or AP".to_owned()));
         }
-        // One stream for the body and one for everything else, so that a label changes its finding and nothing more.
+        // One rng for the body and one for everything else, so that a label changes its finding and nothing more.
         let mut patient = PhantomPatient::sample(derive(request.seed, 0));
         patient.sex = request.sex.unwrap_or(patient.sex);
         patient.age = request.age.map_or(patient.age, |age| age.clamp(18.0, 95.0));
@@ -92,10 +96,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{PromptKind, Sex};
+    use crate::record::Sex;
+    use crate::text::PromptKind;
 
     fn synthesizer() -> PhantomSynthesizer {
-        PhantomSynthesizer::new(Vocabulary::nih(), PhantomPhysics::shifted(), 24)
+        PhantomSynthesizer::new(Vocabulary::nih(), PhantomPhysics::shifted(), 24).unwrap()
     }
 
     fn request(seed: u64, positive: usize) -> SampleRequest {

@@ -1,6 +1,7 @@
 //! Long thin things (ribs, clavicles, vessels, bronchi) as tubes along polylines, drawn as path lengths.
 
-use super::projection::Projection;
+use super::{PhantomPhysics, PhantomStudy};
+use crate::record::View;
 
 /// How the material of a tube is spread across it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +39,7 @@ impl Tube {
 
     /// Adds the path lengths through the tube, cm, to `plane`, a square of `size` pixels a side.
     pub(super) fn draw(&self, plane: &mut [f32], size: usize, projection: &Projection) {
-        let points: Vec<[f32; 2]> = self.axis.iter().map(|&p| projection.to_film(p)).collect();
+        let points: Vec<[f32; 2]> = self.axis.iter().map(|&p| projection.to_image(p)).collect();
         let last = points.len().saturating_sub(1);
         for segment in 0..last {
             let (a, b) = (points[segment], points[segment + 1]);
@@ -148,10 +149,66 @@ fn bisector(a: [f32; 2], b: [f32; 2]) -> [f32; 2] {
     direction([0.0; 2], [a[0] + b[0], a[1] + b[1]])
 }
 
+/// Side of the image, cm.
+const FIELD_CM: f32 = 36.0;
+/// Height that lies at the centre of the image for an upright patient of mean size, cm below the lung apices.
+const CENTRE_CM: f32 = 12.2;
+
+/// The pose of one study on an image of one size.
+#[derive(Clone, Debug)]
+pub(super) struct Projection {
+    /// Pixels a centimetre.
+    pub(super) pixels_per_cm: f32,
+    half: f32,
+    sin: f32,
+    cos: f32,
+    centre: [f32; 2],
+    yaw: f32,
+    pitch: f32,
+}
+
+impl Projection {
+    /// `lungs_cm` is the height of the lungs: the technician centres on them.
+    pub(super) fn new(study: &PhantomStudy, physics: &PhantomPhysics, size: usize, lungs_cm: f32) -> Self {
+        let pose = &study.pose;
+        let v = physics.variation;
+        // Bedside images magnify: the tube is close and the heart lies far from the plate.
+        let magnification = (1.0 + v * (pose.magnification - 1.0)) * if study.view == View::Ap { 1.05 } else { 1.0 };
+        let (sin, cos) = (v * pose.roll).sin_cos();
+        Self {
+            pixels_per_cm: size as f32 / FIELD_CM * magnification,
+            half: 0.5 * size as f32,
+            sin,
+            cos,
+            centre: [v * pose.shift_cm[0], CENTRE_CM + 0.5 * (lungs_cm - 24.4) + v * pose.shift_cm[1]],
+            yaw: v * pose.yaw,
+            pitch: v * pose.pitch,
+        }
+    }
+
+    /// Pixel coordinates of a point of the patient; the centre of pixel `(i, j)` is `(i + 0.5, j + 0.5)`.
+    pub(super) fn to_image(&self, [x, y, z]: [f32; 3]) -> [f32; 2] {
+        let (x, y) = (x + z * self.yaw - self.centre[0], y + z * self.pitch - self.centre[1]);
+        [
+            self.half + self.pixels_per_cm * (x * self.cos - y * self.sin),
+            self.half + self.pixels_per_cm * (x * self.sin + y * self.cos),
+        ]
+    }
+
+    /// The point of the plane `z = 0` that projects to the centre of pixel `(column, row)`.
+    #[inline]
+    pub(super) fn to_patient(&self, column: usize, row: usize) -> [f32; 2] {
+        let u = (column as f32 + 0.5 - self.half) / self.pixels_per_cm;
+        let v = (row as f32 + 0.5 - self.half) / self.pixels_per_cm;
+        [u * self.cos + v * self.sin + self.centre[0], v * self.cos - u * self.sin + self.centre[1]]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{PhantomPhysics, PhantomStudy, Prevalence};
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn sections_keep_their_mass() {
@@ -163,10 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn the_mass_of_a_thin_vessel_does_not_depend_on_the_size_of_the_film() {
+    fn the_mass_of_a_thin_vessel_does_not_depend_on_the_size_of_the_image() {
         let study = PhantomStudy::sample(3, &Prevalence::healthy());
         let tube = Tube::rod(vec![[3.0, 5.0, 0.0], [6.0, 9.0, 0.0], [7.0, 14.0, 0.0]], [0.12, 0.12]);
-        // cm of path times cm² of film: the volume, pi r² l, with l = 5 + sqrt(26).
+        // cm of path times cm² of image: the volume, pi r² l, with l = 5 + sqrt(26).
         let expected = std::f32::consts::PI * 0.12 * 0.12 * (5.0 + 26.0_f32.sqrt());
         for size in [64, 256] {
             let projection = Projection::new(&study, &PhantomPhysics::reference(), size, 25.0);
@@ -174,6 +231,17 @@ mod tests {
             tube.draw(&mut plane, size, &projection);
             let volume = plane.iter().sum::<f32>() / projection.pixels_per_cm.powi(2);
             assert!((volume / expected - 1.0).abs() < 0.12, "{size}: {volume} for {expected}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pixels_map_back_onto_themselves(seed: u64, column in 0..64usize, row in 0..64usize) {
+            let study = PhantomStudy::sample(seed, &Prevalence::healthy());
+            let projection = Projection::new(&study, &PhantomPhysics::reference(), 64, 25.0);
+            let [x, y] = projection.to_patient(column, row);
+            let [u, v] = projection.to_image([x, y, 0.0]);
+            prop_assert!((u - column as f32 - 0.5).abs() < 1e-3 && (v - row as f32 - 0.5).abs() < 1e-3);
         }
     }
 }

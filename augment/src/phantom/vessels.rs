@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::anatomy::Anatomy;
-use super::random::{Stream, stream};
+use super::noise::{Purpose, rng};
 use super::tube::Tube;
 
 /// Direction (degrees below the horizontal, away from the midline) and radius (cm) of the main branches of one hilum. Upright,
@@ -25,7 +25,7 @@ struct Branch {
 ///
 /// A branch that would leave the lung is grown but not drawn, so that a raised diaphragm cuts the tree and never reshapes it.
 pub(super) fn vessels(seed: u64, anatomy: &Anatomy, generations: u32) -> Vec<Tube> {
-    let mut rng = stream(seed, Stream::Vessels);
+    let mut rng = rng(seed, Purpose::Vessels);
     let mut tubes = Vec::with_capacity(1024);
     let s = anatomy.scale;
     for (side, hilum) in [(-1.0, [4.0, 11.6]), (1.0, [4.2, 10.6])] {
@@ -89,7 +89,7 @@ fn grow(tubes: &mut Vec<Tube>, rng: &mut ChaCha8Rng, anatomy: &Anatomy, side: f3
 mod tests {
     use super::super::{Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, PhantomStudy};
     use super::*;
-    use crate::View;
+    use crate::record::View;
 
     #[test]
     fn a_wider_chest_shows_more_of_the_same_tree() {

@@ -3,7 +3,7 @@
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
-use super::summary::bootstrap_p;
+use super::resample::bootstrap_p;
 use super::{Interval, MetricsError, Patients, Ranking, ScoreTable, Summary};
 
 /// How a bootstrap is drawn.
@@ -40,9 +40,9 @@ pub enum Scope {
 /// AUROCs of every arm on the whole set and on every resample.
 ///
 /// An arm's AUROC is the **mean of its runs' AUROCs**, on the set as on each resample: it estimates what one training run of that
-/// arm is expected to reach. (The AUROC of the averaged scores would speak of an ensemble, which is another and mostly better
+/// arm is expected to reach. (The AUROC of the averaged scores would describe an ensemble, which is a different and usually better
 /// classifier.) All arms and findings see the same resamples, so differences are paired. The intervals hold the runs fixed: they
-/// cover the choice of test patients; [`AurocEstimate::runs`] shows how far the runs lie apart.
+/// cover the choice of test patients; [`AurocEstimate::runs`] shows how far apart the runs are.
 ///
 /// A resample without both classes of a finding leaves that finding undefined there, and with it the macro mean, which is always
 /// over the same findings; such replicates are left out and counted.

@@ -1,11 +1,11 @@
-//! Whether a probability of 0.3 comes true three times in ten.
+//! Whether events with a predicted probability of 0.3 occur three times in ten.
 
 use serde::Serialize;
 
 use super::table::Case;
 use super::{MetricsError, ScoreTable};
 
-/// Number of bins where nothing else is asked for (Guo et al. 2017, arXiv 1706.04599, section 5).
+/// Default number of bins (Guo et al. 2017, arXiv 1706.04599, section 5).
 pub const DEFAULT_BINS: usize = 15;
 
 /// One bin of a reliability diagram.

@@ -1,11 +1,11 @@
 //! DeLong's variance of AUROCs measured on the same cases, and the paired test that follows.
 //!
-//! It takes cases as independent; where patients have several images, [`Bootstrap`](super::Bootstrap) over patients is the one
-//! to report.
+//! It treats cases as independent; where patients have several images, report [`Bootstrap`](super::Bootstrap) over patients
+//! instead.
 
 use serde::Serialize;
 
-use super::normal::Z_95;
+use super::significance::Z_95;
 use super::{Interval, MetricsError, Ranking, two_sided_p};
 
 /// Standard errors of a difference below this are rounding: placements are of order one, and their differences are exact to a

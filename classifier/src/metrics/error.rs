@@ -1,4 +1,4 @@
-//! What the statistics refuse to compute on.
+//! Input that the statistics refuse.
 
 /// Input on which a statistic would be meaningless. A statistic that is merely undefined (one class only, no cases) is `None`
 /// instead.
@@ -8,7 +8,7 @@ pub enum MetricsError {
     /// Two slices that describe the same rows differ in length.
     #[error("{what} has {found} values, {expected} expected; give one value per row (and finding), in the same order")]
     Length {
-        /// The slice that is off.
+        /// The slice of the wrong length.
         what: &'static str,
         /// Length of the slice that it must match.
         expected: usize,
@@ -42,7 +42,7 @@ pub enum MetricsError {
         finding: usize,
     },
     /// A score outside `[0, 1]` where a probability is needed.
-    #[error("score {found} in row {row}, finding {finding} is no probability; apply the sigmoid to logits first")]
+    #[error("score {found} in row {row}, finding {finding} is not a probability; apply the sigmoid to logits first")]
     Probability {
         /// Row, from 0.
         row: usize,

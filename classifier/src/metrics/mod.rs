@@ -1,4 +1,4 @@
-//! Statistics of classifiers: how good one is, and whether another is better.
+//! Statistics of classifiers: how good one is, and whether another one is better.
 //!
 //! Pure functions in f64 over slices. `N` is the number of rows (images), `C` that of findings; tables are row-major `[N, C]`.
 //! Scores are any real numbers where only their order counts and probabilities in `[0, 1]` where their value does. Targets are 1
@@ -18,32 +18,26 @@
 //! # Ok::<(), roentgen_classifier::metrics::MetricsError>(())
 //! ```
 
-mod auroc;
 mod bootstrap;
 mod calibration;
 mod delong;
 mod error;
-mod holm;
-mod normal;
 mod ranking;
 mod report;
 mod resample;
-mod summary;
+mod significance;
 mod table;
 #[cfg(test)]
 mod testing;
 mod threshold;
 
-pub use auroc::RocCurve;
 pub use bootstrap::{ArmScores, AurocBootstrap, AurocDifference, AurocEstimate, Bootstrap, Scope};
 pub use calibration::{Calibration, DEFAULT_BINS, ReliabilityBin, brier_score};
 pub use delong::{DeLong, PairedTest};
 pub use error::MetricsError;
-pub use holm::holm;
-pub use normal::two_sided_p;
-pub use ranking::Ranking;
+pub use ranking::{Ranking, RocCurve};
 pub use report::{Average, FindingReport, MultiLabelReport};
-pub use resample::Patients;
-pub use summary::{Interval, Summary};
+pub use resample::{Interval, Patients, Summary};
+pub use significance::{holm, two_sided_p};
 pub use table::ScoreTable;
 pub use threshold::Confusion;

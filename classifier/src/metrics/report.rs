@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::calibration::{Calibration, DEFAULT_BINS, brier_of};
 use super::{MetricsError, ScoreTable};
 
-/// What a classifier's probabilities are worth, finding by finding and on average.
+/// The quality of a classifier's probabilities, by finding and on average.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MultiLabelReport {
     /// One entry per finding, in the table's order.

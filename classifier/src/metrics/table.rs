@@ -4,7 +4,7 @@ use super::{MetricsError, Ranking};
 
 /// Scores and targets of `N` rows and `C` findings, both row-major `[N, C]`.
 ///
-/// A target is 1 (positive), 0 (negative) or NaN (missing). Cases with a missing target take part in nothing, whatever their
+/// A target is 1 (positive), 0 (negative) or NaN (missing). Cases with a missing target are ignored, whatever their
 /// score.
 #[derive(Clone, Copy, Debug)]
 pub struct ScoreTable<'a> {
@@ -70,7 +70,7 @@ impl<'a> ScoreTable<'a> {
         Ranking::from_cases(self.cases(finding).collect(), self.rows())
     }
 
-    /// All known (row, finding) pairs as cases of one single finding: what "micro" averages mean. Row `r` of the ranking is the
+    /// All known (row, finding) pairs as cases of one finding: the meaning of "micro" averages. Row `r` of the ranking is the
     /// flat index into the table.
     #[must_use]
     pub fn pooled(&self) -> Ranking {

@@ -80,7 +80,7 @@ impl BatchNorm2d {
         normed.output
     }
 
-    /// Convolves what is normalised and rectified by this layer, on the CPU in tiles that are never kept.
+    /// Normalises, rectifies and convolves, on the CPU in tiles that are not kept.
     ///
     /// # Shapes
     /// - input: `C` channels so far
@@ -101,7 +101,7 @@ impl BatchNorm2d {
         [&self.running_mean, &self.running_var].map(|state| state.value().to_device(device))
     }
 
-    /// Takes mean and biased variance of `count` values a channel into the running statistics.
+    /// Updates the running statistics with mean and biased variance of `count` values per channel.
     fn update(&self, [mean, variance]: [Tensor<1>; 2], count: usize) {
         let unbiased = variance * (count as f64 / (count as f64 - 1.0).max(1.0));
         for (state, new) in [(&self.running_mean, mean), (&self.running_var, unbiased)] {

@@ -1,4 +1,4 @@
-//! Building blocks whose numbers and speed burn's own do not give.
+//! Layers that compute PyTorch's numbers on the CPU kernels, where burn's own differ or are slower.
 //!
 //! Letters: `B` batch, `C` channels, `H` height, `W` width.
 

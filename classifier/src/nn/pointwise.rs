@@ -16,7 +16,7 @@ pub struct PointwiseConfig {
 
 /// A 1x1 convolution with stride 1 and no bias: `weight [O, C] x input [C, H*W]` for each image.
 ///
-/// The weight has the shape `[O, C, 1, 1]` of a convolution, so checkpoints see no difference.
+/// The weight has the shape `[O, C, 1, 1]` of a convolution, so checkpoints are the same.
 ///
 /// Should be created using [`PointwiseConfig`].
 #[derive(Module, Debug)]

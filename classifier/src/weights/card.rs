@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::safetensors::open_safetensors;
 use super::source::{Format, format_of};
-use crate::{ClassifierError, DenseNetConfig, InputRange};
+use crate::ClassifierError;
+use crate::batch::InputRange;
+use crate::networks::DenseNetConfig;
 
 /// The one metadata key of our files. One, so that a file's bytes depend on nothing but its content: safetensors writes several
 /// in any order.

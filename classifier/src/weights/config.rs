@@ -6,7 +6,8 @@ use std::path::Path;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 
 use super::{keys, source::Source};
-use crate::{ClassifierError, DenseNet, DenseNetConfig};
+use crate::ClassifierError;
+use crate::networks::{DenseNet, DenseNetConfig};
 
 /// Shapes in PyTorch's layout by torchvision's names.
 pub(super) type Shapes = BTreeMap<String, Vec<usize>>;

@@ -1,4 +1,4 @@
-//! What differs between a file's tensors and a net's.
+//! Differences between a file's tensors and a net's.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ pub struct WrongShape {
     pub found: Vec<usize>,
 }
 
-/// All that keeps a file's tensors from being a net's weights. Names are torchvision's.
+/// Every reason why a file's tensors can't be a net's weights. Names are torchvision's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Tensors that the net has and the file has not, with the net's shape.
+    /// Tensors that only the net has, with the net's shape.
     pub missing: Vec<(String, Vec<usize>)>,
-    /// Tensors that the file has and the net has not, by the file's name, with the file's shape.
+    /// Tensors that only the file has, by the file's name, with the file's shape.
     pub unexpected: Vec<(String, Vec<usize>)>,
     /// Tensors of both, in different shapes.
     pub wrong_shape: Vec<WrongShape>,

@@ -1,4 +1,4 @@
-//! The key table: tensor names of torchvision and torchxrayvision against module paths of [`DenseNet`](crate::DenseNet).
+//! The key table: tensor names of torchvision and torchxrayvision against module paths of [`DenseNet`](crate::networks::DenseNet).
 //!
 //! | torchvision 0.29, torchxrayvision 1.5 | here |
 //! |---|---|

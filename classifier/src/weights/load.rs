@@ -9,7 +9,8 @@ use super::config::{Shapes, infer, shapes_of};
 use super::difference::{Difference, WrongShape};
 use super::keys;
 use super::source::Source;
-use crate::{ClassifierError, DenseNet};
+use crate::ClassifierError;
+use crate::networks::DenseNet;
 
 /// What a load may do beside copying weights that fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct LoadedWeights {
     /// The net.
     pub net: DenseNet,
     /// torchxrayvision's operating thresholds, one an output of the file's classifier, NaN where there is none; for
-    /// [`op_norm`](crate::op_norm()). `None` if the file has none, or its classifier was not loaded.
+    /// [`op_norm`](crate::predict::op_norm()). `None` if the file has none, or its classifier was not loaded.
     pub op_threshs: Option<Vec<f32>>,
 }
 

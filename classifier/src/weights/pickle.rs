@@ -28,7 +28,7 @@ pub(super) struct ClassId {
 /// Stands for a name that is not two plain strings; no weights file hides what it imports.
 const HIDDEN: &str = "(a hidden name)";
 
-/// Longest text line taken for a name or a number.
+/// Longest text line accepted as a name or a number.
 const MAX_LINE: u64 = 1 << 16;
 
 /// Adds what one pickle imports; leaves `r` after its STOP.
@@ -37,7 +37,7 @@ pub(super) fn scan(r: &mut (impl BufRead + Seek), imports: &mut Imports) -> io::
     let mut class_id = ClassIdParts::default();
     loop {
         let code = byte(r)?;
-        let op = OpCode::try_from(code).map_err(|code| invalid(&format!("{code:#04x} is no pickle opcode")))?;
+        let op = OpCode::try_from(code).map_err(|code| invalid(&format!("{code:#04x} is not a pickle opcode")))?;
         match op {
             OpCode::Stop => return Ok(()),
             OpCode::Global => {
@@ -118,12 +118,12 @@ fn slot(r: &mut impl BufRead, op: OpCode) -> io::Result<u32> {
     let slot = match op {
         OpCode::BinGet | OpCode::BinPut => number(r, 1)?,
         OpCode::LongBinGet | OpCode::LongBinPut => number(r, 4)?,
-        _ => line(r)?.parse().map_err(|_| invalid("a memo slot is no number"))?,
+        _ => line(r)?.parse().map_err(|_| invalid("a memo slot is not a number"))?,
     };
     u32::try_from(slot).map_err(|_| invalid("a memo slot is too large"))
 }
 
-/// Passes over the argument of an opcode that pushes no string.
+/// Skips the argument of an opcode that does not push a string.
 fn skip_argument(r: &mut impl BufRead, op: OpCode) -> io::Result<()> {
     match op {
         OpCode::Int | OpCode::Long | OpCode::Float | OpCode::PersId => line(r).map(|_| ()),

@@ -183,7 +183,7 @@ mod tests {
     use super::super::save_state_dict;
     use super::super::testing::{fixture, folder, trained};
     use super::*;
-    use crate::DenseNet;
+    use crate::networks::DenseNet;
 
     /// `os.system("id")` in protocol 2.
     const GLOBAL: &[u8] = b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.";

@@ -6,13 +6,14 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, bridge};
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::card::{Card, METADATA_KEY};
 use super::config::name_of;
 use super::keys;
-use crate::{ClassifierError, DenseNet};
+use crate::ClassifierError;
+use crate::networks::DenseNet;
 
 /// A tensor as PyTorch keeps it: contiguous, row-major, little-endian.
 pub(super) struct Entry {
@@ -118,7 +119,7 @@ mod tests {
         for spoil in [
             |card: &mut Card| card.config.growth_rate += 1,
             |card: &mut Card| card.findings.truncate(1),
-            |card: &mut Card| card.input_range = crate::InputRange::Imagenet,
+            |card: &mut Card| card.input_range = crate::batch::InputRange::Imagenet,
         ] {
             let mut card = card_of(&net);
             spoil(&mut card);

@@ -146,7 +146,7 @@ mod tests {
     use super::super::testing::{card_of, fixture, floats, folder, net, trained};
     use super::super::{infer_config, save_state_dict, save_weights};
     use super::*;
-    use crate::DenseNet;
+    use crate::networks::DenseNet;
 
     fn open(content: &[u8]) -> Result<Source, ClassifierError> {
         let folder = folder();

@@ -8,7 +8,9 @@ use tempfile::TempDir;
 
 use super::save::{Entry, Kind, serialize, state_dict};
 use super::{Card, LoadOptions, LoadedWeights, load_weights};
-use crate::{ClassifierError, DenseNet, DenseNetConfig, InputRange};
+use crate::ClassifierError;
+use crate::batch::InputRange;
+use crate::networks::{DenseNet, DenseNetConfig};
 
 pub(super) fn config() -> DenseNetConfig {
     DenseNetConfig {

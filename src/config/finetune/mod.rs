@@ -9,15 +9,16 @@ mod validation;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
-use roentgen_augment::{Preprocess, PromptSettings};
+use roentgen_augment::image::Preprocess;
+use roentgen_augment::text::PromptSettings;
+use roentgen_classifier::SettingError;
+use roentgen_classifier::training::{EmaConfig, WatchConfig};
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, DataConfig};
 use crate::device::DeviceChoice;
-use crate::finetune::{
-    Assembly, CacheConfig, CheckpointConfig, EmaConfig, ExchangeKind, FinetuneError, Objective, Origin,
-    ReconstructionObjective, Strategy, TraineeSettings, WatchConfig,
-};
+use crate::finetune::run::{CacheConfig, CheckpointConfig, ExchangeKind};
+use crate::finetune::{Assembly, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings};
 
 pub use preset::Preset;
 pub use samples::SampleConfig;
@@ -205,7 +206,9 @@ impl FinetuneConfig {
         self.samples.validate()?;
         self.prompts.validate().map_err(|error| ConfigError::value("prompts", error, "limits that a text can keep"))?;
         self.trainee().check().map_err(|error| match error {
-            FinetuneError::Setting { key, value, expected } => ConfigError::value(run_file_key(key), value, expected),
+            FinetuneError::Setting(SettingError { key, value, expected }) => {
+                ConfigError::value(run_file_key(key), value, expected)
+            }
             other => ConfigError::value("strategy", other, "settings that go together"),
         })
     }

@@ -1,9 +1,10 @@
 //! The `[optimizer]` and `[schedule]` tables, and the precision.
 
+use roentgen_classifier::training::{AdamWConfig, LearningRateSchedule};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use crate::finetune::{AdamWConfig, LearningRateSchedule, LearningRates};
+use crate::finetune::LearningRates;
 
 /// The `[optimizer]` table: AdamW.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// A tile's side in overlaps: the overlap is one of as many parts of it.
+    /// The tile's side as a multiple of the overlap.
     const QUARTERS: usize = 4;
 
     /// A tile of `pixels` by `pixels` for an autoencoder with this factor.

@@ -33,7 +33,8 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
-use roentgen_augment::{Fingerprint, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::digest::Fingerprint;
 use serde_json::{Value, json};
 
 use crate::diffusion::autoencoder::{Autoencoder, Slices};

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 
 use crate::diffusion::DiffusionError;
 
@@ -50,7 +50,8 @@ mod tests {
     use std::ops::ControlFlow;
 
     use burn::tensor::Device;
-    use roentgen_augment::{Fingerprint, GrayDepth};
+    use roentgen_augment::digest::Fingerprint;
+    use roentgen_augment::image::GrayDepth;
 
     use super::super::{Checkpoint, ImageRequest, OpenOptions, Picture, Settings, StableDiffusion, Start};
     use super::*;

@@ -1,7 +1,7 @@
 //! Pixels of the decoder into gray radiographs.
 
 use burn::tensor::{Tensor, TensorData};
-use roentgen_augment::GrayImage;
+use roentgen_augment::image::GrayImage;
 
 /// Bits of a sample in a written image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn picture(values: &[f32], plane: usize, [height, width]: [usize; 2], depth: Dep
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use roentgen_augment::GrayDepth;
+    use roentgen_augment::image::GrayDepth;
 
     use super::*;
 

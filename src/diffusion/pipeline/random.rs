@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use serde_json::{Value, json};
 
 use super::model_index::ModelIndex;

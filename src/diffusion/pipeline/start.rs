@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use roentgen_augment::{AugmentError, Filter, GrayImage, Signed};
+use roentgen_augment::AugmentError;
+use roentgen_augment::image::{Filter, GrayImage, Signed};
 
 use super::StableDiffusion;
 use super::denoise::{ImageNoise, next_noise};

@@ -5,7 +5,7 @@
 use std::f64::consts::FRAC_PI_2;
 
 use burn::tensor::{Tensor, TensorData};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 use serde::Deserialize;
 
 use super::combine;

@@ -10,13 +10,13 @@ use roentgen_kernels::silu;
 /// Sines and cosines of a timestep (Vaswani et al. 2017, section 3.5; Ho et al. 2020, appendix B).
 #[derive(Clone, Debug)]
 pub(super) struct TimeProjection {
-    /// Angular frequencies, from 1 radian a step to 1/10000.
+    /// Angular frequencies, from 1 radian per step to 1/10000.
     frequencies: Vec<f32>,
     cosines_first: bool,
 }
 
 impl TimeProjection {
-    /// `width` numbers a timestep, an even number; `freq_shift` is less than half of it.
+    /// `width` numbers per timestep, an even number; `freq_shift` is less than half of it.
     pub(super) fn new(width: usize, cosines_first: bool, freq_shift: f32) -> Self {
         const LONGEST_PERIOD: f32 = 10_000.0;
         let half = width / 2;

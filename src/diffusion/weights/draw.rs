@@ -6,7 +6,7 @@ use rand::distr::{Distribution, Uniform};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::Normal;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 /// A tensor of 32-bit floats by its name and shape in files and the seed alone, for [`init_with`](super::init_with).
 ///

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 use roentgen_classifier::weights::StoredTensor;
 
 use super::difference::Expected;

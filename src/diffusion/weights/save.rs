@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use roentgen_classifier::weights::safetensors_header;
 
 use super::difference::Expected;

@@ -1,16 +1,19 @@
 //! A pipeline's folder from components of several origins: what a training starts from.
 
+mod scratch;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
+use roentgen_classifier::SettingError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::scratch::Recipe;
 use super::FinetuneError;
-use super::scratch::{self, Recipe};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::AutoencoderConfig;
 use crate::diffusion::pipeline::{Checkpoint, ModelIndex, draw_text_projection};
@@ -202,10 +205,12 @@ impl Assembly {
     }
 
     fn base(&self, component: &'static str) -> Result<&Path, FinetuneError> {
-        self.base.as_deref().ok_or_else(|| FinetuneError::Setting {
-            key: component,
-            value: "not given".to_owned(),
-            expected: "its folder, its config.json to begin from nothing, or a base pipeline to take it from".to_owned(),
+        self.base.as_deref().ok_or_else(|| {
+            FinetuneError::Setting(SettingError {
+                key: component,
+                value: "not given".to_owned(),
+                expected: "its folder, its config.json to begin from nothing, or a base pipeline to take it from".to_owned(),
+            })
         })
     }
 }

@@ -60,7 +60,7 @@ fn a_u_net_from_scratch_is_the_seeds() {
     trains(checkpoint, Strategy::unet_only());
 }
 
-/// RadBERT and SapBERT in the small: an encoder of another kind and width, frozen and trained.
+/// RadBERT and SapBERT at a small size: an encoder of another kind and width, frozen and trained.
 #[test]
 fn a_domain_encoder_takes_the_place_of_clip() {
     let folder = tempfile::tempdir().unwrap();

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
+use super::settings::check_alpha;
 use super::{Factors, shapes};
 use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::weights::{KeyMap, Slot, each, rewrite};
@@ -24,7 +25,8 @@ pub struct Lora {
 pub(super) struct Adapter {
     pub(super) a: TensorData,
     pub(super) b: TensorData,
-    pub(super) alpha: f64,
+    /// What the file states; `None` stands for the rank, unless a reader knows better.
+    pub(super) alpha: Option<f64>,
 }
 
 /// CLIP's modules as files up to transformers 4 name them.
@@ -38,6 +40,10 @@ pub(super) fn plain(module: &str) -> &str {
 impl Adapter {
     pub(super) fn rank(&self) -> usize {
         self.a.shape()[0]
+    }
+
+    pub(super) fn alpha(&self) -> f64 {
+        self.alpha.unwrap_or(self.rank() as f64)
     }
 }
 
@@ -58,12 +64,27 @@ impl Lora {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let digest = |((part, module), adapter): (&(Part, String), &Adapter)| {
-            let Adapter { a, b, alpha } = adapter;
+            let Adapter { a, b, .. } = adapter;
             let name = format!("{part}.{module}");
-            Fingerprint::of(&[name.as_bytes(), a.as_bytes(), b.as_bytes(), &alpha.to_le_bytes()]).0
+            Fingerprint::of(&[name.as_bytes(), a.as_bytes(), b.as_bytes(), &adapter.alpha().to_le_bytes()]).0
         };
         let digests: Vec<u8> = self.adapters.iter().flat_map(digest).collect();
         Fingerprint::of(&[&digests])
+    }
+
+    /// With this alpha for every adapter whose file states none.
+    ///
+    /// Files that diffusers wrote before it kept metadata hold the factors alone, and whoever trained them knows the alpha. Without
+    /// this call it is the rank, as diffusers assumes.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Setting`] unless it is a number above 0.
+    pub fn with_alpha(mut self, alpha: f64) -> Result<Self, FinetuneError> {
+        check_alpha(alpha)?;
+        for adapter in self.adapters.values_mut() {
+            adapter.alpha.get_or_insert(alpha);
+        }
+        Ok(self)
     }
 
     pub(super) fn get(&self, part: Part, key: &str) -> Option<&Adapter> {
@@ -135,8 +156,11 @@ impl Lora {
             None => (key.strip_suffix(".lora_B.weight").unwrap_or(key), false),
         };
         let empty = || TensorData::zeros::<f32, _>([0, 0]);
-        let adapter =
-            self.adapters.entry((part, plain(module).to_owned())).or_insert_with(|| Adapter { a: empty(), b: empty(), alpha });
+        let adapter = self.adapters.entry((part, plain(module).to_owned())).or_insert_with(|| Adapter {
+            a: empty(),
+            b: empty(),
+            alpha: Some(alpha),
+        });
         *(if is_a { &mut adapter.a } else { &mut adapter.b }) = data;
     }
 
@@ -151,7 +175,7 @@ impl Lora {
             };
             let rank = adapter.rank();
             let factors =
-                Factors { a: flat(&adapter.a), b: flat(&adapter.b), rank, scale: scale * adapter.alpha / rank as f64 };
+                Factors { a: flat(&adapter.a), b: flat(&adapter.b), rank, scale: scale * adapter.alpha() / rank as f64 };
             Some(weight + factors.delta(slot).cast(FloatDType::from(dtype)))
         })
     }

@@ -19,8 +19,9 @@ pub use settings::LoraSettings;
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor, TensorData};
+use roentgen_classifier::SettingError;
 
-use super::leaves::Leaves;
+use super::networks::Leaves;
 use super::{FinetuneError, Part, Strategy, Tuning};
 use crate::diffusion::weights::{Slot, draw_normal};
 
@@ -99,11 +100,11 @@ pub(super) fn add(
         }
     }
     if found == 0 {
-        return Err(FinetuneError::Setting {
+        return Err(FinetuneError::Setting(SettingError {
             key: "lora.targets",
             value: settings.target_modules().join(", "),
             expected: format!("the end of the name of a module of the {part}, such as `{}`", example(slots)),
-        });
+        }));
     }
     match start {
         Some((path, lora)) if lora.of(part) != found => Err(FinetuneError::Lora {
@@ -129,11 +130,13 @@ fn started(
     let adapter = lora.get(part, &slot.key).ok_or_else(|| {
         refuse(format!("it has no adapter for {part}.{}, which lora.targets names: name the same modules", slot.key))
     })?;
-    if adapter.rank() != settings.rank || adapter.alpha != settings.alpha {
-        let (rank, alpha) = (adapter.rank(), adapter.alpha);
+    if adapter.rank() != settings.rank || adapter.alpha.is_some_and(|alpha| alpha != settings.alpha) {
+        let alpha = adapter.alpha.map_or_else(|| "not stated".to_owned(), |alpha| alpha.to_string());
         return Err(refuse(format!(
-            "its rank is {rank} and its alpha {alpha}, the settings say {} and {}: set lora.rank and lora.alpha to the file's",
-            settings.rank, settings.alpha
+            "its rank is {} and its alpha {alpha}, the settings say {} and {}: set lora.rank and lora.alpha to the file's",
+            adapter.rank(),
+            settings.rank,
+            settings.alpha
         )));
     }
     lora.check_one(part, slot, path)?;

@@ -24,7 +24,7 @@ impl Lora {
     /// Reads `pytorch_lora_weights.safetensors` of diffusers, by itself or in its folder, or a folder of peft.
     ///
     /// In a file of diffusers, names end in `lora.down.weight` / `lora.up.weight` or `lora_A.weight` / `lora_B.weight`; alpha is what
-    /// its metadata or a tensor `….alpha` say, else the rank. A folder of peft has `adapter_config.json` beside
+    /// its metadata or a tensor `….alpha` say, else what [`Lora::with_alpha`] is told, else the rank. A folder of peft has `adapter_config.json` beside
     /// `adapter_model.safetensors`; which network it is for is seen from the names.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ impl Reader<'_> {
                     return Err(self.refuse(format!("the alpha of {part}.{module} is of shape {shape:?}, expected one number")));
                 }
             };
-            let alpha = own_alpha.or_else(|| alpha(part)).unwrap_or(rank as f64);
+            let alpha = own_alpha.or_else(|| alpha(part));
             lora.adapters.insert((part, module), Adapter { a, b, alpha });
         }
         match lora.adapters.is_empty() {

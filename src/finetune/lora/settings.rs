@@ -13,7 +13,8 @@ use crate::finetune::settings::within;
 pub struct LoraSettings {
     /// Rank of the product: 4 to 64 are usual.
     pub rank: usize,
-    /// The product is multiplied by `alpha / rank`.
+    /// The product is multiplied by `alpha / rank`. It counts for a file in `start` that states no alpha, and must agree with one that
+    /// does.
     pub alpha: f64,
     /// Modules that get an adapter, each by the end of its name, cut at a dot: `to_q` is that of every attention, `attn2.to_q` that
     /// of the attentions to the text.
@@ -48,7 +49,7 @@ impl LoraSettings {
     /// Refuses numbers out of range.
     pub(in crate::finetune) fn check(&self) -> Result<(), FinetuneError> {
         within("lora.rank", self.rank as f64, self.rank > 0, "a number above 0; 4 to 64 are usual")?;
-        within("lora.alpha", self.alpha, self.alpha.is_finite() && self.alpha > 0.0, "a number above 0; the rank is usual")
+        check_alpha(self.alpha)
     }
 
     /// Ends of the names of modules that get an adapter.
@@ -82,4 +83,9 @@ impl LoraSettings {
             .into_iter()
             .any(|target| module.strip_suffix(target).is_some_and(|before| before.is_empty() || before.ends_with('.')))
     }
+}
+
+/// Refuses an alpha that is no factor.
+pub(super) fn check_alpha(alpha: f64) -> Result<(), FinetuneError> {
+    within("lora.alpha", alpha, alpha.is_finite() && alpha > 0.0, "a number above 0; the rank is usual")
 }

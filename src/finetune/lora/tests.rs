@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::*;
@@ -118,6 +119,42 @@ fn training_goes_on_from_a_file() {
     assert!(refused(LoraSettings { targets: vec!["to_q".to_owned()], ..settings() }).contains("no adapter for unet."));
     assert!(refused(LoraSettings { targets: vec!["conv1".to_owned()], ..settings() }).contains("name the same modules"));
     assert!(refused(LoraSettings { targets: vec!["to_qq".to_owned()], ..settings() }).contains("lora.targets is to_qq"));
+}
+
+/// Files of diffusers before metadata hold the factors alone: here of rank 3, trained with an alpha of 6.
+#[test]
+fn an_alpha_that_the_file_does_not_state_is_the_one_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = trainee(&TraineeSettings::new(Strategy::unet_lora(settings())));
+    first.lora(Which::Live).save_diffusers(folder.path()).unwrap();
+    let (stated, path) = (Lora::read(folder.path()).unwrap(), folder.path().join("bare.safetensors"));
+    let bytes = std::fs::read(folder.path().join(DIFFUSERS_FILE)).unwrap();
+    // New adapters are zero: these are not.
+    let filled = |view: TensorView<'_>| vec![0x3c; view.data().len()];
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let filled: Vec<_> = tensors.iter().map(|(name, view)| (name, view.shape().to_vec(), filled(view))).collect();
+    let views = filled.iter().map(|(name, shape, data)| (*name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap()));
+    std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    assert_eq!(stated.clone().with_alpha(1.0).unwrap(), stated, "a file that states an alpha keeps it");
+
+    let bare = || Lora::read(&path).unwrap();
+    assert_eq!(bare().with_alpha(3.0).unwrap().fingerprint(), bare().fingerprint(), "without a word it is the rank");
+    let merged = |lora: &Lora, scale: f64| denoised(&lora.merge(open(), scale, &path).unwrap());
+    let six = bare().with_alpha(6.0).unwrap();
+    assert_eq!(merged(&six, 1.0), merged(&bare(), 2.0));
+    assert_ne!(merged(&six, 1.0), merged(&bare(), 1.0));
+    assert_ne!(six.fingerprint(), bare().fingerprint());
+
+    // Training begins from it, and writes the alpha down.
+    let start = Some(path.clone());
+    let second = trainee(&TraineeSettings::new(Strategy::unet_lora(LoraSettings { start, ..settings() })));
+    assert_eq!(denoised(&second.pipeline(Which::Live)), merged(&six, 1.0));
+    second.lora(Which::Live).save_diffusers(folder.path()).unwrap();
+    assert_eq!(Lora::read(folder.path()).unwrap(), six);
+
+    for alpha in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(bare().with_alpha(alpha).unwrap_err().to_string().contains("lora.alpha"), "{alpha}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
@@ -74,15 +74,15 @@ impl Lora {
         let of_part = || self.adapters.iter().filter(move |((other, _), _)| *other == part);
         let (mut rank, mut alpha) = (0, 0.0);
         if let Some((_, first)) = of_part().next() {
-            (rank, alpha) = (first.rank(), first.alpha);
+            (rank, alpha) = (first.rank(), first.alpha());
         }
         let (mut ranks, mut alphas) = (BTreeMap::new(), BTreeMap::new());
         for ((_, module), adapter) in of_part() {
             if adapter.rank() != rank {
                 ranks.insert(module, adapter.rank());
             }
-            if adapter.alpha != alpha {
-                alphas.insert(module, adapter.alpha);
+            if adapter.alpha() != alpha {
+                alphas.insert(module, adapter.alpha());
             }
         }
         let modules: Vec<&String> = of_part().map(|((_, module), _)| module).collect();

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::tensor::{DType, TensorData};
-use roentgen_augment::{Fingerprint, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::digest::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use super::error::RunError;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use roentgen_augment::{Fingerprint, Split, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::record::Split;
 use serde::{Deserialize, Serialize};
 
 use super::error::RunError;

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::{AugmentError, Split};
+use roentgen_augment::AugmentError;
+use roentgen_augment::record::Split;
+use roentgen_classifier::ClassifierError;
 
-use super::exchange::Lost;
+use super::replicas::Lost;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::diffusion::DiffusionError;
@@ -27,6 +29,9 @@ pub enum RunError {
     /// The mathematics.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
+    /// The logs and the checkpoints.
+    #[error(transparent)]
+    Training(#[from] ClassifierError),
     /// The pipeline that it starts from.
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
@@ -53,14 +58,6 @@ pub enum RunError {
         /// The cause.
         #[source]
         source: io::Error,
-    },
-    /// A checkpoint can't be read.
-    #[error("{} can't be read: {message}; delete the folder to go on from an earlier checkpoint, or give another --out", path.display())]
-    Damaged {
-        /// The checkpoint's folder.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
     },
     /// The folder holds another run.
     #[error(

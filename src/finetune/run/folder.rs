@@ -4,7 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::{Fingerprint, write_atomic};
+use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::digest::Fingerprint;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -151,7 +152,7 @@ fn deciding(mut table: Table, config: &FinetuneConfig) -> Table {
         without("model", &["base"]);
     }
     // Under a constant learning rate, a longer run begins like a shorter one.
-    if config.schedule.shape == crate::finetune::LearningRateSchedule::Constant {
+    if config.schedule.shape == roentgen_classifier::training::LearningRateSchedule::Constant {
         without("schedule", &["steps"]);
     }
     table

@@ -12,7 +12,7 @@ static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// Exit code of a run that was interrupted and saved, and of one that a second signal ended at once: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
-/// From now on the first signal ends the process at once: for a program that goes on after a run with work that a kill does not harm.
+/// From now on the first signal ends the process at once: for work after a run that a kill does not harm.
 pub fn end_at_first_signal() {
     if let Some(asked) = ASKED.get() {
         asked.store(true, Ordering::SeqCst);
@@ -25,7 +25,7 @@ pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// Listens for SIGINT, SIGTERM, SIGQUIT and SIGHUP (Ctrl-C, Slurm's and Kubernetes' notice, a closed terminal). The first asks the
-    /// run to save and end, the second ends the process at once: whatever is on disk is whole.
+    /// run to save and end, the second ends the process at once: the files on disk are always complete.
     #[must_use]
     pub fn listen() -> Self {
         let asked = ASKED.get_or_init(|| {

@@ -4,44 +4,34 @@
 //! |---|---|
 //! | `open`, `start`, `folder` | from a run file to a run; the pipeline it starts from; its folder |
 //! | `pairs`, `data_record` | radiographs with their texts, and what of them is compared at the next start |
-//! | `random`, `order` | every random number, each a function of the seed and its purpose |
-//! | `sample`, `cache`, `codes` | samples on the host, what frozen networks make of them, batches on the device |
+//! | `random` | every random number and the order of the rows, each a function of the seed and its purpose |
+//! | `samples`, `cache` | samples on the host, batches of them on the device, and what frozen networks made, on disk |
 //! | `steps` | the loop |
-//! | `replicas`, `exchange` | the same weights on several devices, and the sum of their gradients |
-//! | `validation`, `sheet`, `watch` | losses on held-out images, pictures of fixed prompts, a loss that runs away |
+//! | `replicas` | the same weights on several devices, and the sum of their gradients |
+//! | `evaluation` | losses on held-out images, pictures of fixed prompts |
 //! | `checkpoints`, `interrupt` | what a run goes on from, and Ctrl-C |
-//! | `log`, `metrics`, `events`, `memory` | progress bar, `metrics.jsonl`, TensorBoard, memory |
+//! | `log` | progress bar, `metrics.jsonl`, TensorBoard, the loss plot |
 
 mod cache;
 mod checkpoints;
-mod codes;
 mod data_record;
 mod error;
-mod events;
-mod exchange;
+mod evaluation;
 mod folder;
 mod interrupt;
 mod log;
-mod memory;
-mod metrics;
 mod open;
-mod order;
 mod pairs;
 mod random;
 mod replicas;
-mod sample;
-mod sheet;
+mod samples;
 mod start;
 mod steps;
-mod validation;
-mod watch;
 
 pub use cache::CacheConfig;
 pub use checkpoints::{CheckpointConfig, ExportChoice};
 pub use error::RunError;
-pub use exchange::ExchangeKind;
 pub use interrupt::{INTERRUPTED, end_at_first_signal};
-pub use metrics::{BinnedLoss, Metric, TrainMetric, ValidMetric, read as read_metrics};
 pub use open::{Devices, Opened};
+pub use replicas::ExchangeKind;
 pub use steps::{Run, RunOutcome};
-pub use watch::WatchConfig;

@@ -4,30 +4,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use indicatif::MultiProgress;
-use roentgen_augment::PromptSummary;
+use roentgen_augment::progress::Progress;
+use roentgen_augment::text::PromptSummary;
 
 use super::cache::CodeCache;
-use super::checkpoints::CheckpointFolder;
+use super::checkpoints::Checkpoints;
 use super::data_record::DataRecord;
 use super::error::RunError;
-use super::exchange::Exchange;
+use super::evaluation::{SampleSheet, Validation};
 use super::folder::{RunCard, RunFolder};
 use super::interrupt::Interrupt;
 use super::log::RunLog;
-use super::order::Order;
 use super::pairs::{PairSet, Pairing};
-use super::random::Randomness;
-use super::replicas::Replicas;
-use super::sample::{SampleMaker, SampleShape};
-use super::sheet::SampleSheet;
+use super::random::{Order, Randomness};
+use super::replicas::{Exchange, Replicas};
+use super::samples::{SampleMaker, SampleShape};
 use super::start::StartingPoint;
 use super::steps::Run;
-use super::validation::Validation;
 use crate::config::{ConfigError, FinetuneConfig};
+use crate::data;
 use crate::diffusion::pipeline::{Checkpoint, Depth};
 use crate::finetune::{Strategy, Trainee};
-use crate::{data, progress};
 
 /// Where a run trains.
 #[derive(Clone, Debug)]
@@ -69,22 +66,23 @@ impl Run {
         config: &FinetuneConfig,
         out: &Path,
         devices: &Devices,
-        bars: &MultiProgress,
+        progress: &dyn Progress,
     ) -> Result<(Self, Opened), RunError> {
         let interrupt = Interrupt::listen();
         let folder = RunFolder::open(out)?;
         folder.check_settings(config)?;
         let (train, splits) = data::open(&config.data, config.preprocess)?;
-        let opening = progress::spinner(bars, "reading the pipeline".to_owned());
+        let opening = progress.begin("opening the run", 0, "images");
+        opening.message("reading the pipeline");
         let start = StartingPoint::open(&config.model, out)?;
         check_size(config, &start.checkpoint)?;
 
         // 1. Pairs
-        opening.set_message("reading images");
+        opening.message("reading images");
         let known = folder.data()?.unwrap_or_default();
         // A text without tokens is one that no rule keeps.
         let count = |text: &str| start.checkpoint.count_tokens(text).unwrap_or(0);
-        let looked = || opening.inc(1);
+        let looked = || opening.advance(1);
         let pairing = Pairing { prompts: &config.prompts, count: &count, known: &known, progress: &looked };
         let (train, train_summary) = PairSet::training(&train, &pairing)?;
         let valid = match config.validation.every {
@@ -93,17 +91,15 @@ impl Run {
         };
 
         // 2. What is learnt
-        opening.set_message("loading weights");
+        opening.message("loading weights");
         let shape = shape(config, &start);
         let prompts = sheet_prompts(config, valid.as_ref().map_or(&train, |(set, _)| set));
         let settings = start.checkpoint.settings();
         let (device, others) = devices.list.split_first().expect("a run has a device");
         let pipeline = start.checkpoint.folder().to_owned();
-        let mut trainee = Trainee::new(start.checkpoint, &config.trainee(), device)?;
-        let replica = |device: &Device| {
-            let trainee = Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?;
-            Ok::<_, RunError>((trainee, device.clone()))
-        };
+        let trainee = Trainee::new(start.checkpoint, &config.trainee(), device)?;
+        let replica =
+            |device: &Device| Ok::<_, RunError>(Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?);
         let others = others.iter().map(replica).collect::<Result<Vec<_>, _>>()?;
         let valid_record = valid.iter().flat_map(|(set, _)| set.record());
         let record = DataRecord::new(train.record().into_iter().chain(valid_record));
@@ -120,22 +116,21 @@ impl Run {
         folder.begin(config, &card, &record)?;
 
         // 3. Where it goes on
-        let checkpoints = CheckpointFolder::open(out)?;
+        let checkpoints = Checkpoints::open(out)?;
         let (newest, damaged) = checkpoints.newest()?;
         let memory = newest.as_ref().map(|checkpoint| checkpoint.memory).unwrap_or_default();
         let cache = Arc::new(CodeCache::open(&config.cache_folder(out), config.cache.mib << 20)?);
-        let replicas = match others.is_empty() {
-            true => Replicas::default(),
-            false => Replicas::new(others, Exchange::new(config.exchange, &devices.list, devices.have_collectives), &cache),
-        };
+        let exchange = Exchange::new(config.exchange, &devices.list, devices.have_collectives);
+        let mut replicas = Replicas::new(trainee, others, exchange, Arc::clone(&cache));
         if let Some(checkpoint) = newest {
-            replicas.restore(&checkpoint.state)?;
-            trainee.restore(checkpoint.state)?;
+            replicas.restore(checkpoint.state)?;
         }
-        opening.finish_and_clear();
+        let trainee = replicas.trainee();
+        drop(opening);
 
         // 4. What it does on the way
-        let order = Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size);
+        let order =
+            Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size, config.schedule.steps)?;
         let maker =
             |pairs, random, dropout| SampleMaker::new(Arc::new(pairs), shape.clone(), random, dropout, Arc::clone(&cache));
         let (valid, valid_summary) = valid.unzip();
@@ -155,15 +150,14 @@ impl Run {
             }
         };
         let steps = trainee.steps();
-        let bar = progress::steps(bars, config.schedule.steps as usize);
-        let log = RunLog::open(&folder, steps, memory.pending, config.log_every, bar)?;
+        let task = progress.begin("", config.schedule.steps, "steps");
+        task.resume_at(steps);
+        let log = RunLog::open(&folder, steps, memory.pending, config.log_every, task)?;
         let opened = Opened { train: train_summary, valid: valid_summary, parameters: trainee.parameters(), steps, damaged };
         let samples = maker(train, Randomness::training(config.seed), config.caption_dropout);
         let run = Self {
             config: config.clone(),
             folder,
-            device: device.clone(),
-            trainee,
             replicas,
             memory,
             checkpoints,
@@ -171,7 +165,6 @@ impl Run {
             samples,
             validation,
             sheet,
-            cache,
             log,
             saved: steps,
             interrupt,
@@ -195,7 +188,7 @@ fn check_size(config: &FinetuneConfig, checkpoint: &Checkpoint) -> Result<(), Co
 }
 
 fn shape(config: &FinetuneConfig, start: &StartingPoint) -> SampleShape {
-    use roentgen_augment::Fingerprint;
+    use roentgen_augment::digest::Fingerprint;
     let checkpoint = &start.checkpoint;
     let side = config.preprocess.size / checkpoint.factor();
     let reconstructs = matches!(config.strategy, Strategy::Reconstruct { .. });

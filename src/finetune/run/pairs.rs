@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use roentgen_augment::{
-    AugmentError, Fingerprint, GrayDepth, GrayImage, HeldOut, PromptSettings, PromptSummary, RealDataset, Split, TrainSet,
-};
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{CxrDataset, HeldOut, TrainSet};
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::{GrayDepth, GrayImage};
+use roentgen_augment::record::Split;
+use roentgen_augment::text::{PromptSettings, PromptSummary};
 
 use super::data_record::{DataRecord, RecordedPair};
 use super::error::RunError;
@@ -26,7 +29,7 @@ pub struct Pair {
 /// The pairs of one split.
 #[derive(Clone, Debug)]
 pub struct PairSet {
-    data: RealDataset,
+    data: CxrDataset,
     split: Split,
     pairs: Vec<Pair>,
     /// Size and time of each image's file.
@@ -52,7 +55,8 @@ impl PairSet {
     /// [`RunError::Image`] for an image that can't be read; [`RunError::NoPrompts`] if no row has a text.
     pub fn training(train: &TrainSet, pairing: &Pairing<'_>) -> Result<(Self, PromptSummary), RunError> {
         let held_out = train.held_out_patients();
-        let is_held_out = |row: &roentgen_augment::Row| row.record.patient_id.as_ref().is_some_and(|id| held_out.contains(id));
+        let is_held_out =
+            |row: &roentgen_augment::dataset::Row| row.record.patient_id.as_ref().is_some_and(|id| held_out.contains(id));
         assert!(!train.data().rows().iter().any(is_held_out), "no held-out patient is in a training set");
         Self::new(train.data(), Split::Train, pairing)
     }
@@ -66,7 +70,7 @@ impl PairSet {
         Self::new(&set.data().select(&rows), set.split(), pairing)
     }
 
-    fn new(data: &RealDataset, split: Split, pairing: &Pairing<'_>) -> Result<(Self, PromptSummary), RunError> {
+    fn new(data: &CxrDataset, split: Split, pairing: &Pairing<'_>) -> Result<(Self, PromptSummary), RunError> {
         let mut summary = PromptSummary::default();
         let mut prompted = Vec::new();
         for (row, entry) in data.rows().iter().enumerate() {
@@ -93,7 +97,7 @@ impl PairSet {
 
     /// The data set that the rows are of.
     #[must_use]
-    pub fn data(&self) -> &RealDataset {
+    pub fn data(&self) -> &CxrDataset {
         &self.data
     }
 
@@ -113,7 +117,7 @@ impl PairSet {
 
 /// The stamp and digest of each row's image.
 fn digests(
-    data: &RealDataset,
+    data: &CxrDataset,
     split: Split,
     rows: &[usize],
     pairing: &Pairing<'_>,

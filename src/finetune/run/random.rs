@@ -1,14 +1,18 @@
-//! Every random number of a run, each a function of the seed and of what it is for.
+//! Every random number of a run, each a function of the seed and of what it is for; and the order of the rows.
 //!
 //! Nothing is drawn in sequence: sample `n` of a run (counted over all steps) has its own streams, so that a run cut anywhere goes on
 //! with the same numbers, whatever the number of threads, micro-batches or devices.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::distr::{Distribution, Uniform};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
+
+use crate::config::ConfigError;
 
 /// What a stream of random numbers is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +95,71 @@ fn unit(rng: &mut impl Rng) -> f64 {
     rng.random::<f64>()
 }
 
+/// One sample of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Its number in the run, from 0: what its random numbers depend on.
+    pub number: u64,
+    /// Its row in the training set.
+    pub row: usize,
+}
+
+/// The number of an epoch, and its rows in order.
+type EpochOrder = (u64, Arc<[usize]>);
+
+/// The rows of every step: epochs in a new order each, one after the other, so that a batch may hold the end of one and the start of
+/// the next and no row is left out.
+#[derive(Clone, Debug)]
+pub struct Order {
+    random: Randomness,
+    rows: usize,
+    batch: usize,
+    /// The last epochs asked for: a batch needs two at most.
+    epochs: Arc<Mutex<Vec<EpochOrder>>>,
+}
+
+impl Order {
+    /// `steps` steps of `batch` samples over `rows` rows.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] if that is more samples than can be counted.
+    ///
+    /// # Panics
+    /// If there are no rows, or no samples in a batch.
+    pub fn new(random: Randomness, rows: usize, batch: usize, steps: u64) -> Result<Self, ConfigError> {
+        assert!(rows > 0 && batch > 0, "{rows} rows in batches of {batch}");
+        if steps.checked_mul(batch as u64).is_none() {
+            return Err(ConfigError::value("schedule.steps", steps, format!("at most {}", u64::MAX / batch as u64)));
+        }
+        Ok(Self { random, rows, batch, epochs: Arc::default() })
+    }
+
+    /// The samples of optimiser step `step`, from 0 and below the number of steps.
+    #[must_use]
+    pub fn step(&self, step: u64) -> Vec<Sample> {
+        let first = step * self.batch as u64;
+        (first..first + self.batch as u64).map(|number| Sample { number, row: self.row(number) }).collect()
+    }
+
+    fn row(&self, number: u64) -> usize {
+        let (epoch, place) = (number / self.rows as u64, (number % self.rows as u64) as usize);
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, order)) = epochs.iter().find(|(known, _)| *known == epoch) {
+            return order[place];
+        }
+        let order: Arc<[usize]> = self.random.order(epoch, self.rows).into();
+        if epochs.len() > 3 {
+            epochs.remove(0);
+        }
+        epochs.push((epoch, Arc::clone(&order)));
+        order[place]
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
     use super::*;
 
     #[test]
@@ -132,5 +199,37 @@ mod tests {
         let dropped = (0..DRAWS).filter(|i| random.drops(*i, 0.1)).count() as f64 / DRAWS as f64;
         assert!((dropped - 0.1).abs() < 4.0 * 0.3 / (DRAWS as f64).sqrt(), "{dropped}");
         assert!((0..100).all(|i| !random.drops(i, 0.0) && random.drops(i, 1.0)));
+    }
+
+    #[test]
+    fn more_samples_than_can_be_counted_are_refused() {
+        let order = |batch, steps| Order::new(Randomness::training(1), 3, batch, steps);
+        let last = order(16, u64::MAX / 16).unwrap().step(u64::MAX / 16 - 1);
+        assert_eq!((last.len(), last[15].number), (16, u64::MAX - 16));
+        let error = order(16, u64::MAX / 16 + 1).unwrap_err().to_string();
+        assert!(error.contains("schedule.steps") && error.contains("at most"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn steps_are_a_function_of_their_number(rows in 1usize..40, batch in 1usize..20, seed: u64, from in 0u64..50) {
+            let order = || Order::new(Randomness::training(seed), rows, batch, 1_000).unwrap();
+            let all: Vec<_> = { let order = order(); (0..from + 5).map(|step| order.step(step)).collect() };
+            let cut = order();
+            for step in from..from + 5 {
+                prop_assert_eq!(&cut.step(step), &all[step as usize]);
+            }
+        }
+
+        #[test]
+        fn every_epoch_is_whole(rows in 1usize..40, batch in 1usize..20, seed: u64) {
+            let order = Order::new(Randomness::training(seed), rows, batch, 1_000).unwrap();
+            let samples: Vec<_> = (0..(3 * rows) as u64).flat_map(|step| order.step(step)).take(3 * rows).collect();
+            for epoch in samples.chunks(rows) {
+                let mut seen: Vec<_> = epoch.iter().map(|sample| sample.row).collect();
+                seen.sort_unstable();
+                prop_assert_eq!(seen, (0..rows).collect::<Vec<_>>());
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::Fingerprint;
+use roentgen_augment::digest::Fingerprint;
 
 use super::error::RunError;
 use super::folder::content_digest;

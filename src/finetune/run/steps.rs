@@ -1,26 +1,21 @@
 //! The loop.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use burn::tensor::Device;
-use roentgen_augment::{AugmentError, BatchStream, Prefetch};
+use roentgen_augment::AugmentError;
+use roentgen_augment::mix::{BatchStream, Prefetch};
+use roentgen_classifier::training::{StepLine, ValidMetric, Verdict};
 
-use super::cache::CodeCache;
-use super::checkpoints::{Best, Checkpoint, CheckpointFolder, ExportChoice, LoopMemory};
-use super::codes::Coder;
+use super::checkpoints::{Best, Checkpoint, Checkpoints, ExportChoice, LoopMemory};
 use super::error::RunError;
+use super::evaluation::{SampleSheet, Validation};
 use super::folder::RunFolder;
 use super::interrupt::Interrupt;
-use super::log::{RunLog, StepLine};
-use super::metrics::ValidMetric;
-use super::order::Order;
-use super::replicas::{Replicas, Seat};
-use super::sample::{HostSample, SampleMaker};
-use super::sheet::SampleSheet;
-use super::validation::Validation;
-use super::watch::Verdict;
+use super::log::RunLog;
+use super::random::Order;
+use super::replicas::Replicas;
+use super::samples::{HostSample, SampleMaker};
 use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
 use crate::finetune::{FinetuneError, Trainee, Which};
@@ -30,16 +25,13 @@ use crate::finetune::{FinetuneError, Trainee, Which};
 pub struct Run {
     pub(super) config: FinetuneConfig,
     pub(super) folder: RunFolder,
-    pub(super) device: Device,
-    pub(super) trainee: Trainee,
     pub(super) replicas: Replicas,
     pub(super) memory: LoopMemory,
-    pub(super) checkpoints: CheckpointFolder,
+    pub(super) checkpoints: Checkpoints,
     pub(super) order: Order,
     pub(super) samples: SampleMaker,
     pub(super) validation: Option<Validation>,
     pub(super) sheet: Option<SampleSheet>,
-    pub(super) cache: Arc<CodeCache>,
     pub(super) log: RunLog,
     /// Step of the newest checkpoint; 0 for none.
     pub(super) saved: u64,
@@ -68,7 +60,7 @@ impl Run {
     /// # Errors
     /// [`RunError`]; the last checkpoint stays.
     pub fn go(&mut self) -> Result<RunOutcome, RunError> {
-        let (steps, first) = (self.config.schedule.steps, self.trainee.steps());
+        let (steps, first) = (self.config.schedule.steps, self.trainee().steps());
         if (first == 0 || self.memory.pending) && !self.finish_step()? {
             return self.interrupted();
         }
@@ -84,10 +76,15 @@ impl Run {
         self.export()
     }
 
+    /// The weights on the first device.
+    fn trainee(&self) -> &Trainee {
+        self.replicas.trainee()
+    }
+
     /// Batches made ahead by other threads, in order.
     fn batches(&self, steps: std::ops::Range<u64>) -> BatchStream<Vec<HostSample>, AugmentError> {
         let (order, samples) = (self.order.clone(), self.samples.clone());
-        let prefetch = Prefetch { workers: self.config.workers, in_flight: 2 * self.config.workers };
+        let prefetch = Prefetch { workers: self.config.workers, in_flight: self.config.workers.saturating_mul(2) };
         let load =
             move |step| order.step(step).into_iter().map(|sample| samples.make(sample.number, sample.row, None)).collect();
         BatchStream::new(steps, prefetch, load)
@@ -101,19 +98,18 @@ impl Run {
         while !samples.is_empty() {
             micro.push(samples.drain(..images / self.config.accumulation).collect());
         }
-        let mut seat = Seat { trainee: &mut self.trainee, cache: &self.cache, device: &self.device };
-        let losses = self.replicas.accumulate(&mut seat, micro, share).map_err(|error| non_finite(error, self.saved))?;
+        let losses = self.replicas.accumulate(micro, share).map_err(|error| non_finite(error, self.saved))?;
         let loss = losses.into_iter().fold(0.0, |sum, loss| sum + share * loss);
         let rates = self.config.trainee().learning_rates;
-        let highest = self.trainee.parts().into_iter().map(|part| rates.of(part)).fold(0.0, f64::max);
+        let highest = self.trainee().parts().into_iter().map(|part| rates.of(part)).fold(0.0, f64::max);
         let factor = self.config.schedule.factor(step, highest);
-        let report = self.replicas.step(&mut self.trainee, factor).map_err(|error| non_finite(error, self.saved))?;
+        let report = self.replicas.step(factor).map_err(|error| non_finite(error, self.saved))?;
         let verdict = self.memory.watch.push(loss, &self.config.watch);
         self.memory.pending = true;
         let smoothed = self.memory.watch.smoothed();
         let line = StepLine {
             step: report.step,
-            epoch: (report.step * images as u64) as f64 / self.samples.pairs().pairs().len() as f64,
+            epoch: Some(report.step as f64 * images as f64 / self.samples.pairs().pairs().len() as f64),
             loss,
             smoothed,
             grad_norm: report.gradient_norm,
@@ -143,7 +139,7 @@ impl Run {
     /// What is due after a step: validation, samples, checkpoint, in this order, so that whoever finds the checkpoint finds the rest.
     /// False if it was interrupted.
     fn finish_step(&mut self) -> Result<bool, RunError> {
-        let step = self.trainee.steps();
+        let step = self.trainee().steps();
         let last = step == self.config.schedule.steps;
         let due = |every: u64| every > 0 && (last || step.is_multiple_of(every));
         let mut best = false;
@@ -163,10 +159,10 @@ impl Run {
     /// Whether this validation is the best so far.
     fn validate(&mut self, step: u64) -> Result<bool, RunError> {
         let Some(validation) = &self.validation else { return Ok(false) };
-        let coder = Coder { trainee: &self.trainee, cache: &self.cache, device: &self.device };
+        let coder = self.replicas.coder();
         let live = validation.loss(&coder, Which::Live)?;
         let ema = self.config.ema.map(|_| validation.loss(&coder, Which::Ema)).transpose()?;
-        let metric = ValidMetric { step, live, ema };
+        let metric = ValidMetric { step, live, ema, classifier: None };
         let loss = metric.exported();
         self.log.validation(metric)?;
         self.log.plot(&self.folder)?;
@@ -181,7 +177,7 @@ impl Run {
     /// False if it was interrupted.
     fn paint(&mut self, step: u64) -> Result<bool, RunError> {
         let Some(sheet) = &self.sheet else { return Ok(true) };
-        match sheet.paint(&self.trainee.pipeline(Which::Ema), step, &self.interrupt) {
+        match sheet.paint(&self.trainee().pipeline(Which::Ema), step, &self.interrupt) {
             Ok(painted) => self.log.sheet(step, painted)?,
             Err(RunError::Diffusion(DiffusionError::Stopped { .. })) => return Ok(false),
             // A model that is not there yet is no reason to end.
@@ -195,15 +191,15 @@ impl Run {
     }
 
     fn save(&mut self) -> Result<(), RunError> {
-        self.checkpoints.save(&Checkpoint { state: self.trainee.state(), memory: self.memory })?;
-        self.saved = self.trainee.steps();
+        self.checkpoints.save(&Checkpoint { state: self.trainee().state(), memory: self.memory })?;
+        self.saved = self.trainee().steps();
         self.checkpoints.prune(self.config.checkpoints.keep, self.memory.best)?;
         self.log.restart();
         Ok(())
     }
 
     fn interrupted(&mut self) -> Result<RunOutcome, RunError> {
-        if self.trainee.steps() > self.saved {
+        if self.trainee().steps() > self.saved {
             self.save()?;
         }
         Ok(self.outcome(true, None))
@@ -212,37 +208,26 @@ impl Run {
     /// The pipeline of the last step or of the best one, under its name once it is whole.
     fn export(&mut self) -> Result<RunOutcome, RunError> {
         self.log.plot(&self.folder)?;
-        let steps = self.trainee.steps();
+        let steps = self.trainee().steps();
         let (folder, temporary) = (self.folder.path().join("pipeline"), self.folder.path().join(".tmp-pipeline"));
         if let (ExportChoice::Best, Some(best)) = (self.config.checkpoints.export, self.memory.best) {
-            self.trainee.restore(self.checkpoints.load(best.step)?.state)?;
+            self.replicas.restore(self.checkpoints.load(best.step)?.state)?;
         }
         for path in [&temporary, &folder] {
             if path.exists() {
                 std::fs::remove_dir_all(path).map_err(RunError::io("replace", path))?;
             }
         }
-        self.trainee.export(&temporary, Which::Ema)?;
-        self.export_adapters()?;
+        self.trainee().export(&temporary, Which::Ema)?;
+        self.trainee().export_adapters(&self.folder.path().join("adapters"), Which::Ema)?;
         std::fs::rename(&temporary, &folder).map_err(RunError::io("write", &folder))?;
         Ok(RunOutcome { steps, ..self.outcome(false, Some(folder)) })
-    }
-
-    /// Adapters by themselves, for diffusers and for peft; the pipeline has them merged.
-    fn export_adapters(&self) -> Result<(), RunError> {
-        if !self.config.strategy.has_lora() {
-            return Ok(());
-        }
-        let (folder, lora) = (self.folder.path().join("adapters"), self.trainee.lora(Which::Ema));
-        lora.save_diffusers(&folder)?;
-        lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &folder.join(part.name())))?;
-        Ok(())
     }
 
     fn outcome(&self, interrupted: bool, pipeline: Option<PathBuf>) -> RunOutcome {
         let loss = self.memory.watch.smoothed();
         RunOutcome {
-            steps: self.trainee.steps(),
+            steps: self.trainee().steps(),
             interrupted,
             loss: loss.is_finite().then_some(loss),
             best: self.memory.best.map(|best| (best.step, best.loss())),

@@ -1,35 +1,35 @@
-//! Whether the synthetic films show what was asked for.
+//! Whether the synthetic images show what was requested.
 
 use maud::{Markup, html};
 
 use super::auroc_cell;
 use crate::report::{AdherenceReport, ComparisonReport, format};
 
-/// Said of a finding that was asked for, or not asked for, on hardly any film.
+/// Text for a finding that was requested, or not requested, on too few images.
 pub(super) const TOO_FEW: &str = "too few to judge";
 
-/// Nothing where no synthetic film was judged.
+/// Nothing if no synthetic image was judged.
 pub(super) fn section(report: &ComparisonReport) -> Markup {
     html! {
         @if let Some(adherence) = &report.adherence {
             section #adherence {
-                h2 { "Do the synthetic films show what was asked for?" }
+                h2 { "Do the synthetic images show what was requested?" }
                 p { (report.adherence_sentence(adherence)) }
                 div.scroll {
                     table.dense {
                         caption {
-                            "The classifiers of " (adherence.judge) ", trained without any synthetic film, score the synthetic films of "
-                            (adherence.arm) "; the labels that were asked for are the targets. 0.5 is chance. Below what the same classifiers "
-                            "reach on the test films, the films show less than was asked for, or show it otherwise. What was asked for may come "
+                            "The classifiers of " (adherence.judge) ", trained without any synthetic image, score the synthetic images of "
+                            (adherence.arm) "; the requested labels are the targets. 0.5 is chance. Below what the same classifiers "
+                            "reach on the test images, the images show less than was requested, or show it differently. The requests may come "
                             "from the rows that the classifiers learnt from: copies of training images would be judged well too. Intervals: "
-                            "resampled by the patients whose rows were asked for; runs are held fixed."
+                            "resampled by the patients of the source rows; runs are held fixed."
                         }
                         thead {
                             tr {
                                 th scope="col" { "Finding" }
                                 th.number scope="col" { "Asked for" }
-                                th.number scope="col" { "AUROC on" br; "synthetic films" }
-                                th.number scope="col" { "AUROC on" br; "test films" }
+                                th.number scope="col" { "AUROC on" br; "synthetic images" }
+                                th.number scope="col" { "AUROC on" br; "test images" }
                             }
                         }
                         tbody { (rows(report, adherence)) }
@@ -53,7 +53,7 @@ fn rows(report: &ComparisonReport, adherence: &AdherenceReport) -> Markup {
         }
         tr.summary {
             th scope="row" { "Macro mean" }
-            td.number { (format::count(adherence.images)) " films" }
+            td.number { (format::count(adherence.images)) " images" }
             (auroc_cell(adherence.macro_auroc, format::UNDEFINED))
             (auroc_cell(judge.and_then(|arm| arm.macro_auroc), format::UNDEFINED))
         }

@@ -1,4 +1,4 @@
-//! What every arm reached on every finding.
+//! Results of every arm for every finding.
 
 use maud::{Markup, html};
 
@@ -8,7 +8,7 @@ use crate::report::plot::{finding_forests, inks};
 use crate::report::verdict::Verdict;
 use crate::report::{ArmReport, ComparisonReport, Difference, FindingReport, format};
 
-/// A table with more arms than this is printed across the page.
+/// A table with more arms than this is printed in landscape format.
 const ARMS_ACROSS: usize = 5;
 
 pub(super) fn section(report: &ComparisonReport) -> Markup {
@@ -21,7 +21,7 @@ pub(super) fn section(report: &ComparisonReport) -> Markup {
     }
 }
 
-/// One table an arm with all its numbers.
+/// One table per arm with all its numbers.
 pub(super) fn supplement(report: &ComparisonReport) -> Markup {
     html! {
         section #supplement {

@@ -1,11 +1,11 @@
-//! What the gate let through.
+//! What passed the gate.
 
 use maud::{Markup, html};
-use roentgen_augment::GateReport;
+use roentgen_augment::gate::GateReport;
 
 use crate::report::{ComparisonReport, format};
 
-/// Nothing where no arm has a gate.
+/// Nothing if no arm has a gate.
 pub(super) fn section(report: &ComparisonReport) -> Markup {
     let gated: Vec<(&str, &GateReport)> =
         report.arms.iter().filter_map(|arm| Some((arm.name.as_str(), arm.gate.as_ref()?))).collect();
@@ -16,7 +16,7 @@ pub(super) fn section(report: &ComparisonReport) -> Markup {
                 div.scroll {
                     table.dense {
                         caption {
-                            "Synthetic images that had to pass before they could train. A request whose image is at fault is tried again with "
+                            "Synthetic images that had to pass before they could train. A request whose image fails is tried again with "
                             "other noise; one that never passes is left out. Limits: " (first.limits.join("; ")) "."
                         }
                         thead {

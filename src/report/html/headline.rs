@@ -92,7 +92,7 @@ fn forest(report: &ComparisonReport) -> Markup {
             (macro_forest(report))
             figcaption {
                 "Difference in macro AUROC to " (report.baseline) " with " (format::confidence(report.protocol.confidence))
-                " intervals. Filled: the interval leaves out 0. Small ticks below: the difference of each seed’s run to the baseline’s run "
+                " intervals. Filled: the interval excludes 0. Small ticks below: the difference of each seed’s run to the baseline’s run "
                 "with the same seed."
             }
         }

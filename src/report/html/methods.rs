@@ -1,4 +1,4 @@
-//! What was learnt from and what every arm shares.
+//! The data, and what every arm shares.
 
 use maud::{Markup, html};
 

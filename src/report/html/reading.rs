@@ -1,4 +1,4 @@
-//! What the numbers mean, and how to quote them.
+//! The meaning of the numbers, and how to quote them.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use crate::report::lookup::TEST;
 use crate::report::verdict::Verdict;
 use crate::report::{ComparisonReport, format};
 
-/// Works the definitions rest on.
+/// References of the definitions.
 const REFERENCES: [(&str, &str); 4] = [
     (
         "Rutter CM. Bootstrap estimation of diagnostic accuracy with patient-clustered data. Academic Radiology 2000;7(6):413–419.",
@@ -35,9 +35,9 @@ pub(super) fn how_to_read(report: &ComparisonReport) -> Markup {
         section #reading {
             h2 { "How to read this" }
             dl {
-                dt { "Real and synthetic an epoch" }
+                dt { "Real and synthetic per epoch" }
                 dd {
-                    "How many images of each kind one pass over the arm’s mixture holds, in its first epoch (a schedule may change it later). A ratio of "
+                    "The number of images of each kind in one pass over the arm’s mixture, in its first epoch (a schedule may change it later). A ratio of "
                     i { "k" } " in mode " i { "add" } " keeps every real image and adds " i { "k" } " synthetic ones for each; a fraction in mode "
                     i { "replace" } " keeps the size of the epoch and fills that share of it with synthetic images. All arms train for the same number "
                     "of steps, so a longer epoch isn’t more training: it shows each real image less often."
@@ -53,23 +53,23 @@ pub(super) fn how_to_read(report: &ComparisonReport) -> Markup {
                 dt { (level) " interval" }
                 dd {
                     "The middle " (level) " of " (replicates) " bootstrap resamples that draw test patients with replacement, each with all of their images "
-                    "[1]. It covers the choice of test patients. It holds the trained networks fixed: how far seeds lie apart is in the table of runs."
+                    "[1]. It covers the choice of test patients. It holds the trained networks fixed: the table of runs shows the spread between seeds."
                 }
                 dt { "Difference" }
                 dd {
                     "The arm’s AUROC minus the baseline’s, on the same resamples of patients (paired); relative: divided by the baseline’s AUROC. An interval "
-                    "that holds 0 means that no difference could be shown with these patients. It doesn’t mean that there is none: look at how wide it is."
+                    "that contains 0 means that no difference could be shown with these patients. It doesn’t mean that there is none: consider its width."
                 }
                 dt { "p (bootstrap)" }
                 dd {
-                    "Two-sided: twice the share of resamples on the far side of 0, the observed sample counted in. For the macro mean it isn’t corrected "
+                    "Two-sided: twice the share of resamples on the far side of 0, including the observed sample. For the macro mean it isn’t corrected "
                     "for the number of arms: with many arms, expect a small p now and then."
                 }
                 dt { "p (Holm)" }
-                dd { "The bootstrap p-values of one arm’s findings after Holm’s step-down correction [4]. Use this one to say which finding changed." }
+                dd { "The bootstrap p-values of one arm’s findings after Holm’s step-down correction [4]. Use this one to state which finding changed." }
                 dt { "p (DeLong)" }
                 dd {
-                    "The paired test of DeLong and others [2, 3] on scores averaged over seeds. It takes images as independent although a patient may have "
+                    "The paired test of DeLong and others [2, 3] on scores averaged over seeds. It treats images as independent although a patient may have "
                     "several, and judges the averaged scores; it is a second opinion, without correction for the number of findings."
                 }
                 dt { "Average precision, calibration error" }
@@ -88,7 +88,7 @@ pub(super) fn how_to_cite(report: &ComparisonReport) -> Markup {
             h2 { "How to quote it" }
             p {
                 "Quote a difference with its interval, the number of test patients and of seeds, and what the baseline is; quote null results as readily as "
-                "others. AUROCs of other test sets, image sizes or label sets can’t be set beside these."
+                "others. AUROCs of other test sets, image sizes or label sets can’t be compared with these."
             }
             @if let Some(example) = example(report) { blockquote { (format::typographic_prose(&example)) } }
             h3 { "References" }

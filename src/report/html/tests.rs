@@ -78,7 +78,7 @@ fn nothing_is_loaded_from_elsewhere() {
     for reference in ["src=\"http", "url(", "@import", "<link", "<script", "<iframe"] {
         assert!(!html.contains(reference), "{reference}");
     }
-    // What names another host is a link of the references, and is shown as its own text.
+    // Only links of the references name another host, and their text is the link.
     for after in html.split("http").skip(1) {
         assert!(after.starts_with("s://doi.org/") || after.starts_with("s://www.jstor.org/"), "{}", &after[..40]);
     }
@@ -89,9 +89,9 @@ fn undefined_findings_are_said_and_never_one_half() {
     let mut report = mock::typical();
     let html = page(&report);
     let cells = html.split("<td class=\"undefined").skip(1);
-    // Of synthetic films something else is said.
+    // Synthetic images have another sentence.
     let cells: Vec<&str> = cells.filter(|cell| !cell.contains(&format!(">{}</td>", super::adherence::TOO_FEW))).collect();
-    // Once for all arms in the table by finding, once in the table of each of five arms, once beside the synthetic films.
+    // Once for all arms in the table by finding, once in the table of each of five arms, once beside the synthetic images.
     assert_eq!(cells.len(), 7);
     assert!(cells.iter().all(|cell| cell.split_once('>').unwrap().1.starts_with("undefined (no positives in test)</td>")));
     assert!(

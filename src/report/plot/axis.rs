@@ -2,7 +2,7 @@
 
 use crate::report::format;
 
-/// Maps values to a stretch of the picture.
+/// Maps values to an interval of the picture.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     low: f64,
@@ -19,13 +19,13 @@ impl Axis {
         let (low, high) = values
             .filter(|value| value.is_finite())
             .fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
-        // Nothing but zeros: an axis of one hundredth to each side says so.
+        // Only zeros: an axis of one hundredth to each side shows this.
         let (low, high) = if high > low { (low, high) } else { (-0.01, 0.01) };
         let step = round_step((high - low) / ticks.max(1) as f64);
         Self { low: (low / step).floor() * step, high: (high / step).ceil() * step, step, from, width }
     }
 
-    /// Where a value lies in the picture.
+    /// The position of a value in the picture.
     pub(super) fn place(&self, value: f64) -> f64 {
         self.from + (value - self.low) / (self.high - self.low) * self.width
     }

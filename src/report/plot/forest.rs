@@ -7,15 +7,15 @@ use super::{CHARACTER, shortened};
 use crate::report::verdict::Verdict;
 use crate::report::{ArmReport, ComparisonReport, Difference, format};
 
-/// The forest plot of macro AUROC differences as an SVG document of its own, for a README or a paper.
+/// The forest plot of macro AUROC differences as a standalone SVG document, for a README or a paper.
 #[must_use]
 pub fn svg_forest(report: &ComparisonReport) -> String {
     let svg = macro_forest(report).into_string();
-    // Inside an HTML page the name space is implied; a file of its own must say it.
+    // Inside an HTML page the name space is implied; a standalone file must state it.
     svg.replacen("<svg ", r#"<svg xmlns="http://www.w3.org/2000/svg" "#, 1)
 }
 
-/// Differences in macro AUROC: one row an arm.
+/// Differences in macro AUROC: one row per arm.
 pub(crate) fn macro_forest(report: &ComparisonReport) -> Markup {
     let rows: Vec<Row> = report.compared_arms().map(|arm| macro_row(report, arm)).collect();
     let longest = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
@@ -36,7 +36,7 @@ pub(crate) fn macro_forest(report: &ComparisonReport) -> Markup {
     layout.draw(&rows, &name)
 }
 
-/// Differences by finding: one panel an arm on a common axis, the macro mean last.
+/// Differences by finding: one panel per arm on a common axis, the macro mean last.
 pub(crate) fn finding_forests(report: &ComparisonReport) -> Vec<(&ArmReport, Markup)> {
     let names = report.finding_names();
     let panels: Vec<(&ArmReport, Vec<Row>)> = report.compared_arms().map(|arm| (arm, rows_of(report, arm, &names))).collect();
@@ -107,7 +107,7 @@ mod tests {
             assert!(svg.contains(&format!(">{}</text>", arm.name)), "{svg}");
         }
         assert!(svg.contains(">−0.011 [−0.028, 0.006]</text>"), "{svg}");
-        // One dot an arm, filled where the interval leaves out 0: in one of three of the invented report.
+        // One dot per arm, filled where the interval excludes 0: in one of three of the invented report.
         assert_eq!((svg.matches("<circle").count(), svg.matches("fill=\"#ffffff\"></circle>").count()), (3, 2));
     }
 

@@ -10,7 +10,7 @@ use crate::report::{Estimate, format};
 const GRAY: &str = "#767676";
 const GRID: &str = "#e4e4e4";
 
-/// Room to the right of the plot, for half a tick's label.
+/// Space to the right of the plot, for half a tick's label.
 const MARGIN: f64 = 14.0;
 
 /// One row of a forest plot.
@@ -18,7 +18,7 @@ pub(super) struct Row<'a> {
     pub(super) label: &'a str,
     /// Text to the right; why there is no estimate where there is none.
     pub(super) number: String,
-    /// What a pointer resting on the row reads.
+    /// The tooltip of the row.
     pub(super) tooltip: String,
     pub(super) estimate: Option<Estimate>,
     pub(super) mark: Mark,
@@ -39,10 +39,10 @@ pub(super) struct Layout {
     pub(super) row: f64,
     pub(super) labels: f64,
     pub(super) plot: f64,
-    /// Room for the rows' numbers; 0 for a plot without them.
+    /// Width of the rows' numbers; 0 for a plot without them.
     pub(super) numbers: f64,
     pub(super) ticks: usize,
-    /// Title above the axis and above the numbers, for a plot that stands alone: it then also says which side is better.
+    /// Title above the axis and above the numbers, for a plot that stands alone: it then also shows which side is better.
     pub(super) head: Option<[String; 2]>,
 }
 
@@ -59,7 +59,7 @@ impl Layout {
         self.draw_on(&self.axis(rows.iter()), rows, name)
     }
 
-    /// The plot on an axis that it shares with others; `name` is read aloud instead of the picture.
+    /// The plot on an axis that it shares with others; `name` is its text for screen readers.
     pub(super) fn draw_on(&self, axis: &Axis, rows: &[Row], name: &str) -> Markup {
         let width = self.labels + self.plot + self.numbers + MARGIN;
         let (above, below) = if self.head.is_some() { (2.1, 3.6) } else { (0.4, 2.0) };

@@ -1,10 +1,10 @@
-//! Losses over a training.
+//! Losses over a training run.
 
 use maud::{Markup, html};
+use roentgen_classifier::training::{Metric, TrainMetric, ValidMetric};
 
 use super::palette::DARK;
 use super::{FONT, at};
-use crate::finetune::{Metric, TrainMetric, ValidMetric};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 380.0;
@@ -13,7 +13,7 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
 
-/// Points of a line; more are not seen at this size.
+/// Points of a line; more are invisible at this size.
 const POINTS: usize = 700;
 
 /// One line of the figure.
@@ -24,7 +24,7 @@ struct Line {
     points: Vec<[f64; 2]>,
 }
 
-/// Losses by step as a figure that stands alone: those of single steps, their smoothed course, and those of validation. The vertical
+/// Losses by step as a standalone figure: those of single steps, their smoothed course, and those of validation. The vertical
 /// axis is logarithmic.
 #[must_use]
 pub fn svg_losses(metrics: &[Metric]) -> String {
@@ -121,18 +121,19 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     if fine.len() > MANY { ticks(&[1.0]) } else { fine }
 }
 
-/// The number that is written `factor e decade`, without the dust of powers.
+/// The number written `factor e decade`, without rounding errors of powers.
 fn tick(factor: f64, decade: i32) -> f64 {
     format!("{factor}e{decade}").parse().expect("a number in scientific notation")
 }
 
 #[cfg(test)]
 mod tests {
+    use roentgen_classifier::training::BinnedLoss;
+
     use super::*;
-    use crate::finetune::BinnedLoss;
 
     fn train(step: u64, loss: f64) -> Metric {
-        let (epoch, grad_norm, learning_rate, images_per_second, waited) = (0.0, 1.0, 1e-4, 1.0, 0.0);
+        let (epoch, grad_norm, learning_rate, images_per_second, waited) = (None, 1.0, 1e-4, 1.0, 0.0);
         let smoothed = loss;
         let memory_mib = None;
         Metric::Train(TrainMetric {
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn every_kind_of_loss_has_a_line() {
         let live = BinnedLoss { mean: 0.5, bins: vec![0.5] };
-        let valid = |step, ema| Metric::Valid(ValidMetric { step, live: live.clone(), ema });
+        let valid = |step, ema| Metric::Valid(ValidMetric { step, live: live.clone(), ema, classifier: None });
         let metrics: Vec<_> = (1..3_000).map(|step| train(step, 1.0 / step as f64)).collect();
         assert_eq!(svg_losses(&metrics).matches("<polyline").count(), 2);
         let with_average = [metrics, vec![valid(10, Some(live.clone())), valid(20, Some(live.clone()))]].concat();

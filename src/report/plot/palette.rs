@@ -1,4 +1,4 @@
-//! One colour and dash an arm.
+//! One colour and dash per arm.
 
 use crate::report::ComparisonReport;
 
@@ -14,12 +14,12 @@ pub(crate) struct Ink {
 /// Colour of the baseline, of axes and of text.
 pub(super) const DARK: &str = "#222222";
 
-/// Okabe & Ito's colour-blind-safe palette without its yellow, which white paper swallows; then two of Paul Tol's muted ones.
+/// Okabe & Ito's colour-blind-safe palette without its yellow, which is invisible on white paper; then two of Paul Tol's muted ones.
 const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933"];
 
 const DASHES: [&str; 4] = ["none", "7 2.5", "2 1.6", "8 2 2 2"];
 
-/// Ink of every arm, in the report's order; the baseline is dark and solid.
+/// Colour and dash of every arm, in the report's order; the baseline is dark and solid.
 pub(crate) fn inks(report: &ComparisonReport) -> Vec<Ink> {
     let mut place = 0;
     let ink_of = |arm| {
@@ -32,9 +32,9 @@ pub(crate) fn inks(report: &ComparisonReport) -> Vec<Ink> {
     report.arms.iter().map(ink_of).collect()
 }
 
-/// Ink of the arm at this place among those that are compared with the baseline.
+/// Colour and dash of the arm at this index among those that are compared with the baseline.
 fn ink(place: usize) -> Ink {
-    // The second round of colours begins with another dash, so that no pair comes back before all are used.
+    // The second round of colours begins with another dash, so that no pair repeats before all are used.
     let dash = place + place / COLOURS.len();
     Ink { colour: COLOURS[place % COLOURS.len()], dash: DASHES[dash % DASHES.len()] }
 }

@@ -1,4 +1,4 @@
-//! ROC curves: one small panel a finding, one line an arm.
+//! ROC curves: one small panel per finding, one line per arm.
 
 use maud::{Markup, html};
 
@@ -13,12 +13,12 @@ const TOP: f64 = 36.0;
 const WIDTH: f64 = LEFT + SIDE + 8.0;
 const HEIGHT: f64 = TOP + SIDE + 32.0;
 
-/// One panel a finding, in the report's order.
+/// One panel per finding, in the report's order.
 pub(crate) fn roc_panels(report: &ComparisonReport) -> Vec<Markup> {
     report.finding_names().into_iter().map(|finding| panel(report, finding)).collect()
 }
 
-/// Which line is which arm, as a list.
+/// The legend: which line belongs to which arm.
 pub(crate) fn legend(report: &ComparisonReport) -> Markup {
     html! {
         ul.legend {

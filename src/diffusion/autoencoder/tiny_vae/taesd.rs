@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bytes, DType};
-use roentgen_augment::write_atomic;
+use roentgen_augment::atomic::write_atomic;
 use roentgen_classifier::weights::{StoredTensor, open_safetensors};
 use safetensors::tensor::{Dtype, View};
 use serde_json::json;

@@ -1,0 +1,181 @@
+//! What is in a data set.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+
+use crate::dataset::CxrDataset;
+use crate::record::{CxrRecord, Finding, Label, Sex, View};
+
+/// Images by their label of one finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LabelCounts {
+    /// Present.
+    pub positive: usize,
+    /// Absent.
+    pub negative: usize,
+    /// Uncertain.
+    pub uncertain: usize,
+    /// Not mentioned.
+    pub missing: usize,
+}
+
+/// The counts of one finding, over all images and by split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FindingCounts {
+    /// The finding.
+    pub finding: Finding,
+    /// All images.
+    pub all: LabelCounts,
+    /// By split (`train`, `valid`, `test`, `none`).
+    pub by_split: BTreeMap<String, LabelCounts>,
+}
+
+/// Ages in years, quantiles by linear interpolation between order statistics (Hyndman and Fan 1996, type 7).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AgeQuantiles {
+    /// Images with an age.
+    pub known: usize,
+    /// Youngest.
+    pub min: f32,
+    /// First quartile.
+    pub lower: f32,
+    /// Median.
+    pub median: f32,
+    /// Third quartile.
+    pub upper: f32,
+    /// Oldest.
+    pub max: f32,
+}
+
+/// Counts of a data set's rows. No image is opened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DataSummary {
+    /// The data set.
+    pub name: String,
+    /// Rows.
+    pub images: usize,
+    /// Distinct patients.
+    pub patients: usize,
+    /// Rows without a patient.
+    pub unidentified: usize,
+    /// Synthetic rows.
+    pub synthetic: usize,
+    /// One entry per finding, in the vocabulary's order.
+    pub findings: Vec<FindingCounts>,
+    /// Rows without any positive label.
+    pub without_finding: usize,
+    /// Images by projection (`PA`, `AP`, `L`, `unknown`).
+    pub views: BTreeMap<&'static str, usize>,
+    /// Images by sex (`F`, `M`, `unknown`).
+    pub sexes: BTreeMap<&'static str, usize>,
+    /// Images by split (`train`, `valid`, `test`, `none`).
+    pub splits: BTreeMap<String, usize>,
+    /// Ages, if any is known.
+    pub ages: Option<AgeQuantiles>,
+}
+
+impl DataSummary {
+    /// Counts the rows of `data`. Splits are those of the records; count what [`SplitPlan::apply`](crate::dataset::SplitPlan::apply)
+    /// gives to see a planned one.
+    #[must_use]
+    pub fn of(data: &CxrDataset) -> Self {
+        let records: Vec<&CxrRecord> = data.rows().iter().map(|row| row.record.as_ref()).collect();
+        let count = |holds: fn(&CxrRecord) -> bool| records.iter().filter(|record| holds(record)).count();
+        let patients: HashSet<_> = records.iter().filter_map(|record| record.patient_id.as_ref()).collect();
+        let counts = |(column, finding): (usize, &Finding)| finding_counts(*finding, column, &records);
+        Self {
+            name: data.name().to_owned(),
+            images: records.len(),
+            patients: patients.len(),
+            unidentified: count(|record| record.patient_id.is_none()),
+            synthetic: count(|record| record.origin.is_synthetic()),
+            findings: data.vocabulary().findings().iter().enumerate().map(counts).collect(),
+            without_finding: count(|record| !record.labels.contains(&Label::Positive)),
+            views: tally(records.iter().map(|record| view_name(record.view))),
+            sexes: tally(records.iter().map(|record| sex_name(record.sex))),
+            splits: tally(records.iter().map(|record| split_name(record))),
+            ages: AgeQuantiles::of(records.iter().filter_map(|record| record.age).collect()),
+        }
+    }
+}
+
+fn tally<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {
+    let mut counts = BTreeMap::new();
+    for key in keys {
+        *counts.entry(key).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn finding_counts(finding: Finding, column: usize, records: &[&CxrRecord]) -> FindingCounts {
+    let mut counts = FindingCounts { finding, all: LabelCounts::default(), by_split: BTreeMap::new() };
+    for record in records {
+        for part in [&mut counts.all, counts.by_split.entry(split_name(record)).or_default()] {
+            match record.labels[column] {
+                Label::Positive => part.positive += 1,
+                Label::Negative => part.negative += 1,
+                Label::Uncertain => part.uncertain += 1,
+                Label::Missing => part.missing += 1,
+            }
+        }
+    }
+    counts
+}
+
+fn view_name(view: Option<View>) -> &'static str {
+    match view {
+        Some(View::Pa) => "PA",
+        Some(View::Ap) => "AP",
+        Some(View::Lateral) => "L",
+        None => "unknown",
+    }
+}
+
+fn sex_name(sex: Option<Sex>) -> &'static str {
+    match sex {
+        Some(Sex::Female) => "F",
+        Some(Sex::Male) => "M",
+        None => "unknown",
+    }
+}
+
+fn split_name(record: &CxrRecord) -> String {
+    record.split.map_or_else(|| "none".to_owned(), |split| split.to_string())
+}
+
+impl AgeQuantiles {
+    fn of(mut ages: Vec<f32>) -> Option<Self> {
+        ages.sort_by(f32::total_cmp);
+        let (min, max) = (*ages.first()?, *ages.last()?);
+        let quantile = |share: f32| {
+            let place = share * (ages.len() - 1) as f32;
+            let (below, above) = (ages[place.floor() as usize], ages[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
+        Some(Self { known: ages.len(), min, lower: quantile(0.25), median: quantile(0.5), upper: quantile(0.75), max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::tests::{dataset, record};
+    use crate::record::Split;
+
+    #[test]
+    fn everything_is_counted() {
+        let mut records =
+            vec![record("a", "1", Some(Split::Train)), record("b", "1", Some(Split::Train)), record("c", "", None)];
+        records[1].labels = vec![Label::Negative, Label::Missing];
+        records[0].view = Some(View::Pa);
+        (records[0].age, records[1].age) = (Some(40.0), Some(60.0));
+        let summary = DataSummary::of(&dataset(records).unwrap());
+        assert_eq!((summary.images, summary.patients, summary.unidentified, summary.without_finding), (3, 1, 1, 1));
+        assert_eq!(summary.findings[0].all, LabelCounts { positive: 2, negative: 1, uncertain: 0, missing: 0 });
+        assert_eq!(summary.findings[1].by_split["train"], LabelCounts { positive: 0, negative: 0, uncertain: 1, missing: 1 });
+        assert_eq!(summary.views, BTreeMap::from([("PA", 1), ("unknown", 2)]));
+        assert_eq!(summary.splits["none"], 1);
+        assert_eq!(summary.ages.unwrap().median, 50.0);
+    }
+}

@@ -1,0 +1,100 @@
+//! How cells spell ages, sexes, views and splits; each with the words of its error.
+
+use crate::record::{Label, Laterality, Severity, Sex, Split, View};
+use crate::text::PromptKind;
+
+/// A cell's meaning: what an error says was expected, and the reading itself.
+pub(super) type Cell<T> = (&'static str, fn(&str) -> Option<T>);
+
+pub(super) const LABEL: Cell<Label> = ("1, 0, -1 (uncertain) or blank", Label::parse);
+pub(super) const BINARY: Cell<Label> =
+    ("1 or 0", |cell| Label::parse(cell).filter(|l| matches!(l, Label::Positive | Label::Negative)));
+pub(super) const AGE: Cell<f32> = ("an age in years such as 57 or 057Y", age);
+pub(super) const SEX: Cell<Sex> = ("M or F", sex);
+pub(super) const VIEW: Cell<View> = ("PA, AP or L", view);
+pub(super) const SIDE: Cell<Laterality> = ("left, right or both", side);
+pub(super) const SEVERITY: Cell<Severity> = ("mild, moderate or severe", severity);
+pub(super) const PROMPT_KIND: Cell<PromptKind> = ("report, template or free", prompt_kind);
+pub(super) const SPLIT: Cell<Split> = ("train, valid or test", split);
+
+/// `57`, or DICOM's age string `057Y`, `006M`, `003W`, `012D` (PS3.5, value representation AS).
+fn age(cell: &str) -> Option<f32> {
+    let (number, per_year) = match cell.chars().last()? {
+        'Y' => (&cell[..cell.len() - 1], 1.0),
+        'M' => (&cell[..cell.len() - 1], 12.0),
+        'W' => (&cell[..cell.len() - 1], 52.18),
+        'D' => (&cell[..cell.len() - 1], 365.25),
+        _ => (cell, 1.0),
+    };
+    let number: f32 = number.parse().ok()?;
+    (number.is_finite() && number >= 0.0).then_some(number / per_year)
+}
+
+fn sex(cell: &str) -> Option<Sex> {
+    match cell.to_ascii_lowercase().as_str() {
+        "m" | "male" => Some(Sex::Male),
+        "f" | "female" => Some(Sex::Female),
+        _ => None,
+    }
+}
+
+fn side(cell: &str) -> Option<Laterality> {
+    match cell.to_ascii_lowercase().as_str() {
+        "left" => Some(Laterality::Left),
+        "right" => Some(Laterality::Right),
+        "both" | "bilateral" => Some(Laterality::Both),
+        _ => None,
+    }
+}
+
+fn severity(cell: &str) -> Option<Severity> {
+    match cell.to_ascii_lowercase().as_str() {
+        "mild" => Some(Severity::Mild),
+        "moderate" => Some(Severity::Moderate),
+        "severe" => Some(Severity::Severe),
+        _ => None,
+    }
+}
+
+fn prompt_kind(cell: &str) -> Option<PromptKind> {
+    [PromptKind::Report, PromptKind::Template, PromptKind::Free].into_iter().find(|kind| kind.name() == cell)
+}
+
+fn view(cell: &str) -> Option<View> {
+    match cell.to_ascii_uppercase().as_str() {
+        "PA" => Some(View::Pa),
+        "AP" => Some(View::Ap),
+        "L" | "LL" | "LATERAL" => Some(View::Lateral),
+        _ => None,
+    }
+}
+
+fn split(cell: &str) -> Option<Split> {
+    match cell.to_ascii_lowercase().as_str() {
+        "train" => Some(Split::Train),
+        "valid" | "val" | "validate" | "validation" => Some(Split::Valid),
+        "test" => Some(Split::Test),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_of_both_nih_tables() {
+        assert_eq!(age("57"), Some(57.0));
+        assert_eq!(age("058Y"), Some(58.0));
+        assert_eq!(age("006M"), Some(0.5));
+        for bad in ["", "Y", "-3", "old", "nan"] {
+            assert_eq!(age(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn validation_has_many_names() {
+        assert!(["val", "Valid", "validate", "validation"].iter().all(|name| split(name) == Some(Split::Valid)));
+        assert_eq!(split("dev"), None);
+    }
+}

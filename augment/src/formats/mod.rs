@@ -1,0 +1,45 @@
+//! Readers, which turn the files on a user's disk into a [`CxrDataset`](crate::dataset::CxrDataset). [`FORMATS`] lists the layouts that a run
+//! file can name.
+//!
+//! | reader | reads |
+//! |---|---|
+//! | [`NihFiles`] | NIH ChestX-ray14 as published: `Data_Entry_2017*.csv` and its images |
+//! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
+//! | [`MedMnist`] | ChestMNIST and PneumoniaMNIST `.npz` |
+//! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
+//! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
+
+mod cells;
+mod folder;
+mod medmnist;
+mod nih;
+mod nih_subset;
+mod npz;
+mod phantom;
+mod prompts;
+mod registry;
+mod sheet;
+mod table;
+
+use serde::{Deserialize, Serialize};
+
+pub use medmnist::MedMnist;
+pub use nih::{NihFiles, NihLists};
+pub use nih_subset::NihSubset;
+pub use phantom::PhantomGroups;
+pub use prompts::PromptTable;
+pub use registry::{DataSource, FORMATS, Format};
+pub use table::{Table, TableError, TableRow, table_bytes, write_table};
+
+/// What becomes of a row whose image file isn't there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingImages {
+    /// Reading the table fails and names the row.
+    #[default]
+    Refuse,
+    /// The row is skipped, for partial downloads.
+    Skip,
+    /// The row stays and fails when its image is read, for checks that list every fault.
+    Keep,
+}

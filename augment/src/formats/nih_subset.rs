@@ -1,0 +1,173 @@
+//! A subset of ChestX-ray14 with one label column per finding.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::MissingImages;
+use super::cells::{AGE, BINARY, SEX, SPLIT, VIEW};
+use super::folder::ImageFolder;
+use super::npz::Npz;
+use super::sheet::{Line, Rows, Sheet};
+use crate::AugmentError;
+use crate::dataset::{CxrDataset, Row};
+use crate::image::{ImageArray, ImageFiles, ImageSource};
+use crate::record::{CxrRecord, Details, Finding, Origin, PatientId, Vocabulary};
+
+/// A `labels.csv` with the columns `image`, `patient_id`, the 14 findings as 0/1, and where known `age`, `sex`, `view` and
+/// `split`; other columns are ignored.
+#[derive(Clone, Debug)]
+pub struct NihSubset {
+    /// The label table.
+    pub labels: PathBuf,
+    /// A folder of images by name, or an `.npz` whose `images` (`uint8 [N, H, W]`) are in the order of the table's rows.
+    pub images: PathBuf,
+    /// What becomes of a row without its image. A table whose column `has_256` states which rows have files is
+    /// trusted: the other rows are skipped when reading a folder.
+    pub missing: MissingImages,
+}
+
+/// A source, and for each row of the table the index of its image in it.
+type Images = (Arc<dyn ImageSource>, Vec<Option<usize>>);
+
+impl NihSubset {
+    /// Reads the table and finds the images.
+    ///
+    /// # Errors
+    /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; [`AugmentError::BadArray`] if the archive has
+    /// another number of images than the table has rows; as [`CxrDataset::new`].
+    pub fn read(&self) -> Result<CxrDataset, AugmentError> {
+        let sheet = Sheet::read(&self.labels, Rows::Equal)?;
+        let columns = Columns::of(&sheet)?;
+        let records = sheet.lines.iter().map(|line| columns.record(&sheet, line)).collect::<Result<Vec<_>, _>>()?;
+        let (source, images) = if self.images.extension().is_some_and(|extension| extension == "npz") {
+            self.archive(&sheet)?
+        } else {
+            self.folder(&sheet, &columns)?
+        };
+        let with_image = records.into_iter().zip(&sheet.lines).zip(images);
+        let rows = with_image
+            .filter_map(|((record, line), image)| Some(Row { record: Arc::new(record), image: image?, line: line.number }))
+            .collect();
+        CxrDataset::new(&self.labels.display().to_string(), Arc::new(Vocabulary::nih()), rows, source)
+    }
+
+    fn archive(&self, sheet: &Sheet) -> Result<Images, AugmentError> {
+        let mut npz = Npz::open(&self.images)?;
+        let images = npz.images("images")?;
+        let rows = sheet.lines.len();
+        if images.shape[0] != rows {
+            let expected = format!("{rows} images, one per row of {}", self.labels.display());
+            return Err(npz.bad_array("images", format!("of shape {:?}", images.shape), &expected));
+        }
+        let name = format!("{}:images", self.images.display());
+        let source = ImageArray::new(&name, images.shape[2], images.shape[1], images.values);
+        Ok((Arc::new(source), (0..rows).map(Some).collect()))
+    }
+
+    fn folder(&self, sheet: &Sheet, columns: &Columns) -> Result<Images, AugmentError> {
+        let folder = ImageFolder::scan(&self.images)?;
+        let (mut paths, mut images) = (Vec::new(), Vec::new());
+        for line in &sheet.lines {
+            let promised = columns.has_file.is_none_or(|column| line.cell(column) != "0");
+            let name = line.cell(columns.image);
+            let path = if promised { folder.locate(name, (sheet, line), self.missing)? } else { None };
+            images.push(path.map(|path| {
+                paths.push(path);
+                paths.len() - 1
+            }));
+        }
+        Ok((Arc::new(ImageFiles::new(paths)), images))
+    }
+}
+
+struct Columns {
+    image: usize,
+    patient: usize,
+    findings: Vec<usize>,
+    age: Option<usize>,
+    sex: Option<usize>,
+    view: Option<usize>,
+    split: Option<usize>,
+    has_file: Option<usize>,
+}
+
+impl Columns {
+    fn of(sheet: &Sheet) -> Result<Self, AugmentError> {
+        let column = |finding: &Finding| sheet.column(finding.name());
+        Ok(Self {
+            image: sheet.column("image")?,
+            patient: sheet.column("patient_id")?,
+            findings: Vocabulary::nih().findings().iter().map(column).collect::<Result<_, _>>()?,
+            age: sheet.find("age"),
+            sex: sheet.find("sex"),
+            view: sheet.find("view"),
+            split: sheet.find("split"),
+            has_file: sheet.find("has_256"),
+        })
+    }
+
+    fn record(&self, sheet: &Sheet, line: &Line) -> Result<CxrRecord, AugmentError> {
+        let label = |&column: &usize| sheet.parse(line, column, BINARY);
+        Ok(CxrRecord {
+            id: line.cell(self.image).to_owned(),
+            patient_id: Some(line.cell(self.patient)).filter(|id| !id.is_empty()).map(PatientId::new),
+            labels: self.findings.iter().map(label).collect::<Result<_, _>>()?,
+            age: sheet.parse_optional(line, self.age, AGE)?,
+            sex: sheet.parse_optional(line, self.sex, SEX)?,
+            view: sheet.parse_optional(line, self.view, VIEW)?,
+            report: None,
+            split: sheet.parse_optional(line, self.split, SPLIT)?,
+            origin: Origin::Real,
+            details: Details::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::npz::tests::write_npz;
+    use super::*;
+    use crate::record::NIH_14;
+
+    fn subset(folder: &Path, hernia: &str) -> NihSubset {
+        let header = format!("index,image,patient_id,age,{},split,has_256", NIH_14.join(","));
+        let zeros = ["0"; 13].join(",");
+        let rows = format!("0,a.png,1,57,{zeros},{hernia},val,1\n1,b.png,2,60,{zeros},0,train,0");
+        fs::write(folder.join("labels.csv"), format!("{header}\n{rows}\n")).unwrap();
+        NihSubset { labels: folder.join("labels.csv"), images: folder.join("images.npz"), missing: MissingImages::Refuse }
+    }
+
+    #[test]
+    fn archive_rows_follow_the_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let nih = subset(folder.path(), "1");
+        write_npz(&nih.images, &[("images", &[2, 1, 1], vec![10, 20])]);
+        let data = nih.read().unwrap();
+        assert_eq!(data.decode(1).unwrap(), crate::image::GrayImage::from_u8(1, 1, vec![20u8]));
+        assert_eq!(data.record(0).labels[13], crate::record::Label::Positive);
+        write_npz(&nih.images, &[("images", &[3, 1, 1], vec![10, 20, 30])]);
+        let error = nih.read().unwrap_err().to_string();
+        assert!(error.contains("array `images` is of shape [3, 1, 1], expected 2 images"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_holds_what_the_table_promises() {
+        let folder = tempfile::tempdir().unwrap();
+        let nih = NihSubset { images: folder.path().to_owned(), ..subset(folder.path(), "0") };
+        let error = nih.read().unwrap_err().to_string();
+        assert!(error.contains("labels.csv, row 2: image `a.png` is not under"), "{error}");
+        image::save_buffer(folder.path().join("a.jpg"), &[0], 1, 1, image::ExtendedColorType::L8).unwrap();
+        let data = nih.read().unwrap();
+        assert_eq!((data.rows().len(), data.record(0).id.as_str()), (1, "a.png"));
+    }
+
+    #[test]
+    fn label_seven_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = subset(folder.path(), "7").read().unwrap_err().to_string();
+        assert!(error.contains("labels.csv, row 2, column `Hernia`: found `7`, expected 1 or 0"), "{error}");
+    }
+}

@@ -1,0 +1,98 @@
+//! What can be wrong with a label table.
+
+use std::path::PathBuf;
+
+/// A label table that can't be read as one: its text, its columns or a cell.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// A table that isn't well-formed CSV.
+    #[error("{}, row {row}: not readable as CSV; check its quotes", path.display())]
+    Csv {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The cause.
+        #[source]
+        source: csv::Error,
+    },
+    /// A table with bytes that are not text.
+    #[error("{}, row {row}, field {field}: not UTF-8; save the table as UTF-8", path.display())]
+    NotUtf8 {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// Field in the row, counted from 1.
+        field: usize,
+        /// The cause.
+        #[source]
+        source: csv::Error,
+    },
+    /// A row with more or fewer fields than the header.
+    #[error("{}, row {row}: {found} fields, expected {expected} as in the header; quote fields that hold commas", path.display())]
+    RowLength {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// Fields of the row.
+        found: u64,
+        /// Fields of the header.
+        expected: u64,
+    },
+    /// A table that lacks a column.
+    #[error("{}: no column `{column}`; the columns are {found}", path.display())]
+    MissingColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column looked for.
+        column: String,
+        /// The columns there are.
+        found: String,
+    },
+    /// A column that is neither a field nor a finding.
+    #[error(
+        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); declare labels outside the public vocabularies as custom findings, and columns to ignore as extra columns",
+        path.display()
+    )]
+    UnknownColumn {
+        /// The table.
+        path: PathBuf,
+        /// The column as written.
+        column: String,
+        /// The nearest known finding.
+        suggestion: String,
+    },
+    /// Two columns with the same meaning.
+    #[error("{}: column `{column}` means the same as column `{first}`; keep one of them", path.display())]
+    DuplicateColumn {
+        /// The table.
+        path: PathBuf,
+        /// The later column.
+        column: String,
+        /// The earlier column.
+        first: String,
+    },
+    /// A table without a label.
+    #[error("{}: no column is a finding; add one column per finding, with 1, 0, -1 or blank", path.display())]
+    NoFindingColumn {
+        /// The table.
+        path: PathBuf,
+    },
+    /// A cell whose value its column doesn't allow.
+    #[error("{}, row {row}, column `{column}`: found `{value}`, expected {expected}", path.display())]
+    BadCell {
+        /// The table or archive.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The column.
+        column: String,
+        /// What it holds.
+        value: String,
+        /// What it should hold.
+        expected: String,
+    },
+}

@@ -1,0 +1,7 @@
+//! Networks that classify radiographs, and their first weights.
+
+mod densenet;
+mod init;
+
+pub use densenet::{DenseNet, DenseNetConfig, DenseNetOutput};
+pub use init::seeded;

@@ -1,0 +1,121 @@
+//! Peak memory of the program, which must not grow with the number of images that are judged.
+//!
+//! The peak is `VmHWM` of Linux's `/proc`, read while the program runs; on other systems this module is left out.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use roentgen_augment::image::encode_png;
+use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
+
+/// Pixels a side.
+const SIDE: usize = 96;
+
+/// Bytes of an image as the network takes it, in three channels of 32 bits.
+const IMAGE: usize = 3 * SIDE * SIDE * 4;
+
+const FEW: usize = 200;
+const MANY: usize = 2_000;
+
+/// What the peak may grow by: names and predictions take less than 2 MB, and the peak of one run differs from that of the next by
+/// up to 25 MB, for allocators and threads keep what they had. Held whole, the images would take 200 MB more.
+const MARGIN: usize = 64 << 20;
+
+const RUN: &str = r#"
+title = "Memory"
+seeds = [1]
+
+[data]
+format = "table"
+labels = "table.csv"
+cache_mib = 0
+
+[preprocess]
+size = 96
+
+[network]
+architecture = "small"
+input = "imagenet"
+
+[training]
+steps = 1
+batch_size = 4
+eval_every = 1
+warmup_steps = 0
+
+[bootstrap]
+replicates = 10
+
+[[arms]]
+name = "real"
+"#;
+
+/// A study with `held_out` images in the split of that name and 20 in the others.
+fn study(folder: &Path, split: &str, held_out: usize) {
+    let films = PhantomDataset::new(PhantomDatasetConfig::new(8, SIDE, 3)).unwrap();
+    let pngs: Vec<Vec<u8>> = (0..8).map(|i| encode_png(&films.image(i))).collect();
+    let mut table = "image,patient_id,split,Mass,Edema\n".to_owned();
+    for other in ["train", "valid", "test"] {
+        for i in 0..if other == split { held_out } else { 20 } {
+            let image = format!("{other}-{i}.png");
+            std::fs::write(folder.join(&image), &pngs[i % 8]).unwrap();
+            table.push_str(&format!("{image},{other}{i},{other},{},{}\n", i % 2, i / 2 % 2));
+        }
+    }
+    std::fs::write(folder.join("table.csv"), table).unwrap();
+    std::fs::write(folder.join("run.toml"), RUN).unwrap();
+}
+
+/// Runs the program and gives its largest resident set, in bytes.
+fn peak(folder: &Path, args: &[&str]) -> usize {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
+    command.args(args).args(["--device", "cpu"]).current_dir(folder).stdout(Stdio::null());
+    let mut running = command.stderr(Stdio::inherit()).spawn().unwrap();
+    let status = format!("/proc/{}/status", running.id());
+    let mut peak = 0;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        peak = kib.map_or(peak, |kib| kib << 10);
+        if let Some(status) = running.try_wait().unwrap() {
+            assert!(status.success(), "{args:?}: {status}");
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Compares the peaks of `args` with few and with many images in a split.
+fn does_not_grow(split: &str, prepare: &[&[&str]], args: &[&str]) {
+    let peaks = [FEW, MANY].map(|images| {
+        let folder = tempfile::tempdir().unwrap();
+        study(folder.path(), split, images);
+        for args in prepare {
+            peak(folder.path(), args);
+        }
+        peak(folder.path(), args)
+    });
+    let [few, many] = peaks.map(|bytes| bytes >> 20);
+    let whole = ((MANY - FEW) * IMAGE) >> 20;
+    println!("{split}, {}: {few} MiB with {FEW} images, {many} MiB with {MANY}, whose pixels take {whole} MiB more", args[0]);
+    assert!(peaks[0] > 0, "no peak was read");
+    assert!(peaks[1] < peaks[0] + MARGIN, "{few} MiB with {FEW} images, {many} MiB with {MANY}");
+}
+
+#[test]
+fn the_test_set_of_a_comparison_is_streamed() {
+    does_not_grow("test", &[], &["compare", "run.toml", "--out", "out"]);
+}
+
+#[test]
+fn validation_in_training_is_streamed() {
+    does_not_grow("valid", &[], &["train", "run.toml", "--out", "out"]);
+}
+
+#[test]
+fn images_to_predict_are_streamed() {
+    let train = ["train", "run.toml", "--out", "one"];
+    does_not_grow("test", &[&train], &["predict", "run.toml", "--weights", "one/model.safetensors", "--out", "all.csv"]);
+}
