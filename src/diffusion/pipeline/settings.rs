@@ -213,7 +213,7 @@ mod tests {
     fn the_text_of_settings_is_the_same_for_every_build() {
         let expected = concat!(
             r#"{"bits":8,"clip_skip":0,"guidance_rescale":0.0,"guidance_scale":4.0,"scheduler":{"eta":0.0,"noise_schedule":"#,
-            r#""PINNED","options":{"prediction":"epsilon","#,
+            r#""5987523a441cb2b7a1ce42d89d240a65c1045fe88dc313a75f39575703048801","options":{"prediction":"epsilon","#,
             r#""set_alpha_to_one":false,"skip_prk_steps":true,"timesteps":{"offset":1,"spacing":"leading"}},"#,
             r#""prediction":"epsilon","sampler":"pndm"},"size":[512,512],"steps":75,"tiled":false,"version":1}"#,
         );
