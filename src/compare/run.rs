@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::Pools;
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
-use super::folder::{FolderError, RunFolder};
-use super::seed::{SeedRun, batcher, macro_auroc};
+use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::{ArmReport, ComparisonReport, RunReport};
+use crate::run_folder::{RunFolder, RunFolderError};
 
 /// Why a comparison stopped.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ use crate::report::{ArmReport, ComparisonReport, RunReport};
 pub enum CompareError {
     /// The run folder.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] RunFolderError),
     /// One run of one arm.
     #[error("arm `{arm}`, seed {seed}")]
     Run {
@@ -125,7 +125,7 @@ impl Comparison<'_> {
 
     /// A run that was finished before.
     fn finished(&self, arm: &ArmConfig, seed: u64) -> Option<(FinishedRun, Predictions)> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
         let finished = serde_json::from_str::<FinishedRun>(&text).ok()?;
         let (_, found) = read_predictions(&folder.join("predictions.csv")).ok()?.pop()?;
@@ -140,7 +140,7 @@ impl Comparison<'_> {
         batcher: &CxrBatcher,
         test: &Batches,
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
         let task = self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
         let run = SeedRun { config: self.config, arm, seed, train: self.train, pool, splits: self.splits, device: self.device };

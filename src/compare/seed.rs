@@ -1,7 +1,7 @@
 //! One seed of one arm.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -24,6 +24,12 @@ use crate::report::RunReport;
 
 /// Weight of the positive term at most, for findings with hardly any positive.
 const MAX_POS_WEIGHT: f32 = 20.0;
+
+/// Folder of one seed of one arm in the folder of a comparison.
+#[must_use]
+pub(super) fn seed_folder(comparison: &Path, arm: &str, seed: u64) -> PathBuf {
+    comparison.join("arms").join(arm).join(format!("seed-{seed}"))
+}
 
 /// One training run, ready to start.
 pub struct SeedRun<'a> {

@@ -134,7 +134,7 @@ pub enum AutoencoderConfig {
 }
 
 impl AutoencoderConfig {
-    /// Reads a `config.json`; its `_class_name` decides, [`AutoencoderKl`](crate::diffusion::autoencoder::AutoencoderKl) where there is none.
+    /// Reads a `config.json`; its `_class_name` decides, [`AutoencoderKl`] where there is none.
     ///
     /// # Errors
     /// [`DiffusionError::Io`]; otherwise those of [`parse`](Self::parse).

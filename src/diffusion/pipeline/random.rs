@@ -233,7 +233,7 @@ fn byte_characters() -> Vec<char> {
     (0..256).map(next).map(|character| character.expect("every byte has a character")).collect()
 }
 
-/// Writes an untrained [`text projection`](super::TextProjection) into the pipeline's folder, from its text encoder's width to its
+/// Writes an untrained [`text projection`](crate::diffusion::text::TextProjection) into the pipeline's folder, from its text encoder's width to its
 /// U-Net's.
 ///
 /// # Errors
