@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};

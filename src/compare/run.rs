@@ -2,11 +2,12 @@
 
 use burn::tensor::Device;
 use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
 use roentgen_augment::progress::Progress;
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::mix::{MixedDataset, MixedStream};
 use roentgen_augment::progress::Task;
 use roentgen_augment::record::Vocabulary;
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::batch::CxrBatcher;
 use roentgen_classifier::loss::{MaskedBce, task_weights};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::networks::{DenseNet, seeded};

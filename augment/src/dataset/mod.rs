@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_core::data::dataset::{Dataset, DatasetError};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::AugmentError;

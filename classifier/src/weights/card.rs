@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use roentgen_augment::batch::InputRange;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::safetensors::open_safetensors;
 use super::source::{Format, format_of};
 use crate::ClassifierError;
-use crate::batch::InputRange;
 use crate::networks::DenseNetConfig;
 
 /// The one metadata key of our files. One, so that a file's bytes depend on nothing but its content: safetensors writes several
