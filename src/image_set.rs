@@ -18,7 +18,8 @@ use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
 use toml::Value;
 
-use crate::diffusion::{Depth, DiffusionError, Step};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::pipeline::{Depth, Step};
 use crate::run_folder::{Difference, FolderLock, Record, RunFolderError, differences};
 use crate::shard::Shard;
 use crate::store::{Store, StoreError};
@@ -109,7 +110,7 @@ pub struct Outcome {
     pub images: usize,
     /// Those that this call made; the others were there.
     pub made: usize,
-    /// Mean over the images that this call made of their [channel spread](crate::diffusion::Picture::channel_spread).
+    /// Mean over the images that this call made of their [channel spread](crate::diffusion::pipeline::Picture::channel_spread).
     pub mean_channel_spread: f64,
     /// Requests whose end the text encoder did not see, and the largest number of tokens it did not see.
     pub cut_prompts: (usize, usize),

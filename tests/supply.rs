@@ -8,7 +8,7 @@ use burn::tensor::{Device, FloatDType};
 use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, fill, pools};
 use roentgen::config::{PhantomConfig, RunConfig, SplitConfig, SupplyMode};
 use roentgen::data;
-use roentgen::diffusion::{RandomSize, write_random_pipeline};
+use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
 use roentgen::run_folder::{RunFolder, StudyCommand, StudyStart};
 use roentgen::shard::Shard;
 use roentgen_augment::AugmentError;

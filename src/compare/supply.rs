@@ -18,7 +18,8 @@ use roentgen_classifier::ClassifierError;
 
 use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
 use crate::device::DeviceError;
-use crate::diffusion::{Checkpoint, DiffusionError, OpenOptions};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
 use crate::run_folder::RunFolderError;
 use crate::synthesizer::DiffusionSynthesizer;
 
