@@ -15,12 +15,21 @@
 //! | `pool` | the largest of 3x3 windows, the mean of 2x2 blocks |
 //! | `adamw`, `euclidean` | a step of the optimiser, and the norms of gradients |
 //! | `isa` | the choice of the instruction set |
-//! | `memory` | inputs, outputs and matrix products |
+//! | `memory` | inputs, outputs that are written once, matrix products |
+//! | `shapes` | what is asked of every shape |
+//!
+//! # Shapes
+//! Every function compares the shapes that it is given and panics, with their numbers, where they do not fit: that is a mistake of the
+//! caller, as for burn's own operations. No axis of a norm's input may be empty; other kernels give empty outputs for empty inputs.
 //!
 //! # Why `unsafe` is allowed here
-//! Kernels write every element of a fresh buffer exactly once without clearing it first, and call the matrix product of the
-//! `gemm` crate on raw pointers. Every block states why it is sound; no other crate of the workspace is unsafe.
+//! Kernels write every element of a fresh buffer exactly once without clearing it first, and call the matrix product of the `gemm`
+//! crate on raw pointers. Both are done by `memory`, whose blocks count what they have written and whose products see that their
+//! factors are long enough. What is left to kernels is to claim blocks that do not overlap; debug builds and tests check that, too.
+//! Every block of unsafe code states why it is sound, and no other crate of the workspace has any. `sanitize.sh` runs the tests under
+//! Miri and AddressSanitizer.
 #![allow(unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
 #![warn(missing_docs)]
 
 mod adamw;
@@ -34,6 +43,9 @@ mod linear;
 mod memory;
 mod norm;
 mod pool;
+mod shapes;
+#[cfg(test)]
+mod small;
 #[cfg(test)]
 mod testing;
 
@@ -44,15 +56,12 @@ pub use adamw::{AdamWNumbers, AdamWStep, Stepped};
 pub use attention::{Visible, attention};
 pub use conv::conv2d;
 pub use dense::{BottleneckOptions, DenseFeatures};
-pub use elementwise::activation::{Activation, gelu, quick_gelu, relu, silu};
+pub use elementwise::activation::{gelu, quick_gelu, relu, silu};
+pub use elementwise::function::Activation;
 pub use elementwise::geglu::geglu;
 pub use euclidean::euclidean_norms;
 pub use linear::linear;
-pub use norm::backend::{Norm, Over};
-pub use norm::batch::{BatchNormed, batch_norm};
-pub use norm::fixed::fixed_norm;
-pub use norm::group::group_norm;
-pub use norm::layer::layer_norm;
+pub use norm::{BatchNormed, Norm, Over, batch_norm, fixed_norm, group_norm, layer_norm};
 pub use pool::{average_pool, max_pool};
 
 /// Whether the kernels compute this tensor.

@@ -1,6 +1,39 @@
-//! Outputs and gradients of kernels beside those of the composition.
+//! Inputs that repeat, and outputs and gradients of kernels beside those of the composition.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Int, Shape, Tensor, TensorData};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
+
+/// Random inputs from a seed of their own: burn's generator is one for all tests, and its draws depend on which of them run first.
+pub(super) struct Draws(ChaCha8Rng);
+
+impl Draws {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// Of mean 0 and deviation 1.
+    pub(super) fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
+        self.tensor(shape, Distribution::Normal(0.0, 1.0))
+    }
+
+    /// From -1 to 1.
+    pub(super) fn uniform<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
+        self.tensor(shape, Distribution::Uniform(-1.0, 1.0))
+    }
+
+    pub(super) fn tensor<const D: usize>(&mut self, shape: [usize; D], distribution: Distribution) -> Tensor<D> {
+        let mut draw = || match distribution {
+            Distribution::Default => self.0.random::<f64>(),
+            Distribution::Uniform(low, high) => low + (high - low) * self.0.random::<f64>(),
+            Distribution::Normal(mean, deviation) => mean + deviation * self.0.sample::<f64, _>(StandardNormal),
+            Distribution::Bernoulli(_) => panic!("no test draws these"),
+        };
+        let values = (0..Shape::new(shape).num_elements()).map(|_| draw() as f32).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+}
 
 /// The output of `f` at `inputs`, then the gradient by each, for the loss `sum(f(inputs) * weights)` with other weights everywhere.
 pub(crate) fn with_gradients<const N: usize, const D: usize>(

@@ -1,16 +1,19 @@
 //! The gradients of attention tile by tile: scores are computed again (Dao et al. 2022, algorithm 4).
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use burn::tensor::Shape;
+use burn_flex::FlexTensor;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use super::forward::Inputs;
 use super::problem::{Problem, Rows};
 use super::softmax::{Dot, Slope};
-use super::tile::{for_each_task, from_columns, hide, to_columns, transposed};
-use crate::memory::output::{PIECE, Scattered};
+use super::tile::{for_each_task, hide, queries, to_columns, transposed};
+use crate::isa;
+use crate::memory::output::{Block, Output, Places};
 use crate::memory::product::{Matrix, Product};
+use crate::memory::values::{PIECE, Values, overwrite};
 
 /// What the forward pass has left, and the gradient by its results.
 #[derive(Clone, Copy)]
@@ -62,64 +65,68 @@ pub(super) struct Pass<'a> {
     pub(super) inputs: Inputs<'a>,
     pub(super) outputs: Outputs<'a>,
     /// `[B, Lk, heads * size]`
-    pub(super) towards_key: Scattered,
+    pub(super) towards_key: &'a Places<'static>,
     /// `[B, Lk, heads * size]`
-    pub(super) towards_value: Scattered,
+    pub(super) towards_value: &'a Places<'static>,
 }
 
 impl Pass<'_> {
-    /// Writes all gradients; that by the queries is `[B, Lq, heads * size]`.
+    /// Writes the gradients by keys and values, and returns that by the queries, which is of this shape.
     ///
     /// A task has one pair, and where there are fewer pairs than threads keep busy, a part of its keys. Each part then has its
     /// own gradient by the queries, and these are added in the order of the keys: the sums depend on the number of threads, but
     /// never on their timing.
-    pub(super) fn run(self, towards_query: &mut [MaybeUninit<f32>]) {
+    pub(super) fn run(self, shape: &Shape) -> FlexTensor {
         let Self { problem, .. } = self;
         let tiles = problem.keys.div_ceil(problem.most_keys());
         let parts = (2 * rayon::current_num_threads()).div_ceil(problem.pairs()).min(tiles);
-        let length = towards_query.len();
-        let mut others: Vec<f32> = Vec::with_capacity((parts - 1) * length);
-        let of_parts: Vec<Scattered> = std::iter::once(&mut *towards_query)
-            .chain(others.spare_capacity_mut()[..(parts - 1) * length].chunks_exact_mut(length))
-            .map(Scattered::new)
-            .collect();
+        let of_parts: Vec<Output> = (0..parts).map(|_| Output::new(shape.clone())).collect();
         let run = |scratch: &mut Scratch, task: usize| {
             let (pair, part) = (task / parts, task % parts);
             let tiles = tiles * part / parts..tiles * (part + 1) / parts;
             // SAFETY: no other task has these keys of this pair, nor this part of its gradient by the queries.
-            unsafe { self.attend(pair, tiles, of_parts[part], scratch) };
+            unsafe { self.attend(pair, tiles, of_parts[part].places(), scratch) };
         };
         for_each_task(problem.pairs() * parts, problem.work() / parts, || Scratch::new(problem), run);
-        // SAFETY: the tasks of each part have written all queries of all pairs.
-        unsafe { others.set_len((parts - 1) * length) };
-        for other in others.chunks_exact(length) {
-            towards_query.par_chunks_mut(PIECE).zip(other.par_chunks(PIECE)).for_each(|(sums, other)| {
-                for (sum, other) in sums.iter_mut().zip(other) {
-                    // SAFETY: the first part has written it.
-                    unsafe { *sum.assume_init_mut() += other };
-                }
+        let mut of_parts = of_parts.into_iter().map(Output::tensor);
+        let mut sums = of_parts.next().expect("there is a key");
+        for other in of_parts {
+            let other = Values::of(other);
+            overwrite(&mut sums).par_chunks_mut(PIECE).zip(other.as_slice().par_chunks(PIECE)).for_each(|(sums, other)| {
+                sums.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
             });
         }
+        sums
     }
 
     /// All queries of a pair with some tiles of its keys.
     ///
     /// # Safety
     /// No other task may have these keys of this pair, or write the pair's place in `towards_query`.
-    unsafe fn attend(self, pair: usize, tiles: Range<usize>, towards_query: Scattered, scratch: &mut Scratch) {
+    unsafe fn attend(self, pair: usize, tiles: Range<usize>, towards_query: &Places, scratch: &mut Scratch) {
         let Self { problem, inputs, .. } = self;
+        // The gradients by each tile's values and keys, which the queries' tiles add to.
+        let mut tiles: Vec<(Range<usize>, [Block; 2])> = tiles
+            .map(|tile| {
+                let keys = tile * problem.most_keys()..((tile + 1) * problem.most_keys()).min(problem.keys);
+                let (at, sizes) = (problem.key(pair, keys.start), [problem.size, keys.len()]);
+                // SAFETY: the caller's promise; other pairs have other columns.
+                let blocks =
+                    [self.towards_value, self.towards_key].map(|to| unsafe { to.claim(at, sizes, [1, problem.width()]) });
+                (keys, blocks)
+            })
+            .collect();
         for rows in (0..problem.query_tiles()).map(|tile| problem.rows(tile)) {
             to_columns(problem, pair, rows, inputs.query, &mut scratch.query);
             to_columns(problem, pair, rows, self.outputs.gradient, &mut scratch.gradient);
             self.per_query(pair, rows, scratch);
-            for tile in tiles.clone() {
-                let keys = tile * problem.most_keys()..((tile + 1) * problem.most_keys()).min(problem.keys);
+            for (i, (keys, blocks)) in tiles.iter_mut().enumerate() {
                 self.slopes(pair, rows, keys.clone(), scratch);
-                // SAFETY: the caller's promise.
-                unsafe { self.add(pair, rows, keys, tile > tiles.start, scratch) };
+                self.add(pair, rows, keys.clone(), blocks, i > 0, scratch);
             }
             // SAFETY: the caller's promise.
-            unsafe { from_columns(problem, pair, rows, &scratch.towards_query, towards_query) };
+            let mut towards_query = unsafe { queries(problem, pair, rows, towards_query) };
+            towards_query.fill_transposed(&scratch.towards_query[..problem.size * rows.padded], rows.padded);
         }
     }
 
@@ -134,7 +141,7 @@ impl Pass<'_> {
             let at = problem.query(pair, rows.start + i);
             let result = &outputs.results[at..][..problem.size];
             let gradient = &outputs.gradient[at..][..problem.size];
-            *mean = crate::isa::run(Dot { a: result, b: gradient });
+            *mean = isa::run(Dot { a: result, b: gradient });
         }
     }
 
@@ -147,56 +154,41 @@ impl Pass<'_> {
             [(&mut *scores, problem.scale(), &scratch.query, inputs.key), (&mut *slopes, 1.0, &scratch.gradient, inputs.value)]
         {
             let product = Product {
-                sizes: [rows.padded, keys.len(), problem.size],
-                out: transposed(out.as_mut_ptr(), rows),
-                add: false,
-                lhs: transposed(columns.as_ptr(), rows),
-                rhs: Matrix { first: problem.tokens(values, pair, keys.clone()).as_ptr(), row: 1, column: problem.width() },
+                lhs: transposed(columns, rows),
+                rhs: Matrix { values: problem.tokens(values, pair, keys.clone()), row: 1, column: problem.width() },
+                depth: problem.size,
                 scale,
             };
-            // SAFETY: `out` and `columns` are this task's own and have these sizes, and the tokens are only read.
-            unsafe { product.compute() };
+            product.to_slice(out, [rows.padded, keys.len()], [1, rows.padded], false);
         }
         hide(problem, pair, rows, keys.start, scores);
         let (norms, means) = (&scratch.norms[..rows.padded], &scratch.means[..rows.padded]);
-        crate::isa::run(Slope { scores, gradients: slopes, norms, means });
+        isa::run(Slope { scores, gradients: slopes, norms, means });
     }
 
-    /// What a tile gives to the gradients. That by the queries stays in the scratch; `more` says whether a tile was there before.
-    ///
-    /// # Safety
-    /// No other task may have these keys of this pair.
-    unsafe fn add(self, pair: usize, rows: Rows, keys: Range<usize>, more: bool, scratch: &mut Scratch) {
+    /// What a tile gives to the gradients, those by its values and keys in `blocks`. That by the queries stays in the scratch; `more`
+    /// says whether a tile was there before.
+    fn add(self, pair: usize, rows: Rows, keys: Range<usize>, blocks: &mut [Block; 2], more: bool, scratch: &mut Scratch) {
         let Self { problem, inputs, .. } = self;
-        let (width, size) = (problem.width(), problem.size);
-        let at = problem.key(pair, keys.start);
-        let length = (keys.len() - 1) * width + size;
-        let queries = |values: &[f32]| values[problem.query(pair, rows.start)..].as_ptr();
-        for (out, scale, weights, values) in [
-            (self.towards_value, 1.0, &scratch.scores, self.outputs.gradient),
-            (self.towards_key, problem.scale(), &scratch.slopes, inputs.query),
-        ] {
+        let width = problem.width();
+        let from = [(1.0, &scratch.scores, self.outputs.gradient), (problem.scale(), &scratch.slopes, inputs.query)];
+        for (out, (scale, weights, values)) in blocks.iter_mut().zip(from) {
+            let queries = &values[problem.query(pair, rows.start)..];
             let product = Product {
-                sizes: [size, keys.len(), rows.count],
-                out: Matrix { first: out.at(at, length), row: 1, column: width },
-                add: rows.start > 0,
-                lhs: Matrix { first: queries(values), row: 1, column: width },
-                rhs: transposed(weights.as_ptr(), rows),
+                lhs: Matrix { values: queries, row: 1, column: width },
+                rhs: transposed(weights, rows),
+                depth: rows.count,
                 scale,
             };
-            // SAFETY: the caller's promise; `at` has seen that the keys lie in the buffer, `queries` starts the rows of this tile,
-            // and the first tile of queries writes what the others add to.
-            unsafe { product.compute() };
+            // The first tile of queries writes what the others add to.
+            product.to_block(out, rows.start > 0);
         }
         let product = Product {
-            sizes: [rows.padded, size, keys.len()],
-            out: transposed(scratch.towards_query.as_mut_ptr(), rows),
-            add: more,
-            lhs: transposed(scratch.slopes.as_ptr(), rows),
-            rhs: Matrix { first: problem.tokens(inputs.key, pair, keys).as_ptr(), row: width, column: 1 },
+            lhs: transposed(&scratch.slopes, rows),
+            rhs: Matrix { values: problem.tokens(inputs.key, pair, keys.clone()), row: width, column: 1 },
+            depth: keys.len(),
             scale: problem.scale(),
         };
-        // SAFETY: scratch has these sizes and is this task's own, and the keys are only read.
-        unsafe { product.compute() };
+        product.to_slice(&mut scratch.towards_query, [rows.padded, problem.size], [1, rows.padded], more);
     }
 }

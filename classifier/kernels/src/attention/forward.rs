@@ -2,9 +2,11 @@
 
 use super::problem::{Problem, Rows};
 use super::softmax::{Rescale, Step};
-use super::tile::{for_each_task, from_columns, hide, to_columns, transposed};
-use crate::memory::output::{Scattered, Values};
+use super::tile::{for_each_task, hide, queries, to_columns, transposed};
+use crate::isa;
+use crate::memory::output::Places;
 use crate::memory::product::{Matrix, Product};
+use crate::memory::values::Values;
 
 /// Queries, keys and values.
 #[derive(Clone, Copy)]
@@ -50,7 +52,7 @@ impl Scratch {
 
 /// Writes the results `[B, Lq, heads * size]`, and the logarithms of the sums of exponentials `[B, heads, Lq]`, infinite for a
 /// query that sees no key.
-pub(super) fn forward(problem: &Problem, inputs: Inputs, results: Scattered, norms: Scattered) {
+pub(super) fn forward(problem: &Problem, inputs: Inputs, results: &Places, norms: &Places) {
     let tiles = problem.query_tiles();
     let run = |scratch: &mut Scratch, task: usize| {
         let (pair, rows) = (task / tiles, problem.rows(task % tiles));
@@ -76,30 +78,24 @@ fn attend(problem: &Problem, inputs: Inputs, pair: usize, rows: Rows, scratch: &
         let keys = first..(first + problem.most_keys()).min(problem.keys);
         let scores = &mut scores[..keys.len() * rows.padded];
         let product = Product {
-            sizes: [rows.padded, keys.len(), problem.size],
-            out: transposed(scores.as_mut_ptr(), rows),
-            add: false,
-            lhs: transposed(query.as_ptr(), rows),
-            rhs: Matrix { first: problem.tokens(inputs.key, pair, keys.clone()).as_ptr(), row: 1, column: problem.width() },
+            lhs: transposed(query, rows),
+            rhs: Matrix { values: problem.tokens(inputs.key, pair, keys.clone()), row: 1, column: problem.width() },
+            depth: problem.size,
             scale: problem.scale(),
         };
-        // SAFETY: scratch has these sizes and is this task's own, and the tokens are only read.
-        unsafe { product.compute() };
+        product.to_slice(scores, [rows.padded, keys.len()], [1, rows.padded], false);
         hide(problem, pair, rows, first, scores);
-        crate::isa::run(Step { scores, maximum, sum, rescale });
+        isa::run(Step { scores, maximum, sum, rescale });
         if first > 0 {
-            crate::isa::run(Rescale { rows: results, factors: rescale });
+            isa::run(Rescale { rows: results, factors: rescale });
         }
         let product = Product {
-            sizes: [rows.padded, problem.size, keys.len()],
-            out: transposed(results.as_mut_ptr(), rows),
-            add: first > 0,
-            lhs: transposed(scores.as_ptr(), rows),
-            rhs: Matrix { first: problem.tokens(inputs.value, pair, keys).as_ptr(), row: problem.width(), column: 1 },
+            lhs: transposed(scores, rows),
+            rhs: Matrix { values: problem.tokens(inputs.value, pair, keys.clone()), row: problem.width(), column: 1 },
+            depth: keys.len(),
             scale: 1.0,
         };
-        // SAFETY: as above.
-        unsafe { product.compute() };
+        product.to_slice(results, [rows.padded, problem.size], [1, rows.padded], first > 0);
     }
 }
 
@@ -107,20 +103,20 @@ fn attend(problem: &Problem, inputs: Inputs, pair: usize, rows: Rows, scratch: &
 ///
 /// # Safety
 /// No other task may have these queries of this pair.
-unsafe fn finish(problem: &Problem, pair: usize, rows: Rows, scratch: &mut Scratch, results: Scattered, norms: Scattered) {
-    let norms = norms.at(pair * problem.queries + rows.start, rows.count);
-    for i in 0..rows.padded {
-        let sum = scratch.sum[i];
-        let seen = sum != 0.0;
-        scratch.rescale[i] = if seen { 1.0 / sum } else { 0.0 };
-        if i < rows.count {
-            let norm = if seen { scratch.maximum[i] + sum.ln() } else { f32::INFINITY };
-            // SAFETY: `at` has seen that they lie in the buffer; the rest is the caller's promise.
-            unsafe { norms.add(i).write(norm) };
-        }
+unsafe fn finish(problem: &Problem, pair: usize, rows: Rows, scratch: &mut Scratch, results: &Places, norms: &Places) {
+    // SAFETY: the caller's promise; norms are of queries, too.
+    let (mut results, mut norms) = unsafe {
+        (
+            queries(problem, pair, rows, results),
+            norms.claim(pair * problem.queries + rows.start, [1, rows.count], [rows.count, 1]),
+        )
+    };
+    for (rescale, sum) in scratch.rescale[..rows.padded].iter_mut().zip(&scratch.sum) {
+        *rescale = if *sum != 0.0 { 1.0 / sum } else { 0.0 };
     }
+    let norm = |(maximum, sum): (&f32, &f32)| if *sum != 0.0 { maximum + sum.ln() } else { f32::INFINITY };
+    norms.append(rows.count, scratch.maximum.iter().zip(&scratch.sum).map(norm));
     let columns = &mut scratch.results[..problem.size * rows.padded];
-    crate::isa::run(Rescale { rows: columns, factors: &scratch.rescale[..rows.padded] });
-    // SAFETY: the caller's promise.
-    unsafe { from_columns(problem, pair, rows, columns, results) };
+    isa::run(Rescale { rows: columns, factors: &scratch.rescale[..rows.padded] });
+    results.fill_transposed(columns, rows.padded);
 }

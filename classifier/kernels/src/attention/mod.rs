@@ -21,7 +21,8 @@ use self::backward::{Outputs, Pass};
 use self::forward::{Inputs, forward};
 pub use self::problem::Problem;
 use crate::applies;
-use crate::memory::output::{Scattered, Unwritten, Values};
+use crate::memory::output::Output;
+use crate::memory::values::Values;
 
 /// What a query may attend to.
 #[derive(Clone, Debug, Default)]
@@ -42,23 +43,23 @@ pub struct Visible {
 /// - output: `[B, Lq, heads * d]`
 ///
 /// # Panics
-/// If `heads` does not divide the width, or batch, width or number of keys differ.
+/// If `heads` does not divide the width, or batch, width or number of keys differ, also in what is visible.
 pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize, visible: &Visible) -> Tensor<3> {
     let [batch, queries, width] = query.dims();
     let keys = key.dims()[1];
-    assert!(width.is_multiple_of(heads), "{heads} heads do not divide a width of {width}");
+    assert!(heads > 0 && width.is_multiple_of(heads), "{heads} heads do not divide a width of {width}");
     assert_eq!(
         [key.dims(), value.dims()],
         [[batch, keys, width]; 2],
         "keys and values for queries of [{batch}, {queries}, {width}]"
     );
+    if let Some(seen) = &visible.keys {
+        assert_eq!(seen.dims(), [batch, keys], "which of [batch, keys] are seen");
+    }
     if ![&query, &key, &value].into_iter().all(applies) || batch * queries * keys * width == 0 {
         return composition(query, key, value, heads, visible);
     }
-    let seen = visible.keys.clone().map(|seen| {
-        assert_eq!(seen.dims(), [batch, keys], "which keys are seen");
-        seen.into_data().iter::<bool>().collect()
-    });
+    let seen = visible.keys.clone().map(|seen| seen.into_data().iter::<bool>().collect());
     let problem = Problem { batch, queries, keys, heads, size: width / heads, causal: visible.causal, seen };
     let [query, key, value] = [query, key, value].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::tiled_attention(query, key, value, problem))
@@ -118,11 +119,10 @@ impl AttentionBackend for Flex {
 impl TiledAttention for Flex {
     fn tiles(inputs: [FlexTensor; 3], problem: &Problem) -> [FlexTensor; 2] {
         let inputs = inputs.map(Values::of);
-        let mut results = Unwritten::new(inputs[0].shape());
-        let mut norms = Unwritten::new(Shape::new([problem.batch, problem.heads, problem.queries]));
-        forward(problem, Inputs::of(&inputs), Scattered::new(results.places()), Scattered::new(norms.places()));
-        // SAFETY: every query of every pair is in one tile, whose task writes its results and its norm.
-        unsafe { [results.written(), norms.written()] }
+        let results = Output::new(inputs[0].shape());
+        let norms = Output::new(Shape::new([problem.batch, problem.heads, problem.queries]));
+        forward(problem, Inputs::of(&inputs), results.places(), norms.places());
+        [results.tensor(), norms.tensor()]
     }
 
     fn tiles_backward(
@@ -134,12 +134,10 @@ impl TiledAttention for Flex {
         let inputs = inputs.map(Values::of);
         let ([results, norms], gradient) = (outputs.map(Values::of), Values::of(gradient));
         let outputs = Outputs { results: results.as_slice(), norms: norms.as_slice(), gradient: gradient.as_slice() };
-        let [mut query, mut key, mut value] = inputs.each_ref().map(|input| Unwritten::new(input.shape()));
-        let (towards_key, towards_value) = (Scattered::new(key.places()), Scattered::new(value.places()));
-        Pass { problem, inputs: Inputs::of(&inputs), outputs, towards_key, towards_value }.run(query.places());
-        // SAFETY: every key of every pair is in one tile, whose task writes its gradients, and the tasks of a pair's first keys
-        // write those by all its queries.
-        unsafe { [query.written(), key.written(), value.written()] }
+        let [key, value] = [&inputs[1], &inputs[2]].map(|input| Output::new(input.shape()));
+        let (towards_key, towards_value) = (key.places(), value.places());
+        let query = Pass { problem, inputs: Inputs::of(&inputs), outputs, towards_key, towards_value }.run(&inputs[0].shape());
+        [query, key.tensor(), value.tensor()]
     }
 }
 

@@ -1,14 +1,11 @@
-use burn::tensor::{Device, Distribution, FloatDType, TensorData, Tolerance};
+use burn::tensor::{Device, FloatDType, TensorData, Tolerance};
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::Draws;
 
 /// 32-bit softmax and sums of up to 1000 terms of size 1.
 const TOLERANCE: f32 = 2e-5;
-
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
-}
 
 fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.to_data().try_to_vec().unwrap()
@@ -26,8 +23,8 @@ fn assert_close(got: &[f32], want: &[f32], tolerance: f32) {
 }
 
 /// Queries, keys and values.
-fn inputs(batch: usize, [queries, keys]: [usize; 2], width: usize) -> [Tensor<3>; 3] {
-    [random([batch, queries, width]), random([batch, keys, width]), random([batch, keys, width])]
+fn inputs(draws: &mut Draws, batch: usize, [queries, keys]: [usize; 2], width: usize) -> [Tensor<3>; 3] {
+    [draws.normal([batch, queries, width]), draws.normal([batch, keys, width]), draws.normal([batch, keys, width])]
 }
 
 /// The results of `f`, and the gradients by the three inputs of `sum(results * towards)`.
@@ -80,8 +77,10 @@ proptest! {
     #[test]
     fn is_the_equation(
         batch in 1usize..3, queries in length(), keys in length(), heads in 1usize..4, size in 1usize..12, bits in any::<u16>(),
+        seed: u64,
     ) {
-        let inputs = inputs(batch, [queries, keys], heads * size);
+        let mut draws = Draws::new(seed);
+        let inputs = inputs(&mut draws, batch, [queries, keys], heads * size);
         // The first key is always seen.
         let seen: Vec<bool> = (0..batch * keys).map(|i| i % keys == 0 || bits >> (i % 16) & 1 == 1).collect();
         let visible = Visible { causal: false, keys: Some(mask(&seen, [batch, keys])) };
@@ -94,10 +93,11 @@ proptest! {
     #[test]
     fn equals_the_composition_with_its_gradients(
         batch in 1usize..3, queries in length(), keys in length(), heads in 1usize..4, size in 1usize..40,
-        bits in any::<u16>(), masked: bool, causal: bool,
+        bits in any::<u16>(), masked: bool, causal: bool, seed: u64,
     ) {
-        let inputs = inputs(batch, [queries, keys], heads * size);
-        let towards = random([batch, queries, heads * size]);
+        let mut draws = Draws::new(seed);
+        let inputs = inputs(&mut draws, batch, [queries, keys], heads * size);
+        let towards = draws.normal([batch, queries, heads * size]);
         let seen: Vec<bool> = (0..batch * keys).map(|i| i % keys == 0 || bits >> (i % 16) & 1 == 1).collect();
         // With fewer keys than queries, the first queries see none: see below.
         let visible = Visible { causal: causal && keys >= queries, keys: masked.then(|| mask(&seen, [batch, keys])) };
@@ -112,12 +112,13 @@ proptest! {
 
 #[test]
 fn gradients_are_differences() {
+    let mut draws = Draws::new(1);
     /// Half the distance of the points of which the difference is taken.
     const STEP: f32 = 1.0 / 64.0;
     /// Sums of 60 results of size 1 rounded to 32 bits, over the step; and the third derivative times its square.
     const CLOSE: f32 = 2e-3;
-    let inputs = inputs(1, [5, 7], 6);
-    let towards = random([1, 5, 6]);
+    let inputs = inputs(&mut draws, 1, [5, 7], 6);
+    let towards = draws.normal([1, 5, 6]);
     let visible = Visible { causal: true, keys: Some(mask(&[true, true, false, true, true, true, true], [1, 7])) };
     let [_, gradients @ ..] = with_gradients(attention, &inputs, &towards, 2, &visible);
     for (which, gradient) in gradients.into_iter().enumerate() {
@@ -141,8 +142,9 @@ fn gradients_are_differences() {
 
 #[test]
 fn a_row_that_sees_none_attends_to_zeros() {
-    let inputs = inputs(2, [3, 2], 4);
-    let towards = random([2, 3, 4]);
+    let mut draws = Draws::new(1);
+    let inputs = inputs(&mut draws, 2, [3, 2], 4);
+    let towards = draws.normal([2, 3, 4]);
     let visible = Visible { causal: false, keys: Some(mask(&[false, false, true, false], [2, 2])) };
     for f in [attention, composition] {
         let [results, q, k, v] = with_gradients(f, &inputs, &towards, 2, &visible).map(|x| x.try_to_vec::<f32>().unwrap());
@@ -152,7 +154,7 @@ fn a_row_that_sees_none_attends_to_zeros() {
         assert_eq!([&q[..12], &k[..8], &v[..8]], [&[0.0; 12][..], &[0.0; 8], &[0.0; 8]]);
     }
     // Keys end before the first queries.
-    let [q, k, v] = self::inputs(1, [5, 2], 4);
+    let [q, k, v] = self::inputs(&mut draws, 1, [5, 2], 4);
     let got = attention(q, k, v.clone(), 2, &Visible { causal: true, keys: None });
     assert_eq!(floats(&got)[..12], [0.0; 12]);
     assert_close(&floats(&got)[12..16], &floats(&v)[..4], TOLERANCE);
@@ -160,7 +162,8 @@ fn a_row_that_sees_none_attends_to_zeros() {
 
 #[test]
 fn views_are_taken() {
-    let wide = random([2, 50, 36]);
+    let mut draws = Draws::new(1);
+    let wide = draws.normal([2, 50, 36]);
     let part = |i: usize| wide.clone().slice([0..2, 0..50, 12 * i..12 * (i + 1)]);
     let copy = |x: Tensor<3>| Tensor::<3>::from_data(x.to_data(), &Device::flex());
     let got = attention(part(0), part(1), part(2).flip([1]), 3, &Visible::default());
@@ -170,9 +173,10 @@ fn views_are_taken() {
 
 #[test]
 fn gives_the_same_bits_again() {
+    let mut draws = Draws::new(1);
     // One pair over several tiles of keys: parts whose gradients by the queries are added.
-    let inputs = inputs(1, [300, 1000], 24);
-    let towards = random([1, 300, 24]);
+    let inputs = inputs(&mut draws, 1, [300, 1000], 24);
+    let towards = draws.normal([1, 300, 24]);
     let once = with_gradients(attention, &inputs, &towards, 1, &Visible::default());
     for _ in 0..3 {
         let again = with_gradients(attention, &inputs, &towards, 1, &Visible::default());
@@ -182,8 +186,9 @@ fn gives_the_same_bits_again() {
 
 #[test]
 fn any_number_of_threads_agrees() {
-    let inputs = inputs(1, [300, 1000], 24);
-    let towards = random([1, 300, 24]);
+    let mut draws = Draws::new(1);
+    let inputs = inputs(&mut draws, 1, [300, 1000], 24);
+    let towards = draws.normal([1, 300, 24]);
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| with_gradients(attention, &inputs, &towards, 1, &Visible::default()))
@@ -196,14 +201,16 @@ fn any_number_of_threads_agrees() {
 
 #[test]
 fn not_a_number_stays() {
-    let [q, k, v] = inputs(1, [3, 40], 4);
+    let mut draws = Draws::new(1);
+    let [q, k, v] = inputs(&mut draws, 1, [3, 40], 4);
     let k = k.slice_fill([0..1, 20..21, 0..1], f32::NAN);
     assert!(floats(&attention(q, k, v, 1, &Visible::default())).iter().all(|x| x.is_nan()));
 }
 
 #[test]
 fn half_precision_sums_in_32_bits() {
-    let halves = inputs(1, [5, 300], 8).map(|x| x.cast(FloatDType::F16));
+    let mut draws = Draws::new(1);
+    let halves = inputs(&mut draws, 1, [5, 300], 8).map(|x| x.cast(FloatDType::F16));
     let [q, k, v] = halves.clone();
     let got = attention(q, k, v, 1, &Visible::default()).cast(FloatDType::F32);
     let rounded = halves.map(|x| x.cast(FloatDType::F32));

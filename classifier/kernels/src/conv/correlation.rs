@@ -8,8 +8,10 @@ use super::lattice::Axis;
 use super::patches::{Patches, Source};
 use super::tiles::{DEPTH, LANES, fair, part, stride, tiles};
 use super::weights::Weights;
+use crate::isa;
+use crate::memory::output::{Block, Places};
 use crate::memory::product::{Matrix, Product};
-use crate::memory::scratch::{Target, with_scratch};
+use crate::memory::scratch::with_scratch;
 
 /// Points of a tile.
 const TILE: usize = 192;
@@ -33,8 +35,19 @@ impl Correlation<'_> {
     /// Writes every point of the grid, in a target `[B, outputs, H, W]`.
     ///
     /// # Safety
-    /// The target is as large as that, and nobody else uses those points.
-    pub(super) unsafe fn write(&self, target: Target) {
+    /// The target is as large as that, and nobody else writes those points.
+    pub(super) unsafe fn write(&self, target: &Places) {
+        if self.taps() == 0 {
+            // Inputs that strides pass over.
+            let [y, x] = self.axes;
+            for plane in 0..self.batch * self.outputs {
+                let start = (plane * y.target + y.start) * x.target + x.start;
+                let steps = [y.stride * x.target, x.stride];
+                // SAFETY: planes are other points; the rest is the caller's promise.
+                unsafe { target.claim(start, [y.points, x.points], steps) }.fill_rows(|_| std::iter::repeat(0.0));
+            }
+            return;
+        }
         let tiles = tiles(self.axes, self.batch, fair(self.batch * self.area(), TILE));
         let part = part(self.outputs, tiles.len(), MOST_OUTPUTS);
         let parts = self.outputs.div_ceil(part);
@@ -68,7 +81,7 @@ impl Correlation<'_> {
 
     /// # Safety
     /// As for [`write`](Self::write), of these points and outputs alone.
-    unsafe fn write_tile(&self, tile: &Range<usize>, outputs: Range<usize>, weights: Weights, target: Target) {
+    unsafe fn write_tile(&self, tile: &Range<usize>, outputs: Range<usize>, weights: Weights, target: &Places) {
         let patches = Patches::new(self.axes, tile);
         let area = self.area();
         let (image, point) = (tile.start / area, tile.start % area);
@@ -84,49 +97,41 @@ impl Correlation<'_> {
         let turned = weights.scratch_len(outputs.len(), channels);
         with_scratch([gathered[0], gathered[1], sums_apart, turned], |[copy, matrix, apart, turned]| {
             copy.fill(0.0);
-            let at = |output: usize| (image * self.outputs + output) * area + point;
-            let sums = if in_place {
+            let mut sums = if in_place {
+                let at = (image * self.outputs + outputs.start) * area + point;
+                // SAFETY: the grid is the whole target, whose planes are of its area; the rest is the caller's promise.
+                let mut block = unsafe { target.claim(at, [outputs.len(), tile.len()], [area, 1]) };
                 if let Some(bias) = self.bias {
-                    for output in outputs.clone() {
-                        // SAFETY: the caller's promise.
-                        (0..tile.len()).for_each(|i| unsafe { target.write(at(output) + i, bias[output]) });
-                    }
+                    block.fill_rows(|output| std::iter::repeat(bias[outputs.start + output]));
                 }
-                // SAFETY: the first point of the first output is inside the target.
-                let first = unsafe { target.at(at(outputs.start)) };
-                Sums { matrix: Matrix { first, row: 1, column: area }, points: tile.len(), begun: self.bias.is_some() }
+                Sums::InPlace(block.transposed())
             } else {
-                let matrix = Matrix { first: apart.as_mut_ptr(), row: 1, column: row };
                 // A few points more cost nothing where there is room for them.
-                Sums { matrix, points: tile.len().next_multiple_of(LANES), begun: false }
+                Sums::Apart { values: apart, points: tile.len().next_multiple_of(LANES), row }
             };
             for first in (0..self.source.channels).step_by(channels) {
                 let some = first..self.source.channels.min(first + channels);
                 let seen = if direct {
                     let from = (image * self.source.channels + first) * area + point;
                     let seen = &self.source.values[from..][..(some.len() - 1) * area + tile.len()];
-                    Matrix { first: seen.as_ptr(), row: 1, column: area }
+                    Matrix { values: seen, row: 1, column: area }
                 } else {
                     let buffers = [&mut *copy, &mut *matrix];
-                    crate::isa::run(|| patches.fill(self.source, some.clone(), buffers, row));
-                    Matrix { first: matrix.as_ptr(), row: 1, column: row }
+                    isa::run(|| patches.fill(self.source, some.clone(), buffers, row));
+                    Matrix { values: matrix, row: 1, column: row }
                 };
-                let sums = Sums { begun: sums.begun || first > 0, ..sums };
-                let product = Product {
-                    sizes: [sums.points, outputs.len(), some.len() * self.taps()],
-                    out: sums.matrix,
-                    add: sums.begun,
-                    lhs: seen,
-                    rhs: weights.part(&outputs, &some, turned),
-                    scale: 1.0,
-                };
-                // SAFETY: sums are in the target, of this task alone, or in scratch with a row of `row` values for each output;
-                // what is seen has a row for each tap of these channels, and the weights have one of those for each output.
-                unsafe { product.compute() };
+                let rhs = weights.part(&outputs, &some, turned);
+                let product = Product { lhs: seen, rhs, depth: some.len() * self.taps(), scale: 1.0 };
+                match &mut sums {
+                    Sums::InPlace(block) => product.to_block(block, self.bias.is_some() || first > 0),
+                    Sums::Apart { values, points, row } => {
+                        product.to_slice(values, [*points, outputs.len()], [1, *row], first > 0);
+                    }
+                }
             }
-            if !in_place {
+            if let Sums::Apart { values, row, .. } = sums {
                 // SAFETY: the caller's promise.
-                unsafe { self.place(&patches, &outputs, apart.chunks(row), target) };
+                unsafe { self.place(&patches, &outputs, values.chunks(row), target) };
             }
         });
     }
@@ -140,28 +145,30 @@ impl Correlation<'_> {
         patches: &Patches,
         outputs: &Range<usize>,
         rows: impl Iterator<Item = &'a [f32]>,
-        target: Target,
+        target: &Places,
     ) {
         let [y, x] = self.axes;
+        let runs = patches.runs();
         for (output, sums) in outputs.clone().zip(rows) {
             let bias = self.bias.map_or(0.0, |bias| bias[output]);
-            for run in patches.runs() {
+            // Rows of one image from the same column on are one block.
+            for runs in runs.chunk_by(|run, next| run.is_above(next)) {
+                let run = runs[0];
                 let line = (run.image * self.outputs + output) * y.target + run.point[0] * y.stride + y.start;
                 let at = line * x.target + run.point[1] * x.stride + x.start;
-                for (i, sum) in sums[run.column..][..run.length].iter().enumerate() {
-                    // SAFETY: the caller's promise.
-                    unsafe { target.write(at + i * x.stride, sum + bias) };
-                }
+                let (sizes, steps) = ([runs.len(), run.length], [y.stride * x.target, x.stride]);
+                // SAFETY: the caller's promise.
+                let mut block = unsafe { target.claim(at, sizes, steps) };
+                block.fill_rows(|row| sums[runs[row].column..][..run.length].iter().map(|sum| sum + bias));
             }
         }
     }
 }
 
 /// Where sums of points by outputs grow.
-#[derive(Clone, Copy)]
-struct Sums {
-    matrix: Matrix<*mut f32>,
-    points: usize,
-    /// Whether it holds numbers to add to.
-    begun: bool,
+enum Sums<'a> {
+    /// In the target.
+    InPlace(Block<'a>),
+    /// In scratch, a row of `row` values for each output.
+    Apart { values: &'a mut [f32], points: usize, row: usize },
 }

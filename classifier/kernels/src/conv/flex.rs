@@ -1,7 +1,5 @@
 //! The kernel on the CPU.
 
-use std::mem::MaybeUninit;
-
 use burn::tensor::Shape;
 use burn::tensor::ops::ConvOptions;
 use burn_flex::{Flex, FlexTensor};
@@ -11,8 +9,8 @@ use super::patches::Source;
 use super::weight_gradient::{WeightGradient, bias_gradient};
 use super::weights::{Turned, Weights};
 use super::{ConvolutionBackend, windows};
-use crate::memory::output::{Values, filled};
-use crate::memory::scratch::Target;
+use crate::memory::output::Output;
+use crate::memory::values::{Values, vector};
 
 impl ConvolutionBackend for Flex {
     fn convolve(input: FlexTensor, weight: FlexTensor, options: ConvOptions<2>) -> FlexTensor {
@@ -28,31 +26,22 @@ impl ConvolutionBackend for Flex {
         let [batch, channels, ..] = input;
         let dims @ [outputs, _, height, width] = weight.shape().dims::<4>();
         let [ys, xs] = windows(input, dims, &options).map(|window| window.backward());
-        let write = |output: &mut [MaybeUninit<f32>]| {
-            if ys.iter().chain(&xs).any(|axis| axis.taps.is_empty()) {
-                output.fill(MaybeUninit::new(0.0)); // inputs that strides pass over
-            }
-            let target = Target::new(output);
-            for (y, x) in ys.iter().flat_map(|y| xs.iter().map(move |x| (y, x))) {
-                if y.taps.is_empty() || x.taps.is_empty() {
-                    continue;
-                }
-                let taps: Vec<_> = y.taps.iter().flat_map(|y| x.taps.iter().map(move |x| y.index * width + x.index)).collect();
-                let turned = Turned { values: weight.as_slice(), outputs: channels, kernel: height * width, taps: &taps };
-                let correlation = Correlation {
-                    axes: [y, x],
-                    batch,
-                    outputs: channels,
-                    source: Source { values: gradient.as_slice(), channels: outputs },
-                    weights: Weights::Turned(turned),
-                    bias: None,
-                };
-                // SAFETY: the target has the input's shape, whose channels are the outputs here.
-                unsafe { correlation.write(target) };
-            }
-        };
-        // SAFETY: the grids are the whole input, but for those without taps, and these are zero.
-        unsafe { filled(Shape::new(input), write) }
+        let output = Output::new(Shape::new(input));
+        for (y, x) in ys.iter().flat_map(|y| xs.iter().map(move |x| (y, x))) {
+            let taps: Vec<_> = y.taps.iter().flat_map(|y| x.taps.iter().map(move |x| y.index * width + x.index)).collect();
+            let turned = Turned { values: weight.as_slice(), outputs: channels, kernel: height * width, taps: &taps };
+            let correlation = Correlation {
+                axes: [y, x],
+                batch,
+                outputs: channels,
+                source: Source { values: gradient.as_slice(), channels: outputs },
+                weights: Weights::Turned(turned),
+                bias: None,
+            };
+            // SAFETY: the target has the input's shape, whose channels are the outputs here; grids are other points of it.
+            unsafe { correlation.write(output.places()) };
+        }
+        output.tensor()
     }
 
     fn convolve_by_weight(input: FlexTensor, gradient: FlexTensor, weight: [usize; 4], options: ConvOptions<2>) -> FlexTensor {
@@ -66,19 +55,16 @@ impl ConvolutionBackend for Flex {
             source: Source { values: input.as_slice(), channels },
             gradient: gradient.as_slice(),
         };
-        // SAFETY: the target has the weight's shape, and all of it is written.
-        unsafe { filled(Shape::new(weight), |output| sums.write(Target::new(output))) }
+        let output = Output::new(Shape::new(weight));
+        // SAFETY: nobody else writes the target, which has the weight's shape.
+        unsafe { sums.write(output.places()) };
+        output.tensor()
     }
 
     fn convolve_by_bias(gradient: FlexTensor) -> FlexTensor {
         let gradient = Values::of(gradient);
         let [_, outputs, height, width] = gradient.shape().dims::<4>();
-        let sums = bias_gradient(gradient.as_slice(), outputs, height * width);
-        let write = |output: &mut [MaybeUninit<f32>]| {
-            output.iter_mut().zip(&sums).for_each(|(to, sum)| _ = to.write(*sum));
-        };
-        // SAFETY: there is a sum for each output.
-        unsafe { filled(Shape::new([outputs]), write) }
+        vector(bias_gradient(gradient.as_slice(), outputs, height * width))
     }
 }
 
@@ -87,7 +73,7 @@ fn convolved(input: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, op
     let [batch, channels, ..] = input.shape().dims::<4>();
     let [y, x] = windows(input.shape().dims(), weight.shape().dims(), options).map(|window| window.forward());
     let [outputs, _, height, width] = weight.shape().dims::<4>();
-    let shape = Shape::new([batch, outputs, y.points, x.points]);
+    let output = Output::new(Shape::new([batch, outputs, y.points, x.points]));
     let correlation = Correlation {
         axes: [&y, &x],
         batch,
@@ -96,6 +82,7 @@ fn convolved(input: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, op
         weights: Weights::Straight { values: weight.as_slice(), channels, taps: height * width },
         bias: bias.as_ref().map(Values::as_slice),
     };
-    // SAFETY: the grid is the whole output.
-    unsafe { filled(shape, |output| correlation.write(Target::new(output))) }
+    // SAFETY: nobody else writes the output, which is the grid.
+    unsafe { correlation.write(output.places()) };
+    output.tensor()
 }

@@ -35,11 +35,9 @@ use lattice::Window;
 /// If the shapes do not fit.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
     let [input_dims, weight_dims] = [input.dims(), weight.dims()];
-    let fits = windows(input_dims, weight_dims, &options).iter().all(|window| window.output().is_some())
-        && input_dims[1] == weight_dims[1]
-        && input_dims.iter().chain(&weight_dims).all(|&size| size > 0)
-        && bias.as_ref().is_none_or(|bias| bias.dims() == [weight_dims[0]] && applies(bias));
-    if options.groups != 1 || !fits || !applies(&input) || !applies(&weight) {
+    check(input_dims, weight_dims, bias.as_ref().map(|bias| bias.dims()[0]), &options);
+    let filled = input_dims.iter().chain(&weight_dims).all(|&size| size > 0);
+    if options.groups != 1 || !filled || !applies(&input) || !applies(&weight) || !bias.as_ref().is_none_or(applies) {
         return module::conv2d(input, weight, bias, options);
     }
     let (input, weight) = (input.into_dispatch(), weight.into_dispatch());
@@ -47,6 +45,26 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, opti
         Some(bias) => Dispatch::convolve_biased(input, weight, bias.into_dispatch(), options),
         None => Dispatch::convolve(input, weight, options),
     })
+}
+
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+fn check(input: [usize; 4], weight: [usize; 4], bias: Option<usize>, options: &ConvOptions<2>) {
+    let ConvOptions { stride, dilation, groups, .. } = options;
+    let [outputs, channels, ..] = weight;
+    let steps = stride.iter().chain(dilation).chain([groups]);
+    assert!(
+        steps.into_iter().all(|&size| size > 0),
+        "convolution with stride {stride:?}, dilation {dilation:?}, {groups} groups"
+    );
+    assert!(
+        channels.checked_mul(*groups) == Some(input[1]) && outputs.is_multiple_of(*groups),
+        "convolution of {input:?} with a weight of {weight:?} in {groups} groups"
+    );
+    assert!(bias.is_none_or(|bias| bias == outputs), "convolution with a weight of {weight:?}: the bias has {bias:?} values");
+    let fits = windows(input, weight, options).iter().all(|window| window.output().is_some());
+    assert!(fits, "convolution of {input:?} with padding {:?}: a kernel of {weight:?} is larger", options.padding);
 }
 
 fn windows(input: [usize; 4], weight: [usize; 4], options: &ConvOptions<2>) -> [Window; 2] {

@@ -24,6 +24,16 @@ pub(super) struct Run {
     copied: usize,
 }
 
+impl Run {
+    /// Whether `next` is of the same columns one row below.
+    pub(super) fn is_above(&self, next: &Self) -> bool {
+        self.image == next.image
+            && self.point[0] + 1 == next.point[0]
+            && self.point[1] == next.point[1]
+            && self.length == next.length
+    }
+}
+
 /// A row of the source that a tile sees.
 #[derive(Clone, Copy, Debug)]
 struct Line {

@@ -1,19 +1,16 @@
 //! The kernel beside burn's own convolution.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Device, Distribution, FloatDType, Int, Tensor, TensorData, Tolerance, module};
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData, Tolerance, module};
 use proptest::prelude::*;
 
 use super::{conv2d, windows};
+use crate::testing::Draws;
 
 /// Sums of up to 1,000 terms below 1, in another order.
 const CLOSE: f32 = 2e-4;
 
 type Convolve = fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>, ConvOptions<2>) -> Tensor<4>;
-
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Device::flex())
-}
 
 /// Everything that a training step needs.
 struct Case {
@@ -24,9 +21,9 @@ struct Case {
 }
 
 impl Case {
-    fn new(input: [usize; 4], outputs: usize, kernel: [usize; 2], options: ConvOptions<2>) -> Self {
-        let weight = random([outputs, input[1], kernel[0], kernel[1]]);
-        Self { input: random(input), weight, bias: Some(random([outputs])), options }
+    fn new(draws: &mut Draws, input: [usize; 4], outputs: usize, kernel: [usize; 2], options: ConvOptions<2>) -> Self {
+        let weight = draws.uniform([outputs, input[1], kernel[0], kernel[1]]);
+        Self { input: draws.uniform(input), weight, bias: Some(draws.uniform([outputs])), options }
     }
 
     /// Output, and the gradients by input, weight and bias of a loss that weighs every output differently.
@@ -69,9 +66,11 @@ proptest! {
         padding in [0usize..3, 0usize..3],
         dilation in [1usize..3, 1usize..3],
         with_bias in any::<bool>(),
+        seed: u64,
     ) {
+        let mut draws = Draws::new(seed);
         let options = ConvOptions::new(stride, padding, dilation, 1);
-        let mut case = Case::new([batch, channels, size[0], size[1]], outputs, kernel, options);
+        let mut case = Case::new(&mut draws, [batch, channels, size[0], size[1]], outputs, kernel, options);
         let fits = windows(case.input.dims(), case.weight.dims(), &case.options).iter().all(|w| w.output().is_some());
         prop_assume!(fits);
         if !with_bias {
@@ -85,6 +84,7 @@ proptest! {
 /// weights than points.
 #[test]
 fn equals_burn_however_work_is_cut() {
+    let mut draws = Draws::new(1);
     for (input, outputs, kernel, options) in [
         ([2, 40, 20, 70], 33, [3, 3], options(1, 1)),
         ([1, 3, 3, 520], 5, [3, 3], options(1, 1)),
@@ -97,19 +97,21 @@ fn equals_burn_however_work_is_cut() {
         ([1, 150, 5, 5], 70, [3, 3], options(1, 1)),
         ([1, 70, 9, 9], 65, [3, 3], options(2, 1)),
     ] {
-        Case::new(input, outputs, kernel, options).assert_equals_burn();
+        Case::new(&mut draws, input, outputs, kernel, options).assert_equals_burn();
     }
 }
 
 #[test]
 fn pads_each_side_by_its_own() {
+    let mut draws = Draws::new(1);
     let options = ConvOptions::new_with_padding([2, 2], [(0, 1), (2, 0)], [1, 1], 1);
-    Case::new([2, 3, 8, 9], 4, [3, 3], options).assert_equals_burn();
+    Case::new(&mut draws, [2, 3, 8, 9], 4, [3, 3], options).assert_equals_burn();
 }
 
 #[test]
 fn views_are_taken() {
-    let (input, weight) = (random([2, 9, 3, 8]), random([3, 5, 3, 1]));
+    let mut draws = Draws::new(1);
+    let (input, weight) = (draws.uniform([2, 9, 3, 8]), draws.uniform([3, 5, 3, 1]));
     let view = conv2d(input.clone().permute([0, 2, 1, 3]), weight.clone().permute([1, 0, 3, 2]), None, options(1, 1));
     let copy = |x: Tensor<4>| Tensor::<4>::from_data(x.into_data(), &Device::flex());
     let copied = conv2d(copy(input.permute([0, 2, 1, 3])), copy(weight.permute([1, 0, 3, 2])), None, options(1, 1));
@@ -118,27 +120,29 @@ fn views_are_taken() {
 
 #[test]
 fn groups_and_half_precision_are_left_to_burn() {
-    let (input, weight) = (random([1, 4, 5, 5]), random([6, 2, 3, 3]));
+    let mut draws = Draws::new(1);
+    let (input, weight) = (draws.uniform([1, 4, 5, 5]), draws.uniform([6, 2, 3, 3]));
     let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 2);
     let ours = conv2d(input.clone(), weight.clone(), None, options.clone());
     ours.into_data().assert_eq(&module::conv2d(input.clone(), weight, None, options).into_data(), true);
     let half = |x: Tensor<4>| x.cast(FloatDType::F16);
-    let weight = random([6, 4, 3, 3]);
+    let weight = draws.uniform([6, 4, 3, 3]);
     let output = conv2d(half(input), half(weight), None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
     assert_eq!(output.dtype(), DType::F16);
 }
 
 #[test]
 fn bits_do_not_depend_on_threads() {
+    let mut draws = Draws::new(1);
     let bits = |threads: usize, case: &Case| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| case.run(conv2d))
     };
     for case in [
-        Case::new([2, 40, 20, 37], 70, [3, 3], options(1, 1)),
-        Case::new([8, 96, 4, 4], 32, [3, 3], options(1, 1)),
-        Case::new([2, 1, 30, 30], 64, [7, 7], options(2, 3)),
-        Case::new([3, 130, 6, 6], 130, [1, 1], options(1, 0)),
+        Case::new(&mut draws, [2, 40, 20, 37], 70, [3, 3], options(1, 1)),
+        Case::new(&mut draws, [8, 96, 4, 4], 32, [3, 3], options(1, 1)),
+        Case::new(&mut draws, [2, 1, 30, 30], 64, [7, 7], options(2, 3)),
+        Case::new(&mut draws, [3, 130, 6, 6], 130, [1, 1], options(1, 0)),
     ] {
         let once = bits(1, &case);
         for (threads, other) in [(1, bits(1, &case)), (2, bits(2, &case)), (5, bits(5, &case))] {
@@ -151,9 +155,10 @@ fn bits_do_not_depend_on_threads() {
 
 #[test]
 fn a_frozen_weight_has_no_gradient_and_the_input_has() {
+    let mut draws = Draws::new(1);
     let device = Device::flex().autodiff();
-    let input = Tensor::<4>::from_data(random([1, 2, 5, 5]).into_data(), &device).require_grad();
-    let weight = Tensor::<4>::from_data(random([3, 2, 3, 3]).into_data(), &device);
+    let input = Tensor::<4>::from_data(draws.uniform([1, 2, 5, 5]).into_data(), &device).require_grad();
+    let weight = Tensor::<4>::from_data(draws.uniform([3, 2, 3, 3]).into_data(), &device);
     let mut grads = conv2d(input.clone(), weight.clone(), None, options(1, 1)).sum().backward();
     assert!(input.grad_remove(&mut grads).is_some());
     assert!(weight.grad_remove(&mut grads).is_none());

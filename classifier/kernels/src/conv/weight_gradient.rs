@@ -7,8 +7,10 @@ use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, IntoParallel
 use super::lattice::Axis;
 use super::patches::{Patches, Source};
 use super::tiles::{DEPTH, part, stride, tiles};
+use crate::isa;
+use crate::memory::output::Places;
 use crate::memory::product::{Matrix, Product};
-use crate::memory::scratch::{Target, with_scratch};
+use crate::memory::scratch::with_scratch;
 
 /// Most outputs of a part.
 const MOST_OUTPUTS: usize = 320;
@@ -34,8 +36,8 @@ impl WeightGradient<'_> {
     /// Threads share the weights, not the points: each sum has one order, whatever their number.
     ///
     /// # Safety
-    /// The target is as large as that, and nobody else uses it.
-    pub(super) unsafe fn write(&self, target: Target) {
+    /// The target is as large as that, and nobody else writes it.
+    pub(super) unsafe fn write(&self, target: &Places) {
         let most_channels = MOST_WEIGHTS.div_ceil(self.taps());
         let outputs = part(self.outputs, self.source.channels.div_ceil(most_channels), MOST_OUTPUTS);
         let parts = self.outputs.div_ceil(outputs);
@@ -62,7 +64,7 @@ impl WeightGradient<'_> {
 
     /// # Safety
     /// As for [`write`](Self::write), of these outputs and channels alone.
-    unsafe fn write_part(&self, tiles: &[(Patches, Range<usize>)], [outputs, channels]: [Range<usize>; 2], target: Target) {
+    unsafe fn write_part(&self, tiles: &[(Patches, Range<usize>)], [outputs, channels]: [Range<usize>; 2], target: &Places) {
         let (taps, area) = (self.taps(), self.area());
         let at_once = (SEEN / taps).clamp(1, channels.len());
         let points = tiles.iter().map(|(_, tile)| tile.len()).max().unwrap_or(0);
@@ -86,55 +88,36 @@ impl WeightGradient<'_> {
                     let seen = if direct {
                         let from = (image * self.source.channels + first) * area + point;
                         let seen = &self.source.values[from..][..(count - 1) * area + tile.len()];
-                        Matrix { first: seen.as_ptr(), row: 1, column: area }
+                        Matrix { values: seen, row: 1, column: area }
                     } else {
                         let buffers = [&mut *copy, &mut *matrix];
-                        crate::isa::run(|| patches.fill(self.source, some, buffers, row));
-                        Matrix { first: matrix.as_ptr(), row: 1, column: row }
+                        isa::run(|| patches.fill(self.source, some, buffers, row));
+                        Matrix { values: matrix, row: 1, column: row }
                     };
-                    let of_outputs = Matrix { first: gradients.as_ptr(), row: 1, column: row };
-                    let product = if one_term {
+                    let of_outputs = Matrix { values: gradients, row: 1, column: row };
+                    /// Sums over the points of a tile.
+                    fn product<'a>(lhs: Matrix<'a>, rhs: Matrix<'a>, depth: usize) -> Product<'a> {
+                        Product { lhs: lhs.transposed(), rhs, depth, scale: 1.0 }
+                    }
+                    if one_term {
                         let all = self.source.channels * taps;
-                        // SAFETY: the first weight of the first output is inside the target.
-                        let first = unsafe { target.at(outputs.start * all + first * taps) };
-                        Product {
-                            sizes: [count, wide, tile.len()],
-                            out: Matrix { first, row: 1, column: all },
-                            add: false,
-                            lhs: seen.transposed(),
-                            rhs: of_outputs,
-                            scale: 1.0,
-                        }
+                        // SAFETY: these outputs and channels are this task's alone, as the caller has promised.
+                        let mut out = unsafe { target.claim(outputs.start * all + first * taps, [count, wide], [1, all]) };
+                        product(seen, of_outputs, tile.len()).to_block(&mut out, false);
                     } else {
                         let sums = &mut sums[(first - channels.start) * taps * wide..][..count * wide];
-                        Product {
-                            sizes: [wide, count, tile.len()],
-                            out: Matrix { first: sums.as_mut_ptr(), row: 1, column: wide },
-                            add: i > 0,
-                            lhs: of_outputs.transposed(),
-                            rhs: seen,
-                            scale: 1.0,
-                        }
-                    };
-                    // SAFETY: the sums are as many as that, or in the target, of this task alone; both others have rows of at least
-                    // the tile's points, for each output and for each channel and tap.
-                    unsafe { product.compute() };
+                        product(of_outputs, seen, tile.len()).to_slice(sums, [wide, count], [1, wide], i > 0);
+                    }
                 }
             }
             if one_term {
                 return;
             }
-            // Sums are [weights, outputs], the target [outputs, weights]: in squares, so that both stay in the cache.
-            const SQUARE: usize = 16;
-            for from in (0..weights).step_by(SQUARE) {
-                for (i, output) in outputs.clone().enumerate() {
-                    let at = (output * self.source.channels + channels.start) * taps;
-                    for weight in from..weights.min(from + SQUARE) {
-                        // SAFETY: the caller's promise.
-                        unsafe { target.write(at + weight, sums[weight * wide + i]) };
-                    }
-                }
-            }
+            // Sums are [weights, outputs], the target [outputs, weights].
+            let all = self.source.channels * taps;
+            // SAFETY: these outputs and channels are this task's alone, as the caller has promised.
+            let mut out = unsafe { target.claim(outputs.start * all + channels.start * taps, [wide, weights], [all, 1]) };
+            out.fill_transposed(sums, wide);
         });
     }
 

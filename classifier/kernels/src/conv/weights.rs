@@ -27,7 +27,7 @@ pub(super) struct Turned<'a> {
     pub(super) taps: &'a [usize],
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
     /// Scratch that a [`part`](Self::part) needs; none where the weights can be read as they lie.
     pub(super) fn scratch_len(&self, outputs: usize, channels: usize) -> usize {
         match self {
@@ -38,18 +38,21 @@ impl Weights<'_> {
 
     /// The weights of some outputs, channels and all taps: a column for each output. It reads these weights or `scratch`, which is
     /// of the length above.
-    pub(super) fn part(&self, outputs: &Range<usize>, channels: &Range<usize>, scratch: &mut [f32]) -> Matrix<*const f32> {
+    pub(super) fn part<'s>(&self, outputs: &Range<usize>, channels: &Range<usize>, scratch: &'s mut [f32]) -> Matrix<'s>
+    where
+        'a: 's,
+    {
         match *self {
             Self::Straight { values, channels: all, taps } => {
                 let row = all * taps;
                 let values = &values[outputs.start * row + channels.start * taps..];
                 let values = &values[..(outputs.len() - 1) * row + channels.len() * taps];
-                Matrix { first: values.as_ptr(), row: 1, column: row }
+                Matrix { values, row: 1, column: row }
             }
             Self::Turned(Turned { values, outputs: all, kernel: 1, .. }) => {
                 let values = &values[channels.start * all + outputs.start..];
                 let values = &values[..(channels.len() - 1) * all + outputs.len()];
-                Matrix { first: values.as_ptr(), row: all, column: 1 }
+                Matrix { values, row: all, column: 1 }
             }
             Self::Turned(turned) => {
                 let row = channels.len() * turned.taps.len();
@@ -57,7 +60,7 @@ impl Weights<'_> {
                 for (first, rows) in outputs.clone().step_by(ROWS).zip(scratch.chunks_mut(ROWS * row)) {
                     turned.fill(first..outputs.end.min(first + ROWS), channels.clone(), rows);
                 }
-                Matrix { first: scratch.as_ptr(), row: 1, column: row }
+                Matrix { values: scratch, row: 1, column: row }
             }
         }
     }

@@ -8,8 +8,10 @@ use super::BottleneckOptions;
 use super::growth::Maps;
 use super::tile::Tile;
 use crate::elementwise::function::{Function, Relu};
-use crate::memory::output::{Values, filled, vector};
+use crate::isa;
+use crate::memory::output::{Block, Output, Shared};
 use crate::memory::product::{Matrix, Product};
+use crate::memory::values::{Values, vector};
 use crate::norm::moments::sums;
 use crate::norm::plane::Line;
 
@@ -24,30 +26,14 @@ pub(super) struct Bottleneck {
     pub(super) options: BottleneckOptions,
 }
 
-/// Memory that threads write at different places.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: whoever uses the pointer says why no two threads write one place.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    /// A method, so that closures take the whole and not the pointer in it.
-    fn at(self, offset: usize) -> *mut f32 {
-        self.0.wrapping_add(offset)
-    }
-}
-
 /// How the output, or the gradient by it, lies in memory.
 #[derive(Clone, Copy)]
-struct Output {
+struct OutputLayout {
     channels: usize,
     plane: usize,
 }
 
-impl Output {
+impl OutputLayout {
     /// The first element of a tile in an image.
     fn first(self, image: usize, tile: &Tile) -> usize {
         image * self.channels * self.plane + tile.pixels.start
@@ -82,45 +68,38 @@ impl Bottleneck {
         affine.enumerate().map(|(channel, (gamma, beta))| Line::normalising(self.scale(channel), [*gamma, *beta])).collect()
     }
 
-    fn weights(&self) -> Matrix<*const f32> {
-        rows(self.weight.as_slice().as_ptr(), self.channels())
+    fn weights(&self) -> Matrix<'_> {
+        rows(self.weight.as_slice(), self.channels())
     }
 
-    pub(super) fn forward(&self, maps: &mut Maps) -> FlexTensor {
+    pub(super) fn forward(&self, maps: &Maps) -> FlexTensor {
         let (channels, outputs, plane) = (self.channels(), self.outputs(), maps.plane());
         let tiles = Tile::all(maps.batch, plane, channels);
-        let (lines, maps) = (self.lines(), &*maps);
-        let output = Output { channels: outputs, plane };
-        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-            let out = Shared(out.as_mut_ptr().cast());
-            tiles.par_iter().with_max_len(1).for_each_init(Vec::new, |scratch, tile| {
-                let columns = tile.columns();
-                scratch.resize((channels + outputs) * columns, 0.0);
-                let (normal, product) = scratch.split_at_mut(channels * columns);
-                crate::isa::run(|| normalise(&lines, maps.values(), [maps.capacity, plane], tile, normal));
-                let sizes = [outputs, columns, channels];
-                let normal = rows(normal.as_ptr(), columns);
-                if tile.images.len() == 1 {
-                    let out = rows(out.at(output.first(tile.images.start, tile)), plane);
-                    // SAFETY: the tile's pixels of all output channels, which no other tile has.
-                    unsafe { Product { sizes, out, add: false, lhs: self.weights(), rhs: normal, scale: 1.0 }.compute() };
-                    return;
-                }
-                let out_tile = rows(product.as_mut_ptr(), columns);
-                // SAFETY: `product` has a row for every output channel.
-                unsafe { Product { sizes, out: out_tile, add: false, lhs: self.weights(), rhs: normal, scale: 1.0 }.compute() };
-                for (i, image) in tile.images.clone().enumerate() {
-                    for (channel, row) in product.chunks(columns).enumerate() {
-                        let from = &row[i * plane..][..plane];
-                        let to = out.at(output.first(image, tile) + channel * plane);
-                        // SAFETY: whole planes of this tile's images, which no other tile has.
-                        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to, plane) };
-                    }
-                }
-            });
-        };
-        // SAFETY: the tiles make up all images, and each is written for every output channel.
-        unsafe { filled(maps.shape(outputs), write) }
+        let lines = self.lines();
+        let layout = OutputLayout { channels: outputs, plane };
+        let output = Output::new(maps.shape(outputs));
+        tiles.par_iter().with_max_len(1).for_each_init(Vec::new, |scratch, tile| {
+            let columns = tile.columns();
+            scratch.resize((channels + outputs) * columns, 0.0);
+            let (normal, product) = scratch.split_at_mut(channels * columns);
+            isa::run(|| normalise(&lines, maps.values(), [maps.capacity, plane], tile, normal));
+            let work = Product { lhs: self.weights(), rhs: rows(normal, columns), depth: channels, scale: 1.0 };
+            // A tile's pixels of all output channels of an image.
+            let block = |image: usize| {
+                let (at, sizes) = (layout.first(image, tile), [outputs, tile.pixels.len()]);
+                // SAFETY: no other tile has these pixels.
+                unsafe { output.places().claim(at, sizes, [plane, 1]) }
+            };
+            if tile.images.len() == 1 {
+                work.to_block(&mut block(tile.images.start), false);
+                return;
+            }
+            work.to_slice(product, [outputs, columns], [columns, 1], false);
+            for (i, image) in tile.images.clone().enumerate() {
+                block(image).fill_rows(|channel| product[channel * columns + i * plane..][..plane].iter().copied());
+            }
+        });
+        output.tensor()
     }
 
     /// The gradients by weight, gamma and beta; that by the maps is added to theirs.
@@ -130,11 +109,10 @@ impl Bottleneck {
         let shares = (2 * rayon::current_num_threads()).min(tiles.len());
         let shares: Vec<Share> = {
             let lines = self.lines();
-            let (batch, capacity, plane) = (maps.batch, maps.capacity, maps.plane());
+            let (capacity, plane) = (maps.capacity, maps.plane());
             let (values, by_maps) = maps.values_and_gradient();
-            let by_maps = Shared(by_maps.as_mut_ptr());
-            let work =
-                Pull { layer: self, lines: &lines, values, gradient: gradient.as_slice(), by_maps, batch, capacity, plane };
+            let by_maps = &Shared::new(by_maps);
+            let work = Pull { layer: self, lines: &lines, values, gradient: gradient.as_slice(), by_maps, capacity, plane };
             let part = tiles.len().div_ceil(shares);
             tiles.par_chunks(part).with_max_len(1).map(|tiles| work.share(tiles)).collect()
         };
@@ -164,13 +142,9 @@ impl Bottleneck {
     }
 }
 
-/// Rows of `width` elements from `first` on.
-fn rows<P>(first: P, width: usize) -> Matrix<P> {
-    Matrix { first, row: width, column: 1 }
-}
-
-fn transposed<P>(matrix: Matrix<P>) -> Matrix<P> {
-    Matrix { first: matrix.first, row: matrix.column, column: matrix.row }
+/// Rows of `width` elements.
+fn rows(values: &[f32], width: usize) -> Matrix<'_> {
+    Matrix { values, row: width, column: 1 }
 }
 
 /// `max(z, 0)` of a tile, a row for each channel.
@@ -191,8 +165,7 @@ struct Pull<'a> {
     lines: &'a [Line],
     values: &'a [f32],
     gradient: &'a [f32],
-    by_maps: Shared,
-    batch: usize,
+    by_maps: &'a Shared<'a>,
     capacity: usize,
     plane: usize,
 }
@@ -207,67 +180,52 @@ impl Pull<'_> {
             let columns = tile.columns();
             let (normal, rest) = scratch.split_at_mut(channels * columns);
             let (by_normal, rest) = rest.split_at_mut(channels * columns);
-            crate::isa::run(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
+            isa::run(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
             let gradient = self.gradient_of(tile, &mut rest[..outputs * columns]);
-            let by_weight = Product {
-                sizes: [outputs, channels, columns],
-                out: rows(share.weight.as_mut_ptr(), channels),
-                add: i > 0,
-                lhs: gradient,
-                rhs: transposed(rows(normal.as_ptr(), columns)),
-                scale: 1.0,
-            };
-            // SAFETY: `share.weight` is [O, C], the gradient [O, columns] and the tile [C, columns].
-            unsafe { by_weight.compute() };
-            let by_tile = Product {
-                sizes: [channels, columns, outputs],
-                out: rows(by_normal.as_mut_ptr(), columns),
-                add: false,
-                lhs: transposed(self.layer.weights()),
-                rhs: gradient,
-                scale: 1.0,
-            };
-            // SAFETY: `by_normal` is [C, columns], the weight [O, C] and the gradient [O, columns].
-            unsafe { by_tile.compute() };
-            crate::isa::run(|| self.through_norm(tile, normal, by_normal, &mut share.sums));
+            let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns, scale: 1.0 };
+            by_weight.to_slice(&mut share.weight, [outputs, channels], [channels, 1], i > 0);
+            let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs, scale: 1.0 };
+            by_tile.to_slice(by_normal, [channels, columns], [columns, 1], false);
+            isa::run(|| self.through_norm(tile, normal, by_normal, &mut share.sums));
         }
         share
     }
 
     /// By the output, `[O, columns]`: where it lies if the tile is in one image, else gathered.
-    fn gradient_of(&self, tile: &Tile, gathered: &mut [f32]) -> Matrix<*const f32> {
-        let output = Output { channels: self.layer.outputs(), plane: self.plane };
+    fn gradient_of<'g>(&'g self, tile: &Tile, gathered: &'g mut [f32]) -> Matrix<'g> {
+        let output = OutputLayout { channels: self.layer.outputs(), plane: self.plane };
         if tile.images.len() == 1 {
-            return rows(self.gradient[output.first(tile.images.start, tile)..].as_ptr(), self.plane);
+            return rows(&self.gradient[output.first(tile.images.start, tile)..], self.plane);
         }
         for (channel, row) in gathered.chunks_mut(tile.columns()).enumerate() {
             for (image, to) in tile.images.clone().zip(row.chunks_mut(self.plane)) {
                 to.copy_from_slice(&self.gradient[output.first(image, tile) + channel * self.plane..][..self.plane]);
             }
         }
-        rows(gathered.as_ptr(), tile.columns())
+        rows(gathered, tile.columns())
     }
 
     /// Adds to the gradient by the maps, and to the sums of each channel.
     #[inline(always)]
     fn through_norm(&self, tile: &Tile, normal: &[f32], by_normal: &mut [f32], totals: &mut [[f64; 2]]) {
         let (columns, pixels) = (tile.columns(), tile.pixels.len());
+        let first = |image: usize| image * self.capacity * self.plane + tile.pixels.start;
+        let block = |image: usize| {
+            // SAFETY: the tile's pixels of all channels so far, which no other tile has.
+            unsafe { self.by_maps.rows(first(image), [self.lines.len(), pixels], self.plane) }
+        };
+        let mut by_maps: Vec<Block> = tile.images.clone().map(block).collect();
         let means = &self.layer.statistics.as_slice()[..self.lines.len()];
         let each = normal.chunks(columns).zip(by_normal.chunks_mut(columns)).zip(totals);
         for (channel, (((normal, dz), total), (line, mean))) in each.zip(self.lines.iter().zip(means)).enumerate() {
             for (dz, normal) in dz.iter_mut().zip(normal) {
                 *dz = if *normal > 0.0 { *dz } else { 0.0 };
             }
-            for (image, dz) in tile.images.clone().zip(dz.chunks(pixels)) {
-                debug_assert!(image < self.batch);
-                let first = (image * self.capacity + channel) * self.plane + tile.pixels.start;
-                let x = &self.values[first..][..pixels];
+            for ((image, by_x), dz) in tile.images.clone().zip(&mut by_maps).zip(dz.chunks(pixels)) {
+                let x = &self.values[first(image) + channel * self.plane..][..pixels];
                 let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
                 *total = [total[0] + sum, total[1] + product];
-                // SAFETY: the tile's pixels of one channel, within the buffer as they are within `values` of the same shape; no
-                // other tile has them.
-                let by_x = unsafe { std::slice::from_raw_parts_mut(self.by_maps.at(first), pixels) };
-                by_x.iter_mut().zip(dz).for_each(|(by_x, dz)| *by_x += line.scale * dz);
+                by_x.row(channel).iter_mut().zip(dz).for_each(|(by_x, dz)| *by_x += line.scale * dz);
             }
         }
     }

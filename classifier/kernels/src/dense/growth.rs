@@ -1,14 +1,15 @@
 //! The buffers of a dense block: feature maps, and the gradients by them.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
-use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice};
 
-use crate::memory::output::{PIECE, Values, filled};
+use crate::isa;
+use crate::memory::output::Output;
+use crate::memory::values::{PIECE, Values};
 use crate::norm::moments::Moments;
 
 /// One forward pass's buffers, shared by the operations that write and read them.
@@ -26,7 +27,7 @@ pub(super) struct Maps {
     values: Storage,
     /// Moments of each channel so far, where the batch's statistics are wanted.
     moments: Option<Vec<Moments>>,
-    /// By the maps, `[B, C, H, W]`, without what is pending.
+    /// By the maps, `[B, C, H, W]`, without what is pending; empty until there is one.
     gradient: Vec<f32>,
     /// For each channel, `a` and `b` of a part `a x + b` of the gradient.
     pending: Vec<[f64; 2]>,
@@ -54,9 +55,10 @@ impl Maps {
         }
     }
 
-    /// Maps and the buffer of gradients.
+    /// Maps and the buffer of gradients, which begins with zeros if nothing has come to it yet: a loss may be of layers alone.
     pub(super) fn values_and_gradient(&mut self) -> (&[f32], &mut [f32]) {
         let Self { values, gradient, .. } = self;
+        gradient.resize(self.batch * self.capacity * self.sides[0] * self.sides[1], 0.0);
         let values = match values {
             Storage::Growing(values) => values,
             Storage::Whole(tensor) => tensor.as_slice().expect("the tensor was made contiguous and of 32-bit floats"),
@@ -88,7 +90,7 @@ impl Growth {
             values: Storage::Growing(vec![0.0; batch * capacity * height * width]),
             moments: with_moments.then(Vec::new),
             gradient: Vec::new(),
-            pending: Vec::new(),
+            pending: vec![[0.0; 2]; capacity],
         })))
     }
 
@@ -105,7 +107,15 @@ impl Growth {
         let mut maps = self.lock();
         let (plane, batch) = (maps.plane(), maps.batch);
         let new = x.shape()[1];
-        assert!(x.shape() == maps.shape(new) && at + new <= maps.capacity, "maps {:?} do not fit at {at}", x.shape());
+        assert!(
+            x.shape() == maps.shape(new) && at + new <= maps.capacity,
+            "maps of {:?} after {at} channels of [{}, {}, {}, {}]",
+            x.shape(),
+            maps.batch,
+            maps.capacity,
+            maps.sides[0],
+            maps.sides[1],
+        );
         let image = maps.capacity * plane;
         let Maps { values: Storage::Growing(values), moments, .. } = &mut *maps else {
             panic!("channels are put before all are taken")
@@ -119,7 +129,7 @@ impl Growth {
         let wanted = moments.is_some();
         let copy = |(channel, to): (usize, Vec<&mut [f32]>)| {
             let from = x.as_slice().chunks(plane).skip(channel).step_by(new);
-            crate::isa::run(|| {
+            isa::run(|| {
                 from.zip(to).fold(Moments::default(), |so_far, (from, to)| {
                     to.copy_from_slice(from);
                     if wanted { so_far.and(Moments::of(from)) } else { so_far }
@@ -158,38 +168,43 @@ impl Growth {
         tensor
     }
 
-    /// Takes the gradient by all maps, which those of layers are added to.
-    pub(super) fn begin_gradient(&self, gradient: FlexTensor) {
+    /// Adds the gradient by all maps to those of layers.
+    pub(super) fn add_gradient(&self, gradient: FlexTensor) {
         let mut maps = self.lock();
         assert_eq!(gradient.layout().shape(), &maps.shape(maps.capacity), "a gradient has its output's shape");
-        maps.gradient = gradient.to_contiguous().into_data().try_into_vec().expect("gradients are of 32-bit floats");
-        maps.pending = vec![[0.0; 2]; maps.capacity];
+        let whole: Vec<f32> = gradient.to_contiguous().into_data().try_into_vec().expect("gradients are of 32-bit floats");
+        if maps.gradient.is_empty() {
+            maps.gradient = whole;
+        } else {
+            maps.gradient.iter_mut().zip(whole).for_each(|(sum, more)| *sum += more);
+        }
     }
 
     /// The whole gradient by `count` channels from `at` on.
     pub(super) fn gradient_of(&self, at: usize, count: usize) -> FlexTensor {
-        let maps = self.lock();
-        let plane = maps.plane();
-        let channels = at..at + count;
-        let write = |out: &mut [MaybeUninit<f32>]| {
-            let images = |values| <[f32]>::chunks(values, maps.capacity * plane);
-            let planes = images(maps.values()).zip(images(&maps.gradient)).flat_map(|(values, gradient)| {
-                let part = at * plane..(at + count) * plane;
-                values[part.clone()].chunks(plane).zip(gradient[part].chunks(plane)).zip(channels.clone())
+        let mut maps = self.lock();
+        maps.values_and_gradient();
+        let maps = &*maps;
+        let (plane, channels) = (maps.plane(), at..at + count);
+        let images = |values| <[f32]>::chunks(values, maps.capacity * plane);
+        let planes = images(maps.values()).zip(images(&maps.gradient)).flat_map(|(values, gradient)| {
+            let part = at * plane..(at + count) * plane;
+            values[part.clone()].chunks(plane).zip(gradient[part].chunks(plane)).zip(channels.clone())
+        });
+        let planes: Vec<_> = planes.collect();
+        let mut output = Output::new(maps.shape(count));
+        let mut whole = output.whole();
+        let at_a_time = (PIECE / plane).max(1);
+        whole.par_chunks(at_a_time * plane).zip(planes.par_chunks(at_a_time)).for_each(|(mut out, planes)| {
+            isa::run(|| {
+                for ((x, gradient), channel) in planes {
+                    let [a, centre, b] = maps.centred(*channel);
+                    out.append(plane, x.iter().zip(*gradient).map(|(x, gradient)| gradient + (a * (x - centre) + b)));
+                }
             });
-            let planes: Vec<_> = out.chunks_mut(plane).zip(planes).collect();
-            let at_a_time = (PIECE / plane).max(1);
-            planes.into_par_iter().with_min_len(at_a_time).for_each(|(out, ((x, gradient), channel))| {
-                let [a, centre, b] = maps.centred(channel);
-                crate::isa::run(|| {
-                    for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
-                        out.write(gradient + (a * (x - centre) + b));
-                    }
-                });
-            });
-        };
-        // SAFETY: there are as many planes in the output as in the part, of one length, and each is written.
-        unsafe { filled(maps.shape(count), write) }
+        });
+        drop(whole);
+        output.tensor()
     }
 }
 

@@ -23,12 +23,13 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use crate::applies;
-use crate::memory::output::{Values, vector};
+use crate::memory::values::{Values, vector};
+use crate::shapes::{check_filled, check_vectors};
 use bottleneck::Bottleneck;
 use growth::Growth;
 
 /// The feature maps of a dense block so far, on the CPU in 32 bits.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DenseFeatures {
     /// Carries no value; through it the autodiff graph knows what came before what.
     order: Tensor<1>,
@@ -53,17 +54,26 @@ impl DenseFeatures {
     }
 
     /// `[B, C, H, W]`, with room for `capacity` channels; only where they are [taken](Self::take).
+    ///
+    /// # Panics
+    /// If they are not taken, there are more channels than `capacity`, or an axis is empty.
     #[must_use]
     pub fn start(x: Tensor<4>, capacity: usize) -> Self {
         let [batch, _, height, width] = x.dims();
+        check_filled("dense block", &x, 4);
+        assert!(Self::take(&x), "dense block of {:?} in {:?}: only 32-bit floats on the CPU are taken", x.dims(), x.dtype());
         let growth = Growth::new([batch, capacity, height, width], x.device().is_autodiff());
         let order = Tensor::zeros([1], &x.device());
         Self { order, growth, channels: 0 }.with(x)
     }
 
     /// With `[B, K, H, W]` more channels.
+    ///
+    /// # Panics
+    /// If there is no room for them, or batch, height or width are others.
     #[must_use]
     pub fn with(self, x: Tensor<4>) -> Self {
+        check_filled("dense block", &x, 4);
         let (at, new) = (self.channels, x.dims()[1]);
         let order = Dispatch::dense_put(self.order.into_dispatch(), x.into_dispatch(), at, self.growth.clone());
         Self { order: Tensor::from_dispatch(order), growth: self.growth, channels: at + new }
@@ -88,6 +98,9 @@ impl DenseFeatures {
     /// - statistics (mean, variance) and affine (gamma, beta): `[C]` each
     /// - weight: `[O, C, 1, 1]`
     /// - output: `[B, O, H, W]`
+    ///
+    /// # Panics
+    /// If a shape does not fit the channels so far.
     #[must_use]
     pub fn bottleneck(
         &self,
@@ -97,6 +110,12 @@ impl DenseFeatures {
         options: BottleneckOptions,
     ) -> Tensor<4> {
         let ([mean, variance], [gamma, beta]) = (statistics, affine);
+        let vectors = [("mean", &mean), ("variance", &variance), ("gamma", &gamma), ("beta", &beta)];
+        check_filled("bottleneck's weight", &weight, 4);
+        check_vectors("bottleneck", &weight, self.channels, &vectors);
+        let dims = weight.dims();
+        assert!(dims[1..] == [self.channels, 1, 1], "bottleneck of {} channels: the weight is {dims:?}", self.channels);
+        assert!(applies(&weight), "bottleneck of 32-bit floats: the weight is of {:?}", weight.dtype());
         Tensor::from_dispatch(Dispatch::dense_bottleneck(
             self.order.clone().into_dispatch(),
             weight.into_dispatch(),
@@ -114,6 +133,8 @@ impl DenseFeatures {
     /// If there is room for more.
     #[must_use]
     pub fn finish(self) -> Tensor<4> {
+        let capacity = self.growth.with(|maps| maps.capacity);
+        assert!(self.channels == capacity, "{} channels where there is room for {capacity}", self.channels);
         Tensor::from_dispatch(Dispatch::dense_take(self.order.into_dispatch(), self.growth))
     }
 }
@@ -145,7 +166,7 @@ pub trait DenseBackend: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// All channels.
     fn dense_take(order: FloatTensor<Self>, growth: Growth) -> FloatTensor<Self>;
-    /// Begins the buffer of gradients.
+    /// Adds to the buffer of gradients.
     fn dense_take_backward(gradient: FloatTensor<Self>, growth: Growth) -> FloatTensor<Self>;
     /// The gradient by some channels that were put, which no layer before has anything to do with.
     fn dense_put_backward(order: FloatTensor<Self>, at: usize, count: usize, growth: Growth) -> FloatTensor<Self>;
@@ -189,7 +210,7 @@ impl DenseBackend for Flex {
     }
 
     fn dense_take_backward(gradient: FlexTensor, growth: Growth) -> FlexTensor {
-        growth.begin_gradient(gradient);
+        growth.add_gradient(gradient);
         vector(vec![0.0])
     }
 

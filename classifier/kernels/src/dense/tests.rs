@@ -5,7 +5,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{affine_map, loss, off_kink, tracked};
+use crate::testing::{Draws, affine_map, loss, off_kink, tracked};
 
 const EPSILON: f64 = 1e-2;
 
@@ -16,13 +16,13 @@ struct Layer {
 }
 
 /// Layers after `start` channels whose convolutions have `outputs` channels, of which half are new maps.
-fn layers(start: usize, outputs: usize, count: usize) -> Vec<Layer> {
-    let layer = |i| {
+fn layers(draws: &mut Draws, start: usize, outputs: usize, count: usize) -> Vec<Layer> {
+    let mut layer = |i| {
         let channels = start + i * outputs.div_ceil(2);
-        let weight = Tensor::random([outputs, channels, 1, 1], Distribution::Normal(0.0, 0.3), &Device::flex());
+        let weight = draws.tensor([outputs, channels, 1, 1], Distribution::Normal(0.0, 0.3));
         Layer { affine: affine_map(channels).map(tracked), weight: tracked(weight) }
     };
-    (0..count).map(layer).collect()
+    (0..count).map(&mut layer).collect()
 }
 
 /// Stands for the second half of a layer.
@@ -88,10 +88,11 @@ proptest! {
     #[test]
     fn a_block_equals_concatenation_with_all_gradients(
         batch in 1usize..5, channels in 1usize..7, height in 1usize..30, width in 2usize..30,
-        outputs in 2usize..9, count in 1usize..4, offset in -3f64..3.0,
+        outputs in 2usize..9, count in 1usize..4, offset in -3f64..3.0, seed: u64,
     ) {
-        let x = Tensor::<4>::random([batch, channels, height, width], Distribution::Normal(offset, 2.0), &Device::flex());
-        let layers = layers(channels, outputs, count);
+        let mut draws = Draws::new(seed);
+        let x = draws.tensor([batch, channels, height, width], Distribution::Normal(offset, 2.0));
+        let layers = layers(&mut draws, channels, outputs, count);
         prop_assume!(sides_are_sure(&x, &layers));
         let ours = with_gradients(&x, &layers, in_one_buffer);
         let plain = with_gradients(&x, &layers, concatenated);
@@ -106,7 +107,8 @@ proptest! {
 #[test]
 fn gradients_repeat_bit_for_bit() {
     for shape in [[3, 4, 60, 60], [40, 9, 5, 5]] {
-        let draw = || (Tensor::<4>::random(shape, Distribution::Default, &Device::flex()), layers(shape[1], 8, 2));
+        let mut draws = Draws::new(1);
+        let draw = || (draws.tensor(shape, Distribution::Default), layers(&mut draws, shape[1], 8, 2));
         let (x, layers) = std::iter::repeat_with(draw).find(|(x, layers)| sides_are_sure(x, layers)).unwrap();
         let first = with_gradients(&x, &layers, in_one_buffer);
         for (first, second) in first.iter().zip(with_gradients(&x, &layers, in_one_buffer)) {
@@ -121,8 +123,9 @@ fn gradients_repeat_bit_for_bit() {
 
 #[test]
 fn given_statistics_are_used_and_bear_no_gradient() {
-    let x = Tensor::<4>::random([2, 3, 4, 5], Distribution::Normal(1.0, 2.0), &Device::flex());
-    let layers = layers(3, 4, 1);
+    let mut draws = Draws::new(1);
+    let x = draws.tensor([2, 3, 4, 5], Distribution::Normal(1.0, 2.0));
+    let layers = layers(&mut draws, 3, 4, 1);
     let statistics = [[0.5f32, 1.0, 1.5], [3.0, 4.0, 5.0]];
     let given = |device: &Device| statistics.map(|values| Tensor::<1>::from_floats(values, device));
     let options = BottleneckOptions { epsilon: EPSILON, of_batch: false };
@@ -140,5 +143,55 @@ fn given_statistics_are_used_and_bear_no_gradient() {
     for (ours, plain) in ours.iter().zip(&plain) {
         // Sums of 40 products.
         ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-5, 1e-5));
+    }
+}
+
+/// Not a statistic, not a value: the weights alone carry the loss.
+fn one_layer_alone(x: Tensor<4>, layer: &Layer) -> Tensor<4> {
+    let maps = DenseFeatures::start(x.clone(), x.dims()[1] + 3);
+    let options = BottleneckOptions { epsilon: EPSILON, of_batch: true };
+    maps.bottleneck(maps.statistics(), layer.affine.clone(), layer.weight.clone(), options)
+}
+
+fn normal_and_convolved(x: Tensor<4>, layer: &Layer) -> Tensor<4> {
+    let [gamma, beta] = layer.affine.clone();
+    convolved(burn::tensor::activation::relu(batch_norm_train(x, gamma, beta, EPSILON).output), layer.weight.clone())
+}
+
+/// Gradients of layers need no gradient of the whole block.
+#[test]
+fn a_loss_over_a_layer_alone_has_all_gradients() {
+    let mut draws = Draws::new(3);
+    let draw = || (draws.tensor([2, 3, 4, 5], Distribution::Normal(1.0, 2.0)), layers(&mut draws, 3, 4, 1));
+    let (x, layers) = std::iter::repeat_with(draw).find(|(x, layers)| sides_are_sure(x, layers)).unwrap();
+    let ours = with_gradients(&x, &layers, |x, layers| one_layer_alone(x, &layers[0]));
+    let plain = with_gradients(&x, &layers, |x, layers| normal_and_convolved(x, &layers[0]));
+    for (ours, plain) in ours.iter().zip(&plain) {
+        // Sums of 40 products.
+        ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-4, 1e-4));
+    }
+}
+
+/// The gradient of the whole block is added to that of a layer beside it, whichever comes first.
+#[test]
+fn a_layer_beside_the_finished_block_has_all_gradients() {
+    let mut draws = Draws::new(4);
+    let draw = || (draws.tensor([2, 3, 4, 5], Distribution::Normal(1.0, 2.0)), layers(&mut draws, 3, 4, 1));
+    let (x, layers) = std::iter::repeat_with(draw).find(|(x, layers)| sides_are_sure(x, layers)).unwrap();
+    let options = BottleneckOptions { epsilon: EPSILON, of_batch: true };
+    for layer_first in [false, true] {
+        let in_order = |layer: Tensor<4>, whole: Tensor<4>| {
+            Tensor::cat(if layer_first { vec![layer, whole] } else { vec![whole, layer] }, 1)
+        };
+        let ours = with_gradients(&x, &layers, |x, layers| {
+            let maps = DenseFeatures::start(x, 3);
+            let layer = maps.bottleneck(maps.statistics(), layers[0].affine.clone(), layers[0].weight.clone(), options);
+            in_order(layer, maps.finish())
+        });
+        let plain = with_gradients(&x, &layers, |x, layers| in_order(normal_and_convolved(x.clone(), &layers[0]), x));
+        for (ours, plain) in ours.iter().zip(&plain) {
+            // Sums of 40 products.
+            ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-4, 1e-4));
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Activations on all threads, forward and backward in one pass each.
 
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
@@ -17,23 +16,10 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use crate::applies;
-use crate::elementwise::function::{Function, QUICK, by_function};
-use crate::memory::output::{PIECE, Values, filled, overwritable};
-
-/// A function of every element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x`
-    Identity,
-    /// `max(x, 0)`
-    Relu,
-    /// `x / (1 + e^-x)` (Elfwing et al. 2017)
-    Silu,
-    /// `x Φ(x)` by the error function (Hendrycks and Gimpel 2016)
-    Gelu,
-    /// `x / (1 + e^-1.702x)`, CLIP's approximation of GELU
-    QuickGelu,
-}
+use crate::elementwise::function::{Activation, Function, QUICK, by_function};
+use crate::isa;
+use crate::memory::output::Output;
+use crate::memory::values::{PIECE, Values, overwritable};
 
 impl Activation {
     /// The function of every element; in one pass on the CPU.
@@ -99,35 +85,27 @@ impl ActivationBackend for Flex {
 fn forward<F: Function>(mut x: FlexTensor) -> FlexTensor {
     if let Some(values) = overwritable(&mut x) {
         values.par_chunks_mut(PIECE).for_each(|values| {
-            crate::isa::run(|| values.iter_mut().for_each(|x| *x = F::value(*x)));
+            isa::run(|| values.iter_mut().for_each(|x| *x = F::value(*x)));
         });
         return x;
     }
     let x = Values::of(x);
-    let write = |out: &mut [MaybeUninit<f32>]| {
-        out.par_chunks_mut(PIECE).zip(x.as_slice().par_chunks(PIECE)).for_each(|(out, x)| {
-            crate::isa::run(|| out.iter_mut().zip(x).for_each(|(out, x)| _ = out.write(F::value(*x))));
-        });
-    };
-    // SAFETY: both are cut alike and have as many elements, so each is written.
-    unsafe { filled(x.shape(), write) }
+    let mut output = Output::new(x.shape());
+    output.whole().par_chunks(PIECE).zip(x.as_slice().par_chunks(PIECE)).for_each(|(mut out, x)| {
+        isa::run(|| _ = out.append(x.len(), x.iter().map(|x| F::value(*x))));
+    });
+    output.tensor()
 }
 
 fn backward<F: Function>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
     let (x, gradient) = (Values::of(x), Values::of(gradient));
     assert_eq!(x.shape(), gradient.shape(), "a gradient has its output's shape");
-    let write = |out: &mut [MaybeUninit<f32>]| {
-        let inputs = x.as_slice().par_chunks(PIECE).zip(gradient.as_slice().par_chunks(PIECE));
-        out.par_chunks_mut(PIECE).zip(inputs).for_each(|(out, (x, gradient))| {
-            crate::isa::run(|| {
-                for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
-                    out.write(gradient * F::slope(*x));
-                }
-            });
-        });
-    };
-    // SAFETY: all three are cut alike and have as many elements, so each is written.
-    unsafe { filled(x.shape(), write) }
+    let mut output = Output::new(x.shape());
+    let inputs = x.as_slice().par_chunks(PIECE).zip(gradient.as_slice().par_chunks(PIECE));
+    output.whole().par_chunks(PIECE).zip(inputs).for_each(|(mut out, (x, gradient))| {
+        isa::run(|| _ = out.append(x.len(), x.iter().zip(gradient).map(|(x, gradient)| gradient * F::slope(*x))));
+    });
+    output.tensor()
 }
 
 /// Computes an output again where gradients are checkpointed.
@@ -183,7 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::with_gradients;
+    use crate::testing::{Draws, with_gradients};
 
     const ALL: [Activation; 4] = [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu];
 
@@ -198,8 +176,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn equals_the_composition_with_its_gradient(rows in 1usize..40, columns in 1usize..1200, scale in 0.1f64..30.0) {
-            let x = Tensor::<2>::random([rows, columns], Distribution::Normal(0.0, scale), &Device::flex());
+        fn equals_the_composition_with_its_gradient(rows in 1usize..40, columns in 1usize..1200, scale in 0.1f64..30.0, seed: u64) {
+            let x: Tensor<2> = Draws::new(seed).tensor([rows, columns], Distribution::Normal(0.0, scale));
             // A few units in the last place, of values that are sums of two of this size.
             let close = Tolerance::<f32>::rel_abs(1e-5, 1e-6 * scale.max(1.0) as f32);
             for activation in ALL {
@@ -214,8 +192,7 @@ mod tests {
 
     #[test]
     fn views_and_half_precision_are_taken() {
-        let device = Device::flex();
-        let x = Tensor::<2>::random([5, 7], Distribution::Default, &device);
+        let x: Tensor<2> = Draws::new(1).tensor([5, 7], Distribution::Default);
         for activation in ALL {
             let plain = activation.forward(x.clone());
             activation.forward(x.clone().transpose()).into_data().assert_eq(&plain.clone().transpose().into_data(), true);
@@ -237,7 +214,7 @@ mod tests {
 
     #[test]
     fn checkpointed_gradients_are_the_same() {
-        let x = Tensor::<2>::random([3, 5], Distribution::Normal(0.0, 2.0), &Device::flex());
+        let x: Tensor<2> = Draws::new(1).tensor([3, 5], Distribution::Normal(0.0, 2.0));
         let gradient = |device: Device| {
             let x = Tensor::<2>::from_data(x.to_data(), &device).require_grad();
             let mut grads = silu(gelu(x.clone())).sum().backward();

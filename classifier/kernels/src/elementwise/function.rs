@@ -96,27 +96,42 @@ fn normal_cdf(x: f32) -> f32 {
     0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
-/// Runs a generic function for the type of an [`Activation`](super::Activation).
+/// A function of every element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x`
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `x / (1 + e^-x)` (Elfwing et al. 2017)
+    Silu,
+    /// `x Φ(x)` by the error function (Hendrycks and Gimpel 2016)
+    Gelu,
+    /// `x / (1 + e^-1.702x)`, CLIP's approximation of GELU
+    QuickGelu,
+}
+
+/// Runs a generic function for the type of an [`Activation`].
 macro_rules! by_function {
     ($activation:expr, $function:ident => $call:expr) => {
         match $activation {
-            $crate::Activation::Identity => {
+            $crate::elementwise::function::Activation::Identity => {
                 type $function = $crate::elementwise::function::Identity;
                 $call
             }
-            $crate::Activation::Relu => {
+            $crate::elementwise::function::Activation::Relu => {
                 type $function = $crate::elementwise::function::Relu;
                 $call
             }
-            $crate::Activation::Silu => {
+            $crate::elementwise::function::Activation::Silu => {
                 type $function = $crate::elementwise::function::Silu;
                 $call
             }
-            $crate::Activation::Gelu => {
+            $crate::elementwise::function::Activation::Gelu => {
                 type $function = $crate::elementwise::function::Gelu;
                 $call
             }
-            $crate::Activation::QuickGelu => {
+            $crate::elementwise::function::Activation::QuickGelu => {
                 type $function = $crate::elementwise::function::QuickGelu;
                 $call
             }

@@ -1,6 +1,5 @@
 //! The kernel on the CPU.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use burn::tensor::Shape;
@@ -9,8 +8,9 @@ use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::LinearBackend;
 use super::view::View;
-use crate::memory::output::{Scattered, Values, filled, vector};
+use crate::memory::output::{Block, Output, Places};
 use crate::memory::product::{Matrix, Product};
+use crate::memory::values::{Values, vector};
 
 /// Rows and columns of a result that a thread takes at a time: they fit the second-level cache.
 const PART: [usize; 2] = [256, 512];
@@ -41,27 +41,23 @@ impl LinearBackend for Flex {
         let images = x.images.max(gradient.images);
         let (x, gradient) = (x.in_images(images), gradient.in_images(images));
         let [inputs, outputs] = [x.columns, gradient.columns];
+        assert!(x.images == images && gradient.images == images && x.rows == gradient.rows, "a gradient has its output's rows");
         let parts = parts([inputs, outputs], images * x.rows);
-        let write = |out: &mut [MaybeUninit<f32>]| {
-            let out = Scattered::new(out);
-            parts.run(|[some_inputs, some_outputs]| {
-                for image in 0..images {
-                    let seen = x.matrix(image, 0, some_inputs.start);
-                    let product = Product {
-                        sizes: [some_inputs.len(), some_outputs.len(), x.rows],
-                        out: block(out, some_inputs.start, &some_outputs, some_inputs.len(), outputs),
-                        add: image > 0,
-                        lhs: Matrix { first: seen.first, row: seen.column, column: seen.row },
-                        rhs: gradient.matrix(image, 0, some_outputs.start),
-                        scale: 1.0,
-                    };
-                    // SAFETY: both views hold as many rows; parts are other elements of the result.
-                    unsafe { product.compute() };
-                }
-            });
-        };
-        // SAFETY: the parts are the whole result, and there is an image at least.
-        unsafe { filled(Shape::new([inputs, outputs]), write) }
+        let output = Output::new(Shape::new([inputs, outputs]));
+        parts.run(|[some_inputs, some_outputs]| {
+            // SAFETY: parts are other elements of the result.
+            let mut out = unsafe { block(output.places(), some_inputs.start, &some_outputs, some_inputs.len(), outputs) };
+            for image in 0..images {
+                let product = Product {
+                    lhs: x.matrix(image, 0, some_inputs.start).transposed(),
+                    rhs: gradient.matrix(image, 0, some_outputs.start),
+                    depth: x.rows,
+                    scale: 1.0,
+                };
+                product.to_block(&mut out, image > 0);
+            }
+        });
+        output.tensor()
     }
 
     fn linear_by_bias(gradient: FlexTensor) -> FlexTensor {
@@ -91,40 +87,32 @@ fn rows_times(x: &View, weight: Weight, outputs: usize, bias: Option<&[f32]>) ->
     let last = shape.num_dims() - 1;
     shape[last] = outputs;
     let parts = parts([x.rows, outputs], x.images * x.columns);
-    let write = |out: &mut [MaybeUninit<f32>]| {
-        let out = Scattered::new(out);
-        let run = |image: usize, [rows, some]: [Range<usize>; 2]| {
-            let first_row = image * x.rows + rows.start;
-            if let Some(bias) = bias {
-                for row in first_row..first_row + rows.len() {
-                    let to = out.at(row * outputs + some.start, some.len());
-                    // SAFETY: `at` has seen that it is inside the output; it is this part's alone.
-                    unsafe { to.copy_from_nonoverlapping(bias[some.clone()].as_ptr(), some.len()) };
-                }
-            }
-            let [row, column] = weight.steps;
-            let product = Product {
-                sizes: [rows.len(), some.len(), x.columns],
-                out: block(out, first_row, &some, rows.len(), outputs),
-                add: bias.is_some(),
-                lhs: x.matrix(image, rows.start, 0),
-                rhs: Matrix { first: weight.values[some.start * column..].as_ptr(), row, column },
-                scale: 1.0,
-            };
-            // SAFETY: the view and the weight have been seen to hold these rows and columns; parts are other elements of the output,
-            // which hold the bias if there is one.
-            unsafe { product.compute() };
+    let output = Output::new(shape);
+    parts.run_images(x.images, |image, [rows, some]: [Range<usize>; 2]| {
+        // SAFETY: parts are other elements of the output.
+        let mut out = unsafe { block(output.places(), image * x.rows + rows.start, &some, rows.len(), outputs) };
+        if let Some(bias) = bias {
+            out.fill_rows(|_| bias[some.clone()].iter().copied());
+        }
+        let [row, column] = weight.steps;
+        let product = Product {
+            lhs: x.matrix(image, rows.start, 0),
+            rhs: Matrix { values: &weight.values[some.start * column..], row, column },
+            depth: x.columns,
+            scale: 1.0,
         };
-        parts.run_images(x.images, run);
-    };
-    // SAFETY: the parts of all images are the whole output.
-    unsafe { filled(shape, write) }
+        product.to_block(&mut out, bias.is_some());
+    });
+    output.tensor()
 }
 
 /// Some columns of `rows` rows from `first` on, of a result whose rows have `width` values.
-fn block(out: Scattered, first: usize, columns: &Range<usize>, rows: usize, width: usize) -> Matrix<*mut f32> {
-    let first = out.at(first * width + columns.start, (rows - 1) * width + columns.len());
-    Matrix { first, row: width, column: 1 }
+///
+/// # Safety
+/// No other block of the result has any of these.
+unsafe fn block<'a>(result: &'a Places, first: usize, columns: &Range<usize>, rows: usize, width: usize) -> Block<'a> {
+    // SAFETY: the caller's promise.
+    unsafe { result.claim(first * width + columns.start, [rows, columns.len()], [width, 1]) }
 }
 
 /// How a matrix is cut.

@@ -26,12 +26,13 @@ use crate::applies;
 /// If the shapes do not fit.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
     let [inputs, outputs] = weight.dims();
-    let fits = D > 1
-        && x.dims()[D - 1] == inputs
-        && x.dims().iter().all(|&size| size > 0)
-        && outputs > 0
-        && bias.as_ref().is_none_or(|bias| bias.dims() == [outputs] && applies(bias));
-    if !fits || !applies(&x) || !applies(&weight) {
+    let dims = x.dims();
+    assert!(dims[D - 1] == inputs, "linear layer of {dims:?}: the weight is [{inputs}, {outputs}]");
+    if let Some(bias) = &bias {
+        assert!(bias.dims() == [outputs], "linear layer [{inputs}, {outputs}]: the bias has {:?} values", bias.dims());
+    }
+    let filled = D > 1 && dims.iter().all(|&size| size > 0) && outputs > 0;
+    if !filled || !applies(&x) || !applies(&weight) || !bias.as_ref().is_none_or(applies) {
         return module::linear(x, weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

@@ -1,14 +1,10 @@
-use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance, module};
+use burn::tensor::{Device, Tensor, TensorData, Tolerance, module};
 use proptest::prelude::*;
 
 use super::linear;
-use crate::testing::{loss, tracked};
+use crate::testing::{Draws, loss, tracked};
 
 type Layer = fn(Tensor<3>, Tensor<2>, Option<Tensor<1>>) -> Tensor<3>;
-
-fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
-}
 
 /// The output, and the gradients by input, weight and bias.
 fn with_gradients(f: Layer, x: &Tensor<3>, turned: bool, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Vec<TensorData> {
@@ -27,9 +23,11 @@ proptest! {
     #[test]
     fn equals_burns_layer_with_its_gradients(
         images in 1usize..4, rows in 1usize..90, inputs in 1usize..90, outputs in 1usize..150, turned: bool, biased: bool,
+        seed: u64,
     ) {
-        let x = random(if turned { [images, inputs, rows] } else { [images, rows, inputs] });
-        let (weight, bias) = (random([inputs, outputs]), random([outputs]));
+        let mut draws = Draws::new(seed);
+        let x = draws.normal(if turned { [images, inputs, rows] } else { [images, rows, inputs] });
+        let (weight, bias) = (draws.normal([inputs, outputs]), draws.normal([outputs]));
         let bias = biased.then_some(&bias);
         let ours = with_gradients(linear, &x, turned, &weight, bias);
         let plain = with_gradients(module::linear, &x, turned, &weight, bias);
@@ -42,8 +40,9 @@ proptest! {
 
 #[test]
 fn large_layers_are_cut_without_gaps() {
+    let mut draws = Draws::new(1);
     for (rows, inputs, outputs) in [(700, 70, 1100), (5, 600, 3000), (2050, 40, 33), (1, 1280, 320)] {
-        let (x, weight, bias) = (random([2, rows, inputs]), random([inputs, outputs]), random([outputs]));
+        let (x, weight, bias) = (draws.normal([2, rows, inputs]), draws.normal([inputs, outputs]), draws.normal([outputs]));
         let ours = with_gradients(linear, &x, false, &weight, Some(&bias));
         let plain = with_gradients(module::linear, &x, false, &weight, Some(&bias));
         for (ours, plain) in ours.iter().zip(&plain) {
@@ -55,7 +54,8 @@ fn large_layers_are_cut_without_gaps() {
 
 #[test]
 fn a_frozen_part_gets_no_gradient_and_the_others_the_same() {
-    let (x, weight, bias) = (random([2, 3, 5]), random([5, 4]), random([4]));
+    let mut draws = Draws::new(1);
+    let (x, weight, bias) = (draws.normal([2, 3, 5]), draws.normal([5, 4]), draws.normal([4]));
     let whole = with_gradients(linear, &x, false, &weight, Some(&bias));
     let frozen = |tensor: Tensor<2>| Tensor::<2>::from_data(tensor.into_data(), &Device::flex().autodiff());
     let tracked_x = tracked(x.clone());
@@ -70,7 +70,8 @@ fn a_frozen_part_gets_no_gradient_and_the_others_the_same() {
 /// The gradient of a plain sum is one number that is seen everywhere.
 #[test]
 fn a_gradient_that_is_one_number_is_taken() {
-    let (x, weight) = (random([3, 6, 20]), random([20, 9]));
+    let mut draws = Draws::new(1);
+    let (x, weight) = (draws.normal([3, 6, 20]), draws.normal([20, 9]));
     for turned in [false, true] {
         let gradients = |layer: Layer| {
             let (x, weight) = (tracked(x.clone()), tracked(weight.clone()));
@@ -86,9 +87,10 @@ fn a_gradient_that_is_one_number_is_taken() {
 
 #[test]
 fn other_axes_and_empty_inputs_are_taken() {
-    let weight = random([6, 4]);
-    let x = random([3, 5, 2, 6]);
+    let mut draws = Draws::new(1);
+    let weight = draws.normal([6, 4]);
+    let x = draws.normal([3, 5, 2, 6]);
     let ours = linear(x.clone(), weight.clone(), None).into_data();
     ours.assert_approx_eq::<f32>(&module::linear(x, weight.clone(), None).into_data(), Tolerance::absolute(1e-5));
-    assert_eq!(linear(random([0, 6]), weight, None).dims(), [0, 4]);
+    assert_eq!(linear(draws.normal([0, 6]), weight, None).dims(), [0, 4]);
 }

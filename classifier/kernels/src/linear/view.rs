@@ -35,14 +35,14 @@ impl View {
     }
 
     /// The matrix of an image from `row` and `column` on.
-    pub(super) fn matrix(&self, image: usize, row: usize, column: usize) -> Matrix<*const f32> {
+    pub(super) fn matrix(&self, image: usize, row: usize, column: usize) -> Matrix<'_> {
         let [image_step, row_step, column_step] = self.steps;
         let at = |row: usize, column: usize| {
             self.tensor.layout().start_offset() + image * image_step + row * row_step + column * column_step
         };
         let values = self.tensor.storage::<f32>();
         assert!(at(self.rows - 1, self.columns - 1) < values.len(), "a view lies in its buffer");
-        Matrix { first: values[at(row, column)..].as_ptr(), row: row_step, column: column_step }
+        Matrix { values: &values[at(row, column)..], row: row_step, column: column_step }
     }
 
     /// The same rows as so many images, where they are one.

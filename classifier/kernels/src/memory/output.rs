@@ -1,50 +1,329 @@
-//! Memory of the kernels: contiguous inputs, and outputs that are written once.
+//! The one type that kernels write through: memory that tasks share, each of whose elements is written once.
+//!
+//! An [`Output`] is a tensor in the making, and [`Shared`] is memory that holds numbers already. Both are cut into [`Block`]s, which
+//! threads write side by side. A block that is cut from another one borrows it, so that the two cannot be used together; blocks
+//! [claimed](Places::claim) by their place are promised to be disjoint, which debug builds and this crate's tests check element by
+//! element. Every block counts what it has written, and an output becomes a tensor only if the sum is the number of its elements.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+#[cfg(any(test, debug_assertions))]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 
-/// Values that a thread takes at a time: enough to pay for handing them out, few enough for the second-level cache.
-pub(crate) const PIECE: usize = 1 << 14;
+use super::transpose::transpose;
 
-/// A tensor whose elements lie in row-major order, without gaps; copied only if they don't.
-pub(crate) struct Values(FlexTensor);
+/// A new tensor; its elements are written through blocks.
+pub(crate) struct Output {
+    /// Room for all elements; of length 0 until all are written.
+    values: Vec<f32>,
+    shape: Shape,
+    places: Places<'static>,
+    /// Whether the whole was cut by [`whole`](Self::whole) or [`interleaved`](Self::interleaved).
+    cut: bool,
+}
 
-impl Values {
-    pub(crate) fn of(tensor: FlexTensor) -> Self {
-        Self(tensor.to_contiguous())
+impl Output {
+    pub(crate) fn new(shape: Shape) -> Self {
+        let count = shape.num_elements();
+        let mut values = room(count);
+        let places = Places::new(values.as_mut_ptr(), count);
+        Self { values, shape, places, cut: false }
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        self.0.layout().shape().clone()
+    /// All elements, in their order; once.
+    pub(crate) fn whole(&mut self) -> Block<'_> {
+        assert!(!std::mem::replace(&mut self.cut, true), "an output is cut once");
+        let count = self.places.count;
+        // SAFETY: nothing else was cut, and whoever claims places promises that they are no other block's.
+        unsafe { self.places.claim(0, [1, count], [count, 1]) }
     }
 
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        self.0.as_slice().expect("kernels are given 32-bit floats, and the tensor is contiguous")
+    /// `[outer, parts, inner]` as a block `[outer, inner]` for each part; once.
+    pub(crate) fn interleaved(&mut self, sizes: [usize; 3]) -> impl IndexedParallelIterator<Item = Block<'_>> {
+        let [outer, parts, inner] = sizes;
+        assert!(!std::mem::replace(&mut self.cut, true), "an output is cut once");
+        let places = &self.places;
+        assert_eq!(outer * parts * inner, places.count, "{sizes:?} make up the output");
+        // SAFETY: parts have other elements, and nothing else was cut; see `whole`.
+        (0..parts).into_par_iter().map(move |part| unsafe { places.claim(part * inner, [outer, inner], [parts * inner, 1]) })
+    }
+
+    /// Places that tasks claim for themselves.
+    pub(crate) fn places(&self) -> &Places<'static> {
+        &self.places
+    }
+
+    /// The tensor.
+    ///
+    /// # Panics
+    /// If not every element was written.
+    pub(crate) fn tensor(mut self) -> FlexTensor {
+        let count = self.places.count;
+        let written = *self.places.written.get_mut();
+        assert_eq!(written, count, "a kernel wrote {written} of the {count} elements of {:?}", self.shape);
+        // SAFETY: there is room for `count`, and as many were written by blocks, which are disjoint.
+        unsafe { self.values.set_len(count) };
+        FlexTensor::new(Bytes::from_elems(self.values), Layout::contiguous(self.shape), DType::F32)
     }
 }
 
-/// The elements of a tensor that nobody else holds: an output may take their place.
-pub(crate) fn overwritable(tensor: &mut FlexTensor) -> Option<&mut [f32]> {
-    let (start, end) = tensor.layout().contiguous_offsets()?;
-    tensor.try_storage_mut().map(|storage| &mut storage[start..end])
+/// Numbers that tasks change side by side.
+pub(crate) struct Shared<'a>(Places<'a>);
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(values: &'a mut [f32]) -> Self {
+        Self(Places::new(values.as_mut_ptr(), values.len()))
+    }
+
+    /// Rows of `sizes[1]` numbers from `start` on, `step` apart.
+    ///
+    /// # Safety
+    /// Rows do not overlap, and no other block of these numbers has any of them.
+    pub(crate) unsafe fn rows(&self, start: usize, sizes: [usize; 2], step: usize) -> Block<'_> {
+        // SAFETY: the caller's promise.
+        let mut block = unsafe { self.0.claim(start, sizes, [step, 1]) };
+        *block.done.get_mut() = sizes[0] * sizes[1];
+        block
+    }
 }
 
-/// The elements of a tensor, to be changed: copied before only if somebody else holds them, or they lie apart.
-pub(crate) fn overwrite(tensor: &mut FlexTensor) -> &mut [f32] {
-    if !tensor.is_contiguous() {
-        *tensor = tensor.to_contiguous();
+/// Memory that blocks are claimed of.
+pub(crate) struct Places<'a> {
+    first: *mut f32,
+    count: usize,
+    /// Elements that blocks have written.
+    written: AtomicUsize,
+    /// Which elements are claimed.
+    #[cfg(any(test, debug_assertions))]
+    claimed: Box<[AtomicBool]>,
+    borrowed: PhantomData<&'a mut [MaybeUninit<f32>]>,
+}
+
+// SAFETY: a pointer to numbers, which are reached through blocks alone, and those are disjoint.
+unsafe impl Send for Places<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Places<'_> {}
+
+impl Places<'_> {
+    fn new(first: *mut f32, count: usize) -> Self {
+        Self {
+            first,
+            count,
+            written: AtomicUsize::new(0),
+            #[cfg(any(test, debug_assertions))]
+            claimed: (0..count).map(|_| AtomicBool::new(false)).collect(),
+            borrowed: PhantomData,
+        }
     }
-    let (start, end) = tensor.layout().contiguous_offsets().expect("the tensor is contiguous");
-    &mut tensor.storage_mut()[start..end]
+
+    /// `sizes[0]` rows of `sizes[1]` elements from `start` on; `steps` lead to the next row and to the next element of a row.
+    ///
+    /// # Safety
+    /// These are different elements, and no other block of this memory has any of them.
+    pub(crate) unsafe fn claim(&self, start: usize, sizes: [usize; 2], steps: [usize; 2]) -> Block<'_> {
+        let [rows, columns] = sizes;
+        if rows * columns > 0 {
+            let last = start + (rows - 1) * steps[0] + (columns - 1) * steps[1];
+            assert!(last < self.count, "{sizes:?} elements from {start} on in steps of {steps:?} are not in {}", self.count);
+        }
+        #[cfg(any(test, debug_assertions))]
+        for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            let at = start + row * steps[0] + column * steps[1];
+            assert!(!self.claimed[at].swap(true, Ordering::Relaxed), "element {at} is claimed twice");
+        }
+        Block {
+            first: self.first.wrapping_add(start),
+            sizes,
+            steps,
+            done: AtomicUsize::new(0),
+            written: &self.written,
+            borrowed: PhantomData,
+        }
+    }
+}
+
+/// A part of an output, `[rows, columns]`, which one task writes, row after row or in one matrix product.
+pub(crate) struct Block<'a> {
+    first: *mut f32,
+    sizes: [usize; 2],
+    /// To the next row, and to the next element of a row.
+    steps: [usize; 2],
+    /// Elements written so far.
+    done: AtomicUsize,
+    /// Of what this is a part; told when the block is dropped.
+    written: &'a AtomicUsize,
+    borrowed: PhantomData<&'a mut [MaybeUninit<f32>]>,
+}
+
+// SAFETY: like an exclusive slice of the same elements.
+unsafe impl Send for Block<'_> {}
+
+impl Drop for Block<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Relaxed: whoever reads the sum has waited for the tasks before.
+        self.written.fetch_add(*self.done.get_mut(), Ordering::Relaxed);
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Number of elements.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.sizes[0] * self.sizes[1]
+    }
+
+    /// Whether all of it is written.
+    pub(crate) fn is_written(&mut self) -> bool {
+        *self.done.get_mut() == self.len()
+    }
+
+    /// Writes the next `count` elements of the current row, and returns them.
+    ///
+    /// # Panics
+    /// If there are not as many left, or fewer values.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, count: usize, values: impl IntoIterator<Item = f32>) -> &mut [f32] {
+        let places = self.next(count);
+        let mut written = 0;
+        for (place, value) in places.iter_mut().zip(values) {
+            place.write(value);
+            written += 1;
+        }
+        assert!(written == count, "{written} values for {count} places");
+        // SAFETY: this is reached only where each of them was written.
+        let values: *mut [f32] = unsafe { places.assume_init_mut() };
+        *self.done.get_mut() += count;
+        // SAFETY: the elements are this block's, which stays borrowed.
+        unsafe { &mut *values }
+    }
+
+    /// Writes the next `2 count` elements of the current row: the first of every pair, and behind them the second ones.
+    #[inline(always)]
+    pub(crate) fn append_pairs(&mut self, count: usize, values: impl IntoIterator<Item = [f32; 2]>) {
+        let (first, second) = self.next(2 * count).split_at_mut(count);
+        let mut written = 0;
+        for ((first, second), [a, b]) in first.iter_mut().zip(second).zip(values) {
+            first.write(a);
+            second.write(b);
+            written += 1;
+        }
+        assert!(written == count, "{written} pairs for {count} places");
+        *self.done.get_mut() += 2 * count;
+    }
+
+    /// The places of the next `count` elements.
+    #[inline(always)]
+    fn next(&mut self, count: usize) -> &mut [MaybeUninit<f32>] {
+        let ([rows, columns], done) = (self.sizes, *self.done.get_mut());
+        // Blocks of one row are the most, and need no division.
+        let (row, column) = if rows == 1 || columns == 0 { (0, done) } else { (done / columns, done % columns) };
+        assert!(
+            count == 0 || row < rows && column + count <= columns && self.steps[1] == 1,
+            "{count} elements after {done} of {rows} rows of {columns}"
+        );
+        // SAFETY: they are in the block, whose claim has seen that it is inside the memory, and side by side.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.steps[0] + column).cast(), count) }
+    }
+
+    /// Writes all elements, the values of a row at a time.
+    ///
+    /// # Panics
+    /// If a row has fewer values.
+    #[inline(always)]
+    pub(crate) fn fill_rows<V: IntoIterator<Item = f32>>(&mut self, mut values: impl FnMut(usize) -> V) {
+        let [rows, columns] = self.sizes;
+        assert!(*self.done.get_mut() == 0, "a block is filled once");
+        for row in 0..rows {
+            let mut written = 0;
+            for (column, value) in (0..columns).zip(values(row)) {
+                // SAFETY: row and column are in the block, whose claim has seen that it is inside the memory.
+                unsafe { self.first.add(row * self.steps[0] + column * self.steps[1]).write(value) };
+                written += 1;
+            }
+            assert!(written == columns, "{written} values for a row of {columns}");
+        }
+        *self.done.get_mut() = rows * columns;
+    }
+
+    /// Writes all elements from the columns of `rows`, which are `step` apart.
+    pub(crate) fn fill_transposed(&mut self, rows: &[f32], step: usize) {
+        let [height, width] = self.sizes;
+        assert!(*self.done.get_mut() == 0 && self.steps[1] == 1, "a block is filled once");
+        assert!(width > 0 && height <= step && (width - 1) * step + height <= rows.len(), "{width} rows of {height}");
+        // SAFETY: `rows` holds that many rows of that many elements, and the block is their transpose.
+        unsafe { transpose([width, height], (rows.as_ptr(), step), (self.first, self.steps[0])) };
+        *self.done.get_mut() = self.len();
+    }
+
+    /// Parts of `length` elements of a block of one row, the last one of fewer.
+    pub(crate) fn par_chunks(&mut self, length: usize) -> impl IndexedParallelIterator<Item = Block<'_>> {
+        let (places, written) = self.parts();
+        places.par_chunks_mut(length).map(move |places| Block::of(places, written))
+    }
+
+    /// All places, and where their parts count.
+    #[inline(always)]
+    fn parts(&mut self) -> (&mut [MaybeUninit<f32>], &AtomicUsize) {
+        let count = self.len();
+        assert!(*self.done.get_mut() == 0 && self.sizes[0] == 1 && self.steps[1] == 1, "one row that is not yet written");
+        // SAFETY: the elements are this block's and side by side; they are borrowed as long as the parts live.
+        (unsafe { std::slice::from_raw_parts_mut(self.first.cast(), count) }, &self.done)
+    }
+
+    #[inline(always)]
+    fn of(places: &'a mut [MaybeUninit<f32>], written: &'a AtomicUsize) -> Self {
+        let count = places.len();
+        let first = places.as_mut_ptr().cast();
+        Self { first, sizes: [1, count], steps: [count, 1], done: AtomicUsize::new(0), written, borrowed: PhantomData }
+    }
+
+    /// A row, once everything is written.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        let [rows, columns] = self.sizes;
+        assert!(self.is_written() && row < rows && self.steps[1] == 1, "row {row} of {rows} that are written");
+        // SAFETY: all of it is written, and the row is inside the block.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.steps[0]), columns) }
+    }
+
+    /// Rows become columns.
+    pub(crate) fn transposed(mut self) -> Self {
+        assert!(*self.done.get_mut() == 0 || self.is_written(), "rows are written whole");
+        self.sizes.reverse();
+        self.steps.reverse();
+        self
+    }
+
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        self.sizes
+    }
+
+    /// Where a product goes that adds to what is there or not: first element and steps.
+    pub(super) fn before_product(&mut self, add: bool) -> (*mut f32, [usize; 2]) {
+        let done = *self.done.get_mut();
+        assert!(if add { self.is_written() } else { done == 0 }, "{done} of {} elements before a product", self.len());
+        (self.first, self.steps)
+    }
+
+    /// # Safety
+    /// A product has written all elements.
+    pub(super) unsafe fn after_product(&mut self) {
+        *self.done.get_mut() = self.len();
+    }
 }
 
 /// Room for `count` values. Where it is large, Linux is asked for large pages: fresh memory then costs one fault in 2 MiB, not one
 /// in 4 KiB, on which a wide layer spent an eighth of its time.
 fn room(count: usize) -> Vec<f32> {
     let values = Vec::<f32>::with_capacity(count);
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     {
         /// From here on an allocator asks the system for fresh memory each time (glibc: `DEFAULT_MMAP_THRESHOLD_MAX`).
         const LARGE: usize = 32 << 20;
@@ -65,71 +344,155 @@ fn room(count: usize) -> Vec<f32> {
     values
 }
 
-/// A new tensor; `write` fills every element.
-///
-/// # Safety
-/// `write` must have written every element when it returns.
-pub(crate) unsafe fn filled(shape: Shape, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> FlexTensor {
-    let count = shape.num_elements();
-    let mut values = room(count);
-    write(&mut values.spare_capacity_mut()[..count]);
-    // SAFETY: the capacity is at least `count`, and the caller promises that `write` wrote all of it.
-    unsafe { values.set_len(count) };
-    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
-}
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A new tensor whose elements are not yet written.
-pub(crate) struct Unwritten {
-    values: Vec<f32>,
-    shape: Shape,
-}
+    use super::*;
+    use crate::memory::values::{Values, overwritable};
 
-impl Unwritten {
-    pub(crate) fn new(shape: Shape) -> Self {
-        Self { values: room(shape.num_elements()), shape }
+    fn output(shape: &[usize]) -> Output {
+        Output::new(Shape::from(shape.to_vec()))
     }
 
-    pub(crate) fn places(&mut self) -> &mut [MaybeUninit<f32>] {
-        &mut self.values.spare_capacity_mut()[..self.shape.num_elements()]
+    fn values(output: Output) -> Vec<f32> {
+        Values::of(output.tensor()).as_slice().to_vec()
     }
 
-    /// The tensor.
-    ///
-    /// # Safety
-    /// Every one of the [`places`](Self::places) must have been written.
-    pub(crate) unsafe fn written(mut self) -> FlexTensor {
-        // SAFETY: the capacity is at least the number of elements, and the caller promises that all are written.
-        unsafe { self.values.set_len(self.shape.num_elements()) };
-        FlexTensor::new(Bytes::from_elems(self.values), Layout::contiguous(self.shape), DType::F32)
-    }
-}
-
-/// A buffer that tasks write in places of their own.
-#[derive(Clone, Copy)]
-pub(crate) struct Scattered {
-    first: *mut f32,
-    length: usize,
-}
-
-// SAFETY: it is a pointer to numbers; whoever goes through it promises that no place is used by two tasks.
-unsafe impl Send for Scattered {}
-// SAFETY: as above.
-unsafe impl Sync for Scattered {}
-
-impl Scattered {
-    pub(crate) fn new(values: &mut [MaybeUninit<f32>]) -> Self {
-        Self { first: values.as_mut_ptr().cast(), length: values.len() }
+    fn panics(f: impl FnOnce()) -> String {
+        let panic = catch_unwind(AssertUnwindSafe(f)).expect_err("this is refused");
+        panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap()
     }
 
-    /// The address of `count` numbers.
-    pub(crate) fn at(self, start: usize, count: usize) -> *mut f32 {
-        assert!(start + count <= self.length, "{count} numbers at {start} of {}", self.length);
-        self.first.wrapping_add(start)
+    #[test]
+    fn miri_chunks_of_chunks_make_up_a_tensor() {
+        let mut out = output(&[5, 4]);
+        let mut whole = out.whole();
+        whole.par_chunks(8).enumerate().for_each(|(row, mut chunk)| {
+            chunk.par_chunks(4).enumerate().for_each(|(half, mut part)| {
+                let first = (8 * row + 4 * half) as f32;
+                part.append(3, [first, first + 1.0, first + 2.0]);
+                let last = part.append(1, [0.0]);
+                last[0] = first + 3.0;
+            });
+        });
+        assert!(whole.is_written());
+        whole.row(0)[19] = -1.0;
+        drop(whole);
+        let expected: Vec<f32> = (0..19).map(|i| i as f32).chain([-1.0]).collect();
+        assert_eq!(values(out), expected);
     }
-}
 
-/// A new tensor of one axis.
-pub(crate) fn vector(values: Vec<f32>) -> FlexTensor {
-    let layout = Layout::contiguous(Shape::new([values.len()]));
-    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+    #[test]
+    fn miri_threads_write_side_by_side() {
+        let mut out = output(&[3, 4, 2]);
+        out.interleaved([3, 4, 2]).enumerate().for_each(|(part, mut block)| {
+            for outer in 0..3 {
+                block.append(2, [part as f32, outer as f32]);
+            }
+            block.row(1)[0] += 10.0;
+        });
+        let at = |outer: usize, part: usize| [part as f32 + if outer == 1 { 10.0 } else { 0.0 }, outer as f32];
+        let expected: Vec<f32> = (0..3).flat_map(|outer| (0..4).flat_map(move |part| at(outer, part))).collect();
+        assert_eq!(values(out), expected);
+
+        let mut out = output(&[10]);
+        let mut whole = out.whole();
+        whole.par_chunks(3).enumerate().for_each(|(i, mut chunk)| chunk.append_all(i as f32));
+        drop(whole);
+        assert_eq!(values(out), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0]);
+    }
+
+    impl Block<'_> {
+        fn append_all(&mut self, value: f32) {
+            self.append(self.len(), std::iter::repeat(value));
+        }
+    }
+
+    #[test]
+    fn miri_claims_may_lie_in_each_other() {
+        let out = output(&[4, 5]);
+        let places = out.places();
+        // Every other column, and the others as rows.
+        // SAFETY: these are different elements.
+        let (mut even, mut odd) = unsafe { (places.claim(0, [4, 3], [5, 2]), places.claim(1, [2, 4], [2, 5])) };
+        even.fill_rows(|row| (0..3).map(move |column| (10 * row + 2 * column) as f32));
+        odd.fill_rows(|column| (0..4).map(move |row| (10 * row + 2 * column + 1) as f32));
+        drop((even, odd));
+        let expected: Vec<f32> = (0..4).flat_map(|row| (0..5).map(move |column| (10 * row + column) as f32)).collect();
+        assert_eq!(values(out), expected);
+    }
+
+    #[test]
+    fn miri_pairs_and_transposes_are_written() {
+        let mut out = output(&[2, 6]);
+        let mut whole = out.whole();
+        whole.par_chunks(6).for_each(|mut row| row.append_pairs(3, [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]));
+        drop(whole);
+        assert_eq!(values(out), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        for (height, width) in [(1, 1), (3, 5), (4, 4), (9, 6)] {
+            let out = output(&[height, width + 1]);
+            let rows: Vec<f32> = (0..width * (height + 2)).map(|i| i as f32).collect();
+            // SAFETY: all columns but the last, and the last.
+            let (mut most, mut last) = unsafe {
+                (out.places().claim(0, [height, width], [width + 1, 1]), out.places().claim(width, [height, 1], [width + 1, 1]))
+            };
+            most.fill_transposed(&rows, height + 2);
+            last.fill_rows(|_| [-1.0]);
+            drop((most, last));
+            let at = |row: usize, column: usize| if column == width { -1.0 } else { rows[column * (height + 2) + row] };
+            let expected: Vec<f32> = (0..height).flat_map(|row| (0..=width).map(move |column| at(row, column))).collect();
+            assert_eq!(values(out), expected);
+        }
+    }
+
+    #[test]
+    fn miri_shared_numbers_are_changed_in_rows() {
+        let mut numbers = vec![1f32; 12];
+        let shared = Shared::new(&mut numbers);
+        // SAFETY: these are different columns.
+        let (mut left, mut right) = unsafe { (shared.rows(0, [3, 2], 4), shared.rows(2, [3, 2], 4)) };
+        left.row(2)[1] += 1.0;
+        right.row(0).fill(5.0);
+        drop((left, right));
+        assert_eq!(numbers, [1.0, 1.0, 5.0, 5.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn miri_what_is_missing_or_written_twice_is_refused() {
+        let mut short = output(&[2, 3]);
+        short.whole().append(5, [0.0; 5]);
+        assert!(panics(|| drop(short.tensor())).contains("5 of the 6"));
+
+        let mut few = output(&[3]);
+        assert!(panics(|| _ = few.whole().append(3, [0.0; 2])).contains("2 values for 3"));
+        assert!(panics(|| drop(few.tensor())).contains("0 of the 3"));
+
+        let mut long = output(&[3]);
+        assert!(panics(|| _ = long.whole().append(4, [0.0; 4])).contains("4 elements"));
+
+        let mut twice = output(&[3]);
+        twice.whole().append_all(0.0);
+        assert!(panics(|| drop(twice.whole())).contains("once"));
+
+        let overlapping = output(&[2, 3]);
+        // SAFETY: nothing is written through these.
+        let claim = |start, sizes| unsafe { overlapping.places().claim(start, sizes, [3, 1]) };
+        let first = claim(0, [2, 2]);
+        assert!(panics(|| drop(claim(4, [1, 2]))).contains("element 4 is claimed twice"));
+        assert!(panics(|| drop(claim(5, [1, 2]))).contains("are not in 6"));
+        drop(first);
+    }
+
+    #[test]
+    fn miri_only_what_nobody_else_holds_is_overwritten() {
+        let mut out = output(&[2]);
+        out.whole().append_all(1.0);
+        let mut tensor = out.tensor();
+        let held = tensor.clone();
+        assert!(overwritable(&mut tensor).is_none());
+        drop(held);
+        overwritable(&mut tensor).expect("there is one holder").fill(2.0);
+        assert_eq!(Values::of(tensor).as_slice(), [2.0, 2.0]);
+    }
 }

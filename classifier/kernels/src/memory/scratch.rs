@@ -1,4 +1,4 @@
-//! Memory that threads keep, and memory that they share.
+//! Memory that threads keep.
 
 use std::cell::RefCell;
 
@@ -21,33 +21,4 @@ pub(crate) fn with_scratch<const N: usize>(lengths: [usize; N], f: impl FnOnce([
             &mut part[..length]
         }))
     });
-}
-
-/// The beginning of an output that threads write different elements of.
-#[derive(Clone, Copy)]
-pub(crate) struct Target(*mut f32);
-
-// SAFETY: threads write different elements, which is what the unsafe methods ask of their callers.
-unsafe impl Send for Target {}
-// SAFETY: as above.
-unsafe impl Sync for Target {}
-
-impl Target {
-    pub(crate) fn new(output: &mut [std::mem::MaybeUninit<f32>]) -> Self {
-        Self(output.as_mut_ptr().cast())
-    }
-
-    /// # Safety
-    /// `at` is inside the output.
-    pub(crate) unsafe fn at(self, at: usize) -> *mut f32 {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(at) }
-    }
-
-    /// # Safety
-    /// `at` is inside the output, and no other thread uses that element.
-    pub(crate) unsafe fn write(self, at: usize, value: f32) {
-        // SAFETY: the caller's promise.
-        unsafe { self.0.add(at).write(value) };
-    }
 }

@@ -1,4 +1,4 @@
-//! Norms and the activation after them as one operation with its gradients: what group, batch and layer norm share.
+//! Group, batch and layer norm with the activation after them as one operation on backends, with its gradients.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -9,32 +9,10 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, backend_extens
 use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 
-use super::{batch as batch_norm, group as group_norm, layer as layer_norm};
-use crate::Activation;
+use super::problem::{Input, Norm, Over, Pulled};
+use super::{batch, group, layer};
 use crate::elementwise::function::by_function;
-use crate::memory::output::{Values, vector};
-
-/// `activation(gamma (x - mean) / sqrt(variance + epsilon) + beta)`
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Norm {
-    /// What mean and variance are of.
-    pub over: Over,
-    /// Added to the variance.
-    pub epsilon: f64,
-    /// Of every normalised element.
-    pub activation: Activation,
-}
-
-/// What is normalised together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// One of so many equal groups of channels of an image.
-    Groups(usize),
-    /// A channel of all images.
-    Batch,
-    /// The last axis.
-    Last,
-}
+use crate::memory::values::{Values, vector};
 
 /// Backends with the kernels.
 #[backend_extension(Flex, Autodiff)]
@@ -63,47 +41,14 @@ pub(crate) fn apply<const D: usize>(x: Tensor<D>, [gamma, beta]: [Tensor<1>; 2],
     (Tensor::from_dispatch(output), Tensor::from_dispatch(statistics))
 }
 
-/// What a forward kernel reads.
-pub(crate) struct Input {
-    pub(crate) x: Values,
-    pub(crate) gamma: Values,
-    pub(crate) beta: Values,
-    pub(crate) epsilon: f64,
-}
-
-/// What a backward kernel reads.
-pub(crate) struct Pulled {
-    pub(crate) input: Input,
-    /// Mean and variance of each group.
-    pub(crate) statistics: Values,
-    /// By the output.
-    pub(crate) gradient: Values,
-}
-
-/// What a backward kernel gives: the gradient by `x`, and the sums that are those by `gamma` and `beta`.
-pub(crate) type Pulls = (FlexTensor, [Vec<f64>; 2]);
-
-impl Input {
-    /// Mean and reciprocal deviation, from mean and variance.
-    pub(crate) fn scale(&self, mean_and_variance: &[f32]) -> [f64; 2] {
-        let [mean, variance] = [mean_and_variance[0], mean_and_variance[1]].map(f64::from);
-        [mean, 1.0 / (variance + self.epsilon).sqrt()]
-    }
-
-    /// Scale and shift of a channel.
-    pub(crate) fn affine(&self, channel: usize) -> [f32; 2] {
-        [self.gamma.as_slice()[channel], self.beta.as_slice()[channel]]
-    }
-}
-
 impl NormBackend for Flex {
     fn norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, norm: Norm) -> (FlexTensor, FlexTensor) {
         let [x, gamma, beta] = [x, gamma, beta].map(Values::of);
         let input = Input { x, gamma, beta, epsilon: norm.epsilon };
         let (output, statistics) = by_function!(norm.activation, F => match norm.over {
-            Over::Groups(groups) => group_norm::forward::<F>(&input, groups),
-            Over::Batch => batch_norm::forward::<F>(&input),
-            Over::Last => layer_norm::forward::<F>(&input),
+            Over::Groups(groups) => group::forward::<F>(&input, groups),
+            Over::Batch => batch::forward::<F>(&input),
+            Over::Last => layer::forward::<F>(&input),
         });
         let groups = statistics.len() / 2;
         (output, vector(statistics).reshape(Shape::new([groups, 2])))
@@ -121,9 +66,9 @@ impl NormBackend for Flex {
         assert_eq!(x.shape(), gradient.shape(), "a gradient has its output's shape");
         let pulled = Pulled { input: Input { x, gamma, beta, epsilon: norm.epsilon }, statistics, gradient };
         let (x, sums) = by_function!(norm.activation, F => match norm.over {
-            Over::Groups(groups) => group_norm::backward::<F>(&pulled, groups),
-            Over::Batch => batch_norm::backward::<F>(&pulled),
-            Over::Last => layer_norm::backward::<F>(&pulled),
+            Over::Groups(groups) => group::backward::<F>(&pulled, groups),
+            Over::Batch => batch::backward::<F>(&pulled),
+            Over::Last => layer::backward::<F>(&pulled),
         });
         let [gamma, beta] = sums.map(|sums| vector(sums.into_iter().map(|x| x as f32).collect()));
         (x, gamma, beta)

@@ -2,7 +2,8 @@
 
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
-use crate::memory::output::PIECE;
+use crate::isa;
+use crate::memory::values::PIECE;
 
 /// Partial sums side by side: independent, so that they fill vector registers, and each short, so that it stays accurate.
 const LANES: usize = 16;
@@ -56,7 +57,7 @@ impl Moments {
 
     /// The same on all threads, where there are enough values. Pieces and their order depend on nothing but the length.
     pub(crate) fn of_many(values: &[f32]) -> Self {
-        let of = |piece: &[f32]| crate::isa::run(|| Self::of(piece));
+        let of = |piece: &[f32]| isa::run(|| Self::of(piece));
         if values.len() <= PIECE {
             return of(values);
         }

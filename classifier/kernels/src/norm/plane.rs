@@ -1,9 +1,8 @@
 //! What group and batch norm do to one plane, the `H * W` elements of a channel of an image.
 
-use std::mem::MaybeUninit;
-
+use super::moments::sums;
 use crate::elementwise::function::Function;
-use crate::norm::moments::sums;
+use crate::memory::output::Block;
 
 /// Elements that are read again from the first-level cache.
 const BLOCK: usize = 2048;
@@ -30,21 +29,18 @@ impl Line {
 
     /// `f(z)`
     #[inline(always)]
-    pub(crate) fn write<F: Function>(self, x: &[f32], out: &mut [MaybeUninit<f32>]) {
-        out.iter_mut().zip(x).for_each(|(out, x)| _ = out.write(F::value(self.at(*x))));
+    pub(crate) fn write<F: Function>(self, x: &[f32], out: &mut Block) {
+        out.append(x.len(), x.iter().map(|x| F::value(self.at(*x))));
     }
 
     /// The gradient by `z`, from that by `f(z)`; returns its sum and that of its products with `x - mean`.
     #[inline(always)]
-    pub(crate) fn write_gradient<F: Function>(self, plane: Plane, out: &mut [MaybeUninit<f32>]) -> [f64; 2] {
+    pub(crate) fn write_gradient<F: Function>(self, plane: Plane, out: &mut Block) -> [f64; 2] {
         let Plane { x, gradient, mean } = plane;
         let mut totals = [0.0; 2];
-        for ((x, gradient), out) in x.chunks(BLOCK).zip(gradient.chunks(BLOCK)).zip(out.chunks_mut(BLOCK)) {
-            for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
-                out.write(gradient * F::slope(self.at(*x)));
-            }
-            // SAFETY: the loop above wrote every element: `x`, `gradient` and `out` are cut alike.
-            let dz: &[f32] = unsafe { out.assume_init_ref() };
+        for (x, gradient) in x.chunks(BLOCK).zip(gradient.chunks(BLOCK)) {
+            let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient * F::slope(self.at(*x)));
+            let dz: &[f32] = out.append(x.len(), pulls);
             let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
             totals = [totals[0] + sum, totals[1] + product];
         }

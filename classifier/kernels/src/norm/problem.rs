@@ -1,0 +1,61 @@
+//! What the norms have in common: what is normalised together, and what their kernels read and give.
+
+use burn_flex::FlexTensor;
+
+use crate::Activation;
+use crate::memory::values::Values;
+
+/// `activation(gamma (x - mean) / sqrt(variance + epsilon) + beta)`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// What mean and variance are of.
+    pub over: Over,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Of every normalised element.
+    pub activation: Activation,
+}
+
+/// What is normalised together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// One of so many equal groups of channels of an image.
+    Groups(usize),
+    /// A channel of all images.
+    Batch,
+    /// The last axis.
+    Last,
+}
+
+/// What a forward kernel reads.
+pub(crate) struct Input {
+    pub(crate) x: Values,
+    pub(crate) gamma: Values,
+    pub(crate) beta: Values,
+    pub(crate) epsilon: f64,
+}
+
+/// What a backward kernel reads.
+pub(crate) struct Pulled {
+    pub(crate) input: Input,
+    /// Mean and variance of each group.
+    pub(crate) statistics: Values,
+    /// By the output.
+    pub(crate) gradient: Values,
+}
+
+/// What a backward kernel gives: the gradient by `x`, and the sums that are those by `gamma` and `beta`.
+pub(crate) type Pulls = (FlexTensor, [Vec<f64>; 2]);
+
+impl Input {
+    /// Mean and reciprocal deviation, from mean and variance.
+    pub(crate) fn scale(&self, mean_and_variance: &[f32]) -> [f64; 2] {
+        let [mean, variance] = [mean_and_variance[0], mean_and_variance[1]].map(f64::from);
+        [mean, 1.0 / (variance + self.epsilon).sqrt()]
+    }
+
+    /// Scale and shift of a channel.
+    pub(crate) fn affine(&self, channel: usize) -> [f32; 2] {
+        [self.gamma.as_slice()[channel], self.beta.as_slice()[channel]]
+    }
+}
