@@ -1,4 +1,4 @@
-//! Forward pass and training step. Sizes read batch, then pixels a side.
+//! Forward pass and training step. Sizes read batch, then pixels per side.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! From an image file to a network's input, and phantom films from nothing.
+//! From an image file to a network's input, and phantom images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use roentgen_augment::image::{GrayDepth, GrayImage, Preprocess, encode_png};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomStudy, Prevalence};
 
-/// Pixels a side of an NIH ChestX-ray14 file.
+/// Pixels per side of an NIH ChestX-ray14 file.
 const SIDE: usize = 1024;
 /// What the JPEG of a picture archive usually has.
 const JPEG_QUALITY: u8 = 90;
@@ -18,7 +18,7 @@ fn main() {
     divan::main();
 }
 
-/// The film as a file of that format, written once to the folder that `peers/torch_peers.py` reads too.
+/// The image as a file of that format, written once to the folder that `peers/torch_peers.py` reads too.
 fn film(extension: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("film-{SIDE}.{extension}"));
     if path.is_file() {
@@ -31,7 +31,7 @@ fn film(extension: &str) -> PathBuf {
 }
 
 fn jpeg(film: &GrayImage) -> Vec<u8> {
-    let GrayDepth::U8(samples) = film.depth() else { panic!("phantom films have 8 bits") };
+    let GrayDepth::U8(samples) = film.depth() else { panic!("phantom images have 8 bits") };
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
     encoder.write_image(samples, SIDE as u32, SIDE as u32, ExtendedColorType::L8).expect("memory takes every byte");
@@ -62,7 +62,7 @@ fn decode_to(bencher: Bencher, extension: &str, size: usize) {
     bencher.bench_local(|| preprocess.apply(&GrayImage::open(black_box(&path)).expect("a sound file")));
 }
 
-/// One phantom film of that many pixels a side.
+/// One phantom image of that many pixels per side.
 #[divan::bench(args = [64, 256])]
 fn phantom_film_px(bencher: Bencher, size: usize) {
     let (study, physics) = (PhantomStudy::sample(0, &Prevalence::enriched()), PhantomPhysics::reference());

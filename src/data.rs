@@ -1,4 +1,4 @@
-//! From the `[data]` table to patients apart.
+//! From the `[data]` table to a data set split by patient.
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
@@ -13,7 +13,7 @@ pub enum DataError {
     /// A key of the `[data]` table is missing or wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The files are at fault.
+    /// A file can't be used.
     #[error(transparent)]
     Data(#[from] AugmentError),
 }

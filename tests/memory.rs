@@ -1,4 +1,4 @@
-//! Peak memory of the program, which must not grow with the number of images that are judged.
+//! Peak memory of the program, which must not grow with the number of images that are evaluated.
 //!
 //! The peak is `VmHWM` of Linux's `/proc`, read while the program runs; on other systems this module is left out.
 
@@ -9,17 +9,17 @@ use std::time::Duration;
 use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
-/// Pixels a side.
+/// Pixels per side.
 const SIDE: usize = 96;
 
-/// Bytes of an image as the network takes it, in three channels of 32 bits.
+/// Bytes of an image in the network's input, in three channels of 32 bits.
 const IMAGE: usize = 3 * SIDE * SIDE * 4;
 
 const FEW: usize = 200;
 const MANY: usize = 2_000;
 
-/// What the peak may grow by: names and predictions take less than 2 MB, and the peak of one run differs from that of the next by
-/// up to 25 MB, for allocators and threads keep what they had. Held whole, the images would take 200 MB more.
+/// Allowed growth of the peak: names and predictions take less than 2 MB, and the peak of one run differs from that of the next
+/// by up to 25 MB, since allocators and threads keep memory. All images together would take 200 MB more.
 const MARGIN: usize = 64 << 20;
 
 const RUN: &str = r#"
@@ -67,7 +67,7 @@ fn study(folder: &Path, split: &str, held_out: usize) {
     std::fs::write(folder.join("run.toml"), RUN).unwrap();
 }
 
-/// Runs the program and gives its largest resident set, in bytes.
+/// Runs the program and returns its largest resident set, in bytes.
 fn peak(folder: &Path, args: &[&str]) -> usize {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
     command.args(args).args(["--device", "cpu"]).current_dir(folder).stdout(Stdio::null());

@@ -29,7 +29,7 @@ pub enum ClassifierError {
     /// The data side failed.
     #[error(transparent)]
     Data(#[from] AugmentError),
-    /// A statistic was asked of tables that do not fit together.
+    /// A statistic got tables that do not fit together.
     #[error(transparent)]
     Metrics(#[from] crate::metrics::MetricsError),
     /// The loss of a training step was not a number.
@@ -81,7 +81,7 @@ pub enum ClassifierError {
         /// What differs.
         difference: String,
     },
-    /// A file is no classifier of ours, torchvision's or torchxrayvision's.
+    /// A file is not a classifier of ours, torchvision's or torchxrayvision's.
     #[error(
         "{} is not a DenseNet classifier: it looks like {looks_like}; give a .safetensors or PyTorch file of this program, \
          torchvision or torchxrayvision",
@@ -102,7 +102,7 @@ pub enum ClassifierError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A pickle names code that no weights need.
+    /// A pickle names code that weights never need.
     #[error(
         "{}: refused, because loading it in Python would call `{global}`, which weights never need (nothing was run here); if you \
          trust the file, save its `state_dict()` alone and load that",
@@ -134,7 +134,7 @@ pub enum ClassifierError {
         /// NaN or an infinity.
         value: f32,
     },
-    /// A weight is stored as something else than a floating-point number.
+    /// A weight is not stored as a floating-point number.
     #[error("{}: `{tensor}` is stored as {found}, expected F16, BF16, F32 or F64; save the net in floating point", path.display())]
     WeightType {
         /// The file.
@@ -161,7 +161,7 @@ pub enum ClassifierError {
         line: usize,
         /// As written.
         found: String,
-        /// What belongs there.
+        /// What was expected.
         expected: &'static str,
     },
 }
@@ -196,7 +196,7 @@ impl ClassifierError {
     }
 }
 
-/// An error and its causes on one line.
+/// An error and its causes, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! From predictions to the numbers of a report.
+//! From predictions to the numbers of a comparison report.
 
 use roentgen_classifier::metrics::{
     ArmScores, AurocBootstrap, Bootstrap, DeLong, Interval, MetricsError, MultiLabelReport, Patients, Ranking, Scope,
@@ -8,10 +8,10 @@ use roentgen_classifier::predict::Predictions;
 
 use crate::report::{Difference, Estimate, FindingReport};
 
-/// Points that a plotted ROC curve keeps at most.
+/// Most points of a plotted ROC curve.
 const ROC_POINTS: usize = 100;
 
-/// What the test set says of one arm.
+/// Results of one arm on the test set.
 #[derive(Clone, Debug)]
 pub struct ArmAssessment {
     /// Mean over seeds of the macro AUROC.

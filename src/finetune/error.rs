@@ -18,9 +18,9 @@ pub enum FinetuneError {
     /// A setting is out of its range, or two don't go together.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// A loss is no number.
+    /// A loss is not finite.
     #[error(
-        "step {step}: the loss of sample {sample} (timestep {timestep}) is {value}; go on from the last checkpoint with a lower \
+        "step {step}: the loss of sample {sample} (timestep {timestep}) is {value}; continue from the last checkpoint with a lower \
          learning rate, or in 32-bit floats"
     )]
     NonFiniteLoss {
@@ -33,9 +33,9 @@ pub enum FinetuneError {
         /// NaN or infinite.
         value: f32,
     },
-    /// A gradient is no number.
+    /// A gradient is not finite.
     #[error(
-        "step {step}: the gradient of `{tensor}` has norm {norm}; go on from the last checkpoint with a lower learning rate, or in \
+        "step {step}: the gradient of `{tensor}` has norm {norm}; continue from the last checkpoint with a lower learning rate, or in \
          32-bit floats"
     )]
     NonFiniteGradient {
@@ -47,7 +47,7 @@ pub enum FinetuneError {
         norm: f64,
     },
     /// A step without a batch.
-    #[error("step {step}: no gradient was accumulated; give at least one batch a step")]
+    #[error("step {step}: no gradient was accumulated; give at least one batch per step")]
     NoGradient {
         /// Optimiser step, from 1.
         step: u64,
@@ -58,20 +58,20 @@ pub enum FinetuneError {
         /// Both sizes, and what to do.
         message: String,
     },
-    /// A saved state is of another training.
+    /// A saved state is of another training run.
     #[error(
-        "the saved state is not of this training:{difference}\nresume with the run file that it was saved under, or start a new run"
+        "the saved state is not of this training run:{difference}\nresume with the run file that it was saved under, or start a new run"
     )]
     StateDiffers {
         /// Every tensor concerned.
         difference: Box<Difference>,
     },
-    /// A saved state's file fails while it is read. A part of the training is that state's by then: restore another, or end.
-    #[error("the saved state's `{tensor}` can't be read: {message}; start again to go on from the last checkpoint that can")]
+    /// A saved state's file fails while it is read. A part of the run has that state by then: restore another, or end.
+    #[error("the saved state's `{tensor}` can't be read: {message}; start again to continue from the last readable checkpoint")]
     StateUnread {
         /// `weight.NAME` and the like.
         tensor: String,
-        /// The system's words.
+        /// The system's message.
         message: String,
     },
     /// A LoRA file or folder can't be used.

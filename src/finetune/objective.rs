@@ -1,7 +1,7 @@
-//! Losses: what the denoiser is asked for and how far off it is, and how far an autoencoder's images are from their originals.
+//! Losses: of the denoiser's prediction, and of an autoencoder's images.
 //!
 //! Reference: diffusers 0.42.1, `examples/text_to_image/train_text_to_image.py` and `training_utils.py` (`compute_snr`). Every
-//! coefficient is of the [`NoiseSchedule`] that the samplers step along, so that training and sampling cannot drift apart.
+//! coefficient is that of the samplers' [`NoiseSchedule`], so that training and sampling can't differ.
 
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -17,16 +17,16 @@ use crate::diffusion::{Autoencoder, Slices};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Objective {
-    /// The γ of min-SNR weights, 5 in the paper; `None` weighs all timesteps alike.
+    /// The γ of min-SNR weights, 5 in the paper; `None` weights all timesteps equally.
     ///
     /// Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting Strategy", equation (8) and section 3.4.
     pub snr_gamma: Option<f64>,
-    /// Strength of noise that is equal in all pixels of a channel, 0 for none; about 0.1 lets a model learn very dark and very
-    /// bright images (N. Guttenberg 2023, "Diffusion with Offset Noise").
+    /// Strength of noise that is the same for all pixels of a channel, 0 for none; about 0.1 lets a model learn very dark and
+    /// very bright images (N. Guttenberg 2023, "Diffusion with Offset Noise").
     pub noise_offset: f64,
 }
 
-/// Noised latents and what the denoiser should make of them, both `[B, C, H, W]`.
+/// Noised latents and the denoiser's target for them, both `[B, C, H, W]`.
 pub(super) struct Task {
     pub(super) sample: Tensor<4>,
     pub(super) target: Tensor<4>,
@@ -65,14 +65,14 @@ impl Objective {
         Task { sample, target }
     }
 
-    /// How much a sample at `timestep` counts.
+    /// The weight of a sample at `timestep`.
     #[must_use]
     pub fn weight(&self, prediction: Prediction, schedule: &NoiseSchedule, timestep: usize) -> f64 {
         let Some(gamma) = self.snr_gamma else { return 1.0 };
         let snr = schedule.snr(timestep);
         let least = snr.min(gamma);
         match prediction {
-            // Without any signal the quotient's limit; the reference divides 0 by 0.
+            // Without any signal, the limit of the quotient; the reference divides 0 by 0.
             Prediction::Epsilon if snr == 0.0 => 1.0,
             Prediction::Epsilon => least / snr,
             Prediction::Velocity => least / (snr + 1.0),
@@ -101,7 +101,7 @@ impl Objective {
     }
 }
 
-/// How far an image is from its original.
+/// The distance of an image from its original.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Distance {
@@ -112,7 +112,7 @@ pub enum Distance {
     L2,
 }
 
-/// Reconstruction loss plus `kl_weight` times the divergence of the latents from a standard normal distribution, both means a
+/// Reconstruction loss plus `kl_weight` times the divergence of the latents from a standard normal distribution, both means per
 /// sample: the loss of Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models", appendix G, without
 /// its perceptual and adversarial terms.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,8 +120,8 @@ pub enum Distance {
 pub struct ReconstructionObjective {
     /// Between the image and its reconstruction, a mean over pixels.
     pub distance: Distance,
-    /// Of the divergence in nats, divided by the image's number of values like the reconstruction; 1e-6 is Stable Diffusion's. An
-    /// autoencoder that gives latents has none.
+    /// Weight of the divergence in nats, divided by the image's number of values like the reconstruction; 1e-6 is Stable
+    /// Diffusion's. An autoencoder that gives latents has none.
     pub kl_weight: f64,
 }
 
@@ -155,7 +155,7 @@ impl ReconstructionObjective {
         };
         let images = vae.from_latents(latents, &Slices::default());
         let [_, _, made_height, made_width] = images.dims();
-        // An autoencoder cuts sides that are no multiple of its factor, or adds to them.
+        // An autoencoder crops or pads sides that are not a multiple of its factor.
         let [height, width] = [height.min(made_height), width.min(made_width)];
         let part = |image: Tensor<4>| image.narrow(2, 0, height).narrow(3, 0, width);
         let difference = part(images) - part(pixels);

@@ -1,4 +1,4 @@
-//! Everything that the mathematics of a training depends on.
+//! All settings that the results of training depend on.
 
 use burn::tensor::FloatDType;
 use roentgen_classifier::SettingError;
@@ -22,7 +22,7 @@ pub struct TraineeSettings {
     pub adamw: AdamWConfig,
     /// Learning rates, before the schedule's factor.
     pub learning_rates: LearningRates,
-    /// Gradients with a larger norm, over all parts together, are shortened to this; `None` leaves them.
+    /// Gradients with a larger norm, over all parts together, are scaled down to this; `None` disables clipping.
     pub max_grad_norm: Option<f64>,
     /// Moving average of the weights; `None` keeps none.
     pub ema: Option<EmaConfig>,
@@ -31,7 +31,7 @@ pub struct TraineeSettings {
     pub dtype: FloatDType,
     /// Recompute memory-bound activations in the backward pass instead of keeping them: less memory, more time, equal results.
     pub gradient_checkpointing: bool,
-    /// Of the first weights of adapters.
+    /// Seed of the initial weights of adapters.
     pub seed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Everything that a training carries from step to step, as named tensors.
+//! The state of training between steps, as named tensors.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::trainee::Trainee;
 use crate::diffusion::weights::Difference;
 
 /// Weights, moments and averages with their counters, between two steps. Flat tensors keep the layout that memory has; a training
-/// that is restored from one goes on with the same bits.
+/// that is restored from one continues with the same bits.
 ///
-/// Values are not copied: they are a training's own tensors, or in a file and read when they are asked for, so that a state of many
-/// gigabytes takes memory for one tensor. A training that goes on leaves the state as it was.
+/// Values are not copied: they are the tensors in use, or in a file and read on demand, so that a state of many
+/// gigabytes takes memory for one tensor. Training on does not change the state.
 #[derive(Clone, Debug)]
 pub struct TraineeState {
     /// Optimiser steps.
@@ -29,8 +29,8 @@ pub struct TraineeState {
 const KINDS: [&str; 4] = ["weight", "first_moment", "second_moment", "average"];
 
 impl Trainee {
-    /// Everything that a later training needs to go on with the same bits. To be taken between steps: gradients that are
-    /// accumulated are no part of it.
+    /// Everything needed to continue with the same bits. To be taken between steps: accumulated gradients are
+    /// not part of it.
     #[must_use]
     pub fn state(&self) -> TraineeState {
         let mut tensors = BTreeMap::new();

@@ -40,7 +40,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// How much of a part trains.
+/// How a part trains.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tuning {
@@ -53,7 +53,7 @@ pub enum Tuning {
     Lora(LoraSettings),
 }
 
-/// What a training changes, and so which loss it has. Networks are as they compute in use: no dropout, whatever a text encoder's
+/// What training changes, and therefore its loss. Networks compute as they do in use: no dropout, whatever a text encoder's
 /// configuration says (0.1 for BERT, meant for its pretraining; 0 for CLIP). Which encoder there is, and what is new in the pipeline, the
 /// [assembly](super::Assembly) decides.
 ///
@@ -82,7 +82,7 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// The U-Net alone; a text projection, which is of no use untrained, trains with it.
+    /// The U-Net alone; a text projection, which is useless untrained, trains with it.
     #[must_use]
     pub const fn unet_only() -> Self {
         Self::Denoise { unet: Tuning::Full, text_encoder: Tuning::Frozen, text_projection: true }
@@ -132,7 +132,7 @@ impl Strategy {
         }
     }
 
-    /// Whether the weight `key` of a part that trains in full trains: an autoencoder may train by halves.
+    /// Whether the weight `key` of a part that trains in full trains: one half of an autoencoder may train.
     pub(super) fn trains(&self, part: Part, key: &str) -> bool {
         match self {
             Self::Reconstruct { encoder, decoder } if part == Part::Vae => {

@@ -95,7 +95,7 @@ pub struct Protocol {
     pub image_size: usize,
     /// Optimiser steps of every arm.
     pub steps: usize,
-    /// Images an optimiser step.
+    /// Images per optimiser step.
     pub batch_size: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
@@ -125,7 +125,7 @@ pub struct Estimate {
 pub struct ArmReport {
     /// Key in the run file.
     pub name: String,
-    /// Words for people.
+    /// Text for people.
     pub description: String,
     /// Real images in one epoch of its mixture (first epoch).
     pub real_per_epoch: usize,

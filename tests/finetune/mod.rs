@@ -1,4 +1,4 @@
-//! `finetune` as a user types it, on a tiny pipeline with random weights and phantom films.
+//! `finetune` as a user types it, on a tiny pipeline with random weights and phantom images.
 
 mod overfit;
 mod recovery;
@@ -12,7 +12,7 @@ use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_classifier::training::{Metric, read_metrics};
 
-/// Films in the table: the first in training, then validation, then test.
+/// Images in the table: the first in training, then validation, then test.
 const FILMS: [usize; 3] = [14, 4, 4];
 
 const RUN: &str = r#"
@@ -108,7 +108,7 @@ impl Bench {
         output
     }
 
-    /// Runs, and expects a failure that is explained: every part of `said` is in the message, and nothing panicked.
+    /// Runs, and expects an explained failure: every part of `said` is in the message, and nothing panicked.
     pub fn refuses(&self, out: &str, more: &[&str], said: &[&str]) {
         let output = self.command(out, more).output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
@@ -177,7 +177,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Films of one patient each, with a line of text that names the film.
+/// Images of one patient each, with a line of text that names the image.
 fn write_data(folder: &Path) {
     let count = FILMS.iter().sum();
     let films = PhantomDataset::new(PhantomDatasetConfig::new(count, 32, 7)).unwrap();
@@ -278,7 +278,7 @@ fn the_cache_changes_nothing() {
             damaged += 1;
         }
     }
-    // 14 + 4 images, as many texts and the empty one, if no text was left out each time.
+    // 14 + 4 images, as many texts and the empty one, if a text was used at least once.
     assert!(damaged > 30, "{damaged} files");
     bench.finishes("damaged", &["--set", "cache.folder=\"codes\""]);
     bench.learnt("damaged").assert_is(&expected, "a damaged cache");
@@ -291,7 +291,7 @@ fn two_devices_give_the_bits_of_two_micro_batches() {
     let two = ["--set", "devices=[\"cpu\", \"cpu\"]"];
     bench.finishes("two", &two);
     bench.learnt("two").assert_is(&bench.learnt("one"), "two devices");
-    // And a run may change over in the middle.
+    // A run may also switch in the middle.
     std::fs::remove_dir_all(bench.path("two/checkpoints/00000008")).unwrap();
     bench.finishes("two", &[]);
     bench.learnt("two").assert_is(&bench.learnt("one"), "two devices, then one");

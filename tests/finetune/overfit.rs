@@ -18,7 +18,7 @@ fn shared(name: &str) -> Option<PathBuf> {
 const FILMS: usize = 8;
 const SIZE: usize = 64;
 
-/// File, patient and text of the first films of patients that differ in text.
+/// File, patient and text of the first images of patients that differ in text.
 fn films(labels: &Path) -> Vec<[String; 3]> {
     let mut table = csv::Reader::from_path(labels).unwrap();
     let header = table.headers().unwrap().clone();
@@ -62,7 +62,7 @@ fn every_prompt_gives_its_own_film() {
     let path = |name: &str| folder.path().join(name);
     let films = films(&nih.join("labels.csv"));
 
-    // The example run file with its parts: the films, the encoder under the name that transformers gives it.
+    // The example run file with its parts: the images, the encoder under the name that transformers gives it.
     std::fs::create_dir_all(path("overfit")).unwrap();
     let mut table = "image,patient_id,split,report,Effusion\n".to_owned();
     let mut prompts = "prompt,seed\n".to_owned();

@@ -1,4 +1,4 @@
-//! Whatever ends a run, it goes on with the same bits.
+//! Whatever ends a run, it continues with the same bits.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -71,7 +71,7 @@ fn twenty_kills_end_with_the_weights_of_none() {
         child.kill().unwrap();
         child.wait().unwrap();
         if done {
-            // A kill of a run that has ended is none: from the start again.
+            // A kill after the end of a run does not count: from the start again.
             std::fs::remove_dir_all(bench.path("killed")).unwrap();
         }
         killed += 1;

@@ -32,7 +32,7 @@ impl Array {
         self.values.iter().map(|v| *v as u8).collect()
     }
 
-    /// What the file holds, or why it holds no numbers.
+    /// The file's tensor, or why it holds no numbers.
     pub fn read(view: &TensorView<'_>) -> Result<Self, String> {
         let bytes = view.data();
         let values = match view.dtype() {

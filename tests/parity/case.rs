@@ -15,14 +15,14 @@ pub struct Topic {
     pub cases: Vec<Entry>,
 }
 
-/// A case as the file lists it; one that can't be read leaves the others as they are.
+/// A case of the file; one that can't be read does not affect the others.
 #[derive(Debug)]
 pub struct Entry {
     pub name: String,
     pub case: Result<Case, String>,
 }
 
-/// One case: what goes in, what must come out.
+/// One case: inputs and expected outputs.
 #[derive(Debug)]
 pub struct Case {
     pub name: String,

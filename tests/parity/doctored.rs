@@ -72,7 +72,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Writes a file of tensors anew: each under the names that it gets, changed.
+/// Rewrites a file of tensors, each under its new names and changed.
 fn rewrite(path: &Path, names: impl Fn(&str) -> Vec<String>, change: impl Fn(&str, Array) -> Array) {
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -115,7 +115,7 @@ fn cases_and_checkpoints_may_have_other_names() {
     assert_eq!(topics(tree.root.path()), ["05_schedulers"], "a tree may lack topics, and a folder without cases is none");
 }
 
-/// Rank 4 and alpha 8: the file of diffusers says nothing, the parameters' alpha counts, in reading and in training.
+/// Rank 4 and alpha 8: the file of diffusers states no alpha, so that of the parameters counts, in reading and in training.
 #[test]
 fn an_alpha_that_only_the_parameters_state_counts() {
     let tree = Tree::of("07_training", &[("lora_forward_1.0", "read"), ("lora_train", "train")]);

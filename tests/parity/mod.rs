@@ -3,12 +3,13 @@
 //! Walks every topic and case of the tree `$ROENTGEN_PARITY_DIR` (default `tests/parity/fixtures`), computes each with the
 //! product's public code and judges it by the tolerances in its `cases.json`. With `$ROENTGEN_PARITY_OUT` set, the results are
 //! also written there as `TOPIC.safetensors`. A case that this harness does not know fails, and so does one that panics; the others
-//! go on. Topics and cases whose subject is not built yet are read and named on standard error, with or without `--nocapture`.
+//! continue. Topics and cases whose subject is not built yet are read and named on standard error, with or without
+//! `--nocapture`.
 //!
 //!     cargo test --release parity -- --nocapture
 //!
-//! Trees are of one layout but differ in seeds, sizes, folders and parameters, and may lack topics: cases are told apart by their
-//! parameters, inputs and outputs, and by their name only where nothing else tells.
+//! Trees are of one layout but differ in seeds, sizes, folders and parameters, and may lack topics: cases are distinguished by
+//! their parameters, inputs and outputs, and by their name only where nothing else differs.
 
 mod array;
 mod case;
@@ -136,7 +137,7 @@ fn the_tree_of_the_repository_can_be_read() {
     }
 }
 
-/// They are neither passed nor left out in silence: their cases are read and counted.
+/// They are not skipped silently: their cases are read and counted.
 #[test]
 fn topics_that_are_not_built_yet_are_read_and_named() {
     for name in TOPICS_NOT_YET_BUILT {

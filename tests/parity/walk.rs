@@ -1,4 +1,4 @@
-//! From a topic's folder to verdicts and produced tensors.
+//! Computing a topic: from its folder to verdicts and produced tensors.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Array, Case, Compute, Topic, array};
 
-/// What came of one topic.
+/// The result of one topic.
 #[derive(Debug, Default)]
 pub struct Walked {
     /// Cases within their tolerances, with the largest error over tolerance.
@@ -57,7 +57,7 @@ pub fn walk(folder: &Path, compute: Compute, not_built: &[&str], out: Option<&Pa
 
 /// The outputs of a case, or why there are none.
 fn computed(case: &Case, compute: Compute) -> Result<Vec<(String, Array)>, String> {
-    // A panic leaves nothing behind that another case sees: each reads its own files.
+    // A panic does not affect other cases: each reads its own files.
     match catch_unwind(AssertUnwindSafe(|| compute(case))) {
         Ok(Some(outputs)) => Ok(outputs),
         Ok(None) => Err("this harness does not know the case".to_owned()),

@@ -1,5 +1,5 @@
-//! Readers, which turn the files on a user's disk into a [`CxrDataset`](crate::dataset::CxrDataset). [`FORMATS`] lists the layouts that a run
-//! file can name.
+//! Readers, which turn the files on a user's disk into a [`CxrDataset`](crate::dataset::CxrDataset). [`FORMATS`] lists the layouts that a
+//! run file can name.
 //!
 //! | reader | reads |
 //! |---|---|

@@ -17,9 +17,9 @@ pub struct PhantomGroups {
     pub valid: usize,
     /// Images in test.
     pub test: usize,
-    /// Another seed, other bodies.
+    /// Another seed gives other bodies.
     pub seed: u64,
-    /// Pixels a side.
+    /// Pixels per side.
     pub size: usize,
 }
 

@@ -314,7 +314,7 @@ impl Mask {
         Self { size, inside: (0..size * size).map(|i| inside(i % size, i / size)).collect() }
     }
 
-    /// Pixels a side.
+    /// Pixels per side.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size

@@ -1,4 +1,4 @@
-//! Cases in the order of their scores, and what one pass over them gives: AUROC, the ROC curve, average precision.
+//! Cases in the order of their scores, and the figures that one pass over them gives: AUROC, the ROC curve, average precision.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Resamples of patients with replacement, and what a set of replicates says.
+//! Resamples of patients with replacement, and summaries of replicates.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! p-values: of the normal distribution, and corrected for asking about many findings at once.
+//! p-values: of the normal distribution, and corrected for testing many findings at once.
 
 /// The 97.5 % quantile of the standard normal, `Φ⁻¹(0.975)`: half the width of a 95 % interval in standard errors.
 pub(super) const Z_95: f64 = 1.959_963_984_540_054;

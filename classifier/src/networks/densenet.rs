@@ -17,7 +17,7 @@ use roentgen_kernels::{Activation, DenseFeatures, average_pool, max_pool, relu};
 pub struct DenseNetConfig {
     /// Channels that each layer adds.
     pub growth_rate: usize,
-    /// Layers a dense block.
+    /// Layers per dense block.
     pub block_config: Vec<usize>,
     /// Channels after the first convolution.
     pub num_init_features: usize,
@@ -82,7 +82,7 @@ pub struct DenseNet {
     classifier: Linear,
 }
 
-/// What a forward pass gives, for whoever wants more than logits.
+/// All results of a forward pass, for callers who need more than logits.
 #[derive(Clone, Debug)]
 pub struct DenseNetOutput {
     /// After the first convolution, `[B, num_init_features, H/2, W/2]`.
@@ -93,19 +93,19 @@ pub struct DenseNetOutput {
     pub features: Tensor<4>,
     /// ReLU and global average of `features`, `[B, C]`; torchxrayvision's `features2`.
     pub pooled: Tensor<2>,
-    /// One logit a finding, `[B, F]`.
+    /// One logit per finding, `[B, F]`.
     pub logits: Tensor<2>,
 }
 
 impl DenseNet {
     /// # Shapes
-    /// - images: `[B, C, H, W]`, in the range of the weights (see [`InputRange`](crate::batch::InputRange)); at least 29 pixels a side
+    /// - images: `[B, C, H, W]`, in the range of the weights (see [`InputRange`](crate::batch::InputRange)); at least 29 pixels per side
     /// - output: logits `[B, F]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.forward_detailed(images).logits
     }
 
-    /// Parameters that training changes; running statistics are none.
+    /// Parameters that training changes; running statistics are not among them.
     #[must_use]
     pub fn num_trainable(&self) -> usize {
         let mut count = TrainableCount::default();
@@ -267,7 +267,8 @@ impl Transition {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        // A pixel's convolution and a block's mean may change places; this way round the convolution has a quarter of the pixels.
+        // The convolution of pixels and the mean over blocks commute; in this order the convolution has a quarter of the
+        // pixels.
         self.conv.forward(average_pool(self.norm.forward_then(Activation::Relu, x)))
     }
 }

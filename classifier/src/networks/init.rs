@@ -8,8 +8,8 @@ use rand_distr::StandardNormal;
 
 use crate::networks::DenseNet;
 
-/// torchvision's initialisation, drawn on the host: runs of one seed start equal whatever the device, the threads or what was
-/// drawn before.
+/// torchvision's initialisation, drawn on the host: runs of one seed start with equal weights, whatever the device, the threads
+/// or earlier draws.
 ///
 /// Convolutions are He-normal (fan in), the classifier's weight is uniform within `1 / sqrt(fan in)` and its bias 0, norms are 1
 /// and 0. Each tensor has its own stream, so nets that differ in the number of findings still share every convolution.

@@ -1,4 +1,4 @@
-//! Networks that classify radiographs, and their first weights.
+//! Networks that classify radiographs, and their initial weights.
 
 mod densenet;
 mod init;

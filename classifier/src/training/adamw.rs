@@ -15,7 +15,7 @@ pub struct AdamWConfig {
     pub betas: [f64; 2],
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Share of a weight that a learning rate of 1 would take off it in a step; biases and norms decay too, as in PyTorch.
+    /// Share of a weight that a step with a learning rate of 1 would subtract; biases and norms decay too, as in PyTorch.
     pub weight_decay: f64,
 }
 
@@ -69,7 +69,7 @@ impl AdamWConfig {
         learning_rate: f64,
     ) -> Tensor<D> {
         moments.steps += 1;
-        // Nobody else holds the moments meanwhile, so that they are changed in place.
+        // Nothing else holds the moments here, so they are changed in place.
         let empty = Tensor::empty([0; D], &weight.device());
         let [first, second] = [&mut moments.first, &mut moments.second].map(|moment| std::mem::replace(moment, empty.clone()));
         let numbers = AdamWNumbers { betas: self.betas, epsilon: self.epsilon, weight_decay: self.weight_decay };
@@ -80,7 +80,7 @@ impl AdamWConfig {
     }
 }
 
-/// [`AdamWConfig`] as an optimiser of burn's, whose state is that of burn's own AdamW.
+/// [`AdamWConfig`] as a burn optimiser, with the state of burn's own AdamW.
 #[derive(Clone, Debug)]
 pub(super) struct AdamW(pub(super) AdamWConfig);
 

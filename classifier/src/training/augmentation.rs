@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Ranges that each training image is changed within. The default changes nothing.
 ///
-/// There is no horizontal flip unless it is asked for: it moves the heart to the right and makes side words in a report wrong.
+/// There is no horizontal flip unless it is requested: it moves the heart to the right and makes side words in a report wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
@@ -38,7 +38,7 @@ impl Augmentation {
 
     /// The image at `position` of the training stream of `seed`, changed: a pure function of its arguments.
     ///
-    /// Bilinear; the border pixel continues outside the picture, since black bars are not part of a film.
+    /// Bilinear; the border pixel continues outside the picture, since black bars are not part of a radiograph.
     #[must_use]
     pub fn apply(&self, image: &Pixels<Signed>, seed: u64, position: u64) -> Pixels<Signed> {
         if self.is_none() {

@@ -1,4 +1,4 @@
-//! Checkpoints that a kill at any moment leaves whole.
+//! Checkpoints that survive a kill at any moment.
 //!
 //! `checkpoints/NUMBER/`: written into a folder under another name, synced file by file, then renamed. `B3SUMS` in it has the BLAKE3
 //! digest of every file (`b3sum --check B3SUMS`), so that damage is found before anything is loaded. Used by the training of
@@ -101,7 +101,7 @@ impl CheckpointFolder {
             self.publish(number)
         };
         written().inspect_err(|_| {
-            // Room for whatever made the disk full; a leftover that stays is removed at the next start.
+            // This frees space on a full disk; a leftover that remains is removed at the next start.
             let _ = std::fs::remove_dir_all(&draft);
         })
     }
@@ -202,7 +202,7 @@ pub fn file_digest(path: &Path) -> io::Result<String> {
     Ok(hasher.finalize().to_string())
 }
 
-/// Makes names in `folder` survive a loss of power, where the system lets folders be opened.
+/// Makes names in `folder` survive a power failure, on systems that can open folders.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use roentgen_kernels::euclidean_norms;
 
-/// What gradients of joint norm `norm` are multiplied by so that the norm is at most `max_norm`; 1 without a limit.
+/// The factor that reduces a joint norm of `norm` to at most `max_norm`; 1 without a limit.
 ///
 /// As `torch.nn.utils.clip_grad_norm_`: `max_norm / (norm + 1e-6)`, at most 1.
 #[must_use]
@@ -100,7 +100,7 @@ mod tests {
         fn clipped_norms_are_within_bounds(norm in 0f64..1e6, max in 1e-3f64..1e3) {
             let clipped = norm * clip_factor(norm, Some(max));
             prop_assert!(clipped <= max && clipped <= norm);
-            // The epsilon takes off at most 1e-6 of the quotient.
+            // The epsilon changes the quotient by at most 1e-6 of it.
             prop_assert!(norm < max || clipped > max * (1.0 - 1e-2), "{clipped}");
             prop_assert_eq!(clip_factor(norm, None), 1.0);
         }

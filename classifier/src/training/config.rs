@@ -16,7 +16,7 @@ use crate::loss::Reduction;
 pub struct TrainConfig {
     /// Optimiser steps. The unit of training length: epochs of arms with different mixtures differ, steps do not.
     pub steps: usize,
-    /// Images an optimiser step.
+    /// Images per optimiser step.
     pub batch_size: usize,
     /// Micro-batches that a step is cut into to save memory. Gradients are those of the whole batch; batch-norm statistics are
     /// those of the micro-batch.
@@ -25,7 +25,7 @@ pub struct TrainConfig {
     pub eval_every: usize,
     /// Validations without improvement after which training stops; 0 trains to the end.
     pub patience: usize,
-    /// What the best checkpoint is chosen by, always on real validation images.
+    /// How the best checkpoint is chosen, always on real validation images.
     pub select: Selection,
     /// Optimiser.
     pub optimizer: OptimizerKind,
@@ -37,17 +37,17 @@ pub struct TrainConfig {
     pub warmup_steps: usize,
     /// Learning rate after the warm-up.
     pub schedule: LearningRateSchedule,
-    /// Largest global gradient norm; 0 does not clip.
+    /// Largest global gradient norm; 0 disables clipping.
     pub clip_norm: f32,
     /// How the loss is averaged.
     pub reduction: Reduction,
-    /// Weigh the positive term of each finding by negatives / positives of the real training rows, at most 20.
+    /// Weight the positive term of each finding by negatives / positives of the real training rows, at most 20.
     pub pos_weight: bool,
     /// torchxrayvision's task weights: rare findings count more.
     pub task_weights: bool,
     /// Classical augmentation of every training image, real or synthetic.
     pub augmentation: Augmentation,
-    /// Images a forward pass in validation and prediction.
+    /// Images per forward pass in validation and prediction.
     pub eval_batch_size: usize,
     /// Threads that load images ahead of the trainer.
     pub workers: usize,
@@ -83,7 +83,7 @@ const MOST_STEPS: usize = 1_000_000_000;
 const MOST_IMAGES: usize = 65_536;
 const MOST_WORKERS: usize = 256;
 
-/// What the best checkpoint is chosen by.
+/// How the best checkpoint is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selection {
@@ -108,7 +108,7 @@ pub enum OptimizerKind {
 }
 
 impl TrainConfig {
-    /// Refuses settings that can't be meant.
+    /// Refuses invalid settings.
     ///
     /// # Errors
     /// [`SettingError`] names the first key out of its range.

@@ -78,7 +78,7 @@ impl History {
         &self.rounds
     }
 
-    /// The round that the selection prefers; the earliest of equals.
+    /// The best round by the selection; the earliest of equals.
     #[must_use]
     pub fn best(&self) -> Option<&Round> {
         self.best_until(usize::MAX)

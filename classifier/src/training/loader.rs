@@ -1,4 +1,4 @@
-//! What burn-train's loop pulls from: rounds of optimiser steps, and the validation set as one item.
+//! The loaders of burn-train's loop: rounds of optimiser steps, and the validation set as one item.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

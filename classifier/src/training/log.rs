@@ -1,4 +1,4 @@
-//! The numbers of a training: `metrics.jsonl` and TensorBoard, one format for classifiers and fine-tuning.
+//! The metrics of a training run: `metrics.jsonl` and TensorBoard, one format for classifiers and fine-tuning.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -38,11 +38,11 @@ pub struct TrainMetric {
     /// Norm of all gradients before clipping.
     #[serde(deserialize_with = "number_or_nan")]
     pub grad_norm: f64,
-    /// Of the part that trains with the highest.
+    /// Highest learning rate of all parts.
     pub learning_rate: f64,
     /// Since the last logged step.
     pub images_per_second: f64,
-    /// Time spent waiting for data, as a share of all, 0 to 1.
+    /// Share of the time spent waiting for data, 0 to 1.
     pub waited: f64,
     /// Most main memory held so far, MiB.
     pub memory_mib: Option<u64>,
@@ -58,12 +58,12 @@ pub struct ValidMetric {
     /// Of their moving average, if there is one.
     #[serde(default)]
     pub ema: Option<BinnedLoss>,
-    /// What a classifier's validation says besides its loss.
+    /// Results of a classifier's validation besides its loss.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub classifier: Option<RoundMetric>,
 }
 
-/// What is known of the steps between two validations of a classifier, and of the second.
+/// Results of a classifier's validation, and of the steps since the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundMetric {
     /// Macro AUROC on validation; `None` if undefined.
@@ -149,7 +149,7 @@ enum Line {
     Round(EarlierRound),
 }
 
-/// What classifiers wrote up to version 0.1: a line for each validation, of another form.
+/// The form of classifiers up to version 0.1: one line per validation.
 #[derive(Deserialize)]
 struct EarlierRound {
     step: u64,
@@ -180,7 +180,7 @@ fn parse(line: &str) -> Option<Metric> {
     serde_json::from_str::<Line>(line).ok().map(Metric::from)
 }
 
-/// The metrics of a file, none if it is not there; lines that are cut off are left out.
+/// The metrics of a file, none if it does not exist; truncated lines are skipped.
 ///
 /// # Errors
 /// Those of the file system.
@@ -188,7 +188,7 @@ pub fn read_metrics(path: &Path) -> io::Result<Vec<Metric>> {
     Ok(text(path)?.lines().filter_map(parse).collect())
 }
 
-/// The text of a file, empty if it is not there.
+/// The text of a file, empty if it does not exist.
 fn text(path: &Path) -> io::Result<String> {
     match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -196,7 +196,7 @@ fn text(path: &Path) -> io::Result<String> {
     }
 }
 
-/// What a step tells the log.
+/// What a step reports to the log.
 #[derive(Clone, Copy, Debug)]
 pub struct StepLine {
     /// Optimiser steps taken.
@@ -231,8 +231,8 @@ pub struct TrainingLog {
 }
 
 impl TrainingLog {
-    /// `metrics.jsonl` and `tensorboard/` in `folder`, for a run that goes on after `step` (0 for one that begins). Lines that are
-    /// not `kept` belong to work that was lost and are removed, as is a last one that was cut off. Every `every`th step becomes a
+    /// `metrics.jsonl` and `tensorboard/` in `folder`, for a run that continues after `step` (0 for a new run). Lines that are
+    /// not `kept` belong to lost work and are removed, as is a truncated last one. Every `every`th step becomes a
     /// line.
     ///
     /// # Errors
@@ -287,7 +287,7 @@ impl TrainingLog {
         self.events.image(step, tag, size, png).map_err(ClassifierError::io("write", &self.path))
     }
 
-    /// What is done between steps is no part of their speed.
+    /// Excludes the time between steps from their speed.
     pub fn restart(&mut self) {
         (self.started, self.images, self.waited) = (Instant::now(), 0, Duration::ZERO);
     }
@@ -309,7 +309,7 @@ impl TrainingLog {
 
 /// The file with the lines that are kept, to be appended to.
 fn reopened(path: &Path, kept: impl Fn(&Metric) -> bool) -> io::Result<File> {
-    // Lines stay as they were written: numbers that are read and written again may lose their last digit.
+    // Lines are kept verbatim: numbers that are parsed and written again may lose their last digit.
     let text = text(path)?;
     let kept = text.lines().filter(|line| parse(line).is_some_and(|metric| kept(&metric)));
     let text: String = kept.map(|line| format!("{line}\n")).collect();
@@ -317,7 +317,7 @@ fn reopened(path: &Path, kept: impl Fn(&Metric) -> bool) -> io::Result<File> {
     OpenOptions::new().append(true).open(path)
 }
 
-/// Most bytes of main memory that the process has held so far, where the system says it (Linux).
+/// Peak main memory of the process so far, in bytes, where the system reports it (Linux).
 #[must_use]
 pub fn peak_bytes() -> Option<u64> {
     status_field(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")

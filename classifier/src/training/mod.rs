@@ -64,7 +64,7 @@ pub struct TrainJob<'a> {
     pub seed: u64,
     /// Where it trains.
     pub device: &'a Device,
-    /// `metrics.jsonl` and `checkpoints/` go here; a run found there is continued.
+    /// Folder of `metrics.jsonl` and `checkpoints/`; a run found there is continued.
     pub folder: PathBuf,
     /// Is told of the progress in optimiser steps.
     pub task: Box<dyn Task>,
@@ -96,7 +96,7 @@ impl Trained {
     }
 }
 
-/// Trains to the end, or from the newest whole checkpoint in the folder to the end.
+/// Trains to the end, from the newest complete checkpoint in the folder if there is one.
 ///
 /// A run that was killed and continued gives the same weights as one that was not, bit for bit on the CPU: the stream, the
 /// augmentation and the schedule are functions of the step, and a round's checkpoint holds weights, batch-norm statistics,
@@ -142,7 +142,7 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
         resumed >= config.rounds() || config.patience > 0 && history.rounds_without_improvement() >= config.patience
     };
     if !finished(&history) {
-        // Validation comes every few steps: its images have the cache first, and a damaged one is not found an hour later.
+        // Validation recurs: its images go into the cache first, and a damaged one is found now, not an hour later.
         valid.batches().check()?;
         let loader = RoundLoader::new(job.stream, job.batcher, config, job.seed, plain.clone().autodiff(), resumed);
         job.task.set_total(config.steps as u64);

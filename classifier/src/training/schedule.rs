@@ -1,4 +1,4 @@
-//! How learning rates rise and fall over a training.
+//! Learning rates over the steps of a training run.
 
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::optim::LearningRate;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainConfig;
 
-/// How a learning rate goes after a linear warm-up from 0, as a factor of its base.
+/// The course of a learning rate after a linear warm-up from 0, as a factor of its base.
 ///
 /// Reference: diffusers 0.42.1, `optimization.py` (`get_scheduler`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ impl LearningRateSchedule {
     /// The factor at `step` of `total`, with `base` the rate that it is a factor of: `step / warmup` in the warm-up, which is 0 at
     /// step 0 and 1 at step `warmup`.
     ///
-    /// Whether the first optimiser step is number 0, as in PyTorch, or 1 is the caller's: fine-tuning counts from 0, so that its
-    /// first step with a warm-up changes nothing; classifiers count from 1.
+    /// The caller decides whether the first optimiser step is number 0, as in PyTorch, or 1: fine-tuning counts from 0, so that
+    /// its first step with a warm-up changes nothing; classifiers count from 1.
     #[must_use]
     pub fn factor(self, step: u64, warmup: u64, total: u64, base: f64) -> f64 {
         let [at, warmup, total] = [step, warmup, total].map(|count| count as f64);
@@ -49,7 +49,7 @@ impl LearningRateSchedule {
     }
 }
 
-/// The learning rate of a classifier by optimiser step, as a scheduler of burn's.
+/// The learning rate of a classifier by optimiser step, as a burn scheduler.
 #[derive(Clone, Debug)]
 pub struct WarmupSchedule {
     peak: f64,
@@ -67,11 +67,11 @@ impl WarmupSchedule {
         Self { peak: config.learning_rate, warmup, steps, shape: config.schedule, step: 0 }
     }
 
-    /// Learning rate of step `step`, from 1; past the last step that of the last.
+    /// Learning rate of step `step`, from 1; after the last step, that of the last.
     #[must_use]
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warmup {
-            // Multiplied first: the rounding of runs that earlier versions began.
+            // Multiplied first, which keeps the rounding of runs that earlier versions started.
             return self.peak * step as f64 / self.warmup as f64;
         }
         self.peak * self.shape.factor(step.min(self.steps.max(self.warmup)), self.warmup, self.steps, self.peak)
@@ -153,7 +153,8 @@ mod tests {
             }
         }
 
-        /// The formula that earlier versions had for classifiers, bit for bit: a run that they began goes on with the same rates.
+        /// The formula that earlier versions had for classifiers, bit for bit: a run that they started continues with the same
+        /// rates.
         #[test]
         fn rates_of_classifiers_are_those_of_earlier_versions(warmup in 0usize..50, more in 0usize..200, peak in 1e-6f64..1.0) {
             let config = TrainConfig {

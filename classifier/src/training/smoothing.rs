@@ -1,4 +1,4 @@
-//! What training smooths: the logged loss, and the weights.
+//! Moving averages of training: of the logged loss, and of the weights.
 //!
 //! Reference for weights: diffusers 0.42.1, `training_utils.py` (`EMAModel`).
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::SettingError;
 
-/// The `[watch]` table: when a run is told to be diverging, and when it is stopped.
+/// The `[watch]` table: when a diverging run causes a warning, and when it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
@@ -18,7 +18,7 @@ pub struct WatchConfig {
     pub warn_above: f64,
     /// Stop once it is this many times its best; 0 for never.
     pub stop_above: f64,
-    /// Steps before either is judged: the first losses are a few samples'.
+    /// Steps before either applies: the first losses are averages of few images.
     pub patience: u64,
 }
 
@@ -28,7 +28,7 @@ impl Default for WatchConfig {
     }
 }
 
-/// What the loss is doing.
+/// The state of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
     /// Nothing unusual.
@@ -38,15 +38,15 @@ pub enum Verdict {
         /// Smoothed loss over the best.
         ratio: f64,
     },
-    /// So far above that going on is a waste.
+    /// So far above its best that the run should stop.
     Stop {
         /// Smoothed loss over the best.
         ratio: f64,
     },
 }
 
-/// An exponential average of the losses, corrected for its start, with its best value. It is a part of every checkpoint; values are
-/// stored as bits, since decimal text may not come back exactly.
+/// An exponential average of the losses, corrected for its start, with its best value. It is part of every checkpoint; values
+/// are stored as bits, since decimal text may not come back exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossWatch {
     steps: u64,
@@ -147,7 +147,7 @@ impl EmaConfig {
     }
 }
 
-/// A moving average of some tensors: begins as they are, and follows them.
+/// A moving average of some tensors, which starts equal to them.
 #[derive(Clone, Debug)]
 pub struct Ema {
     config: EmaConfig,
@@ -164,7 +164,7 @@ impl Ema {
         Self { config, updates: 0, averages: weights }
     }
 
-    /// Takes the tensors in, which come in the same order every time; returns the decay.
+    /// Updates the average with the tensors, always in the same order; returns the decay.
     pub fn update(&mut self, weights: impl Iterator<Item = Tensor<1>>) -> f64 {
         self.updates += 1;
         let decay = self.config.decay_at(self.updates);

@@ -63,7 +63,7 @@ struct Image {
     encoded_image_string: Vec<u8>,
 }
 
-/// `SessionLog.START`: what older files say of this step and later ones is void.
+/// `SessionLog.START`: entries of older files for this step and later ones are void.
 const START: i32 = 1;
 
 /// `Summary.Image.colorspace` of gray.
@@ -74,14 +74,14 @@ const GRAY: i32 = 1;
 pub struct EventFile(File);
 
 impl EventFile {
-    /// A new file in `folder` for a run that goes on at `step`.
+    /// A new file in `folder` for a run that continues at `step`.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn create(folder: &Path, step: u64) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let time = now();
-        // TensorBoard takes files in the order of their names: seconds, then what tells two starts in a second apart.
+        // TensorBoard reads files in the order of their names: seconds, then a part that distinguishes starts within a second.
         let name = format!("events.out.tfevents.{:010}.{:09}.{step}", time.trunc() as u64, (time.fract() * 1e9) as u64);
         let mut file = Self(File::create(folder.join(name))?);
         file.write(Event { file_version: Some("brain.Event:2".to_owned()), ..Event::default() })?;
@@ -120,7 +120,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// Length, its checksum, data, theirs.
+/// Length, checksum of the length, data, checksum of the data.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     let mut record = Vec::with_capacity(data.len() + 16);

@@ -1,4 +1,4 @@
-//! Whole runs on a few phantom films.
+//! Whole runs on a few phantom images.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::networks::{DenseNetConfig, seeded};
 
 const SIZE: usize = 32;
 
-/// Films that can be loaded so many times before the disk fails.
+/// Images that can be loaded this many times before the disk fails.
 struct FailingDisk {
     films: PhantomDataset,
     loads_left: AtomicUsize,
@@ -87,10 +87,10 @@ fn rounds(folder: &Path) -> Vec<u64> {
     CheckpointFolder::open(folder, LAYOUT).unwrap().numbers().unwrap()
 }
 
-/// What was measured of a round: step, both losses, macro AUROC.
+/// The measurements of a round: step, both losses, macro AUROC.
 type Measured = (usize, f64, f64, Option<f64>);
 
-/// Every weight and running statistic, and what was measured of each round.
+/// Every weight and running statistic, and the measurements of each round.
 fn outcome(trained: &Trained) -> (Vec<f32>, Vec<Measured>) {
     struct Values(Vec<f32>);
     impl ModuleVisitor for Values {

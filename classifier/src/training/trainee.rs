@@ -26,8 +26,8 @@ pub struct StepBatch {
     pub micro: Vec<CxrBatch>,
 }
 
-/// A whole held-out set: validated as one item, since an AUROC is of a set and not a mean over batches. Its images are read while
-/// it is validated.
+/// A whole held-out set: validated as one item, since an AUROC belongs to a set and is not a mean over batches. Its images are
+/// read while it is validated.
 #[derive(Clone, Debug)]
 pub struct HeldOutBatches {
     batches: Batches,
@@ -54,7 +54,7 @@ impl HeldOutBatches {
     }
 }
 
-/// What a step tells burn-train.
+/// What a step reports to burn-train.
 #[derive(Clone, Copy, Debug)]
 pub struct StepReport {
     /// Optimiser step, from 1.
@@ -65,7 +65,7 @@ pub struct StepReport {
     pub(super) gradient_norm: f64,
 }
 
-/// What a validation tells burn-train.
+/// What a validation reports to burn-train.
 #[derive(Clone, Copy, Debug)]
 pub struct ValidReport {
     /// Loss over the whole set.

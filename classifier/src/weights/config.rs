@@ -1,4 +1,4 @@
-//! The shape of a net, read off its tensors.
+//! The shape of a net, inferred from its tensors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,7 +40,7 @@ pub fn infer_config(path: &Path) -> Result<DenseNetConfig, ClassifierError> {
 pub(super) fn infer(path: &Path, source: &Source) -> Result<DenseNetConfig, ClassifierError> {
     let config = from_shapes(&source.shapes()).map_err(|reason| ClassifierError::NotWeights {
         path: path.to_owned(),
-        looks_like: format!("a DenseNet of a form that is not known here: {reason}"),
+        looks_like: format!("a DenseNet of an unsupported form: {reason}"),
     })?;
     if let Some(card) = &source.card {
         card.check(path, &config)?;
@@ -63,13 +63,13 @@ fn from_shapes(shapes: &Shapes) -> Result<DenseNetConfig, String> {
     let [growth_rate, bottleneck, ..] = shape::<4>(shapes, "features.denseblock1.denselayer1.conv2.weight")?;
     let [num_classes, _] = shape::<2>(shapes, "classifier.weight")?;
     if bottleneck % growth_rate != 0 {
-        return Err(format!("its bottleneck of {bottleneck} channels is no multiple of its growth rate {growth_rate}"));
+        return Err(format!("its bottleneck of {bottleneck} channels is not a multiple of its growth rate {growth_rate}"));
     }
     let bn_size = bottleneck / growth_rate;
     Ok(DenseNetConfig { growth_rate, block_config, num_init_features, bn_size, in_channels, num_classes })
 }
 
-/// Far above any published DenseNet; a file that says more would ask for absurd amounts of memory.
+/// Far above any published DenseNet; a file with more would need absurd amounts of memory.
 const MAX_DIMENSION: usize = 4096;
 
 /// A shape of `D` dimensions of a possible size.

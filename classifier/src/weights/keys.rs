@@ -11,7 +11,7 @@
 //! | `….num_batches_tracked` | not kept: PyTorch reads it only when a norm has no momentum |
 //! | `op_threshs` (torchxrayvision) | not part of the net: [`LoadedWeights::op_threshs`](super::LoadedWeights) |
 
-/// torchxrayvision's operating thresholds, one a finding.
+/// torchxrayvision's operating thresholds, one per finding.
 pub(super) const OP_THRESHS: &str = "op_threshs";
 
 /// Number of training batches a norm has seen; `i64`, no dimensions.
@@ -22,7 +22,7 @@ pub(super) const FIRST: &str = "features.conv0.weight";
 
 /// The current torchvision name for a current or legacy one: `denselayer1.norm.1.weight` is `denselayer1.norm1.weight`.
 ///
-/// A name without a legacy part comes back unchanged.
+/// A name without a legacy part is returned unchanged.
 pub(super) fn current(name: &str) -> String {
     let Some((layer, rest)) = name.split_once(".denselayer").and_then(|(block, rest)| {
         let (number, rest) = rest.split_once('.')?;

@@ -1,7 +1,7 @@
-//! A net into a PyTorch state dict.
+//! Saving a net as a PyTorch state dict.
 //!
 //! The layout is that of `torch.save` since 1.6 (`caffe2/serialize`, `torch/serialization.py` of torch 2.15): an uncompressed zip of
-//! `data.pkl`, `byteorder`, one file a storage under `data/`, and `version`.
+//! `data.pkl`, `byteorder`, one file per storage under `data/`, and `version`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -1,9 +1,9 @@
-//! Pixels of the decoder into gray radiographs.
+//! From the decoder's pixels to gray images.
 
 use burn::tensor::{Tensor, TensorData};
 use roentgen_augment::image::GrayImage;
 
-/// Bits of a sample in a written image.
+/// Bit depth of a written image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Depth {
     /// 256 levels.
@@ -13,18 +13,18 @@ pub enum Depth {
     Sixteen,
 }
 
-/// A generated radiograph.
+/// A generated image.
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// The mean of the decoder's three channels.
     pub image: GrayImage,
     /// Mean over pixels of the largest difference between two channels, in [0, 1]. The decoder makes colour images: a model that
-    /// has learnt radiographs keeps this near 0, and a large value says that gray is not what it painted.
+    /// has learnt radiographs keeps this near 0, and a large value means that the image is not gray.
     pub channel_spread: f32,
 }
 
-/// Pictures of decoded pixels `[B, 3, H, W]` in [-1, 1], as diffusers' `VaeImageProcessor` clips and rounds them: `x/2 + 0.5`, cut to
-/// [0, 1], to the nearest level, halves to even.
+/// Pictures of decoded pixels `[B, 3, H, W]` in [-1, 1], as diffusers' `VaeImageProcessor` clips and rounds them: `x/2 + 0.5`,
+/// clipped to [0, 1], to the nearest level, halves to even.
 pub(super) fn pictures(decoded: Tensor<4>, depth: Depth) -> Vec<Picture> {
     let [_, channels, height, width] = decoded.dims();
     let data: TensorData = decoded.into_data().convert::<f32>();
@@ -84,7 +84,7 @@ mod tests {
     fn sixteen_bits_have_the_whole_range() {
         let white = Tensor::<4>::ones([2, 3, 1, 1], &Device::flex());
         for picture in pictures(white, Depth::Sixteen) {
-            let GrayDepth::U16(samples) = picture.image.depth() else { panic!("16 bits were asked for") };
+            let GrayDepth::U16(samples) = picture.image.depth() else { panic!("16 bits were requested") };
             assert_eq!(samples.as_ref(), [65535]);
             assert_eq!(picture.channel_spread, 0.0);
         }

@@ -1,4 +1,4 @@
-//! First weights of a network that begins from nothing, drawn as its reference draws them.
+//! Initial weights of a network from scratch, drawn as in its reference.
 
 use std::collections::HashMap;
 

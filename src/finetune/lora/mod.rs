@@ -1,10 +1,10 @@
-//! Low-rank adapters: `W + scale * (alpha / rank) * B A` in place of a weight `W`.
+//! Low-rank adapters: `W + scale * (alpha / rank) * B A` instead of a weight `W`.
 //!
 //! Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models". Reference: peft 0.21.2 within diffusers 0.42.1.
 //!
-//! An adapter is no layer here but a map from weights to weights: networks are the same with and without one, the same function
-//! trains, merges and generates, and a gradient reaches `A` and `B` through the sum. A step costs what training those weights
-//! costs in time; moments, averages and files are the adapters' alone.
+//! An adapter is not a layer here but a map from weights to weights: networks are the same with and without one, the same
+//! function trains, merges and generates, and a gradient reaches `A` and `B` through the sum. A step takes as long as training
+//! those weights; moments, averages and files are those of the adapters alone.
 
 mod adapters;
 mod read;
@@ -27,12 +27,12 @@ use crate::diffusion::weights::{Slot, draw_normal};
 
 /// File of diffusers (`save_lora_weights`).
 const DIFFUSERS_FILE: &str = "pytorch_lora_weights.safetensors";
-/// Where the header of that file keeps the arguments of peft's `LoraConfig`.
+/// Key of that file's header for the arguments of peft's `LoraConfig`.
 const METADATA: &str = "lora_adapter_metadata";
 /// Files of peft (`save_pretrained`).
 const PEFT_FILE: &str = "adapter_model.safetensors";
 const CONFIG_FILE: &str = "adapter_config.json";
-/// What peft's names begin with.
+/// Prefix of peft's names.
 const PEFT_PREFIX: &str = "base_model.model.";
 
 /// The two factors of an adapter, flat and row-major as files have them: `A` `[rank, inputs]`, `B` `[outputs, rank]`.
@@ -118,7 +118,7 @@ pub(super) fn add(
     }
 }
 
-/// The factors for a weight in a file that a training begins from.
+/// The factors for a weight in a file that training starts from.
 fn started(
     lora: &Lora,
     part: Part,

@@ -1,8 +1,7 @@
-//! What frozen networks make of images and texts, kept on disk.
+//! The outputs of frozen networks for images and texts, kept on disk.
 //!
-//! One file a tensor, named by the digest of what it was made of: pixels or text, and weights. A file is written under another name
-//! and renamed, and carries a digest of its content: one that a crash or a disk damaged is made again. Reading gives the bits that
-//! were computed.
+//! One file per tensor, named by the digest of its sources: pixels or text, and weights. A file is written under a temporary
+//! name and renamed, and holds a digest of its content: a damaged one is made again. Reading gives the bits that were computed.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,7 @@ use super::error::RunError;
 pub struct CacheConfig {
     /// Folder of the cache, which runs may share; `cache` in the run's folder if absent.
     pub folder: Option<PathBuf>,
-    /// MiB on disk; 0 computes everything anew each time. What does not fit is computed when it is needed.
+    /// MiB on disk; 0 computes everything each time. What does not fit is computed when it is needed.
     pub mib: u64,
 }
 
@@ -33,8 +32,8 @@ impl Default for CacheConfig {
 
 /// Tensors of 32-bit floats on disk, up to a number of bytes.
 ///
-/// Files are admitted until the bound is reached and then stay: training visits every image once an epoch, and under that pattern
-/// any eviction throws out what is needed next.
+/// Files are admitted until the bound is reached and then stay: training visits every image once per epoch, and under that
+/// pattern any eviction removes what is needed next.
 #[derive(Debug)]
 pub struct CodeCache {
     folder: PathBuf,
@@ -64,7 +63,7 @@ impl CodeCache {
         self.folder.join(&name[..2]).join(format!("{name}.{EXTENSION}"))
     }
 
-    /// The tensor of a key, if it is there and sound.
+    /// The tensor of a key, if it is there and intact.
     #[must_use]
     pub fn get(&self, key: Fingerprint) -> Option<TensorData> {
         if self.bound == 0 {

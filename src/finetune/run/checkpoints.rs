@@ -19,11 +19,11 @@ use crate::finetune::TraineeState;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Steps between two checkpoints. The last step, an interruption and a best validation make one too.
+    /// Steps between checkpoints. The last step, an interruption and a best validation also write one.
     pub every: u64,
-    /// How many of the newest are kept, besides the best.
+    /// Number of newest checkpoints that are kept, besides the best.
     pub keep: usize,
-    /// Which one becomes the pipeline at the end.
+    /// Which checkpoint becomes the pipeline at the end.
     pub export: ExportChoice,
 }
 
@@ -44,16 +44,16 @@ pub enum ExportChoice {
     Best,
 }
 
-/// Everything a run goes on from.
+/// Everything that a run continues from.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// Weights, moments, averages, counters.
     pub state: TraineeState,
-    /// What the loop remembers.
+    /// The state of the loop.
     pub memory: LoopMemory,
 }
 
-/// What the loop carries from step to step besides the weights. Order and random numbers are functions of the step.
+/// The state of the loop besides the weights. Order and random numbers are functions of the step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoopMemory {
     /// The smoothed loss.
@@ -124,7 +124,7 @@ impl Checkpoints {
         Ok(self.0.prune(keep, best.map(|best| best.step))?)
     }
 
-    /// The newest checkpoint that can be read, and the damaged ones passed over on the way to it.
+    /// The newest checkpoint that can be read, and the damaged ones that were skipped.
     ///
     /// # Errors
     /// [`RunError::Training`] if there are checkpoints and none can be read.

@@ -1,4 +1,4 @@
-//! What is looked at on the way: the loss on held-out images, on noise and timesteps that are the same each time, and pictures of
+//! Evaluation during a run: the loss on held-out images, with the same noise and timesteps each time, and images of
 //! fixed prompts and seeds.
 
 use std::io::Write;
@@ -16,7 +16,7 @@ use crate::config::SampleConfig;
 use crate::diffusion::{ImageRequest, Settings, StableDiffusion, Start, Step};
 use crate::finetune::{TrainBatch, Trainee, Which};
 
-/// A fixed set of samples: every image once in each range of timesteps.
+/// A fixed validation set: every image once in each range of timesteps.
 #[derive(Clone, Debug)]
 pub struct Validation {
     samples: SampleMaker,
@@ -59,7 +59,7 @@ fn losses(trainee: &Trainee, batch: &TrainBatch, which: Which) -> Result<f64, Ru
     Ok(trainee.losses(batch, which)?.into_iter().map(f64::from).sum())
 }
 
-/// What is painted each time.
+/// The fixed prompts and seeds of a sheet.
 #[derive(Clone, Debug)]
 pub struct SampleSheet {
     prompts: Vec<String>,
@@ -68,7 +68,7 @@ pub struct SampleSheet {
     folder: PathBuf,
 }
 
-/// A sheet that was painted.
+/// A finished sheet.
 #[derive(Clone, Debug)]
 pub struct Painted {
     /// Its bytes.
@@ -81,7 +81,7 @@ pub struct Painted {
 const GAP: usize = 2;
 
 impl SampleSheet {
-    /// Sheets of `prompts` in `folder`, with a table that says which row is which.
+    /// Sheets of `prompts` in `folder`, with a table of the rows.
     ///
     /// # Errors
     /// [`RunError::Config`] for a sampler that the pipeline's schedule can't have; [`RunError::Io`].
@@ -97,7 +97,7 @@ impl SampleSheet {
         Ok(Self { prompts, count: config.count, settings, folder: folder.to_owned() })
     }
 
-    /// Paints the sheet of a step: a row a prompt, a column a seed.
+    /// Makes the sheet of a step: one row per prompt, one column per seed.
     ///
     /// # Errors
     /// [`RunError::Diffusion`], with [`DiffusionError::Stopped`](crate::diffusion::DiffusionError::Stopped) for an interruption;
@@ -126,7 +126,7 @@ fn grid(pictures: &[GrayImage], columns: usize) -> GrayImage {
     let size = [rows * (height + GAP) - GAP, columns * (width + GAP) - GAP];
     let mut sheet = vec![u8::MAX; size[0] * size[1]];
     for (place, picture) in pictures.iter().enumerate() {
-        let GrayDepth::U8(samples) = picture.depth() else { unreachable!("sheets are painted with 8 bits") };
+        let GrayDepth::U8(samples) = picture.depth() else { unreachable!("sheets have 8 bits") };
         let (top, left) = (place / columns * (height + GAP), place % columns * (width + GAP));
         for (y, row) in samples.chunks_exact(width).enumerate() {
             sheet[(top + y) * size[1] + left..][..width].copy_from_slice(row);

@@ -1,7 +1,7 @@
 //! Every random number of a run, each a function of the seed and of what it is for; and the order of the rows.
 //!
-//! Nothing is drawn in sequence: sample `n` of a run (counted over all steps) has its own streams, so that a run cut anywhere goes on
-//! with the same numbers, whatever the number of threads, micro-batches or devices.
+//! Nothing is drawn in sequence: sample `n` of a run (counted over all steps) has its own streams, so that an interrupted run
+//! continues with the same numbers, whatever the number of threads, micro-batches or devices.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use roentgen_augment::digest::Fingerprint;
 
 use crate::config::ConfigError;
 
-/// What a stream of random numbers is for.
+/// The purpose of a stream of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The order of the rows in an epoch.
@@ -25,7 +25,7 @@ pub enum Purpose {
     Noise,
     /// The draw from the autoencoder's posterior.
     Posterior,
-    /// The offset noise, one value a channel.
+    /// The offset noise, one value per channel.
     Offset,
     /// Whether its text is dropped.
     Dropout,
@@ -114,7 +114,7 @@ pub struct Order {
     random: Randomness,
     rows: usize,
     batch: usize,
-    /// The last epochs asked for: a batch needs two at most.
+    /// The last epochs used: a batch needs at most two.
     epochs: Arc<Mutex<Vec<EpochOrder>>>,
 }
 

@@ -44,15 +44,15 @@ pub struct Meeting {
 
 #[derive(Debug)]
 struct Table {
-    /// What each device has brought for the present sum.
+    /// The contribution of each device to the present sum.
     brought: Vec<Option<TensorData>>,
-    /// Devices that have taken it.
+    /// Devices that have received it.
     taken: usize,
-    /// A device will not come any more.
+    /// A device has failed.
     lost: bool,
 }
 
-/// A device gave up, so that the others wait in vain.
+/// A device failed, so that waiting for it is useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
@@ -69,7 +69,7 @@ impl Exchange {
         }
     }
 
-    /// The sum of what all devices bring, each in a call of its own thread; all bring the same tensors in the same order.
+    /// The sum over all devices, each calling from its own thread, with the same tensors in the same order.
     ///
     /// # Errors
     /// [`Lost`] if [`give_up`](Self::give_up) is called meanwhile or was before.
@@ -84,7 +84,7 @@ impl Exchange {
         Ok(parts.reduce(|sum, part| sum + part).expect("this device has brought one"))
     }
 
-    /// Tells the other devices that one will not come any more. burn's collectives have no such word: they end with the process.
+    /// Tells the other devices that one has failed. burn's collectives have no such call: they end with the process.
     pub fn give_up(&self) {
         if let Self::Host(meeting) = self {
             meeting.lock().lost = true;
@@ -94,9 +94,9 @@ impl Exchange {
 }
 
 impl Meeting {
-    /// What all devices have brought, once they have.
+    /// The sum, once all devices have contributed.
     fn exchange(&self, rank: usize, part: TensorData) -> Result<Vec<TensorData>, Lost> {
-        // Nobody brings the next before all have taken the last.
+        // No device contributes to the next sum before all have received the last.
         let mut table = self.wait(self.lock(), |table| table.brought[rank].is_none())?;
         table.brought[rank] = Some(part);
         self.changed.notify_all();
@@ -141,7 +141,7 @@ pub type Micro = Vec<Vec<HostSample>>;
 #[derive(Debug)]
 pub struct Replicas {
     first: Trainee,
-    /// What frozen networks made.
+    /// Outputs of frozen networks.
     cache: Arc<CodeCache>,
     workers: Vec<Worker>,
     exchange: Arc<Exchange>,
@@ -226,7 +226,7 @@ impl Replicas {
             worker.ask(Job::Accumulate { micro: part, share })?;
         }
         let own = accumulate(&mut self.first, &self.cache, micro, share);
-        // All are heard before an error ends the run, so that none is left in the middle of something.
+        // All have answered before an error ends the run, so that none is interrupted.
         let others: Vec<_> = self.workers.iter().map(Worker::answer).collect();
         let mut losses = own?;
         for other in others {
@@ -244,7 +244,7 @@ impl Replicas {
             let exchange = &self.exchange;
             let _guard = GiveUpOnPanic(exchange);
             let asked = self.workers.iter().try_for_each(|worker| worker.ask(Job::Step(factor)));
-            // Those that were asked must not wait for one that is gone.
+            // The devices that are computing must not wait for one that has failed.
             asked.inspect_err(|_| exchange.give_up())?;
             self.first.exchange_gradients(|gradient| exchange.sum(0, gradient))?;
         }

@@ -1,5 +1,5 @@
-//! Samples on the host, and batches of them on the device: what frozen networks make of images and texts comes from the cache or is
-//! computed now.
+//! Samples on the host, and batches of them on the device: outputs of frozen networks for images and texts come from the cache
+//! or are computed now.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::random::{Purpose, Randomness};
 use crate::diffusion::Posterior;
 use crate::finetune::{Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
 
-/// An image or a text: as it is, or as a frozen network sees it.
+/// An image or a text: itself, or a frozen network's code of it.
 #[derive(Clone, Debug)]
 pub enum Input<T> {
-    /// What the frozen network made of it, from the cache.
+    /// The frozen network's code, from the cache.
     Code(TensorData),
     /// Itself, with the key that its code is kept under; none where its network trains.
     Raw(T, Option<Fingerprint>),
@@ -27,9 +27,9 @@ pub enum Input<T> {
 /// One sample.
 #[derive(Clone, Debug)]
 pub struct HostSample {
-    /// The radiograph.
+    /// The image.
     pub image: Input<Pixels<Signed>>,
-    /// The text; empty where it is left out.
+    /// The text; empty if it is dropped.
     pub text: Input<Arc<str>>,
     /// Below the schedule's length.
     pub timestep: usize,
@@ -37,11 +37,11 @@ pub struct HostSample {
     pub noise: Vec<f32>,
     /// Standard normal, of the latents' shape; none where nothing is drawn from a posterior.
     pub posterior: Option<Vec<f32>>,
-    /// Standard normal, one a channel; none without offset noise.
+    /// Standard normal, one per channel; none without offset noise.
     pub offset: Option<Vec<f32>>,
 }
 
-/// What samples depend on besides their pair and their number.
+/// Properties that samples depend on besides their pair and their number.
 #[derive(Clone, Debug)]
 pub struct SampleShape {
     /// Channels, height and width of latents.
@@ -52,9 +52,9 @@ pub struct SampleShape {
     pub posterior: bool,
     /// Whether there is offset noise.
     pub offset: bool,
-    /// Digest of what images become latents by: the autoencoder and the preprocessing. None where the autoencoder trains.
+    /// Digest of the autoencoder and the preprocessing, which turn images into latents. None where the autoencoder trains.
     pub image_key: Option<Fingerprint>,
-    /// Digest of what texts become states by: tokenizer and text encoder. None where the text encoder trains.
+    /// Digest of tokenizer and text encoder, which turn texts into states. None where the text encoder trains.
     pub text_key: Option<Fingerprint>,
 }
 
@@ -69,7 +69,7 @@ pub struct SampleMaker {
 }
 
 impl SampleMaker {
-    /// Samples of `pairs`, with that share of texts left out.
+    /// Samples of `pairs`, with that share of texts dropped.
     #[must_use]
     pub fn new(
         pairs: Arc<PairSet>,
@@ -234,10 +234,10 @@ impl Coder<'_> {
     }
 }
 
-/// What a part that trains is given is never a code.
+/// The input of a part that trains, which is never a code.
 fn raw<T>(input: &Input<T>) -> &T {
     match input {
         Input::Raw(value, _) => value,
-        Input::Code(_) => unreachable!("codes are kept of frozen networks alone"),
+        Input::Code(_) => unreachable!("only frozen networks have codes"),
     }
 }
