@@ -117,8 +117,8 @@ const CURVES: [Curve; 12] = [
         prepare: |real| {
             let pool = records(real);
             let mixture = Mixture::new(MixMode::Add { synthetic_per_real: 1.0 });
-            let planner = EpochPlan::new(&mixture, 0, real, &pool).expect("a mixture of both");
-            Box::new(move || drop(std::hint::black_box(planner.epoch(1))))
+            let plan = EpochPlan::new(&mixture, 0, real, &pool).expect("a mixture of both");
+            Box::new(move || drop(std::hint::black_box(plan.epoch(1))))
         },
     },
     Curve {

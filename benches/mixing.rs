@@ -57,11 +57,11 @@ fn rows(n: usize) -> (Vec<Arc<CxrRecord>>, Vec<SampleRequest>) {
 #[divan::bench(args = [1_000, 100_000])]
 fn plan_of_real(bencher: Bencher, real: usize) {
     let pool = rows(real).0;
-    let planner = EpochPlan::new(&Mixture::add(1.0), 0, real, &pool).expect("a mixture of both");
+    let plan = EpochPlan::new(&Mixture::add(1.0), 0, real, &pool).expect("a mixture of both");
     let mut epoch = 0;
     bencher.counter(ItemsCount::new(2 * real)).bench_local(|| {
         epoch += 1;
-        planner.epoch(black_box(epoch))
+        plan.epoch(black_box(epoch))
     });
 }
 

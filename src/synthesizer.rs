@@ -19,6 +19,7 @@ pub struct DiffusionSynthesizer {
     texts: TextCache,
     negative_prompt: String,
     start: Start,
+    start_digest: Option<Fingerprint>,
     batch_size: NonZeroUsize,
     fingerprint: Fingerprint,
 }
@@ -30,14 +31,14 @@ impl DiffusionSynthesizer {
         let fingerprint =
             Fingerprint::of(&[&pipeline.fingerprint().0, settings.canonical().as_bytes(), negative_prompt.as_bytes()]);
         let texts = TextCache::new(&pipeline, settings.clip_skip);
-        Self { pipeline, settings, texts, negative_prompt, start: Start::Noise, batch_size, fingerprint }
+        Self { pipeline, settings, texts, negative_prompt, start: Start::Noise, start_digest: None, batch_size, fingerprint }
     }
 
     /// Starts from a picture instead of noise; `digest` identifies it.
     #[must_use]
     pub fn with_start(self, start: Start, digest: Fingerprint) -> Self {
         let fingerprint = Fingerprint::of(&[&self.fingerprint.0, &digest.0]);
-        Self { start, fingerprint, ..self }
+        Self { start, start_digest: Some(digest), fingerprint, ..self }
     }
 
     /// The pipeline.
@@ -50,6 +51,18 @@ impl DiffusionSynthesizer {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What it stays away from.
+    #[must_use]
+    pub fn negative_prompt(&self) -> &str {
+        &self.negative_prompt
+    }
+
+    /// The digest of the start image; `None` if it starts from noise.
+    #[must_use]
+    pub fn start_digest(&self) -> Option<Fingerprint> {
+        self.start_digest
     }
 
     /// Images made at a time.

@@ -7,7 +7,7 @@ use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
 /// Films in the table that the tests write.
-const FILMS: usize = 60;
+pub const FILMS: usize = 60;
 
 /// A folder with a small data set in the project's own table, and a run file.
 pub struct Study {
@@ -64,7 +64,7 @@ impl Study {
     }
 
     /// Runs, and expects a failure that is explained: every part of `said` is in the message, and nothing panicked.
-    fn refuses(&self, args: &[&str], said: &[&str]) {
+    pub fn refuses(&self, args: &[&str], said: &[&str]) {
         let output = self.roentgen(args);
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{args:?} succeeded");
@@ -110,7 +110,7 @@ name = "mixed"
 mode = { add = { synthetic_per_real = 0.5 } }
 "#;
 
-fn succeeds(output: &Output) -> String {
+pub fn succeeds(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -206,6 +206,7 @@ fn a_run_file_at_fault_is_explained() {
         ("batch_size = 4", "batch_size = 0", &["training.batch_size is 0", "at least 1"]),
         ("warmup_steps = 1", "warmup_steps = 1\nlearning_rate = 1e3", &["training.learning_rate is 1000"]),
         ("name = \"mixed\"", "name = \"real\"", &["arms.name is real", "differ"]),
+        ("name = \"mixed\"", "name = \"Real\"", &["arms.name is Real", "differ", "case"]),
         ("[generator]\nkind = \"shifted-phantom\"\n", "", &["arms.mixed", "[generator]"]),
         ("valid = 0.3, test = 0.3", "valid = 0.9, test = 0.3", &["0.9", "0.3"]),
         ("valid = 0.3, test = 0.3", "valid = 0.0, test = 0.3", &["table.csv", "valid", "no image"]),
@@ -263,13 +264,13 @@ fn a_folder_of_another_run_is_refused() {
     let study = Study::new();
     succeeds(&study.roentgen(&["train", "run.toml", "--out", "out", "--json"]));
     study.edit_run("batch_size = 4", "batch_size = 5");
-    study.refuses(&["train", "run.toml", "--out", "out"], &["out", "another run", "the settings"]);
+    study.refuses(&["train", "run.toml", "--out", "out"], &["out", "another run", "training.batch_size: 4, now 5"]);
     study.write_run(RUN);
     succeeds(&study.roentgen(&["train", "run.toml", "--out", "out", "--json"]));
     let table = std::fs::read_to_string(study.path("table.csv")).unwrap();
     let shorter: Vec<_> = table.lines().take(FILMS - 3).collect();
     std::fs::write(study.path("table.csv"), shorter.join("\n")).unwrap();
-    study.refuses(&["train", "run.toml", "--out", "out"], &["another run", "the data"]);
+    study.refuses(&["train", "run.toml", "--out", "out"], &["another run", "images gone"]);
 }
 
 #[test]

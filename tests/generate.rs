@@ -155,9 +155,24 @@ fn an_interrupted_run_goes_on_and_another_run_is_refused() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["made"], 0);
     std::fs::remove_file(bench.path("out/manifest.csv")).unwrap();
-    bench.refuses(&["--prompt", "pneumothorax", "--count", "3"], &["000000.png", "another run", "prompt"]);
-    bench.refuses(&["--prompt", "effusion", "--steps", "4"], &["000000.png", "steps"]);
-    bench.refuses(&["--prompt", "effusion", "--negative-prompt", "text"], &["000000.png", "settings differ"]);
+    let other_prompt = ["000000.png", "another run", "prompt: \"effusion\", now \"pneumothorax\""];
+    bench.refuses(&["--prompt", "pneumothorax", "--count", "3"], &other_prompt);
+    bench.refuses(&["--prompt", "effusion", "--seed", "7"], &["000000.png", "seed: 0, now 7"]);
+    bench.refuses(&["--prompt", "effusion", "--steps", "4"], &["out holds another run", "steps: 3, now 4"]);
+    bench.refuses(&["--prompt", "effusion", "--negative-prompt", "text"], &["negative_prompt: \"\", now \"text\""]);
+    bench.refuses(&["--prompt", "effusion", "--dtype", "bf16"], &["type of the pipeline: "]);
+    // A set of version 0.1.0 has no record: its images speak for themselves.
+    std::fs::remove_file(bench.path("out/run.json")).unwrap();
+    bench.refuses(&["--prompt", "effusion", "--steps", "4"], &["000000.png", "steps: 3, now 4"]);
+    bench.refuses(&["--prompt", "effusion", "--negative-prompt", "text"], &["000000.png", "weights and all settings: "]);
+    assert_eq!(bench.makes(&prompt)["made"], 0);
+    // Other commands have the folder to themselves.
+    let held = roentgen::run_folder::FolderLock::exclusive(&bench.path("out"), "train").unwrap();
+    std::fs::remove_file(bench.path("out/manifest.csv")).unwrap();
+    bench.refuses(&prompt, &["another roentgen process (pid", "`train`) is writing"]);
+    drop(held);
+    std::fs::write(bench.path("out/run.json"), "{\"format\": 2, ").unwrap();
+    bench.refuses(&prompt, &["out/run.json can't be read"]);
 }
 
 #[test]

@@ -46,8 +46,16 @@ fn shards_of_a_set_merge_to_the_whole() {
         assert!(std::fs::read(folder.path().join("whole").join(file)).unwrap() == std::fs::read(parts.join(file)).unwrap());
     }
 
-    // A part made with other settings is found.
+    let merged = generate(&folder, "parts", &["--merge", "--json"]);
+    let merged: serde_json::Value = serde_json::from_slice(&merged.stdout).unwrap();
+    assert_eq!(merged, serde_json::json!({ "images": 6, "manifest": "parts/manifest.csv" }));
+
+    // A part made with other settings is refused, and one that comes from elsewhere is found.
     std::fs::remove_file(parts.join("000002.png")).unwrap();
-    makes(&folder, "parts", &["--pipeline", "tiny", "--steps", "3", "--shard", "3/6"]);
-    refuses_to_merge(&folder, &["000002.png", "another run"]);
+    let other = ["--pipeline", "tiny", "--steps", "3", "--shard", "3/6"];
+    let refused = generate(&folder, "parts", &other);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("steps: 2, now 3"));
+    makes(&folder, "other", &other);
+    std::fs::copy(folder.path().join("other/000002.png"), parts.join("000002.png")).unwrap();
+    refuses_to_merge(&folder, &["000002.png", "another run", "steps: 3, now 2"]);
 }

@@ -5,12 +5,14 @@ use std::process::{Child, Output, Stdio};
 
 use burn::data::dataset::Dataset;
 use burn::tensor::{Device, FloatDType};
-use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, RunFolder, fill, pools};
+use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, fill, pools};
 use roentgen::config::{PhantomConfig, RunConfig, SplitConfig, SupplyMode};
 use roentgen::data;
 use roentgen::diffusion::{RandomSize, write_random_pipeline};
+use roentgen::run_folder::{RunFolder, StudyCommand, StudyStart};
 use roentgen::shard::Shard;
 use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::formats::Format;
 use roentgen_augment::progress::Silent;
 use roentgen_augment::record::Origin;
@@ -79,6 +81,10 @@ fn with_job<T>(config: &RunConfig, out: &Path, work: impl FnOnce(&PoolJob<'_>) -
     work(&PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars })
 }
 
+fn open(out: &Path, config: &RunConfig, train: &TrainSet, splits: &Splits) -> RunFolder {
+    StudyStart { command: StudyCommand::Compare, config, train, splits }.open(out, &|| ()).unwrap()
+}
+
 /// Every image of a pool with its seed, asked for in batches of that size.
 fn images(pool: &SyntheticDataset, batch: usize) -> Vec<(u64, Vec<f32>)> {
     let indices: Vec<usize> = (0..pool.len()).collect();
@@ -134,8 +140,8 @@ fn runs_of_one_generator_are_not_continued_with_the_images_of_another() {
     let config = bench.config(&[(from, &to)]);
     let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
     let claim = |config: &RunConfig| {
-        let folder = RunFolder::open(&bench.path("run"), config, &train, &splits).unwrap();
-        folder.claim_pools(&config.arms, &bench.pools(config, "run").unwrap())
+        let folder = open(&bench.path("run"), config, &train, &splits);
+        bench.pools(config, "run").unwrap().claim(&config.arms, &folder)
     };
     claim(&config).unwrap();
     let (from, to) = supply("cache-then-generate");
@@ -379,7 +385,7 @@ fn example_studies_run_at_tiny_size() {
 
         let out = bench.path(name);
         let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
-        let folder = RunFolder::open(&out, &config, &train, &splits).unwrap();
+        let folder = open(&out, &config, &train, &splits);
         let (device, bars) = (Device::flex(), Silent);
         let pools = with_job(&config, &out, pools).unwrap();
         let comparison = Comparison {

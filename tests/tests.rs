@@ -8,6 +8,7 @@
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `memory` | peaks that do not grow with the number of images |
+//! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged to the whole |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
@@ -20,5 +21,6 @@ mod generate;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parity;
+mod run_folder;
 mod shards;
 mod supply;

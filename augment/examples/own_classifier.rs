@@ -4,16 +4,18 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use burn::data::dataloader::{DataLoaderBuilder, batcher::Batcher};
+use burn::data::dataloader::DataLoaderBuilder;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::prelude::Module;
-use burn::tensor::{Device, Tensor, TensorData, activation::log_sigmoid, activation::relu};
+use burn::tensor::activation::{log_sigmoid, relu};
+use burn::tensor::{Device, Tensor};
+use roentgen_augment::batch::{CxrBatch, CxrBatcher};
 use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
 use roentgen_augment::mix::{MixedDataset, Mixture};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
-use roentgen_augment::record::{CxrSample, LabelPolicy, Vocabulary};
+use roentgen_augment::record::Vocabulary;
 use roentgen_augment::supply::SyntheticDataset;
 
 const SIZE: usize = 48;
@@ -40,28 +42,6 @@ impl OwnNet {
     }
 }
 
-/// Images `[B, 1, H, W]`; targets and their mask `[B, F]`.
-type OwnBatch = (Tensor<4>, Tensor<2>, Tensor<2>);
-
-#[derive(Clone)]
-struct OwnBatcher(Arc<Vocabulary>);
-
-impl Batcher<CxrSample, OwnBatch> for OwnBatcher {
-    fn batch(&self, items: Vec<CxrSample>, device: &Device) -> OwnBatch {
-        let (rows, findings, policy) = (items.len(), self.0.findings(), LabelPolicy::default());
-        let labels = items.iter().flat_map(|item| findings.iter().zip(&item.record.labels));
-        // An uncertain or missing label has no target: its mask is 0.
-        let targets: Vec<Option<f32>> = labels.map(|(finding, label)| policy.target(*finding, *label)).collect();
-        let pixels: Vec<f32> = items.iter().flat_map(|item| item.image.values()).copied().collect();
-        let table = |value: fn(&Option<f32>) -> f32| {
-            let values: Vec<f32> = targets.iter().map(value).collect();
-            Tensor::from_data(TensorData::new(values, [rows, findings.len()]), device)
-        };
-        let images = Tensor::from_data(TensorData::new(pixels, [rows, 1, SIZE, SIZE]), device);
-        (images, table(|target| target.unwrap_or(0.0)), table(|target| f32::from(target.is_some())))
-    }
-}
-
 /// 64 phantoms in training and one synthetic image for each.
 fn mixed() -> Result<MixedDataset, Box<dyn Error>> {
     let data = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(96, SIZE, 7))?)?;
@@ -82,14 +62,15 @@ fn train() -> Result<Vec<f32>, Box<dyn Error>> {
     let mut losses = Vec::new();
     for epoch in 0..4 {
         // The epoch has its own order, so the loader does not shuffle.
-        let loader = DataLoaderBuilder::new(OwnBatcher(Arc::clone(vocabulary)))
+        let loader = DataLoaderBuilder::new(CxrBatcher::new(Arc::clone(vocabulary)))
             .batch_size(BATCH)
             .num_workers(1)
             .set_device(device.clone())
             .build(mixed.epoch(epoch));
         let mut sum = 0.0;
         for batch in loader.iter() {
-            let (images, targets, mask) = batch?;
+            // An uncertain or missing label has no target: its mask is 0.
+            let CxrBatch { images, targets, mask, .. } = batch?;
             let logits = net.forward(images);
             let likelihood = log_sigmoid(logits.clone()) * targets.clone() + log_sigmoid(-logits) * (-targets + 1.0);
             let loss = -(likelihood * mask.clone()).sum() / mask.sum();

@@ -48,8 +48,16 @@ pub enum AugmentError {
         #[source]
         source: image::ImageError,
     },
-    /// A JPEG file that ends before its end-of-image marker.
-    #[error("cannot decode {}: the JPEG stream is cut off (no end-of-image marker); fetch the file again", path.display())]
+    /// A JPEG file that libjpeg refuses.
+    #[error("cannot decode {}: libjpeg says \"{message}\"; fetch the file again or drop its row", path.display())]
+    Jpeg {
+        /// The file, or the archive entry.
+        path: PathBuf,
+        /// libjpeg's words.
+        message: String,
+    },
+    /// A JPEG file that ends before the last row of its image.
+    #[error("cannot decode {}: the JPEG stream is cut off before its last row; fetch the file again", path.display())]
     TruncatedJpeg {
         /// The file.
         path: PathBuf,

@@ -1,11 +1,11 @@
 //! The data side of `roentgen`: real radiographs, synthetic images, and mixtures of both.
 //!
 //! This crate contains no network. It gives any [burn](https://burn.dev) training loop a
-//! [`Dataset`](burn_dataset::Dataset) whose items are real chest radiographs and samples of a text-to-image model in a stated
+//! [`Dataset`](burn_core::data::dataset::Dataset) whose items are real chest radiographs and samples of a text-to-image model in a stated
 //! proportion. Here both sides are phantoms: two synthetic images for each "real" one, made on demand.
 //!
 //! ```
-//! use burn_dataset::Dataset;
+//! use burn_core::data::dataset::Dataset;
 //! use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
 //! use roentgen_augment::mix::{MixedDataset, Mixture};
 //! use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics, PhantomSynthesizer};
@@ -33,6 +33,7 @@
 #![warn(missing_docs)]
 
 pub mod atomic;
+pub mod batch;
 mod cycle;
 pub mod dataset;
 pub mod digest;

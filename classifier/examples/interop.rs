@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use roentgen_classifier::batch::InputRange;
+use roentgen_augment::batch::InputRange;
 use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::{Card, save_state_dict, save_weights};
 use safetensors::SafeTensors;

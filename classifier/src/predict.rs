@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use burn::tensor::activation::sigmoid;
 use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::batch::CxrBatch;
 use roentgen_augment::record::CxrRecord;
 
 use crate::ClassifierError;
-use crate::batch::{Batches, CxrBatch, unreadable};
+use crate::batch::{Batches, unreadable};
 use crate::networks::DenseNet;
 
 /// Probabilities of one network for the rows of one held-out set.

@@ -4,14 +4,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use roentgen::compare::{Comparison, PoolJob, RunFolder, pools, sample_grid};
+use roentgen::compare::{Comparison, PoolJob, pools, sample_grid};
 use roentgen::config::RunConfig;
 use roentgen::data;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
+use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::{Common, CompareArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{print, say_pools};
+use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -21,12 +22,14 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 /// Runs the comparison, writes the reports, and says where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    let folder = RunFolder::open(out, config, &train, &splits)?;
-    let (device, opened) = common.device.open()?;
     let bars = Bars::new(common.json);
+    let start = StudyStart { command: StudyCommand::Compare, config, train: &train, splits: &splits };
+    let folder = open_study(&start, out, &bars)?;
+    let (device, opened) = common.device.open()?;
+    folder.claim_device(opened)?;
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let pools = pools(&job)?;
-    folder.claim_pools(&config.arms, &pools)?;
+    pools.claim(&config.arms, &folder)?;
     say_pools(config, &pools);
     let comparison = Comparison {
         config,

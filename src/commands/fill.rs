@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use roentgen::compare::{self, PoolJob, RunFolder};
+use roentgen::compare::{self, PoolJob};
 use roentgen::config::RunConfig;
 use roentgen::data;
+use roentgen::run_folder::{StudyCommand, StudyStart};
 use roentgen::shard::Shard;
 
 use crate::cli::{Common, FillArgs};
-use crate::commands::print;
 use crate::commands::progress::Bars;
+use crate::commands::{open_study, print};
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -32,9 +33,10 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
 /// Makes the samples of every arm that the run folder `out` lacks, or a shard of them; their number.
 pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Result<usize> {
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    RunFolder::open(out, config, &train, &splits)?;
-    let (device, _) = common.device.open()?;
     let bars = Bars::new(common.json);
+    let start = StudyStart { command: StudyCommand::Fill, config, train: &train, splits: &splits };
+    let _shared = open_study(&start, out, &bars)?;
+    let (device, _) = common.device.open()?;
     let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
     let task = bars.begin("", 0, "samples");
     let made = compare::fill(&job, shard, |arm, done, total| {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
-use roentgen::generate::{ImageSet, Outcome, Progress, fill, merge, prompts};
+use roentgen::image_set::{ImageSet, Outcome, Progress, make, merge, prompts};
 use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
 use roentgen_augment::digest::Fingerprint;
@@ -27,7 +27,13 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let set = ImageSet { store: &store, vocabulary: &table.vocabulary, requests: &requests };
     if args.merge {
         let images = merge(set)?;
-        print(format!("{images} images\nmanifest: {}", store.describe("manifest.csv").display()))?;
+        let manifest = store.describe("manifest.csv");
+        if args.common.json {
+            let summary = serde_json::json!({ "manifest": manifest, "images": images });
+            print(serde_json::to_string_pretty(&summary)?)?;
+        } else {
+            print(format!("{images} images\nmanifest: {}", manifest.display()))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let folder = args.pipeline.as_deref().context("give --pipeline")?;
@@ -53,7 +59,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let total = args.shard.of(&requests).count();
     let task = bars.begin("", (total * evaluations) as u64, "steps");
     let (begun, mut images) = (Instant::now(), 0);
-    let outcome = fill(set, args.shard, &synthesizer, |progress| {
+    let outcome = make(set, args.shard, &synthesizer, |progress| {
         match progress {
             Progress::Step(step) => {
                 let batch = args.batch_size.get().min(total - images);

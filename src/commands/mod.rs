@@ -14,9 +14,13 @@ pub mod text_projection;
 pub mod train;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
+use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
+
+use progress::Bars;
 
 /// Prints a result. A reader that has seen enough (`| head`) is no error.
 ///
@@ -27,6 +31,19 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Takes a run folder for a study, and says what is to be said of it.
+pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &Bars) -> Result<RunFolder, RunFolderError> {
+    let sets = [start.train.data(), start.splits.valid().data(), start.splits.test().data()];
+    let rows: usize = sets.map(|data| data.rows().len()).iter().sum();
+    let task = bars.begin("", rows as u64, "images looked at");
+    let folder = start.open(out, &|| task.advance(1))?;
+    drop(task);
+    for note in folder.notes() {
+        eprintln!("note: {note}");
+    }
+    Ok(folder)
 }
 
 /// Says what the prompts of a generator were made from, and what the gate did.

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{PoolJob, RunFolder, SeedRun, batcher, pools};
+use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
 use roentgen::data;
+use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::TrainArgs;
 use crate::commands::progress::Bars;
-use crate::commands::{print, say_pools};
+use crate::commands::{open_study, print, say_pools};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -23,14 +24,16 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.seeds = vec![seed];
 
     let (train, splits) = data::open(&config.data, config.preprocess)?;
-    let folder = RunFolder::open(&args.out, &config, &train, &splits)?;
-    let (device, _) = args.common.device.open()?;
-    let arm = &config.arms[0];
     let bars = Bars::new(args.common.json);
+    let start = StudyStart { command: StudyCommand::Train, config: &config, train: &train, splits: &splits };
+    let folder = open_study(&start, &args.out, &bars)?;
+    let (device, opened) = args.common.device.open()?;
+    folder.claim_device(opened)?;
+    let arm = &config.arms[0];
     let job =
         PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;
-    folder.claim_pools(&config.arms, &pools)?;
+    pools.claim(&config.arms, &folder)?;
     say_pools(&config, &pools);
     let task = bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
     let run =

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 
 use burn::data::dataset::transform::PartialDataset;
 use burn::tensor::Device;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 
 use super::assess;
-use super::folder::RunFolder;
+use super::seed::seed_folder;
 use crate::config::RunConfig;
 use crate::report::{AdherenceFinding, AdherenceReport};
+use crate::run_folder::RunFolder;
 
 /// Films of a kind below which a finding is not judged.
 const FEWEST: usize = 10;
@@ -52,7 +54,7 @@ impl AdherenceJob<'_> {
         else {
             return Ok(None);
         };
-        let weights = |seed: &u64| self.folder.seed(&config.baseline, *seed).join("model.safetensors");
+        let weights = |seed: &u64| seed_folder(self.folder.path(), &config.baseline, *seed).join("model.safetensors");
         let weights: Vec<_> = config.seeds.iter().map(weights).collect();
         let on_demand = pool.supply().is_some_and(|supply| supply.mode() == SupplyMode::OnDemand);
         if on_demand || !weights.iter().all(|path| path.is_file()) {

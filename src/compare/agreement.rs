@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use burn::tensor::activation::sigmoid;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::gate::{Candidate, Fault, Judge, JudgeError, Verdict};
@@ -11,7 +12,7 @@ use roentgen_augment::image::Preprocess;
 use roentgen_augment::record::{Finding, Label, Vocabulary};
 use roentgen_augment::request::SampleRequest;
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::batch::Batches;
 use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::predict::Predictions;
 

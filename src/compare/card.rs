@@ -1,13 +1,16 @@
-//! What a report says of the data, the protocol, and how to read its numbers.
+//! What a report says of the data, the protocol, and how to read its numbers; and the images that it shows.
 
 use std::collections::BTreeSet;
 
+use burn::data::dataset::{Dataset, DatasetError};
 use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::image::encode_png;
+use roentgen_augment::record::{CxrRecord, CxrSample, Label, Vocabulary};
 use roentgen_augment::supply::SyntheticDataset;
 
 use super::pool::cache_warning;
 use crate::config::RunConfig;
-use crate::report::{DataCard, FindingCount, Protocol};
+use crate::report::{DataCard, FindingCount, GridColumn, GridImage, Protocol, SampleGrid};
 
 /// Positives in the test set below which a warning is printed.
 const FEW_POSITIVES: usize = 20;
@@ -91,4 +94,41 @@ pub(super) fn warnings(config: &RunConfig, data: &DataCard, pools: &[Option<Synt
     }
     warnings.extend(cache_warning(pools));
     warnings
+}
+
+/// Images per column of the sample grid.
+const GRID_ROWS: usize = 6;
+
+/// The first training images with a finding, and the first synthetic images that descend from the same kind of row.
+///
+/// # Errors
+/// If an image can't be read or made.
+pub fn sample_grid(
+    train: &TrainSet,
+    pool: Option<&SyntheticDataset>,
+    real_title: &str,
+    synthetic_title: &str,
+) -> Result<SampleGrid, DatasetError> {
+    let vocabulary = train.data().vocabulary();
+    let interesting = |record: &CxrRecord| record.labels.contains(&Label::Positive);
+    let real: Vec<usize> = (0..train.data().len()).filter(|&i| interesting(train.data().record(i))).take(GRID_ROWS).collect();
+    let mut columns = vec![column(real_title, train.data().get_many(real)?, vocabulary)];
+    if let Some(pool) = pool {
+        let chosen = (0..pool.len()).filter(|&i| interesting(&pool.records()[i])).take(GRID_ROWS).collect();
+        columns.push(column(synthetic_title, pool.get_many(chosen)?, vocabulary));
+    }
+    Ok(SampleGrid { columns })
+}
+
+fn column(title: &str, samples: Vec<CxrSample>, vocabulary: &Vocabulary) -> GridColumn {
+    let images = samples
+        .into_iter()
+        .map(|sample| GridImage { png: encode_png(&sample.image.to_gray8()), caption: positives(&sample.record, vocabulary) });
+    GridColumn { title: title.to_owned(), images: images.collect() }
+}
+
+fn positives(record: &CxrRecord, vocabulary: &Vocabulary) -> String {
+    let labels = vocabulary.findings().iter().zip(&record.labels);
+    let names: Vec<_> = labels.filter(|(_, label)| **label == Label::Positive).map(|(finding, _)| finding.name()).collect();
+    names.join(", ")
 }

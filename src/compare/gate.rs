@@ -1,10 +1,12 @@
 //! The gate of a study: its judges are made once, from the training and validation rows alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use roentgen_augment::AugmentError;
+use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::gate::{Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
+use roentgen_augment::gate::{Attempt, Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::Supply;
 use roentgen_classifier::ClassifierError;
@@ -12,11 +14,10 @@ use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::read_card;
 
 use super::agreement::{ClassifierJudge, JudgeParts, fits};
-use super::attempts::write_attempts;
-use super::generator::cache_folder;
-use super::pool::{PoolError, PoolJob};
 use super::seed::{SeedRun, batcher};
+use super::supply::{PoolError, PoolJob, cache_folder};
 use crate::config::{ArmConfig, JudgeKind};
+use crate::run_folder::FolderLock;
 
 /// Name of the ledger, in the folder of the sample cache.
 const LEDGER: &str = "verdicts.sqlite";
@@ -118,14 +119,7 @@ impl<'a> ArmGate<'a> {
         let folder = job.folder.join("judge");
         let weights = folder.join("model.safetensors");
         let failed = |error: ClassifierError| PoolError::Judge(Box::new(error));
-        let io = |action, path: &std::path::Path| {
-            let path = path.to_owned();
-            move |source| failed(ClassifierError::Io { action, path, source })
-        };
-        std::fs::create_dir_all(&folder).map_err(io("create", &folder))?;
-        let path = folder.join("lock");
-        let lock = std::fs::File::create(&path).map_err(io("create", &path))?;
-        lock.lock().map_err(io("lock", &path))?;
+        let _alone = FolderLock::wait(&folder, "lock")?;
         if weights.is_file() {
             return Ok(weights);
         }
@@ -139,4 +133,39 @@ impl<'a> ArmGate<'a> {
         let _ = std::fs::remove_dir_all(folder.join("checkpoints"));
         Ok(weights)
     }
+}
+
+/// Columns of `gate.csv`.
+const HEADER: [&str; 10] =
+    ["request", "source_id", "patient_id", "replica", "attempt", "seed", "passed", "faults", "nearest_real", "nearest_real_id"];
+
+/// Writes `gate.csv`: one row per judged image, in the order of judging.
+fn write_attempts(path: &Path, requests: &[SampleRequest], attempts: &[Attempt]) -> Result<(), AugmentError> {
+    let written = write_atomic(path, |file| {
+        let mut csv = csv::Writer::from_writer(file);
+        csv.write_record(HEADER)?;
+        for attempt in attempts {
+            csv.write_record(row(attempt, &requests[attempt.request]))?;
+        }
+        csv.flush()
+    });
+    written.map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })
+}
+
+fn row(attempt: &Attempt, request: &SampleRequest) -> [String; 10] {
+    let source = request.source.as_ref();
+    let nearest = attempt.verdict.nearest_real.as_ref();
+    let faults: Vec<_> = attempt.verdict.faults.iter().map(ToString::to_string).collect();
+    [
+        attempt.request.to_string(),
+        source.map_or_else(String::new, |source| source.id.clone()),
+        source.map_or_else(String::new, |source| source.patient_id.to_string()),
+        request.replica.to_string(),
+        attempt.attempt.to_string(),
+        attempt.seed.to_string(),
+        u8::from(attempt.verdict.passed()).to_string(),
+        faults.join("; "),
+        nearest.map_or_else(String::new, |nearest| nearest.distance.to_string()),
+        nearest.map_or_else(String::new, |nearest| nearest.id.clone()),
+    ]
 }

@@ -3,21 +3,17 @@
 mod adherence;
 mod agreement;
 mod assess;
-mod attempts;
 mod card;
-mod folder;
 mod gate;
-mod generator;
-mod grid;
 mod pool;
 mod run;
 mod seed;
+mod supply;
 
 pub use agreement::{ClassifierJudge, JudgeParts};
 pub use assess::{ArmAssessment, assess};
-pub use folder::{FolderError, RunFolder};
-pub use generator::{supply, synthesizer};
-pub use grid::sample_grid;
-pub use pool::{PoolError, PoolJob, Pools, cache_warning, fill, pools};
+pub use card::sample_grid;
+pub use pool::{Pools, cache_warning, fill, pools};
 pub use run::{CompareError, Comparison};
 pub use seed::{SeedRun, batcher, macro_auroc};
+pub use supply::{PoolError, PoolJob, supply, synthesizer};

@@ -1,81 +1,15 @@
 //! The synthetic images that an arm draws from.
 
-use std::path::Path;
-
-use burn::tensor::Device;
-use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{Splits, TrainSet};
-use roentgen_augment::gate::{GateReport, JudgeError};
-use roentgen_augment::progress::Progress;
+use roentgen_augment::gate::GateReport;
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{Supply, SupplyMode, SyntheticDataset};
 use roentgen_augment::text::PromptSummary;
-use roentgen_classifier::ClassifierError;
 
-use super::FolderError;
 use super::gate::ArmGate;
-use super::generator::{Asking, supply};
-use crate::config::{ConfigError, RunConfig};
-use crate::device::DeviceError;
-use crate::diffusion::DiffusionError;
+use super::supply::{Asking, PoolError, PoolJob, supply};
+use crate::config::{ArmConfig, GeneratorConfig};
+use crate::run_folder::{RunFolder, RunFolderError};
 use crate::shard::Shard;
-
-/// Why there are no synthetic images to draw from.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PoolError {
-    /// The cache, or a request that descends from a held-out patient.
-    #[error(transparent)]
-    Data(#[from] AugmentError),
-    /// A setting of the generator.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The checkpoint.
-    #[error(transparent)]
-    Diffusion(#[from] DiffusionError),
-    /// No training row has a prompt.
-    #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or take `from = \"report-else-template\"`")]
-    NoPrompts(PromptSummary),
-    /// The device it generates on.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The classifier that judges at the gate.
-    #[error("the classifier of the gate")]
-    Judge(#[source] Box<ClassifierError>),
-    /// The weights named for that classifier.
-    #[error(transparent)]
-    JudgeWeights(#[from] JudgeError),
-    /// Nothing passed the gate.
-    #[error("arm `{arm}`: no sample passed the gate ({report}); loosen [gate], or look at {}", table.display())]
-    NothingPassed {
-        /// The arm.
-        arm: String,
-        /// What happened.
-        report: Box<GateReport>,
-        /// Every verdict.
-        table: std::path::PathBuf,
-    },
-    /// A file of the run folder.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-}
-
-/// What pools are made from.
-#[derive(Clone, Copy)]
-pub struct PoolJob<'a> {
-    /// Settings.
-    pub config: &'a RunConfig,
-    /// Training rows, perhaps a subset.
-    pub train: &'a TrainSet,
-    /// Held-out rows, which limits of the gate are learnt from.
-    pub splits: &'a Splits,
-    /// Where the gate's classifier computes.
-    pub device: &'a Device,
-    /// The run folder: cache, verdicts and the gate's classifier are in it.
-    pub folder: &'a Path,
-    /// Shows the progress of the gate.
-    pub progress: &'a dyn Progress,
-}
 
 /// The synthetic images of every arm of a run.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +20,17 @@ pub struct Pools {
     pub gates: Vec<Option<GateReport>>,
     /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts.
     pub prompts: Option<PromptSummary>,
+}
+
+impl Pools {
+    /// Takes the folder for runs of these arms with these images.
+    ///
+    /// # Errors
+    /// [`RunFolderError::OtherRun`] if the folder was taken for others.
+    pub fn claim(&self, arms: &[ArmConfig], folder: &RunFolder) -> Result<(), RunFolderError> {
+        let pools = arms.iter().zip(&self.arms).filter_map(|(arm, pool)| Some((arm, pool.as_ref()?)));
+        pools.into_iter().try_for_each(|(arm, pool)| folder.claim_synthetic(&arm.name, pool.digest()))
+    }
 }
 
 /// The pools of a run: requests made from the training rows, or a table of prompts, and for an arm with a gate those that pass.
@@ -162,7 +107,7 @@ fn asked(job: &PoolJob<'_>, mode: Option<SupplyMode>) -> Result<Option<Asked>, P
     let asking = Asking::new(generator, job.train)?;
     let requests = config.arms.iter().map(|arm| asking.requests(arm, arm.pool_size(images)));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    let generator = crate::config::GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };
+    let generator = GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };
     let supply = supply(&generator, job.train, config.preprocess.size, &job.folder.join("cache"))?;
     Ok(Some((supply, requests, asking.summary())))
 }

@@ -2,11 +2,12 @@
 
 use burn::tensor::Device;
 use roentgen_augment::atomic::write_atomic;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
 use roentgen_augment::progress::Progress;
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::batch::{Batches, CxrBatcher};
+use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use super::Pools;
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
-use super::folder::{FolderError, RunFolder};
-use super::seed::{SeedRun, batcher, macro_auroc};
+use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::{ArmReport, ComparisonReport, RunReport};
+use crate::run_folder::{RunFolder, RunFolderError};
 
 /// Why a comparison stopped.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +27,7 @@ use crate::report::{ArmReport, ComparisonReport, RunReport};
 pub enum CompareError {
     /// The run folder.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    Folder(#[from] RunFolderError),
     /// One run of one arm.
     #[error("arm `{arm}`, seed {seed}")]
     Run {
@@ -125,7 +126,7 @@ impl Comparison<'_> {
 
     /// A run that was finished before.
     fn finished(&self, arm: &ArmConfig, seed: u64) -> Option<(FinishedRun, Predictions)> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let text = std::fs::read_to_string(folder.join("run.json")).ok()?;
         let finished = serde_json::from_str::<FinishedRun>(&text).ok()?;
         let (_, found) = read_predictions(&folder.join("predictions.csv")).ok()?.pop()?;
@@ -140,7 +141,7 @@ impl Comparison<'_> {
         batcher: &CxrBatcher,
         test: &Batches,
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
-        let folder = self.folder.seed(&arm.name, seed);
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
         let task = self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
         let run = SeedRun { config: self.config, arm, seed, train: self.train, pool, splits: self.splits, device: self.device };

@@ -1,17 +1,17 @@
 //! One seed of one arm.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::mix::{MixedDataset, MixedStream};
 use roentgen_augment::progress::Task;
 use roentgen_augment::record::Vocabulary;
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::batch::CxrBatcher;
 use roentgen_classifier::loss::{MaskedBce, task_weights};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::networks::{DenseNet, seeded};
@@ -24,6 +24,12 @@ use crate::report::RunReport;
 
 /// Weight of the positive term at most, for findings with hardly any positive.
 const MAX_POS_WEIGHT: f32 = 20.0;
+
+/// Folder of one seed of one arm in the folder of a comparison.
+#[must_use]
+pub(super) fn seed_folder(comparison: &Path, arm: &str, seed: u64) -> PathBuf {
+    comparison.join("arms").join(arm).join(format!("seed-{seed}"))
+}
 
 /// One training run, ready to start.
 pub struct SeedRun<'a> {

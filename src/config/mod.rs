@@ -9,9 +9,9 @@ mod generator;
 
 use std::path::{Path, PathBuf};
 
+use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::SettingError;
-use roentgen_classifier::batch::InputRange;
 use roentgen_classifier::networks::DenseNetConfig;
 use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -19,9 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use arm::{ArmConfig, RampConfig};
 pub use data::{DataConfig, PhantomConfig, SplitConfig};
 pub use diffusion::DiffusionConfig;
-pub use finetune::{
-    FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig, changes,
-};
+pub use finetune::{FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
 pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 
@@ -229,10 +227,16 @@ impl RunConfig {
         if self.arms.is_empty() {
             return Err(ConfigError::value("arms", "empty", "at least one [[arms]] table"));
         }
-        let mut names = std::collections::BTreeSet::new();
+        let (mut names, mut folders) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
         for arm in &self.arms {
-            if !names.insert(&arm.name) {
-                return Err(ConfigError::value("arms.name", &arm.name, "names that differ"));
+            names.insert(&arm.name);
+            // Names are folders, which some file systems tell apart neither by case nor by a dot at the end.
+            if !folders.insert(arm.name.trim_end_matches('.').to_ascii_lowercase()) {
+                return Err(ConfigError::value(
+                    "arms.name",
+                    &arm.name,
+                    "names that differ, and not in case alone: each is a folder",
+                ));
             }
             arm.validate(self.generator.is_some())?;
         }

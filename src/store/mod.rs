@@ -109,6 +109,16 @@ impl Store {
         }
     }
 
+    /// The folder, if it is on disk.
+    #[must_use]
+    pub fn local_folder(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Folder(folder) => Some(folder),
+            #[cfg(feature = "buckets")]
+            Place::Bucket(_) => None,
+        }
+    }
+
     /// A file's place, for messages.
     #[must_use]
     pub fn describe(&self, name: &str) -> PathBuf {

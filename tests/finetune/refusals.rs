@@ -78,18 +78,18 @@ fn what_changed_between_stop_and_resume_is_named() {
     bench.refuses(
         "out",
         &["--set", "optimizer.learning_rate=2e-3", "--set", "validation.every=0"],
-        &["other settings", "optimizer.learning_rate: 0.001, now 0.002", "another --out"],
+        &["another run", "optimizer.learning_rate: 0.001, now 0.002", "another --out"],
     );
     bench.refuses("out", &["--seed", "4", "--set", "validation.every=0"], &["seed: 3, now 4"]);
     bench.refuses("out", &["--set", "schedule.steps=20", "--set", "validation.every=0"], &["schedule.steps: 8, now 20"]);
     // Pixels
     let film = std::fs::read(bench.path("films/0.png")).unwrap();
     std::fs::copy(bench.path("films/1.png"), bench.path("films/0.png")).unwrap();
-    bench.refuses("out", &same, &["other data", "1 image other pixels: films/0.png (train)"]);
+    bench.refuses("out", &same, &["another run", "data: 1 image with other content: films/0.png (train)"]);
     std::fs::write(bench.path("films/0.png"), film).unwrap();
     // Texts
     bench.edit("table.csv", "Phantom film number 2.", "Another film.");
-    bench.refuses("out", &same, &["1 image another text: films/2.png", "Phantom film number 2.", "Another film."]);
+    bench.refuses("out", &same, &["1 image with another row: films/2.png", "Phantom film number 2.", "Another film."]);
     bench.edit("table.csv", "Another film.", "Phantom film number 2.");
     // Rows
     bench.edit("table.csv", "films/4.png,p4,train", "films/4.png,p4,test");
@@ -98,9 +98,61 @@ fn what_changed_between_stop_and_resume_is_named() {
     // Weights
     copy(&bench.path("sd"), &bench.path("other"));
     bench.edit("other/scheduler/scheduler_config.json", "0.012", "0.013");
-    bench.refuses("out", &["--set", "model.base=\"other\"", "--set", "validation.every=0"], &["other weights", "[model]"]);
+    bench.refuses(
+        "out",
+        &["--set", "model.base=\"other\"", "--set", "validation.every=0"],
+        &["another run", "weights and configurations of [model]: "],
+    );
     // All as it was
     bench.finishes("out", &same);
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_no_reason_to_go_on_unchecked() {
+    let bench = Bench::new();
+    let config = bench.path("out/config.toml");
+    bench.finishes("out", &["--set", "schedule.steps=3"]);
+    std::fs::write(&config, "seed = ").unwrap();
+    bench.refuses("out", &["--set", "schedule.steps=3"], &["out/config.toml", "the settings of a run", "delete the file"]);
+    std::fs::remove_file(&config).unwrap();
+    std::fs::create_dir(&config).unwrap();
+    bench.refuses("out", &["--set", "schedule.steps=3"], &["out/config.toml", "delete the file"]);
+    std::fs::remove_dir(&config).unwrap();
+    // The remedy works, and the settings are compared all the same.
+    bench.refuses("out", &["--set", "schedule.steps=3", "--seed", "4"], &["seed: 3, now 4"]);
+    bench.finishes("out", &["--set", "schedule.steps=3"]);
+    assert!(config.is_file());
+}
+
+#[test]
+fn a_folder_of_the_version_before() {
+    let bench = Bench::new();
+    bench.finishes("out", &["--set", "schedule.steps=3"]);
+    let read = |name: &str| std::fs::read_to_string(bench.path("out").join(name)).unwrap();
+    let new: serde_json::Value = serde_json::from_str(&read("run.json")).unwrap();
+    let (start, data) = (&new["digests"]["weights and configurations of [model]"], &new["digests"]["data"]);
+    // As version 0.1.0 wrote it.
+    let old = |start: &serde_json::Value| {
+        let record = serde_json::json!({
+            "version": "0.1.0", "seed": 3, "device": "cpu", "pairs": [14, 4], "parameters": 1, "start": start, "data": data,
+        });
+        bench.write("out/run.json", &record.to_string());
+        bench.write("out/data.csv", &read("data.csv").replacen("image,row", "image,prompt", 1));
+    };
+    old(start);
+    let config = read("config.toml");
+    bench.refuses("out", &["--set", "schedule.steps=3", "--seed", "4"], &["another run", "seed: 3, now 4"]);
+    std::fs::remove_file(bench.path("out/config.toml")).unwrap();
+    bench.refuses("out", &["--set", "schedule.steps=3"], &["out/config.toml", "restore the file"]);
+    bench.write("out/config.toml", &config);
+    old(&serde_json::json!("ab".repeat(32)));
+    bench.refuses("out", &["--set", "schedule.steps=3"], &["weights and configurations of [model]: abababababab…, now "]);
+    old(start);
+    bench.edit("table.csv", "Phantom film number 2.", "Another film.");
+    bench.refuses("out", &["--set", "schedule.steps=3"], &["1 image with another row: films/2.png"]);
+    bench.edit("table.csv", "Another film.", "Phantom film number 2.");
+    bench.finishes("out", &["--set", "schedule.steps=3"]);
+    assert!(read("run.json").contains("\"format\": 2"));
 }
 
 #[test]
@@ -122,7 +174,7 @@ fn a_folder_that_another_process_writes() {
     while !bench.path("out/config.toml").exists() && first.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    bench.refuses("out", &["--set", "schedule.steps=500"], &["another process"]);
+    bench.refuses("out", &["--set", "schedule.steps=500"], &["another roentgen process (pid", "`finetune`"]);
     first.kill().unwrap();
     first.wait().unwrap();
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn_dataset::Dataset;
+use burn_core::data::dataset::Dataset;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::Serialize;
 

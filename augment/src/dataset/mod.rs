@@ -6,9 +6,10 @@ mod summary;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_core::data::dataset::{Dataset, DatasetError};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::AugmentError;
@@ -178,6 +179,15 @@ impl CxrDataset {
     #[must_use]
     pub fn describe(&self, index: usize) -> String {
         self.source.describe(self.rows[index].image)
+    }
+
+    /// The file that holds image `index` and nothing else; `None` if there is no such file.
+    ///
+    /// # Panics
+    /// As [`RealDataset::record`].
+    #[must_use]
+    pub fn file(&self, index: usize) -> Option<&Path> {
+        self.source.file(self.rows[index].image)
     }
 
     /// Image `index` as decoded, before preprocessing; never from the cache.

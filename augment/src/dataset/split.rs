@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_core::data::dataset::{Dataset, DatasetError};
 use serde::{Deserialize, Serialize};
 
 use crate::AugmentError;

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use image::{DynamicImage, ImageFormat, ImageReader};
+use image::error::{DecodingError, ImageFormatHint};
+use image::{DynamicImage, ImageError, ImageFormat, ImageReader};
 
+use super::jpeg::decode_jpeg;
 use crate::AugmentError;
 use crate::image::GrayImage;
 
@@ -37,7 +40,7 @@ impl GrayImage {
     /// 16-bit files stay 16-bit; colour becomes luma, see [`GrayImage::decode`].
     ///
     /// # Errors
-    /// [`AugmentError::Io`], [`AugmentError::Decode`] or [`AugmentError::TruncatedJpeg`], each with the path.
+    /// [`AugmentError::Io`], [`AugmentError::Decode`], [`AugmentError::Jpeg`] or [`AugmentError::TruncatedJpeg`], each with the path.
     pub fn open(path: &Path) -> Result<Self, AugmentError> {
         Self::decode(&read(path)?, path)
     }
@@ -82,22 +85,17 @@ fn read(path: &Path) -> Result<Vec<u8>, AugmentError> {
 
 fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, AugmentError> {
     let failed = |source| AugmentError::Decode { path: path.to_owned(), source };
-    let reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| failed(image::ImageError::IoError(e)))?;
-    // The JPEG decoder fills what a cut-off stream lacks with gray and reports nothing.
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_complete(bytes) {
-        return Err(AugmentError::TruncatedJpeg { path: path.to_owned() });
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| failed(ImageError::IoError(e)))?;
+    if reader.format() == Some(ImageFormat::Jpeg) {
+        return decode_jpeg(bytes, path);
     }
-    reader.decode().map_err(failed)
+    // A decoder that panics on a damaged file is that file's fault, not the end of the program.
+    panic::catch_unwind(AssertUnwindSafe(|| reader.decode())).unwrap_or_else(|_| Err(gave_up())).map_err(failed)
 }
 
-/// Whether an end-of-image marker follows the last start-of-scan marker.
-///
-/// Neither can occur inside entropy-coded data, where `FF` is always followed by `00` or a restart marker; an embedded
-/// thumbnail has both, but before the picture's own scan.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    let last_scan = bytes.windows(2).rposition(|pair| pair == [0xFF, 0xDA]).unwrap_or(0);
-    bytes[last_scan..].windows(2).any(|pair| pair == [0xFF, 0xD9])
+/// The error of a decoder that panicked.
+fn gave_up() -> ImageError {
+    ImageError::Decoding(DecodingError::new(ImageFormatHint::Unknown, "the decoder gave up on it"))
 }
 
 #[cfg(test)]

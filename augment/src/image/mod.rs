@@ -4,6 +4,7 @@ mod cache;
 mod decode;
 mod encode;
 mod geometry;
+mod jpeg;
 mod pixels;
 mod preprocess;
 mod resize;

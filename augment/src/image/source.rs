@@ -1,6 +1,6 @@
 //! Where a data set's images come from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::AugmentError;
@@ -19,6 +19,12 @@ pub trait ImageSource: Send + Sync {
 
     /// Where image `index` is: a path, or an archive and a row of it.
     fn describe(&self, index: usize) -> String;
+
+    /// The file that holds image `index` and nothing else; `None` if there is no such file.
+    fn file(&self, index: usize) -> Option<&Path> {
+        let _ = index;
+        None
+    }
 }
 
 /// Image files on disk.
@@ -40,6 +46,10 @@ impl ImageSource for ImageFiles {
 
     fn describe(&self, index: usize) -> String {
         self.0[index].display().to_string()
+    }
+
+    fn file(&self, index: usize) -> Option<&Path> {
+        Some(&self.0[index])
     }
 }
 

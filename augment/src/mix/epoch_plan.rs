@@ -41,7 +41,7 @@ pub struct EpochPlan {
 }
 
 impl EpochPlan {
-    /// A planner over `real` real images and the synthetic ones of `pool`.
+    /// A plan over `real` real images and the synthetic ones of `pool`.
     ///
     /// # Errors
     /// As [`Mixture::validate`], [`AugmentError::BadMixture`] for epochs of more than [`MAX_EPOCH`] images, and
@@ -133,7 +133,7 @@ mod tests {
         (0..n).map(|i| Arc::new(record(&i.to_string(), "", None))).collect()
     }
 
-    fn planner(mixture: &Mixture, seed: u64, real: usize, synthetic: usize) -> EpochPlan {
+    fn plan(mixture: &Mixture, seed: u64, real: usize, synthetic: usize) -> EpochPlan {
         EpochPlan::new(mixture, seed, real, &pool(synthetic)).unwrap()
     }
 
@@ -159,11 +159,11 @@ mod tests {
     proptest! {
         #[test]
         fn every_epoch_is_what_its_phase_asks(phases in phases(), seed: u64, real in 1usize..40, synthetic in 1usize..60) {
-            let planner = planner(&Mixture::scheduled(phases.clone()), seed, real, synthetic);
+            let plan = plan(&Mixture::scheduled(phases.clone()), seed, real, synthetic);
             let expected = phases.iter().flat_map(|phase| std::iter::repeat_n(phase.mode, phase.epochs));
             for (epoch, mode) in expected.chain([phases.last().unwrap().mode; 2]).enumerate() {
                 let counts = mode.counts(real);
-                let slots = planner.epoch(epoch);
+                let slots = plan.epoch(epoch);
                 prop_assert_eq!(kinds(&slots), (counts.real + counts.duplicated, counts.synthetic));
                 let distinct: HashSet<_> = slots.iter().filter(|slot| matches!(slot, Slot::Real(_))).collect();
                 prop_assert!(distinct.len() >= counts.real, "a real image occurs twice");
@@ -172,7 +172,7 @@ mod tests {
 
         #[test]
         fn ratio_0_is_the_real_set_in_its_order(seed: u64, real in 1usize..60, epoch in 0usize..5) {
-            let plain = planner(&Mixture::new(MixMode::RealOnly), seed, real, 0).epoch(epoch);
+            let plain = plan(&Mixture::new(MixMode::RealOnly), seed, real, 0).epoch(epoch);
             let each: HashSet<_> = plain.iter().copied().collect();
             prop_assert_eq!(each, (0..real).map(Slot::Real).collect::<HashSet<_>>());
             for mode in [
@@ -180,16 +180,16 @@ mod tests {
                 MixMode::Replace { fraction: 0.0 },
                 MixMode::DuplicateReal { per_real: 0.0 },
             ] {
-                prop_assert_eq!(&planner(&Mixture::new(mode), seed, real, 7).epoch(epoch), &plain);
+                prop_assert_eq!(&plan(&Mixture::new(mode), seed, real, 7).epoch(epoch), &plain);
             }
         }
 
         #[test]
         fn the_pool_is_used_up_before_any_sample_comes_again(phases in phases(), seed: u64, real in 1usize..30, pool in 1usize..50) {
-            let planner = planner(&Mixture::scheduled(phases), seed, real, pool);
+            let plan = plan(&Mixture::scheduled(phases), seed, real, pool);
             let mut uses: HashMap<Slot, usize> = HashMap::new();
             for epoch in 0..8 {
-                for slot in planner.epoch(epoch).into_iter().filter(|slot| matches!(slot, Slot::Synthetic(_))) {
+                for slot in plan.epoch(epoch).into_iter().filter(|slot| matches!(slot, Slot::Synthetic(_))) {
                     *uses.entry(slot).or_default() += 1;
                 }
                 let most = uses.values().max().copied().unwrap_or(0);
@@ -200,24 +200,24 @@ mod tests {
 
         #[test]
         fn positions_run_through_the_epochs(phases in phases(), real in 1usize..20) {
-            let planner = planner(&Mixture::scheduled(phases), 0, real, 5);
-            let expected = (0..9).flat_map(|epoch| (0..planner.counts(epoch).len()).map(move |i| (epoch, i)));
+            let plan = plan(&Mixture::scheduled(phases), 0, real, 5);
+            let expected = (0..9).flat_map(|epoch| (0..plan.counts(epoch).len()).map(move |i| (epoch, i)));
             for (position, expected) in (0..).zip(expected) {
-                prop_assert_eq!(planner.locate(position), expected);
+                prop_assert_eq!(plan.locate(position), expected);
             }
         }
     }
 
     #[test]
     fn replaced_real_images_take_turns() {
-        let planner = planner(&Mixture::new(MixMode::Replace { fraction: 0.75 }), 1, 40, 9);
-        let seen: HashSet<_> = (0..4).flat_map(|epoch| planner.epoch(epoch)).filter(|s| matches!(s, Slot::Real(_))).collect();
+        let plan = plan(&Mixture::new(MixMode::Replace { fraction: 0.75 }), 1, 40, 9);
+        let seen: HashSet<_> = (0..4).flat_map(|epoch| plan.epoch(epoch)).filter(|s| matches!(s, Slot::Real(_))).collect();
         assert_eq!(seen.len(), 40);
     }
 
     #[test]
     fn epochs_and_seeds_have_orders_of_their_own() {
-        let order = |seed, epoch| planner(&Mixture::default(), seed, 50, 0).epoch(epoch);
+        let order = |seed, epoch| plan(&Mixture::default(), seed, 50, 0).epoch(epoch);
         assert_ne!(order(0, 0), order(0, 1));
         assert_ne!(order(0, 0), order(1, 0));
     }

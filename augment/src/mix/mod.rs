@@ -9,7 +9,7 @@ mod stream;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_core::data::dataset::{Dataset, DatasetError};
 
 use crate::AugmentError;
 use crate::dataset::TrainSet;

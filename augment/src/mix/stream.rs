@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use burn_dataset::DatasetError;
+use burn_core::data::dataset::DatasetError;
 
 use crate::mix::{BatchStream, MixedDataset, Prefetch};
 use crate::record::CxrSample;
@@ -46,8 +46,8 @@ impl MixedStream {
     /// # Errors
     /// If a sample can't be read or made.
     pub fn batch(&self, step: u64) -> Result<Vec<StreamItem>, DatasetError> {
-        let start = step * self.batch_size;
-        let slots = self.dataset.slots(start, start + self.batch_size);
+        let start = step.saturating_mul(self.batch_size);
+        let slots = self.dataset.slots(start, start.saturating_add(self.batch_size));
         let samples = self.dataset.load(&slots)?;
         Ok((start..).zip(samples).map(|(position, sample)| StreamItem { position, sample }).collect())
     }
@@ -65,7 +65,7 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::Arc;
 
-    use burn_dataset::Dataset;
+    use burn_core::data::dataset::Dataset;
     use proptest::prelude::*;
 
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_core::data::dataset::{Dataset, DatasetError};
 use rand::RngExt;
 
 use super::noise::{Purpose, derive, rng};

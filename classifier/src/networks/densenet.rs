@@ -99,7 +99,7 @@ pub struct DenseNetOutput {
 
 impl DenseNet {
     /// # Shapes
-    /// - images: `[B, C, H, W]`, in the range of the weights (see [`InputRange`](crate::batch::InputRange)); at least 29 pixels per side
+    /// - images: `[B, C, H, W]`, in the range of the weights (see [`InputRange`](roentgen_augment::batch::InputRange)); at least 29 pixels per side
     /// - output: logits `[B, F]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.forward_detailed(images).logits

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
+use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::image::{Pixels, Signed};
 use roentgen_augment::mix::{BatchStream, MixedStream, Prefetch, StreamItem};
 
 use super::trainee::{HeldOutBatches, StepBatch};
 use super::{Augmentation, TrainConfig};
-use crate::batch::CxrBatcher;
 
 /// Time that the trainer waited for data.
 #[derive(Clone, Debug, Default)]

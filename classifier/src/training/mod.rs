@@ -25,6 +25,7 @@ use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
 use journal::{Journal, LAYOUT, MODEL, NoRenderer, Opening};
 use loader::{RoundLoader, WholeSetLoader};
+use roentgen_augment::batch::{CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::mix::MixedStream;
 use roentgen_augment::progress::Task;
@@ -41,7 +42,6 @@ pub use smoothing::{Ema, EmaConfig, LossWatch, Verdict, WatchConfig};
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 
 use crate::ClassifierError;
-use crate::batch::{CxrBatcher, targets};
 use crate::error::chain;
 use crate::loss::MaskedBce;
 use crate::networks::DenseNet;

@@ -9,6 +9,7 @@ use burn::data::dataset::Dataset;
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use roentgen_augment::AugmentError;
+use roentgen_augment::batch::InputRange;
 use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits};
 use roentgen_augment::image::{GrayImage, ImageSource, Preprocess};
 use roentgen_augment::mix::{MixedDataset, Mixture};
@@ -17,7 +18,6 @@ use roentgen_augment::progress::Silent;
 use roentgen_augment::record::LabelPolicy;
 
 use super::*;
-use crate::batch::InputRange;
 use crate::networks::{DenseNetConfig, seeded};
 
 const SIZE: usize = 32;

@@ -8,11 +8,12 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 use burn::train::metric::Adaptor;
 use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
+use roentgen_augment::batch::{CxrBatch, CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 
 use super::clip::clip_grad_norm;
 use crate::ClassifierError;
-use crate::batch::{Batches, CxrBatch, CxrBatcher, targets};
+use crate::batch::Batches;
 use crate::loss::{KnownLabels, MaskedBce};
 use crate::metrics::{MultiLabelReport, ScoreTable};
 use crate::networks::DenseNet;

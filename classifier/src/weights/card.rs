@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use roentgen_augment::batch::InputRange;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::source::{Format, format_of, safetensors_header_len};
 use crate::ClassifierError;
-use crate::batch::InputRange;
 use crate::networks::DenseNetConfig;
 
 /// The one metadata key of our files. One, so that a file's bytes depend on nothing but its content: safetensors writes several

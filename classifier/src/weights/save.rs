@@ -119,7 +119,7 @@ mod tests {
         for spoil in [
             |card: &mut Card| card.config.growth_rate += 1,
             |card: &mut Card| card.findings.truncate(1),
-            |card: &mut Card| card.input_range = crate::batch::InputRange::Imagenet,
+            |card: &mut Card| card.input_range = roentgen_augment::batch::InputRange::Imagenet,
         ] {
             let mut card = card_of(&net);
             spoil(&mut card);

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use roentgen_augment::batch::InputRange;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::save::{Entry, Kind, serialize, state_dict};
 use super::{Card, LoadOptions, LoadedWeights, load_weights};
 use crate::ClassifierError;
-use crate::batch::InputRange;
 use crate::networks::{DenseNet, DenseNetConfig};
 
 pub(super) fn config() -> DenseNetConfig {

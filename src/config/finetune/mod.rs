@@ -22,7 +22,6 @@ use crate::finetune::{Assembly, FinetuneError, Objective, Origin, Reconstruction
 
 pub use preset::Preset;
 pub use samples::SampleConfig;
-pub use table::changes;
 pub use training::{OptimizerConfig, Precision, ScheduleConfig};
 pub use validation::ValidationConfig;
 

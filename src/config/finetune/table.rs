@@ -1,4 +1,4 @@
-//! TOML tables: one over another, keys set from the command line, and how two differ.
+//! TOML tables: one over another, and keys set from the command line.
 
 use toml::{Table, Value};
 
@@ -48,27 +48,6 @@ pub(super) fn set(table: &mut Table, overrides: &[String]) -> Result<(), ConfigE
     Ok(())
 }
 
-/// Every key whose value differs between two tables, with both values: `schedule.steps: 100, now 200`.
-#[must_use]
-pub fn changes(old: &Table, new: &Table) -> Vec<String> {
-    let (old, new) = (flat(old), flat(new));
-    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let show = |value: Option<&String>| value.cloned().unwrap_or_else(|| "absent".to_owned());
-    let differs = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
-    differs.map(|key| format!("  {key}: {}, now {}", show(old.get(key)), show(new.get(key)))).collect()
-}
-
-fn flat(table: &Table) -> std::collections::BTreeMap<String, String> {
-    let mut found = std::collections::BTreeMap::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) => found.extend(flat(inner).into_iter().map(|(rest, value)| (format!("{key}.{rest}"), value))),
-            value => drop(found.insert(key.clone(), value.to_string())),
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,12 +72,5 @@ mod tests {
         assert_eq!(found, table("seed = 2\ntitle = \"a b\"\n[schedule]\nsteps = 7\n[ema]\ndecay = 0.5"));
         assert!(set(&mut found, &["seed".to_owned()]).unwrap_err().to_string().contains("KEY=VALUE"));
         assert!(set(&mut found, &["seed.x=1".to_owned()]).unwrap_err().to_string().contains("no table"));
-    }
-
-    #[test]
-    fn changes_are_named() {
-        let (old, new) = (table("a = 1\n[t]\nx = 1"), table("a = 1\n[t]\nx = 2\n[u]\nz = \"q\""));
-        assert_eq!(changes(&old, &new), ["  t.x: 1, now 2", "  u.z: absent, now \"q\""]);
-        assert!(changes(&old, &old).is_empty());
     }
 }

@@ -12,6 +12,7 @@ use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::diffusion::DiffusionError;
 use crate::finetune::FinetuneError;
+use crate::run_folder::RunFolderError;
 
 /// Everything that can end a run of the trainer. Whatever it is, the last checkpoint stays.
 #[derive(Debug, thiserror::Error)]
@@ -59,26 +60,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// The folder holds another run.
-    #[error(
-        "{} holds a run that was started with other {what}:\n{}\nrepeat what it was started with to go on, or give another --out",
-        path.display(),
-        changes.join("\n")
-    )]
-    OtherRun {
-        /// The folder.
-        path: PathBuf,
-        /// `settings`, `data`, `weights`.
-        what: &'static str,
-        /// Each with its old and new value.
-        changes: Vec<String>,
-    },
-    /// Another process writes into the folder.
-    #[error("{} is being written by another process; wait for it, or give another --out", path.display())]
-    Busy {
-        /// The folder.
-        path: PathBuf,
-    },
+    /// The run folder.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
     /// No row has a text to learn from.
     #[error(
         "no text is left for the {rows} images of the {split} split ({reasons}); relax [prompts.cleaning], or take prompts.from = \

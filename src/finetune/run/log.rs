@@ -5,8 +5,8 @@ use roentgen_classifier::training::{Metric, StepLine, TrainingLog, ValidMetric};
 
 use super::error::RunError;
 use super::evaluation::Painted;
-use super::folder::RunFolder;
 use crate::report::svg_losses;
+use crate::run_folder::RunFolder;
 
 /// The logs of one start of a run.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl RunLog {
     /// # Errors
     /// [`RunError::Training`]; [`RunError::Io`].
     pub fn plot(&self, folder: &RunFolder) -> Result<(), RunError> {
-        folder.write("loss.svg", svg_losses(&self.log.read()?).as_bytes())
+        Ok(folder.write("loss.svg", svg_losses(&self.log.read()?).as_bytes())?)
     }
 
     /// A line for people that stays.

@@ -2,8 +2,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `open`, `start`, `folder` | from a run file to a run; the pipeline it starts from; its folder |
-//! | `pairs`, `data_record` | radiographs with their texts, and what of them is compared at the next start |
+//! | `open`, `start` | from a run file to a run; the pipeline it starts from |
+//! | `pairs` | radiographs with their texts |
 //! | `random` | every random number and the order of the rows, each a function of the seed and its purpose |
 //! | `samples`, `cache` | samples on the host, batches of them on the device, and what frozen networks made, on disk |
 //! | `steps` | the loop |
@@ -14,10 +14,8 @@
 
 mod cache;
 mod checkpoints;
-mod data_record;
 mod error;
 mod evaluation;
-mod folder;
 mod interrupt;
 mod log;
 mod open;

@@ -1,18 +1,18 @@
 //! From a run file to a run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use roentgen_augment::progress::Progress;
 use roentgen_augment::text::PromptSummary;
+use serde_json::json;
 
 use super::cache::CodeCache;
 use super::checkpoints::Checkpoints;
-use super::data_record::DataRecord;
 use super::error::RunError;
 use super::evaluation::{SampleSheet, Validation};
-use super::folder::{RunCard, RunFolder};
 use super::interrupt::Interrupt;
 use super::log::RunLog;
 use super::pairs::{PairSet, Pairing};
@@ -25,6 +25,7 @@ use crate::config::{ConfigError, FinetuneConfig};
 use crate::data;
 use crate::diffusion::{Checkpoint, Depth};
 use crate::finetune::{Strategy, Trainee};
+use crate::run_folder::{DataRecord, FinetuneFound, FinetuneStart, order_digest};
 
 /// Where a run trains.
 #[derive(Clone, Debug)]
@@ -60,8 +61,7 @@ impl Run {
     /// down.
     ///
     /// # Errors
-    /// [`RunError::OtherRun`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with
-    /// them.
+    /// [`RunError::Folder`] if settings, data or weights are not those that the folder was started with, and whatever is wrong with them.
     pub fn open(
         config: &FinetuneConfig,
         out: &Path,
@@ -69,8 +69,7 @@ impl Run {
         progress: &dyn Progress,
     ) -> Result<(Self, Opened), RunError> {
         let interrupt = Interrupt::listen();
-        let folder = RunFolder::open(out)?;
-        folder.check_settings(config)?;
+        let folder = FinetuneStart::open(out, config)?;
         let (train, splits) = data::open(&config.data, config.preprocess)?;
         let opening = progress.begin("opening the run", 0, "images");
         opening.message("reading the pipeline");
@@ -79,11 +78,10 @@ impl Run {
 
         // 1. Pairs
         opening.message("reading images");
-        let known = folder.data()?.unwrap_or_default();
         // A text without tokens is one that no rule keeps.
         let count = |text: &str| start.checkpoint.count_tokens(text).unwrap_or(0);
         let looked = || opening.advance(1);
-        let pairing = Pairing { prompts: &config.prompts, count: &count, known: &known, progress: &looked };
+        let pairing = Pairing { prompts: &config.prompts, count: &count, known: folder.known(), progress: &looked };
         let (train, train_summary) = PairSet::training(&train, &pairing)?;
         let valid = match config.validation.every {
             0 => None,
@@ -102,18 +100,16 @@ impl Run {
             |device: &Device| Ok::<_, RunError>(Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?);
         let others = others.iter().map(replica).collect::<Result<Vec<_>, _>>()?;
         let valid_record = valid.iter().flat_map(|(set, _)| set.record());
-        let record = DataRecord::new(train.record().into_iter().chain(valid_record));
+        let rows: Vec<_> = train.record().into_iter().chain(valid_record).collect();
+        let order = order_digest(rows.iter().map(|row| row.id.as_str()));
+        let record = DataRecord::new(rows);
         let pairs = [train.pairs().len(), valid.as_ref().map_or(0, |(set, _)| set.pairs().len())];
-        let card = RunCard {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: config.seed,
-            device: devices.names.join(", "),
-            pairs,
-            parameters: trainee.parameters(),
-            start: start.digest.to_string(),
-            data: record.digest_of_all().to_string(),
-        };
-        folder.begin(config, &card, &record)?;
+        let facts = BTreeMap::from([
+            ("devices".to_owned(), json!(devices.names)),
+            ("pairs trained on and validated on".to_owned(), json!(pairs)),
+            ("weights under training".to_owned(), json!(trainee.parameters())),
+        ]);
+        let folder = folder.begin(FinetuneFound { model: start.digest, data: &record, order, facts })?;
 
         // 3. Where it goes on
         let checkpoints = Checkpoints::open(out)?;

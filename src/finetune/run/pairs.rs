@@ -1,19 +1,16 @@
 //! Radiographs with their texts: what a generator learns from.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CxrDataset, HeldOut, TrainSet};
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::image::{GrayDepth, GrayImage};
 use roentgen_augment::record::Split;
 use roentgen_augment::text::{PromptSettings, PromptSummary};
 
-use super::data_record::{DataRecord, RecordedPair};
 use super::error::RunError;
+use crate::run_folder::{DataRecord, RecordedRow, pixel_digest, stamp};
 
 /// One image with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,13 +100,13 @@ impl PairSet {
 
     /// What a later start compares with.
     #[must_use]
-    pub fn record(&self) -> Vec<RecordedPair> {
-        let recorded = |(pair, stamp): (&Pair, &String)| RecordedPair {
+    pub fn record(&self) -> Vec<RecordedRow> {
+        let recorded = |(pair, stamp): (&Pair, &String)| RecordedRow {
             split: self.split,
             id: self.data.record(pair.row).id.clone(),
             stamp: stamp.clone(),
             image: pair.image.to_string(),
-            prompt: pair.prompt.to_string(),
+            row: pair.prompt.to_string(),
         };
         self.pairs.iter().zip(&self.stamps).map(recorded).collect()
     }
@@ -124,11 +121,11 @@ fn digests(
 ) -> Result<Vec<(String, Fingerprint)>, AugmentError> {
     let (known, progress) = (pairing.known, pairing.progress);
     let look = |row: &usize| {
-        let stamp = stamp(Path::new(&data.describe(*row)));
+        let stamp = data.file(*row).map(stamp).unwrap_or_default();
         let id = &data.record(*row).id;
         let digest = match known.digest(split, id, &stamp) {
             Some(digest) => digest,
-            None => digest(&data.decode(*row)?),
+            None => pixel_digest(&data.decode(*row)?),
         };
         progress();
         Ok((stamp, digest))
@@ -136,27 +133,6 @@ fn digests(
     // The error of the first failing row wins, whichever thread was first.
     let found: Vec<_> = rows.par_iter().map(look).collect();
     found.into_iter().collect()
-}
-
-/// Length and time of change of a file; empty for what is no file.
-fn stamp(path: &Path) -> String {
-    let read = || {
-        let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-        let changed = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        Some(format!("{}-{}", file.len(), changed.as_nanos()))
-    };
-    read().unwrap_or_default()
-}
-
-fn digest(image: &GrayImage) -> Fingerprint {
-    let sides = [image.width(), image.height()].map(|side| (side as u64).to_le_bytes());
-    match image.depth() {
-        GrayDepth::U8(samples) => Fingerprint::of(&[b"gray 8", &sides[0], &sides[1], samples]),
-        GrayDepth::U16(samples) => {
-            let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            Fingerprint::of(&[b"gray 16", &sides[0], &sides[1], &bytes])
-        }
-    }
 }
 
 fn no_prompts(split: Split, summary: &PromptSummary) -> RunError {

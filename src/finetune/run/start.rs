@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use roentgen_augment::digest::Fingerprint;
 
 use super::error::RunError;
-use super::folder::content_digest;
 use crate::diffusion::{Checkpoint, is_taesd, write_taesd};
 use crate::finetune::{Assembly, Origin};
+use crate::run_folder::pipeline_digest;
 
 /// A pipeline that can be trained, with digests of what is in it.
 #[derive(Debug)]
@@ -34,9 +34,12 @@ impl StartingPoint {
             _ => assembled(assembly, &run.join("start"))?,
         };
         Ok(Self {
-            digest: content_digest(&folder, &["", "scheduler", "text_encoder", "text_projection", "tokenizer", "unet", "vae"])?,
-            vae: content_digest(&folder, &["vae"])?,
-            text: content_digest(&folder, &["text_encoder", "tokenizer"])?,
+            digest: pipeline_digest(
+                &folder,
+                &["", "scheduler", "text_encoder", "text_projection", "tokenizer", "unet", "vae"],
+            )?,
+            vae: pipeline_digest(&folder, &["vae"])?,
+            text: pipeline_digest(&folder, &["text_encoder", "tokenizer"])?,
             checkpoint,
         })
     }

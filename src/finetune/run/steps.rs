@@ -10,7 +10,6 @@ use roentgen_classifier::training::{StepLine, ValidMetric, Verdict};
 use super::checkpoints::{Best, Checkpoint, Checkpoints, ExportChoice, LoopMemory};
 use super::error::RunError;
 use super::evaluation::{SampleSheet, Validation};
-use super::folder::RunFolder;
 use super::interrupt::Interrupt;
 use super::log::RunLog;
 use super::random::Order;
@@ -19,6 +18,7 @@ use super::samples::{HostSample, SampleMaker};
 use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
 use crate::finetune::{FinetuneError, Trainee, Which};
+use crate::run_folder::RunFolder;
 
 /// A run, ready to go on where it is.
 #[derive(Debug)]

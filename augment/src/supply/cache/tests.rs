@@ -235,7 +235,7 @@ fn a_bound_too_small_for_a_set_is_said_when_filling() {
     // Read one by one, the same set still works: what finds no room is not kept.
     let set = set(&cache, 20, &fake);
     for i in 0..20 {
-        burn_dataset::Dataset::get(&set, i).unwrap();
+        burn_core::data::dataset::Dataset::get(&set, i).unwrap();
         assert!(cache.bytes().unwrap() <= each * 5);
     }
 }

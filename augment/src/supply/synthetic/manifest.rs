@@ -54,7 +54,7 @@ mod tests {
     use std::num::NonZeroUsize;
     use std::sync::Arc;
 
-    use burn_dataset::Dataset;
+    use burn_core::data::dataset::Dataset;
 
     use super::*;
     use crate::formats::Table;

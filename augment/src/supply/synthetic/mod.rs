@@ -10,7 +10,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use burn_dataset::{Dataset, DatasetError};
+use burn_core::data::dataset::{Dataset, DatasetError};
 
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
@@ -204,7 +204,7 @@ impl SyntheticDataset {
                 return Err(AugmentError::CacheTooSmall { path, max_bytes, not_kept: self.missing().len(), total: keys.len() });
             }
             state.generated += indexes.len();
-            state.done = (state.done + batch.get()).min(state.total);
+            state.done = state.done.saturating_add(batch.get()).min(state.total);
             progress(state);
         }
         Ok(state)

@@ -73,6 +73,9 @@ fn filling_is_resumable_and_done_once() {
     assert_eq!(seen, [(2, 0), (6, 4), (10, 8), (11, 9)]);
     assert_eq!(last, FillProgress { done: 11, total: 11, generated: 9 });
     assert_eq!(fill(&set).unwrap().generated, 0);
+    // One more, in a batch as large as a number can be.
+    let more = bench.set(SupplyMode::CacheThenGenerate, 12).fill(NonZeroUsize::MAX, |_| {}).unwrap();
+    assert_eq!((more.done, more.generated), (12, 1));
     assert_eq!(bench.fake.made(), 11);
 }
 

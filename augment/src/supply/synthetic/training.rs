@@ -92,7 +92,7 @@ impl SyntheticBuilder<'_> {
 
 #[cfg(test)]
 mod tests {
-    use burn_dataset::Dataset;
+    use burn_core::data::dataset::Dataset;
 
     use super::*;
     use crate::dataset::tests::{record, train_set};

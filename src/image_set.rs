@@ -4,29 +4,35 @@
 //! stopped, a folder of another run is never mixed with this one, and machines that share a job need not speak to each other: the
 //! manifest is made from the images.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
+use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::{PromptTable, TableRow, table_bytes};
 use roentgen_augment::record::{CxrRecord, Details, Origin, Provenance, Vocabulary};
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
+use toml::Value;
 
-use crate::diffusion::{DiffusionError, Step};
+use crate::diffusion::{Depth, DiffusionError, Step};
+use crate::run_folder::{Difference, FolderLock, Record, RunFolderError, differences};
 use crate::shard::Shard;
 use crate::store::{Store, StoreError};
 use crate::synthesizer::DiffusionSynthesizer;
 
 /// Name of the table of the set.
 const MANIFEST: &str = "manifest.csv";
+/// Name of what all images of the set are made with.
+const RECORD: &str = "run.json";
 
 /// Why a set was not made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum GenerateError {
+pub enum ImageSetError {
     /// The generator failed.
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
@@ -56,17 +62,9 @@ pub enum GenerateError {
         #[source]
         source: png::EncodingError,
     },
-    /// The folder holds images of another run.
-    #[error(
-        "{} was made by another run: {difference}; generate into another folder, or repeat the settings it was made with",
-        path.display()
-    )]
-    OtherRun {
-        /// The image.
-        path: PathBuf,
-        /// What differs.
-        difference: String,
-    },
+    /// The folder is in use, or holds another run or images of one.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
     /// A set is merged before it is whole.
     #[error(
         "{missing} of {total} images are not in {} or are damaged, {first} for one; run the shards that make them again, then merge",
@@ -84,7 +82,7 @@ pub enum GenerateError {
     },
 }
 
-/// What [`fill`] tells while it works.
+/// What [`make`] tells while it works.
 #[derive(Debug)]
 pub enum Progress<'a> {
     /// A sampler step of the current batch was taken.
@@ -125,14 +123,17 @@ fn file_name(index: usize) -> String {
 /// Makes every image of a shard that the set does not hold yet, and of a whole set then the manifest.
 ///
 /// # Errors
-/// [`GenerateError`]; images made before stay, and the next call goes on after them.
-pub fn fill(
+/// [`ImageSetError`]; images made before stay, and the next call goes on after them.
+pub fn make(
     set: ImageSet<'_>,
     shard: Shard,
     synthesizer: &DiffusionSynthesizer,
     mut progress: impl FnMut(Progress<'_>) -> ControlFlow<()>,
-) -> Result<Outcome, GenerateError> {
+) -> Result<Outcome, ImageSetError> {
     let ImageSet { store, requests, .. } = set;
+    let _shared = lock(store)?;
+    let record = record(synthesizer);
+    check_record(store, &record)?;
     let (fingerprint, card) = (synthesizer.fingerprint(), synthesizer.card());
     let origin = |request: &SampleRequest| SampleOrigin::new(request.clone(), fingerprint, card.clone());
     let mine: Vec<usize> = (0..requests.len()).filter(|index| shard.has(*index)).collect();
@@ -142,6 +143,8 @@ pub fn fill(
             missing.push(index);
         }
     }
+    // Images that are there are of this run: only now it is written down.
+    store.write(RECORD, record.to_json()).map_err(io_error(store, "write", RECORD))?;
     let mut outcome = Outcome { images: mine.len(), made: missing.len(), ..Outcome::default() };
     if mine.len() > missing.len() {
         let _ = progress(Progress::Images(mine.len() - missing.len()));
@@ -154,8 +157,8 @@ pub fn fill(
             origin.channel_spread = Some(picture.channel_spread);
             let path = || store.describe(&name);
             let bytes =
-                encode_sample(&picture.image, &origin).map_err(|source| GenerateError::Encode { path: path(), source })?;
-            store.write(&name, bytes).map_err(|source| GenerateError::Io { action: "write", path: path(), source })?;
+                encode_sample(&picture.image, &origin).map_err(|source| ImageSetError::Encode { path: path(), source })?;
+            store.write(&name, bytes).map_err(io_error(store, "write", &name))?;
             outcome.mean_channel_spread += f64::from(picture.channel_spread) / missing.len() as f64;
         }
         if progress(Progress::Images(batch.len())).is_break() {
@@ -173,60 +176,129 @@ pub fn fill(
 /// Writes the manifest of a set whose shards are all there, from its images alone.
 ///
 /// # Errors
-/// [`GenerateError::Incomplete`] if images are missing or damaged, [`GenerateError::OtherRun`] if they are of different requests,
+/// [`ImageSetError::Incomplete`] if images are missing or damaged, [`ImageSetError::Folder`] if they are of different requests,
 /// generators or settings.
-pub fn merge(set: ImageSet<'_>) -> Result<usize, GenerateError> {
+pub fn merge(set: ImageSet<'_>) -> Result<usize, ImageSetError> {
     let ImageSet { store, requests, .. } = set;
+    let _shared = lock(store)?;
     let read: Vec<_> = requests.par_iter().enumerate().map(|(index, _)| read_origin(store, index)).collect();
     let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
     let absent: Vec<usize> = (0..read.len()).filter(|&index| read[index].is_none()).collect();
     if let Some(&first) = absent.first() {
         let (missing, total) = (absent.len(), requests.len());
-        return Err(GenerateError::Incomplete { place: store.describe(""), missing, total, first: file_name(first) });
+        return Err(ImageSetError::Incomplete { place: store.describe(""), missing, total, first: file_name(first) });
     }
     let origins: Vec<SampleOrigin> = read.into_iter().flatten().collect();
     for (index, (origin, request)) in origins.iter().zip(requests).enumerate() {
         let expected = SampleOrigin::new(request.clone(), origins[0].fingerprint, origins[0].card.clone());
-        check_same(origin, &expected).map_err(|difference| other_run(store, index, difference))?;
+        check_same(store, index, origin, &expected)?;
     }
     write_manifest(set, &origins)?;
     Ok(origins.len())
 }
 
 /// What image `index` says of itself; `None` if it is not there or damaged.
-fn read_origin(store: &Store, index: usize) -> Result<Option<SampleOrigin>, GenerateError> {
+fn read_origin(store: &Store, index: usize) -> Result<Option<SampleOrigin>, ImageSetError> {
     let name = file_name(index);
     let read = store.read(&name);
-    let read = read.map_err(|source| GenerateError::Io { action: "read", path: store.describe(&name), source })?;
+    let read = read.map_err(io_error(store, "read", &name))?;
     match read.as_deref().map(decode_sample) {
         None => Ok(None),
         Some(Ok((_, origin))) => Ok(Some(origin)),
-        Some(Err(SampleDefect::NoOrigin)) => Err(other_run(store, index, "it carries no request")),
+        Some(Err(SampleDefect::NoOrigin)) => {
+            let differences = vec![Difference::value("request in the image", None, Some(&"expected".to_owned()))];
+            Err(RunFolderError::OtherRun { path: store.describe(&name), differences }.into())
+        }
         Some(Err(_)) => Ok(None),
     }
 }
 
 /// What image `index` says of itself if it is there and sound. A damaged file counts as absent; one of another run is an error.
-fn found(store: &Store, index: usize, expected: &SampleOrigin) -> Result<Option<SampleOrigin>, GenerateError> {
+fn found(store: &Store, index: usize, expected: &SampleOrigin) -> Result<Option<SampleOrigin>, ImageSetError> {
     let Some(origin) = read_origin(store, index)? else { return Ok(None) };
-    check_same(&origin, expected).map_err(|difference| other_run(store, index, difference))?;
+    check_same(store, index, &origin, expected)?;
     Ok(Some(origin))
 }
 
-/// Refuses an image of another request or generator; says what differs.
-fn check_same(found: &SampleOrigin, expected: &SampleOrigin) -> Result<(), &'static str> {
+/// Refuses an image of another request or generator, with everything that differs.
+fn check_same(store: &Store, index: usize, found: &SampleOrigin, expected: &SampleOrigin) -> Result<(), ImageSetError> {
     // By the key, which leaves out what changes no pixel.
-    let key = |request| CacheKey::new(request, expected.fingerprint);
-    match () {
-        () if key(&found.request) != key(&expected.request) => Err("its prompt, labels or seed differ"),
-        () if found.card != expected.card => Err("its model, sampler, steps or guidance differ"),
-        () if found.fingerprint != expected.fingerprint => Err("its weights or settings differ"),
-        () => Ok(()),
+    let key = |origin: &SampleOrigin| CacheKey::new(&origin.request, origin.fingerprint);
+    if key(found) == key(expected) && found.card == expected.card {
+        return Ok(());
     }
+    let (found, expected) = (facts(found), facts(expected));
+    let differences = differences(&found, &expected);
+    Err(RunFolderError::OtherRun { path: store.describe(&file_name(index)), differences }.into())
 }
 
-fn other_run(store: &Store, index: usize, difference: &str) -> GenerateError {
-    GenerateError::OtherRun { path: store.describe(&file_name(index)), difference: difference.to_owned() }
+/// What decides an image, by name.
+fn facts(origin: &SampleOrigin) -> BTreeMap<String, String> {
+    let SampleOrigin { request, fingerprint, card, .. } = origin;
+    let labels: Vec<_> = request.labels.iter().map(|label| label.cell()).collect();
+    let known = [
+        ("prompt", Some(format!("{:?}", request.prompt))),
+        ("seed", Some(request.seed.to_string())),
+        ("labels", (!labels.is_empty()).then(|| labels.join(","))),
+        ("replica", Some(request.replica.to_string())),
+        ("source row", request.source.as_ref().map(|source| format!("{} of patient {}", source.id, source.patient_id))),
+        ("age", request.age.map(|age| age.to_string())),
+        ("sex", request.sex.map(|sex| format!("{sex:?}"))),
+        ("view", request.view.map(|view| format!("{view:?}"))),
+        ("model", Some(card.model.clone())),
+        ("sampler", card.sampler.clone()),
+        ("steps", card.steps.map(|steps| steps.to_string())),
+        ("guidance", card.guidance_scale.map(|scale| scale.to_string())),
+        ("weights and all settings", Some(fingerprint.to_string())),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// What every image of a set is made with. Prompts and seeds are in the images: a set may grow.
+fn record(synthesizer: &DiffusionSynthesizer) -> Record {
+    let settings = synthesizer.settings();
+    let [height, width] = settings.size;
+    let values: [(&str, Value); 8] = [
+        ("sampler", settings.scheduler.kind().to_string().into()),
+        ("steps", Value::Integer(i64::try_from(settings.steps).unwrap_or(i64::MAX))),
+        ("guidance", settings.guidance_scale.into()),
+        ("guidance_rescale", settings.guidance_rescale.into()),
+        ("size", format!("{width}x{height}").into()),
+        ("bits", Value::Integer(if settings.depth == Depth::Sixteen { 16 } else { 8 })),
+        ("tiled", settings.tiled.into()),
+        ("negative_prompt", synthesizer.negative_prompt().into()),
+    ];
+    let table = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut record = Record::new("generate", &table, &[]);
+    let mut digest = |name: &str, digest: Fingerprint| drop(record.digests.insert(name.to_owned(), digest.to_string()));
+    digest("weights, configurations, adapters and type of the pipeline", synthesizer.pipeline().fingerprint());
+    digest("configuration of the sampler", Fingerprint::of(&[format!("{:?}", settings.scheduler).as_bytes()]));
+    if let Some(start) = synthesizer.start_digest() {
+        digest("start image and strength", start);
+    }
+    record
+}
+
+/// Compares a set's record with that of the images that are there. Version 0.1.0 wrote none: its images speak for themselves.
+fn check_record(store: &Store, now: &Record) -> Result<(), ImageSetError> {
+    let Some(bytes) = store.read(RECORD).map_err(io_error(store, "read", RECORD))? else { return Ok(()) };
+    let earlier = Record::parse(&bytes, &store.describe(RECORD))?;
+    let differences = earlier.settings_differences(now).into_iter().chain(earlier.digest_differences(now)).collect::<Vec<_>>();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let path = store.local_folder().map_or_else(|| store.describe(""), Path::to_owned);
+    Err(RunFolderError::OtherRun { path, differences }.into())
+}
+
+/// Keeps a local folder from other commands. Processes that make one set share it: each image is a function of its request.
+fn lock(store: &Store) -> Result<Option<FolderLock>, RunFolderError> {
+    store.local_folder().map(FolderLock::shared).transpose()
+}
+
+fn io_error(store: &Store, action: &'static str, name: &str) -> impl FnOnce(io::Error) -> ImageSetError {
+    let path = store.describe(name);
+    move |source| ImageSetError::Io { action, path, source }
 }
 
 /// How many requests were cut, and the most tokens that one lost.
@@ -239,7 +311,7 @@ fn cut_prompts<'a>(
     Ok((dropped.iter().filter(|dropped| **dropped > 0).count(), dropped.into_iter().max().unwrap_or(0)))
 }
 
-fn write_manifest(set: ImageSet<'_>, origins: &[SampleOrigin]) -> Result<(), GenerateError> {
+fn write_manifest(set: ImageSet<'_>, origins: &[SampleOrigin]) -> Result<(), ImageSetError> {
     let record = |(index, origin): (usize, &SampleOrigin)| {
         let request = &origin.request;
         let provenance = Provenance {
@@ -264,7 +336,7 @@ fn write_manifest(set: ImageSet<'_>, origins: &[SampleOrigin]) -> Result<(), Gen
     let rows = records.iter().zip(origins);
     let rows: Vec<_> = rows.map(|(record, origin)| TableRow { image: &record.id, record, card: Some(&origin.card) }).collect();
     let written = set.store.write(MANIFEST, table_bytes(set.vocabulary, &rows));
-    written.map_err(|source| GenerateError::Io { action: "write", path: set.store.describe(MANIFEST), source })
+    written.map_err(io_error(set.store, "write", MANIFEST))
 }
 
 /// The prompts of a command line: one text or a table.

@@ -1,20 +1,83 @@
 //! What makes the synthetic images of a study, and what it is asked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use roentgen_augment::dataset::TrainSet;
+use burn::tensor::Device;
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::formats::PromptTable;
+use roentgen_augment::gate::{GateReport, JudgeError};
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
+use roentgen_augment::progress::Progress;
 use roentgen_augment::record::{CxrRecord, Vocabulary};
 use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
 use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, Synthesizer};
 use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
+use roentgen_classifier::ClassifierError;
 
-use super::PoolError;
-use crate::config::{ArmConfig, GeneratorConfig, GeneratorKind, PlanConfig};
-use crate::diffusion::{Checkpoint, OpenOptions};
+use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
+use crate::device::DeviceError;
+use crate::diffusion::{Checkpoint, DiffusionError, OpenOptions};
+use crate::run_folder::RunFolderError;
 use crate::synthesizer::DiffusionSynthesizer;
+
+/// Why there are no synthetic images to draw from.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The cache, or a request that descends from a held-out patient.
+    #[error(transparent)]
+    Data(#[from] AugmentError),
+    /// A setting of the generator.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// No training row has a prompt.
+    #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or take `from = \"report-else-template\"`")]
+    NoPrompts(PromptSummary),
+    /// The device it generates on.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The classifier that judges at the gate.
+    #[error("the classifier of the gate")]
+    Judge(#[source] Box<ClassifierError>),
+    /// The weights named for that classifier.
+    #[error(transparent)]
+    JudgeWeights(#[from] JudgeError),
+    /// Nothing passed the gate.
+    #[error("arm `{arm}`: no sample passed the gate ({report}); loosen [gate], or look at {}", table.display())]
+    NothingPassed {
+        /// The arm.
+        arm: String,
+        /// What happened.
+        report: Box<GateReport>,
+        /// Every verdict.
+        table: PathBuf,
+    },
+    /// A file of the run folder.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+}
+
+/// What pools are made from.
+#[derive(Clone, Copy)]
+pub struct PoolJob<'a> {
+    /// Settings.
+    pub config: &'a RunConfig,
+    /// Training rows, perhaps a subset.
+    pub train: &'a TrainSet,
+    /// Held-out rows, which limits of the gate are learnt from.
+    pub splits: &'a Splits,
+    /// Where the gate's classifier computes.
+    pub device: &'a Device,
+    /// The run folder: cache, verdicts and the gate's classifier are in it.
+    pub folder: &'a Path,
+    /// Shows the progress of the gate.
+    pub progress: &'a dyn Progress,
+}
 
 /// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise; a
 /// checkpoint's are of the size it was trained on.

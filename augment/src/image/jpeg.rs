@@ -1,0 +1,197 @@
+//! JPEG files, to the pixels of libjpeg-turbo, which are those of Pillow and torchvision.
+//!
+//! The decoder is mozjpeg's, a fork of libjpeg-turbo with the same decoding. What counts as whole is Pillow's rule: the rows of the first
+//! image must all be there; bytes after its end are ignored; a second start of image inside it is an error.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, Read};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+
+use image::{DynamicImage, GrayImage as Gray, RgbImage as Rgb};
+use mozjpeg::{ColorSpace, Decompress};
+
+use crate::AugmentError;
+
+/// How many rows are decoded at a time: enough to hide the cost of a call, few enough to stay in the cache.
+const ROWS: usize = 16;
+
+/// Decodes the bytes of a JPEG file; `path` is only for the error.
+///
+/// One component gives gray, three give RGB, four give RGB by Pillow's formula for inverted CMYK (`cmyk2rgb` in its `Convert.c`).
+///
+/// # Errors
+/// [`AugmentError::TruncatedJpeg`] where the file ends before its last row, [`AugmentError::Jpeg`] for everything else that libjpeg refuses.
+pub(crate) fn decode_jpeg(bytes: &[u8], path: &Path) -> Result<DynamicImage, AugmentError> {
+    let ended = Cell::new(false);
+    // The crate turns libjpeg's fatal errors into unwinding, which ends here.
+    let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode(WholeFile { bytes, ended: &ended })));
+    let message = match decoded {
+        Ok(Ok(image)) => return Ok(image),
+        Ok(Err(error)) => error.to_string(),
+        Err(payload) => match payload.downcast::<String>() {
+            Ok(text) => text.trim_start_matches("libjpeg fatal error: ").to_owned(),
+            Err(_) => "the decoder gave up".to_owned(),
+        },
+    };
+    if ended.get() {
+        return Err(AugmentError::TruncatedJpeg { path: path.to_owned() });
+    }
+    Err(AugmentError::Jpeg { path: path.to_owned(), message })
+}
+
+fn decode(file: WholeFile<'_>) -> io::Result<DynamicImage> {
+    let ended = file.ended;
+    let header = Decompress::new_reader(file)?;
+    let (width, height) = header.size();
+    let (mut image, mut rows) = match header.components().len() {
+        1 => (DynamicImage::ImageLuma8(Gray::new(width as u32, height as u32)), header.grayscale()?),
+        3 => (DynamicImage::ImageRgb8(Rgb::new(width as u32, height as u32)), header.rgb()?),
+        4 => (DynamicImage::ImageRgb8(Rgb::new(width as u32, height as u32)), header.to_colorspace(ColorSpace::JCS_CMYK)?),
+        n => return Err(io::Error::other(format!("{n} components; 1 (gray), 3 (colour) or 4 (CMYK) can be read"))),
+    };
+    match &mut image {
+        DynamicImage::ImageRgb8(rgb) if rows.color_space() == ColorSpace::JCS_CMYK => {
+            let mut inks = vec![0; ROWS * width * 4];
+            for target in rgb.chunks_mut(ROWS * width * 3) {
+                let inks = rows.read_scanlines_into(&mut inks[..target.len() / 3 * 4])?;
+                for (pixel, ink) in target.chunks_exact_mut(3).zip(inks.chunks_exact(4)) {
+                    pixel.copy_from_slice(&rgb_of_inverted_cmyk([ink[0], ink[1], ink[2], ink[3]]));
+                }
+            }
+        }
+        DynamicImage::ImageRgb8(rgb) => drop(rows.read_scanlines_into::<u8>(rgb)?),
+        DynamicImage::ImageLuma8(gray) => drop(rows.read_scanlines_into::<u8>(gray)?),
+        _ => unreachable!("made above as gray or RGB"),
+    }
+    // All rows are there. What libjpeg still reads is the end of the image, which Pillow does not insist on; an error before the
+    // file's end it does report.
+    match panic::catch_unwind(AssertUnwindSafe(|| rows.finish())) {
+        Err(payload) if !ended.get() => panic::resume_unwind(payload),
+        _ => Ok(image),
+    }
+}
+
+/// Pillow reads four components as Adobe writes them, inverted (`CMYK;I`), and converts by `cmyk2rgb`.
+fn rgb_of_inverted_cmyk([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    // (255 - ink) is Pillow's ink, so its `255 - black` is this file's k.
+    [c, m, y].map(|ink| k - rounded_product(255 - ink, k))
+}
+
+/// Pillow's `MULDIV255`: `a * b / 255`, rounded, for bytes.
+fn rounded_product(a: u8, b: u8) -> u8 {
+    let product = u32::from(a) * u32::from(b) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+/// The bytes of a file, which says when more of them were asked for than there are: libjpeg would make up an end.
+struct WholeFile<'a> {
+    bytes: &'a [u8],
+    ended: &'a Cell<bool>,
+}
+
+impl Read for WholeFile<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.bytes.read(into)
+    }
+}
+
+impl BufRead for WholeFile<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.bytes.is_empty() {
+            self.ended.set(true);
+            return Err(io::Error::other("the file ends too early"));
+        }
+        Ok(self.bytes)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.bytes = &self.bytes[amount..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+    use crate::image::{GrayDepth, GrayImage};
+
+    /// Entries of `tests/fixtures/jpeg.zip`, written by `jpeg.py` beside it.
+    fn fixtures() -> BTreeMap<String, Vec<u8>> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/jpeg.zip");
+        let mut archive = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
+        let mut files = BTreeMap::new();
+        for index in 0..archive.len() {
+            let mut entry = archive.by_index(index).unwrap();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            files.insert(entry.name().to_owned(), bytes);
+        }
+        files
+    }
+
+    fn gray(bytes: &[u8]) -> Result<Vec<u8>, AugmentError> {
+        let image = GrayImage::decode(bytes, Path::new("a.jpg"))?;
+        assert_eq!((image.width(), image.height()), (45, 37));
+        match image.depth() {
+            GrayDepth::U8(levels) => Ok(levels.to_vec()),
+            GrayDepth::U16(_) => unreachable!("JPEG has 8 bits"),
+        }
+    }
+
+    #[test]
+    fn every_sampling_and_scan_has_pillows_pixels() {
+        let files = fixtures();
+        let jpegs: Vec<_> = files.iter().filter(|(name, _)| name.ends_with(".jpg")).collect();
+        assert_eq!(jpegs.len(), 97);
+        for (name, bytes) in jpegs {
+            let ours = gray(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let pillows = &files[&name.replace(".jpg", ".gray")];
+            let furthest = ours.iter().zip(pillows).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            // Pillow 13.0.0 brings libjpeg-turbo 3.2.0; its decoding is integer arithmetic throughout, so one level is for versions.
+            assert!(ours.len() == pillows.len() && furthest <= 1, "{name}: {furthest} levels off");
+        }
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_named_as_cut() {
+        let files = fixtures();
+        for name in ["420-interleaved.jpg", "420-separate.jpg", "444-progressive.jpg", "gray.jpg", "cmyk.jpg"] {
+            let whole = &files[name];
+            for cut in (2..whole.len() - 2).step_by(13) {
+                let error = gray(&whole[..cut]).expect_err(name);
+                assert!(matches!(error, AugmentError::TruncatedJpeg { .. }), "{name} cut at {cut}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_files_glued_together_are_pillows_verdict() {
+        let files = fixtures();
+        let whole = &files["420-interleaved.jpg"];
+        let expected = gray(whole).unwrap();
+        // Bytes after the end do not matter.
+        assert_eq!(gray(&[whole.as_slice(), whole].concat()).unwrap(), expected);
+        assert_eq!(gray(&[whole.as_slice(), b"trailing bytes"].concat()).unwrap(), expected);
+        // A resumed download that began again inside the first image: Pillow 13.0.0 raises "broken data stream".
+        for cut in [whole.len() / 2, whole.len() * 3 / 4, whole.len() - 40] {
+            let error = gray(&[&whole[..cut], whole.as_slice()].concat()).unwrap_err();
+            assert!(error.to_string().contains("a.jpg"), "{error}");
+        }
+    }
+
+    #[test]
+    fn changed_bytes_never_panic() {
+        let files = fixtures();
+        for name in ["420-interleaved.jpg", "mixed-separate.jpg", "410-progressive.jpg", "arithmetic.jpg"] {
+            for at in 2..files[name].len().min(900) {
+                let mut bytes = files[name].clone();
+                bytes[at] ^= 0x5A;
+                let _ = GrayImage::decode(&bytes, Path::new("a.jpg"));
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Why a run folder can't be used.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use roentgen_augment::AugmentError;
+
+use super::record::Difference;
+
+/// Why a run folder can't be used. Each message ends with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunFolderError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// `read`, `write`, …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// An image of the study can't be read.
+    #[error(transparent)]
+    Image(#[from] AugmentError),
+    /// Another process holds the folder.
+    #[error("another roentgen process{holder} is writing {}; wait for it or stop it, or give another --out", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+        /// Its number and command, as far as known.
+        holder: Holder,
+    },
+    /// The folder holds another run.
+    #[error(
+        "{} holds another run; since it was started there, this changed:\n{}\nrepeat what it was started with to go on, or give another --out",
+        path.display(),
+        listed(differences)
+    )]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// Every one that was found.
+        differences: Vec<Difference>,
+    },
+    /// A file that says what the folder holds is damaged.
+    #[error("{} can't be read as {what}: {message}; {remedy}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// The parser's words.
+        message: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The folder holds results, and nothing says of what.
+    #[error(
+        "{} holds results ({found}) but no run.json that says what they were made from; give another --out, or delete the folder to start again",
+        path.display()
+    )]
+    NoRecord {
+        /// The folder.
+        path: PathBuf,
+        /// The first result.
+        found: &'static str,
+    },
+    /// The record of another version of this program, which says too little or too much.
+    #[error("{} was written by {writer} of this program, {reason}; give another --out, or delete the folder to start again", path.display())]
+    OtherVersion {
+        /// The folder.
+        path: PathBuf,
+        /// `version 0.1.0`, `a later version`.
+        writer: String,
+        /// What is missing.
+        reason: &'static str,
+    },
+}
+
+impl RunFolderError {
+    /// For `map_err`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn listed(differences: &[Difference]) -> String {
+    differences.iter().map(|difference| format!("  {difference}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The process that holds a folder, as its lock file names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder(pub(super) Option<(u32, String)>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((process, command)) => write!(f, " (pid {process}, `{command}`)"),
+            None => Ok(()),
+        }
+    }
+}
