@@ -1,20 +1,20 @@
 //! What a user types.
 
+mod generate;
 mod lora_choice;
+#[cfg(test)]
+mod tests;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use burn::tensor::FloatDType;
 use clap::{Args, Parser, Subcommand};
+use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
-use roentgen::diffusion::SamplingPreset;
-use roentgen::diffusion::samplers::SamplerKind;
 use roentgen::shard::Shard;
-use roentgen::store::StorePlace;
 use roentgen_augment::formats::{FORMATS, Format};
 
+pub use generate::GenerateArgs;
 pub use lora_choice::LoraChoice;
 
 /// Train chest X-ray classifiers on real and synthetic radiographs, and learn with intervals whether the synthetic ones helped.
@@ -91,7 +91,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub arm: Option<String>,
     /// Seed; the run file's first if absent
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     pub seed: Option<u64>,
     /// Folder to write; an interrupted run found there is continued
     #[arg(long)]
@@ -127,7 +127,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Override `seed`
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
     pub seed: Option<u64>,
     /// Override `preset`: roentgen-v1, roentgen-v2 or small
     #[arg(long)]
@@ -195,98 +195,6 @@ pub struct DataArgs {
     pub json: bool,
 }
 
-/// `generate`.
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Defaults are RoentGen's published setting: 75 steps of the folder's own sampler (PNDM), guidance 4.\n\n\
-    roentgen generate --pipeline roentgen-v1 --prompt \"Big right-sided pleural effusion\" --count 4 --out runs/effusion\n\
-    roentgen generate --pipeline roentgen-v1 --prompts prompts.csv --batch-size 4 --out runs/set"
-)]
-pub struct GenerateArgs {
-    /// Checkpoint folder in diffusers' layout, with model_index.json in it
-    #[arg(long, required_unless_present = "merge")]
-    pub pipeline: Option<PathBuf>,
-    /// What to paint; more than 77 tokens are cut
-    #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
-    pub prompt: Option<String>,
-    /// CSV with a column `prompt` (or `report`) and, if you like, seed, age, sex, view, patient_id, source_id and findings, which go
-    /// into the manifest as the images' labels
-    #[arg(long)]
-    pub prompts: Option<PathBuf>,
-    /// What to stay away from
-    #[arg(long, default_value = "")]
-    pub negative_prompt: String,
-    /// Images a prompt
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub count: u32,
-    /// Seed of the first image; the others count on from it
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Sampler, steps and guidance by one name: roentgen-v1 (pndm, 75, 4), roentgen-v2 (pndm, 75, 3), fast (dpm++2m, 25, 4: a
-    /// third of the time) or draft (unipc, 10, 4: for a look)
-    #[arg(long)]
-    pub preset: Option<SamplingPreset>,
-    /// ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc; the preset's or the folder's own if absent
-    #[arg(long)]
-    pub sampler: Option<SamplerKind>,
-    /// Karras's noise levels, for euler, dpm++2m and unipc
-    #[arg(long)]
-    pub karras: bool,
-    /// Fresh noise of DDIM's steps: 0 for none, 1 for as much as DDPM's
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
-    pub eta: f64,
-    /// Sampling steps; the preset's or 75 if absent
-    #[arg(long)]
-    pub steps: Option<usize>,
-    /// Classifier-free guidance scale; 1 and below switch guidance off and halve the work; the preset's or 4 if absent
-    #[arg(long, allow_negative_numbers = true)]
-    pub guidance: Option<f64>,
-    /// Between 0 and 1: rescale guided predictions, for models trained with zero-terminal-SNR schedules
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
-    pub guidance_rescale: f64,
-    /// Side in pixels, or WIDTHxHEIGHT, multiples of 8; the model's own if absent
-    #[arg(long)]
-    pub size: Option<ImageSize>,
-    /// Start from this radiograph instead of noise
-    #[arg(long, value_name = "IMAGE")]
-    pub init_image: Option<PathBuf>,
-    /// How much of the start image is changed: above 0, at most 1
-    #[arg(long, default_value_t = 0.8, requires = "init_image", allow_negative_numbers = true)]
-    pub strength: f64,
-    /// Adapters to merge into the weights, with a scale of 1 unless one is given: a LoRA file of diffusers or a folder of peft; may be
-    /// given several times
-    #[arg(long, value_name = "FILE[:SCALE]")]
-    pub lora: Vec<LoraChoice>,
-    /// Images made at a time: faster on a GPU, more memory
-    #[arg(long, default_value = "1")]
-    pub batch_size: NonZeroUsize,
-    /// Bits a sample of the PNGs, 8 or 16
-    #[arg(long, default_value = "8", value_parser = clap::builder::PossibleValuesParser::new(["8", "16"]))]
-    pub bits: String,
-    /// Compute type of text encoder and U-Net; f16 and bf16 are for GPUs
-    #[arg(long, default_value = "f32")]
-    pub dtype: ComputeType,
-    /// Keep each network in host memory between its uses: for small GPUs
-    #[arg(long)]
-    pub offload: bool,
-    /// Decode in overlapping tiles: for images much larger than the model's own size
-    #[arg(long)]
-    pub tiled: bool,
-    /// Make one part of the images, such as 3/8: the third of eight. Parts need not know of each other, and each can be repeated; the
-    /// manifest comes from --merge
-    #[arg(long, default_value_t = Shard::WHOLE)]
-    pub shard: Shard,
-    /// Make no image, but the manifest from the images of all parts; give the same prompts and count
-    #[arg(long, conflicts_with = "shard")]
-    pub merge: bool,
-    /// Folder to write, or s3://, gs:// or az:// with a program built for it: 000000.png, … and manifest.csv; an interrupted run found
-    /// there is continued, another run is refused
-    #[arg(long)]
-    pub out: StorePlace,
-    #[command(flatten)]
-    pub common: Common,
-}
-
 /// Type of the weights in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ComputeType {
@@ -304,27 +212,6 @@ impl From<ComputeType> for FloatDType {
             ComputeType::F32 => Self::F32,
             ComputeType::F16 => Self::F16,
             ComputeType::Bf16 => Self::BF16,
-        }
-    }
-}
-
-/// `512` or `WIDTHxHEIGHT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageSize {
-    /// Pixels.
-    pub width: usize,
-    /// Pixels.
-    pub height: usize,
-}
-
-impl FromStr for ImageSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (width, height) = text.split_once('x').unwrap_or((text, text));
-        match (width.parse(), height.parse()) {
-            (Ok(width), Ok(height)) => Ok(Self { width, height }),
-            _ => Err("expected a side such as 512, or WIDTHxHEIGHT".to_owned()),
         }
     }
 }
@@ -387,8 +274,7 @@ pub enum RandomSizeChoice {
 /// What every long command takes.
 #[derive(Args, Debug)]
 pub struct Common {
-    /// auto, cpu, cuda or cuda:N; auto takes a GPU when one is there
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value_t, help = DeviceChoice::HELP)]
     pub device: DeviceChoice,
     /// Print JSON for scripts, and no progress bars
     #[arg(long)]

@@ -21,7 +21,7 @@ pub enum DeviceChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// Not a device name.
-    #[error("unknown device `{0}`, expected auto, cpu, cuda or cuda:N")]
+    #[error("unknown device `{0}`, expected {names}", names = DeviceChoice::NAMES)]
     Unknown(String),
     /// The binary was built without CUDA.
     #[error("this build has no CUDA; build with `--features cuda`, or use --device cpu")]
@@ -64,6 +64,22 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// The names that [`parse`](str::parse) knows, for help and messages.
+    pub const NAMES: &str = "auto, cpu, cuda or cuda:N";
+
+    /// What a flag that takes a device says of itself.
+    pub const HELP: &str = "auto, cpu, cuda or cuda:N; auto takes a GPU when one is there";
+
+    /// Whether the host computes: no GPU is asked for, nor looked for in this build.
+    #[must_use]
+    pub fn is_host(self) -> bool {
+        match self {
+            Self::Cpu => true,
+            Self::Cuda(_) => false,
+            Self::Auto => !cfg!(feature = "cuda"),
+        }
+    }
+
     /// Opens the device; the second value names it as `--device` would.
     ///
     /// # Errors

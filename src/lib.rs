@@ -30,6 +30,7 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod image_set;
+pub mod memory;
 pub mod report;
 pub mod run_folder;
 pub mod shard;

@@ -12,6 +12,9 @@ pub struct Shard {
     count: usize,
 }
 
+/// Parts of one job at most.
+const MOST_PARTS: usize = 1_000_000;
+
 impl Shard {
     /// Everything.
     pub const WHOLE: Self = Self { index: 1, count: 1 };
@@ -46,6 +49,7 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
         match parts {
+            Some((_, count)) if count > MOST_PARTS => Err(format!("expected at most {MOST_PARTS} parts")),
             Some((index, count)) if index >= 1 && index <= count => Ok(Self { index, count }),
             _ => Err("expected a part such as 3/8: the third of eight, counted from 1".to_owned()),
         }

@@ -48,7 +48,7 @@ impl Study {
         std::fs::write(self.path("table.csv"), table.replacen(from, to, 1)).unwrap();
     }
 
-    fn edit_run(&self, from: &str, to: &str) {
+    pub fn edit_run(&self, from: &str, to: &str) {
         assert!(RUN.contains(from), "the run file has no {from}");
         self.write_run(&RUN.replacen(from, to, 1));
     }

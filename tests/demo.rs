@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use roentgen::config::{FinetuneConfig, RunConfig};
+use roentgen::config::RunConfig;
+use roentgen::finetune::FinetuneConfig;
 use serde_json::Value;
 
 fn demo(folder: &Path) -> Value {

@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `bounds` | any number in a run file is used or refused by name |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and doing it again |
 //! | `docs` | the links of the documentation lead somewhere |
@@ -13,6 +14,7 @@
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
+mod bounds;
 mod cli;
 mod demo;
 mod docs;

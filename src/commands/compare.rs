@@ -6,13 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use roentgen::compare::{Comparison, PoolJob, pools, sample_grid};
 use roentgen::config::RunConfig;
-use roentgen::data;
 use roentgen::report::{ComparisonReport, render_html, svg_forest, terminal_table};
 use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::{Common, CompareArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_pools};
+use crate::commands::{open_study, print, say_pools, study_data};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -21,7 +20,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 
 /// Runs the comparison, writes the reports, and says where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
-    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let (train, splits) = study_data(config, common.device)?;
     let bars = Bars::new(common.json);
     let start = StudyStart { command: StudyCommand::Compare, config, train: &train, splits: &splits };
     let folder = open_study(&start, out, &bars)?;

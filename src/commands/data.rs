@@ -7,6 +7,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
 use roentgen::data;
+use roentgen::memory::machine_bytes;
 use roentgen_augment::dataset::{CheckReport, CxrDataset, DataSummary, ImageCopy};
 use roentgen_augment::formats::MissingImages;
 
@@ -19,6 +20,7 @@ const SHOWN: usize = 20;
 
 fn planned(args: &DataArgs, missing: MissingImages) -> Result<CxrDataset> {
     let config = RunConfig::read_data(&args.run)?;
+    config.image_memory().check(machine_bytes())?;
     let data = data::read(&config.data, config.preprocess, missing)?;
     Ok(data::plan(&config.data).apply(&data)?)
 }

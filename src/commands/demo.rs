@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use roentgen::config::{FinetuneConfig, RunConfig};
+use roentgen::config::RunConfig;
 use roentgen::diffusion::write_phantom_pipeline;
-use roentgen::finetune::Assembly;
 use roentgen::finetune::run::{INTERRUPTED, end_at_first_signal};
+use roentgen::finetune::{Assembly, FinetuneConfig};
 use roentgen::shard::Shard;
 
 use crate::cli::DemoArgs;

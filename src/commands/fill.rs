@@ -7,13 +7,12 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::compare::{self, PoolJob};
 use roentgen::config::RunConfig;
-use roentgen::data;
 use roentgen::run_folder::{StudyCommand, StudyStart};
 use roentgen::shard::Shard;
 
 use crate::cli::{Common, FillArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print};
+use crate::commands::{open_study, print, study_data};
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let config = RunConfig::read(&args.run)?;
@@ -32,7 +31,7 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
 
 /// Makes the samples of every arm that the run folder `out` lacks, or a shard of them; their number.
 pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Result<usize> {
-    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let (train, splits) = study_data(config, common.device)?;
     let bars = Bars::new(common.json);
     let start = StudyStart { command: StudyCommand::Fill, config, train: &train, splits: &splits };
     let _shared = open_study(&start, out, &bars)?;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use roentgen::config::FinetuneConfig;
 use roentgen::device::DeviceChoice;
+use roentgen::finetune::FinetuneConfig;
 use roentgen::finetune::run::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
+use roentgen::memory::machine_bytes;
 
 use crate::cli::{Common, FinetuneArgs};
 use crate::commands::print;
@@ -33,6 +34,7 @@ pub struct Trained {
 
 /// Trains into `out`, or goes on there.
 pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<Trained> {
+    config.memory().check(machine_bytes())?;
     let devices = devices(common, config)?;
     let bars = Bars::new(common.json);
     let (mut run, opened) = Run::open(config, out, &devices, &bars)?;

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
 use roentgen::image_set::{ImageSet, Outcome, Progress, make, merge, prompts};
+use roentgen::memory::{Estimate, machine_bytes};
 use roentgen::store::Store;
 use roentgen::synthesizer::DiffusionSynthesizer;
 use roentgen_augment::digest::Fingerprint;
@@ -21,7 +22,9 @@ use crate::commands::progress::Bars;
 const COLOURED: f64 = 0.05;
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
+    args.check()?;
     let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
+    args.check_rows(table.requests(1, 0)?.len())?;
     let requests = table.requests(args.count, args.seed)?;
     let store = Store::open(&args.out)?;
     let set = ImageSet { store: &store, vocabulary: &table.vocabulary, requests: &requests };
@@ -43,6 +46,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let checkpoint = Checkpoint::read(folder)?;
     let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
+    memory(args, &settings).check(machine_bytes())?;
     let start = start(args, &settings, &device)?;
     let opening = bars.begin(&format!("loading {}", folder.display()), 0, "parts");
     let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
@@ -102,6 +106,12 @@ fn settings(args: &GenerateArgs, checkpoint: &Checkpoint) -> Result<Settings> {
     };
     checkpoint.check(&settings)?;
     Ok(settings)
+}
+
+/// Least memory of the last images of a batch, which are decoded on the host.
+fn memory(args: &GenerateArgs, settings: &Settings) -> Estimate {
+    let [height, width] = settings.size;
+    Estimate::new("--size or --batch-size").with("a batch of images", &[args.batch_size.get(), 3, height, width])
 }
 
 /// The start image and its digest.

@@ -16,9 +16,13 @@ pub mod train;
 use std::io::{self, Write};
 use std::path::Path;
 
+use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
+use roentgen::device::DeviceChoice;
+use roentgen::memory::machine_bytes;
 use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
+use roentgen_augment::dataset::{Splits, TrainSet};
 
 use progress::Bars;
 
@@ -31,6 +35,17 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Reads the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.
+///
+/// # Errors
+/// Those of [`roentgen::data::open`], and the first number that is too large for the data or the machine.
+pub fn study_data(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
+    config.memory(device.is_host()).check(machine_bytes())?;
+    let (train, splits) = roentgen::data::open(&config.data, config.preprocess)?;
+    config.validate_counts(train.data().rows().len())?;
+    Ok((train, splits))
 }
 
 /// Takes a run folder for a study, and says what is to be said of it.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
 use roentgen::data;
+use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::formats::MissingImages;
@@ -26,7 +27,13 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let card = read_card(&args.weights)?;
     let preprocess: Preprocess = serde_json::from_value(card.preprocess.clone())
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
+    config.preprocess = preprocess;
     config.data.findings = Some(card.findings.clone());
+    // The size of the images is the weights', which may be of another version or edited.
+    config.validate_tables().with_context(|| format!("with the settings that {} names", args.weights.display()))?;
+    let side = preprocess.size;
+    let estimate = Estimate::new("training.eval_batch_size").with("a batch", &[config.training.eval_batch_size, side, side]);
+    estimate.check(machine_bytes())?;
     // Each image is read once: there is nothing to keep.
     config.data.cache_mib = 0;
     let data = rows(&config, preprocess, args.split)?;

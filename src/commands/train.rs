@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
-use roentgen::data;
 use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::TrainArgs;
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_pools};
+use crate::commands::{open_study, print, say_pools, study_data};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -23,7 +22,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.baseline = name;
     config.seeds = vec![seed];
 
-    let (train, splits) = data::open(&config.data, config.preprocess)?;
+    let (train, splits) = study_data(&config, args.common.device)?;
     let bars = Bars::new(args.common.json);
     let start = StudyStart { command: StudyCommand::Train, config: &config, train: &train, splits: &splits };
     let folder = open_study(&start, &args.out, &bars)?;

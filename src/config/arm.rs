@@ -5,7 +5,14 @@ use roentgen_augment::mix::{Balance, MixMode, Mixture, Schedule};
 use roentgen_classifier::training::Augmentation;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{MOST_ENTRIES, MOST_SAMPLES, within};
 use super::{ConfigError, GeneratorConfig, PlanConfig};
+
+/// Epochs of one phase.
+const MOST_EPOCHS: usize = 1_000_000;
+
+/// Longest name of an arm in bytes: file systems take 255 for a folder, and temporary names are longer.
+const LONGEST_NAME: usize = 100;
 
 /// One arm: what its training set is made of. Everything else is the same in every arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +99,21 @@ impl ArmConfig {
         if most == 0 { 0 } else { self.pool.unwrap_or(most) }
     }
 
+    /// Refuses epochs and pools that are too large with `n` real images.
+    pub(super) fn validate_counts(&self, n: usize) -> Result<(), ConfigError> {
+        let named = if self.phases.is_some() { "phases" } else { "mode" };
+        for phase in &self.mixture().phases.0 {
+            let counts = phase.mode.counts(n);
+            let images = counts.real.saturating_add(counts.duplicated).saturating_add(counts.synthetic);
+            let most = MOST_SAMPLES.max(n.saturating_mul(2));
+            if images > most {
+                let value = format!("an epoch of {images} images");
+                return Err(ConfigError::value(format!("arms.{}.{named}", self.name), value, format!("at most {most}")));
+            }
+        }
+        within(format!("arms.{}.pool", self.name), self.pool_size(n), 0..=MOST_SAMPLES)
+    }
+
     /// A mixture's fault under the key that the user wrote: an arm without `phases` wrote `mode`.
     fn mixture_error(&self, error: AugmentError) -> ConfigError {
         let AugmentError::BadMixture { key, found, expected } = error else {
@@ -114,6 +136,10 @@ impl ArmConfig {
 
     pub(super) fn validate(&self, has_generator: bool) -> Result<(), ConfigError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
+        if self.name.len() > LONGEST_NAME {
+            let value = format!("{} bytes long", self.name.len());
+            return Err(ConfigError::value("arms.name", value, format!("at most {LONGEST_NAME} (it names a folder)")));
+        }
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
             return Err(ConfigError::value("arms.name", &self.name, "letters, digits, + - _ . (it names a folder)"));
         }
@@ -122,12 +148,21 @@ impl ArmConfig {
             let key = format!("arms.{}.mode", self.name);
             return Err(ConfigError::value(key, "set beside `phases` or `ramp`", "one of the three"));
         }
-        if self.ramp.is_some_and(|ramp| ramp.epochs == 0) {
-            return Err(ConfigError::value(format!("arms.{}.ramp.epochs", self.name), 0, "at least 1"));
+        if let Some(ramp) = self.ramp {
+            within(format!("arms.{}.ramp.epochs", self.name), ramp.epochs, 1..=MOST_ENTRIES)?;
+        }
+        if let Some(phases) = &self.phases {
+            within(format!("arms.{}.phases", self.name), phases.0.len(), 1..=MOST_ENTRIES)?;
+            for (at, phase) in phases.0.iter().enumerate() {
+                within(format!("arms.{}.phases[{at}].epochs", self.name), phase.epochs, 0..=MOST_EPOCHS)?;
+            }
         }
         self.mixture().validate().map_err(|error| self.mixture_error(error))?;
-        if self.pool == Some(0) {
-            return Err(ConfigError::value(format!("arms.{}.pool", self.name), 0, "at least 1"));
+        within(format!("arms.{}.pool", self.name), self.pool.unwrap_or(1), 1..=MOST_SAMPLES)?;
+        // Without any real image, `synthetic.size` alone says how many there are.
+        self.validate_counts(0)?;
+        if let Some(augmentation) = &self.augmentation {
+            validate_augmentation(&format!("arms.{}.augmentation", self.name), augmentation)?;
         }
         if self.gate && self.pool_size(1000) == 0 {
             return Err(ConfigError::value(format!("arms.{}.gate", self.name), true, "false: it has no synthetic images"));
@@ -153,4 +188,14 @@ impl ArmConfig {
         };
         fixed.map_or(Ok(()), |(key, expected)| Err(ConfigError::value(format!("arms.{}.{key}", self.name), "set", expected)))
     }
+}
+
+/// Refuses ranges that mean nothing or that would turn an image inside out.
+pub(super) fn validate_augmentation(place: &str, augmentation: &Augmentation) -> Result<(), ConfigError> {
+    let Augmentation { rotation, shift, scale, intensity, flip } = *augmentation;
+    within(format!("{place}.rotation"), rotation, 0.0..=180.0)?;
+    within(format!("{place}.shift"), shift, 0.0..=1.0)?;
+    within(format!("{place}.scale"), scale, 0.0..=0.99)?;
+    within(format!("{place}.intensity"), intensity, 0.0..=1.0)?;
+    within(format!("{place}.flip"), flip, 0.0..=1.0)
 }

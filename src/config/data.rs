@@ -7,6 +7,9 @@ use roentgen_augment::formats::Format;
 use roentgen_augment::record::{Finding, LabelPolicy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
+use super::ConfigError;
+use super::limits::{MOST_CACHE_MIB, MOST_PHANTOMS, MOST_SAMPLES, entries, within};
+
 /// What is learnt from and judged on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,8 +99,43 @@ impl Default for PhantomConfig {
 
 impl DataConfig {
     /// Every path in the table.
-    pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         self.labels.iter_mut().chain(self.images.iter_mut()).collect()
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let lists = [
+            ("data.findings", self.findings.as_ref().map_or(0, Vec::len)),
+            ("data.custom_findings", self.custom_findings.len()),
+            ("data.extra_columns", self.extra_columns.len()),
+        ];
+        lists.into_iter().try_for_each(|(key, count)| entries(key, count))?;
+        if self.custom_findings.iter().any(|name| name.trim().is_empty()) {
+            return Err(ConfigError::value("data.custom_findings", "a blank name", "names of findings"));
+        }
+        self.vocabulary().map_err(|error| ConfigError::value("data.findings", error, "names of findings, each once"))?;
+        if self.format.name != "phantom" && self.labels.is_none() {
+            return Err(ConfigError::value("data.labels", "absent", "the path of the label table"));
+        }
+        within("data.cache_mib", self.cache_mib as u64, 0..=MOST_CACHE_MIB)?;
+        within("data.train_images", self.train_images.unwrap_or(1), 1..=MOST_SAMPLES)?;
+        let PhantomConfig { train, valid, test, .. } = self.phantom;
+        for (key, count) in [("train", train), ("valid", valid), ("test", test)] {
+            within(format!("data.phantom.{key}"), count, 0..=MOST_PHANTOMS)?;
+        }
+        if let SplitConfig::Patient { valid, test, .. } = self.split {
+            for (key, share) in [("valid", valid), ("test", test)] {
+                // NaN is in no range.
+                if !(0.0..1.0).contains(&share) {
+                    return Err(ConfigError::value(format!("data.split.{key}"), share, "a number from 0 to below 1"));
+                }
+            }
+            if valid + test >= 1.0 {
+                let value = format!("{valid} beside a test share of {test}");
+                return Err(ConfigError::value("data.split.valid", value, "shares that leave something to train on"));
+            }
+        }
+        Ok(())
     }
 
     /// The findings asked for, custom ones declared first; `None` for all that the data set has.

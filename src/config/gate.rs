@@ -10,6 +10,7 @@ use roentgen_augment::record::{Finding, by_finding};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use super::limits::{MOST_ATTEMPTS, entries, within};
 
 /// What a sample must pass before it trains in an arm with `gate = true`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +109,8 @@ impl GateConfig {
         if self.judges.is_empty() {
             return Err(ConfigError::value("gate.judges", "empty", "at least one of sanity, agreement, copies"));
         }
+        entries("gate.judges", self.judges.len())?;
+        within("gate.attempts", self.attempts.get(), 1..=MOST_ATTEMPTS)?;
         self.sanity.validate().map_err(|error| match error {
             AugmentError::BadSetting { key, found, expected } => ConfigError::value(key, found, expected),
             other => ConfigError::value("gate.sanity", other, "valid limits"),

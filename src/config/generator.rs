@@ -1,4 +1,4 @@
-//! The `[generator]` table.
+//! The `[generator]` table, and in it `[generator.diffusion]`.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -9,9 +9,16 @@ use roentgen_augment::record::{Finding, by_finding};
 use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DiffusionConfig};
+use super::ConfigError;
+use super::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SAMPLING_STEPS, within};
+use crate::device::DeviceChoice;
+use crate::diffusion::samplers::SamplerKind;
+use crate::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 
 pub use roentgen_augment::supply::SupplyMode;
+
+/// Side of the smallest image that a phantom can be drawn on.
+const LEAST_PIXELS: usize = 8;
 
 /// What makes synthetic images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +70,16 @@ impl GeneratorConfig {
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        within("generator.size", self.size.unwrap_or(LEAST_PIXELS), LEAST_PIXELS..=MOST_PIXELS)?;
+        within("generator.cache_mib", self.cache_mib.unwrap_or(0), 0..=MOST_CACHE_MIB)?;
+        if let PlanConfig::Counts(counts) = &self.plan {
+            let mut total = 0usize;
+            for (finding, count) in counts {
+                within(format!("generator.plan.counts.{finding}"), *count, 0..=MOST_SAMPLES)?;
+                total = total.saturating_add(*count);
+            }
+            within("generator.plan.counts", total, 1..=MOST_SAMPLES)?;
+        }
         match (self.kind, &self.diffusion) {
             (GeneratorKind::Diffusion, None) => {
                 let expected = "a [generator.diffusion] table that names the pipeline";
@@ -140,5 +157,144 @@ impl GeneratorKind {
                 "What the checkpoint itself was trained on, and whether held-out patients are among it, only its makers can say."
             }
         }
+    }
+}
+
+/// A Stable Diffusion checkpoint as the generator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Keys")]
+pub struct DiffusionConfig {
+    /// Folder in diffusers' layout.
+    pub pipeline: PathBuf,
+    /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the folder's own if absent.
+    pub sampler: Option<String>,
+    /// Sampling steps.
+    pub steps: usize,
+    /// Classifier-free guidance scale.
+    pub guidance: f64,
+    /// What to stay away from.
+    pub negative_prompt: String,
+    /// Images made at a time.
+    pub batch_size: NonZeroUsize,
+    /// Where it generates: `auto`, `cpu` or `cuda:N`. The classifier trains on the command line's `--device`.
+    pub device: String,
+    /// What the checkpoint was trained on, in words for the report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
+}
+
+/// The keys as they are written: a preset stands for sampler, steps and guidance, which can be set beside it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    pipeline: PathBuf,
+    preset: Option<SamplingPreset>,
+    sampler: Option<String>,
+    steps: Option<usize>,
+    guidance: Option<f64>,
+    #[serde(default)]
+    negative_prompt: String,
+    #[serde(default = "default_batch_size")]
+    batch_size: NonZeroUsize,
+    #[serde(default = "default_device")]
+    device: String,
+    trained_on: Option<String>,
+}
+
+impl From<Keys> for DiffusionConfig {
+    fn from(keys: Keys) -> Self {
+        let Keys { pipeline, preset, sampler, steps, guidance, negative_prompt, batch_size, device, trained_on } = keys;
+        Self {
+            pipeline,
+            sampler: sampler.or_else(|| preset.map(|preset| preset.sampler().to_string())),
+            steps: steps.or(preset.map(SamplingPreset::steps)).unwrap_or(ROENTGEN_STEPS),
+            guidance: guidance.or(preset.map(SamplingPreset::guidance_scale)).unwrap_or(ROENTGEN_GUIDANCE),
+            negative_prompt,
+            batch_size,
+            device,
+            trained_on,
+        }
+    }
+}
+
+fn default_batch_size() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
+fn default_device() -> String {
+    DeviceChoice::default().to_string()
+}
+
+impl DiffusionConfig {
+    /// The sampler that was asked for.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for an unknown name.
+    pub fn sampler(&self) -> Result<Option<SamplerKind>, ConfigError> {
+        sampler_named(&key("sampler"), self.sampler.as_deref())
+    }
+
+    /// The device that was asked for.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for an unknown name.
+    pub fn device(&self) -> Result<DeviceChoice, ConfigError> {
+        self.device.parse().map_err(|_| ConfigError::value(key("device"), &self.device, DeviceChoice::NAMES))
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        self.sampler()?;
+        self.device()?;
+        within(key("steps"), self.steps, 1..=MOST_SAMPLING_STEPS)?;
+        within(key("guidance"), self.guidance, 0.0..=MOST_GUIDANCE)?;
+        within(key("batch_size"), self.batch_size.get(), 1..=MOST_BATCH)
+    }
+}
+
+/// The sampler of that name, if one is named.
+pub(crate) fn sampler_named(key: &str, name: Option<&str>) -> Result<Option<SamplerKind>, ConfigError> {
+    let known = || SamplerKind::ALL.map(|kind| kind.to_string()).join(", ");
+    let parse = |name: &str| name.parse().map_err(|_| ConfigError::value(key, name, known()));
+    name.map(parse).transpose()
+}
+
+fn key(name: &str) -> String {
+    format!("generator.diffusion.{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(keys: &str) -> Result<DiffusionConfig, toml::de::Error> {
+        toml::from_str(&format!("pipeline = \"p\"\n{keys}"))
+    }
+
+    fn sampling(keys: &str) -> (Option<String>, usize, f64) {
+        let config = parse(keys).unwrap();
+        (config.sampler, config.steps, config.guidance)
+    }
+
+    #[test]
+    fn a_preset_stands_for_what_is_not_set_beside_it() {
+        assert_eq!(sampling(""), (None, 75, 4.0));
+        assert_eq!(sampling("preset = \"roentgen-v2\""), (Some("pndm".into()), 75, 3.0));
+        assert_eq!(sampling("preset = \"fast\"\nsteps = 20"), (Some("dpm++2m".into()), 20, 4.0));
+        assert_eq!(sampling("preset = \"draft\"\nsampler = \"ddim\"\nguidance = 2.0"), (Some("ddim".into()), 10, 2.0));
+    }
+
+    #[test]
+    fn what_is_written_out_names_the_values_and_is_read_back() {
+        let config = parse("preset = \"fast\"").unwrap();
+        let written = toml::to_string(&config).unwrap();
+        assert!(written.contains("dpm++2m") && !written.contains("preset"), "{written}");
+        assert_eq!(toml::from_str::<DiffusionConfig>(&written).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_keys_and_presets_are_refused_by_name() {
+        assert!(parse("step = 3").unwrap_err().to_string().contains("step"));
+        let message = parse("preset = \"quick\"").unwrap_err().to_string();
+        assert!(message.contains("quick") && message.contains("roentgen-v1"), "{message}");
     }
 }

@@ -2,10 +2,11 @@
 
 mod arm;
 mod data;
-mod diffusion;
-mod finetune;
+mod error;
 mod gate;
 mod generator;
+pub mod limits;
+pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -16,52 +17,15 @@ use roentgen_classifier::networks::DenseNetConfig;
 use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
+use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STEPS, MOST_WORKERS, entries, within};
+use crate::memory::Estimate;
+
 pub use arm::{ArmConfig, RampConfig};
 pub use data::{DataConfig, PhantomConfig, SplitConfig};
-pub use diffusion::DiffusionConfig;
-pub use finetune::{FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
+pub use error::ConfigError;
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
-pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
-
-/// Why a run file can't be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("cannot read the run file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is not TOML, or a key or value is not one of a run file's.
-    #[error("{}: {message}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Line, key and what is allowed.
-        message: String,
-    },
-    /// A value that parses but can't be meant.
-    #[error("{key} is {value}, expected {expected}")]
-    Value {
-        /// Full name of the key.
-        key: String,
-        /// As written.
-        value: String,
-        /// What belongs there.
-        expected: String,
-    },
-}
-
-impl ConfigError {
-    /// A value that can't be meant.
-    pub(crate) fn value(key: impl Into<String>, value: impl ToString, expected: impl Into<String>) -> Self {
-        Self::Value { key: key.into(), value: value.to_string(), expected: expected.into() }
-    }
-}
+pub(crate) use generator::sampler_named;
+pub use generator::{DiffusionConfig, GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 
 /// A whole run file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,19 +143,25 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError`] names the key, the line and what to write instead.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let config = Self::read_data(path)?;
-        config.validate()?;
+        let (text, config) = Self::read_text(path)?;
+        config.validate().map_err(|error| error.in_file(path, &text))?;
         Ok(config)
     }
 
-    /// Reads a run file of which only the data are used: arms may be absent, and nothing but the form is checked.
+    /// Reads a run file of which only the data are used. All that it says is checked, but arms may be absent.
     ///
     /// # Errors
-    /// [`ConfigError::Read`] and [`ConfigError::Parse`].
+    /// As [`read`](Self::read).
     pub fn read_data(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self::parse(&text, path, folder)
+        let (text, config) = Self::read_text(path)?;
+        config.validate_tables().map_err(|error| error.in_file(path, &text))?;
+        Ok(config)
+    }
+
+    fn read_text(path: &Path) -> Result<(String, Self), ConfigError> {
+        let text = read_text(path)?;
+        let config = Self::parse(&text, path, folder_of(path))?;
+        Ok((text, config))
     }
 
     /// Parses a run file's text; `path` is named in errors, relative paths are taken from `folder`.
@@ -199,8 +169,16 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Parse`].
     pub fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
+        let unread = |error: toml::de::Error| ConfigError::Parse {
+            path: path.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        };
+        let mut config: Self = toml::from_str(text).map_err(unread)?;
+        let table = toml::from_str(text).map_err(unread)?;
+        for findings in ["generator.plan.counts", "gate.agreement.limits", "data.policy.uncertain_for", "data.policy.blank_for"]
+        {
+            table::refuse_aliases(&table, findings).map_err(|error| error.in_file(path, text))?;
+        }
         let data = config.data.paths_mut();
         let weights = config.network.weights.iter_mut();
         let cache = config.generator.iter_mut().filter_map(|generator| generator.cache.as_mut());
@@ -227,23 +205,16 @@ impl RunConfig {
         if self.arms.is_empty() {
             return Err(ConfigError::value("arms", "empty", "at least one [[arms]] table"));
         }
-        let (mut names, mut folders) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
-        for arm in &self.arms {
-            names.insert(&arm.name);
-            // Names are folders, which some file systems tell apart neither by case nor by a dot at the end.
-            if !folders.insert(arm.name.trim_end_matches('.').to_ascii_lowercase()) {
-                return Err(ConfigError::value(
-                    "arms.name",
-                    &arm.name,
-                    "names that differ, and not in case alone: each is a folder",
-                ));
-            }
-            arm.validate(self.generator.is_some())?;
-        }
-        if !names.contains(&self.baseline) {
-            let known = names.into_iter().cloned().collect::<Vec<_>>().join(", ");
-            return Err(ConfigError::value("baseline", &self.baseline, format!("the name of an arm ({known})")));
-        }
+        self.validate_tables()
+    }
+
+    /// As [`validate`](Self::validate), but there may be no arm.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first one.
+    pub fn validate_tables(&self) -> Result<(), ConfigError> {
+        self.data.validate()?;
+        self.validate_arms()?;
         if let Some(generator) = &self.generator {
             generator.validate()?;
             for arm in &self.arms {
@@ -254,18 +225,95 @@ impl RunConfig {
         if self.seeds.is_empty() {
             return Err(ConfigError::value("seeds", "empty", "at least one seed"));
         }
+        entries("seeds", self.seeds.len())?;
         let distinct: std::collections::BTreeSet<_> = self.seeds.iter().collect();
         if distinct.len() != self.seeds.len() {
             return Err(ConfigError::value("seeds", format!("{:?}", self.seeds), "seeds that differ"));
         }
-        if self.preprocess.size < 32 {
-            return Err(ConfigError::value("preprocess.size", self.preprocess.size, "at least 32 pixels"));
+        self.seeds.iter().try_for_each(|seed| within("seeds", *seed, 0..=MOST_SEED))?;
+        within("preprocess.size", self.preprocess.size, 32..=MOST_PIXELS)?;
+        within("bootstrap.replicates", self.bootstrap.replicates, 1..=MOST_REPLICATES)?;
+        self.validate_training()
+    }
+
+    fn validate_arms(&self) -> Result<(), ConfigError> {
+        entries("arms", self.arms.len())?;
+        // Names are folders, which some file systems tell apart neither by case nor by a dot at the end.
+        let mut names = std::collections::BTreeMap::new();
+        for arm in &self.arms {
+            if let Some(other) = names.insert(arm.name.trim_end_matches('.').to_ascii_lowercase(), &arm.name) {
+                let value = format!("{other} and {}", arm.name);
+                return Err(ConfigError::value(
+                    "arms.name",
+                    value,
+                    "names that differ, and not in case alone: each is a folder",
+                ));
+            }
+            arm.validate(self.generator.is_some())?;
         }
-        if self.bootstrap.replicates == 0 {
-            return Err(ConfigError::value("bootstrap.replicates", 0, "at least 1"));
+        if self.arms.is_empty() || self.arms.iter().any(|arm| arm.name == self.baseline) {
+            return Ok(());
         }
+        let known = self.arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join(", ");
+        Err(ConfigError::value("baseline", &self.baseline, format!("the name of an arm ({known})")))
+    }
+
+    fn validate_training(&self) -> Result<(), ConfigError> {
+        let training = &self.training;
+        let most_steps = MOST_STEPS as usize;
+        for (key, value, least, most) in [
+            ("steps", training.steps, 1, most_steps),
+            ("batch_size", training.batch_size, 1, MOST_BATCH),
+            ("eval_every", training.eval_every, 1, most_steps),
+            ("patience", training.patience, 0, most_steps),
+            ("warmup_steps", training.warmup_steps, 0, most_steps),
+            ("eval_batch_size", training.eval_batch_size, 1, MOST_BATCH),
+            ("workers", training.workers, 1, MOST_WORKERS),
+        ] {
+            within(format!("training.{key}"), value, least..=most)?;
+        }
+        arm::validate_augmentation("training.augmentation", &training.augmentation)?;
         let refused = |SettingError { key, value, expected }| ConfigError::value(format!("training.{key}"), value, expected);
-        self.training.validate().map_err(refused)
+        training.validate().map_err(refused)
+    }
+
+    /// Refuses mixtures that are too large with `n` real images.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the arm.
+    pub fn validate_counts(&self, n: usize) -> Result<(), ConfigError> {
+        self.arms.iter().try_for_each(|arm| arm.validate_counts(n))
+    }
+
+    /// Least memory that training and prediction take on the host: what they compute too if `computes` says that it does, and the
+    /// images alone if a GPU computes.
+    #[must_use]
+    pub fn memory(&self, computes: bool) -> Estimate {
+        let (training, side) = (&self.training, self.preprocess.size);
+        let micro = training.batch_size / training.accumulation.max(1);
+        let batch = micro.max(training.eval_batch_size);
+        let estimate = Estimate::new("preprocess.size, generator.size or the batch sizes")
+            .with("the images of a batch", &[training.batch_size, side, side]);
+        let generator = self.generator.iter().filter(|_| self.arms.iter().any(|arm| arm.pool_size(1_000) > 0));
+        let estimate = generator.fold(estimate, |estimate, generator| {
+            let side = generator.size.unwrap_or(side);
+            estimate.with("generated images", &[generator.batch().get(), side, side])
+        });
+        if !computes {
+            return estimate;
+        }
+        let shape = self.network.shape(1);
+        // The first convolution halves the sides; what it makes is kept for the backward pass.
+        estimate
+            .with("their tensor", &[batch, shape.in_channels, side, side])
+            .with("the first feature map", &[batch, shape.num_init_features, side / 2, side / 2])
+    }
+
+    /// Least memory that an image takes on its way to becoming a picture of this size.
+    #[must_use]
+    pub fn image_memory(&self) -> Estimate {
+        let side = self.preprocess.size;
+        Estimate::new("preprocess.size").with("an image", &[side, side])
     }
 
     /// The run file of this configuration, defaults written out.
@@ -273,4 +321,14 @@ impl RunConfig {
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("every setting has a TOML form")
     }
+}
+
+/// The text of a run file.
+pub(crate) fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// The folder that a run file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

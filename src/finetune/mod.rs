@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `assembly` | a pipeline's folder from components of several origins: what training starts from |
+//! | `config` | the run file |
 //! | `strategy`, `settings` | which parts train, and how; everything that the mathematics depends on, in one value |
 //! | `batch` | what a step is given |
 //! | `objective` | the losses of the denoiser and of the autoencoder |
@@ -20,6 +21,7 @@
 
 mod assembly;
 mod batch;
+mod config;
 mod error;
 mod forward;
 pub(crate) mod lora;
@@ -37,6 +39,7 @@ mod trainee;
 
 pub use assembly::{Assembly, Origin};
 pub use batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
+pub use config::{FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
 pub use error::FinetuneError;
 pub use lora::{Lora, LoraSettings};
 pub use objective::{Distance, Objective, ReconstructionObjective};

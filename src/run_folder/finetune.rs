@@ -12,7 +12,7 @@ use super::data_record::{DataRecord, file_digest};
 use super::error::RunFolderError;
 use super::record::{Found, Record};
 use super::{CONFIG, RunFolder};
-use crate::config::FinetuneConfig;
+use crate::finetune::FinetuneConfig;
 
 /// Settings that change no trained weight: words, places, threads, devices, how often something is written or looked at. What the places
 /// hold is compared by itself.

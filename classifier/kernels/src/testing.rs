@@ -28,7 +28,7 @@ impl Draws {
             Distribution::Default => self.0.random::<f64>(),
             Distribution::Uniform(low, high) => low + (high - low) * self.0.random::<f64>(),
             Distribution::Normal(mean, deviation) => mean + deviation * self.0.sample::<f64, _>(StandardNormal),
-            Distribution::Bernoulli(_) => unimplemented!("no test draws these"),
+            Distribution::Bernoulli(_) => panic!("no test draws these"),
         };
         let values = (0..Shape::new(shape).num_elements()).map(|_| draw() as f32).collect();
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())

@@ -154,11 +154,15 @@ impl Reader<'_> {
             let [Some(a), Some(b), own_alpha] = factors else {
                 return Err(self.refuse(format!("{part}.{module} has one factor of two: the file is cut short or edited")));
             };
-            let rank = a.shape()[0];
-            if a.shape().len() < 2 || b.shape().len() < 2 || b.shape()[1] != rank {
+            // A tensor may have no dimension at all.
+            let ranks = (a.shape().first().copied(), b.shape().get(1).copied());
+            let (Some(rank), true) = (ranks.0, ranks.0 == ranks.1 && a.shape().len() >= 2) else {
                 let [a, b] = [a.shape().to_vec(), b.shape().to_vec()];
-                return Err(self.refuse(format!("the factors of {part}.{module} are {a:?} and {b:?}: their ranks differ")));
-            }
+                let expected = "expected [rank, inputs, …] and [outputs, rank, …]";
+                return Err(
+                    self.refuse(format!("the factors of {part}.{module} are {a:?} and {b:?}: their ranks differ; {expected}"))
+                );
+            };
             let own_alpha = own_alpha.and_then(|alpha| alpha.iter::<f64>().next());
             let alpha = own_alpha.or_else(|| alpha(part));
             lora.adapters.insert((part, module), Adapter { a, b, alpha });

@@ -48,7 +48,10 @@ impl LoraSettings {
 
     /// Refuses numbers out of range.
     pub(in crate::finetune) fn check(&self) -> Result<(), FinetuneError> {
-        within("lora.rank", self.rank as f64, self.rank > 0, "a number above 0; 4 to 64 are usual")?;
+        /// Wider than the layers of any U-Net of this kind.
+        const MOST_RANK: usize = 4_096;
+        let known = (1..=MOST_RANK).contains(&self.rank);
+        within("lora.rank", self.rank as f64, known, "a number above 0 and at most 4096; 4 to 64 are usual")?;
         check_alpha(self.alpha)
     }
 

@@ -212,3 +212,17 @@ fn files_that_do_not_fit_are_named() {
         assert!(Lora::read(folder.path()).unwrap_err().to_string().contains(&format!("`{key}`")), "{key}");
     }
 }
+
+#[test]
+fn a_factor_without_dimensions_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lora.safetensors");
+    let bytes = 1f32.to_le_bytes();
+    let factor = |shape: &[usize]| TensorView::new(Dtype::F32, shape.to_vec(), &bytes).unwrap();
+    for (a, b) in [(&[][..], &[][..]), (&[1], &[1]), (&[1, 1], &[]), (&[], &[1, 1]), (&[1, 1], &[1])] {
+        let tensors = [("unet.conv_in.lora_A.weight", factor(a)), ("unet.conv_in.lora_B.weight", factor(b))];
+        std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+        let message = Lora::read(&path).unwrap_err().to_string();
+        assert!(message.contains("lora.safetensors") && message.contains("unet.conv_in"), "{message}");
+    }
+}

@@ -11,7 +11,8 @@ use toml::Table;
 
 use super::data_record::DataRecord;
 use super::error::RunError;
-use crate::config::{FinetuneConfig, changes};
+use crate::config::table::changes;
+use crate::finetune::FinetuneConfig;
 
 /// `run.json`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,10 +21,10 @@ use super::replicas::{Exchange, Replicas};
 use super::samples::{SampleMaker, SampleShape};
 use super::start::StartingPoint;
 use super::steps::Run;
-use crate::config::{ConfigError, FinetuneConfig};
+use crate::config::ConfigError;
 use crate::data;
 use crate::diffusion::{Checkpoint, Depth};
-use crate::finetune::{Strategy, Trainee};
+use crate::finetune::{FinetuneConfig, Strategy, Trainee};
 use crate::run_folder::{DataRecord, FinetuneFound, FinetuneStart, order_digest};
 
 /// Where a run trains.

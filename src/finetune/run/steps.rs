@@ -15,9 +15,8 @@ use super::log::RunLog;
 use super::random::Order;
 use super::replicas::Replicas;
 use super::samples::{HostSample, SampleMaker};
-use crate::config::FinetuneConfig;
 use crate::diffusion::DiffusionError;
-use crate::finetune::{FinetuneError, Trainee, Which};
+use crate::finetune::{FinetuneConfig, FinetuneError, Trainee, Which};
 use crate::run_folder::RunFolder;
 
 /// A run, ready to go on where it is.

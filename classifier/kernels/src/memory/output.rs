@@ -268,13 +268,6 @@ impl<'a> Block<'a> {
         places.par_chunks_mut(length).map(move |places| Block::of(places, written))
     }
 
-    /// The same on the calling thread.
-    #[inline(always)]
-    pub(crate) fn chunks(&mut self, length: usize) -> impl Iterator<Item = Block<'_>> {
-        let (places, written) = self.parts();
-        places.chunks_mut(length).map(move |places| Block::of(places, written))
-    }
-
     /// All places, and where their parts count.
     #[inline(always)]
     fn parts(&mut self) -> (&mut [MaybeUninit<f32>], &AtomicUsize) {
@@ -375,14 +368,14 @@ mod tests {
     fn miri_chunks_of_chunks_make_up_a_tensor() {
         let mut out = output(&[5, 4]);
         let mut whole = out.whole();
-        for (row, mut chunk) in whole.chunks(8).enumerate() {
-            for (half, mut part) in chunk.chunks(4).enumerate() {
+        whole.par_chunks(8).enumerate().for_each(|(row, mut chunk)| {
+            chunk.par_chunks(4).enumerate().for_each(|(half, mut part)| {
                 let first = (8 * row + 4 * half) as f32;
                 part.append(3, [first, first + 1.0, first + 2.0]);
                 let last = part.append(1, [0.0]);
                 last[0] = first + 3.0;
-            }
-        }
+            });
+        });
         assert!(whole.is_written());
         whole.row(0)[19] = -1.0;
         drop(whole);
@@ -434,9 +427,7 @@ mod tests {
     fn miri_pairs_and_transposes_are_written() {
         let mut out = output(&[2, 6]);
         let mut whole = out.whole();
-        for mut row in whole.chunks(6) {
-            row.append_pairs(3, [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]);
-        }
+        whole.par_chunks(6).for_each(|mut row| row.append_pairs(3, [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]));
         drop(whole);
         assert_eq!(values(out), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         for (height, width) in [(1, 1), (3, 5), (4, 4), (9, 6)] {

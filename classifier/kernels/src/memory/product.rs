@@ -1,5 +1,6 @@
 //! Matrix products on parts of buffers, on the calling thread.
 
+#[cfg(not(miri))]
 use gemm::Parallelism;
 
 use super::output::Block;
@@ -63,6 +64,7 @@ impl Product<'_> {
     /// # Safety
     /// The factors hold their sizes; `out` is the first element of places that this thread alone uses, and which hold numbers if
     /// `add` is set.
+    #[cfg(not(miri))]
     unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
         let Self { lhs, rhs, depth, scale } = self;
         let step = |step: usize| isize::try_from(step).expect("no buffer is larger than the address space");
@@ -89,6 +91,24 @@ impl Product<'_> {
                 false,
                 Parallelism::None,
             );
+        }
+    }
+
+    /// The same reads and writes one by one: `gemm` asks the processor for its caches by assembly, which Miri does not run.
+    ///
+    /// # Safety
+    /// As above.
+    #[cfg(miri)]
+    unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
+        let Self { lhs, rhs, depth, scale } = self;
+        for (row, column) in (0..m).flat_map(|row| (0..n).map(move |column| (row, column))) {
+            let factors = (0..depth).map(|k| [row * lhs.row + k * lhs.column, k * rhs.row + column * rhs.column]);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let sum: f32 = factors.map(|[l, r]| *lhs.values.as_ptr().add(l) * *rhs.values.as_ptr().add(r)).sum();
+                let place = out.add(row * steps[0] + column * steps[1]);
+                place.write(if add { place.read() } else { 0.0 } + scale * sum);
+            }
         }
     }
 }

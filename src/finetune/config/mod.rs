@@ -1,10 +1,7 @@
 //! The run file of `roentgen finetune`: one TOML a run, every key documented where it is declared.
 
 mod preset;
-mod samples;
-mod table;
-mod training;
-mod validation;
+mod tables;
 
 use std::path::{Path, PathBuf};
 
@@ -15,15 +12,15 @@ use roentgen_classifier::SettingError;
 use roentgen_classifier::training::{EmaConfig, WatchConfig};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, DataConfig};
+use crate::config::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_PIXELS, MOST_STEPS, MOST_TOKENS, MOST_WORKERS, entries, within};
+use crate::config::{ConfigError, DataConfig, folder_of, read_text, table};
 use crate::device::DeviceChoice;
 use crate::finetune::run::{CacheConfig, CheckpointConfig, ExchangeKind};
 use crate::finetune::{Assembly, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings};
+use crate::memory::Estimate;
 
 pub use preset::Preset;
-pub use samples::SampleConfig;
-pub use training::{OptimizerConfig, Precision, ScheduleConfig};
-pub use validation::ValidationConfig;
+pub use tables::{OptimizerConfig, Precision, SampleConfig, ScheduleConfig, ValidationConfig};
 
 /// A whole run file of `roentgen finetune`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,10 +142,17 @@ impl FinetuneConfig {
     /// # Errors
     /// [`ConfigError`] names the key, the line and what to write instead.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let config = Self::parse(&text, path, folder, overrides)?;
-        config.validate()?;
+        let text = read_text(path)?;
+        let config = Self::parse(&text, path, folder_of(path), overrides)?;
+        config.validate().map_err(|error| {
+            // The file is not to blame for a key that the command line sets.
+            let overridden =
+                |key: &str| overrides.iter().any(|set| set.split_once('=').is_some_and(|(name, _)| name.trim() == key));
+            match &error {
+                ConfigError::Value { key, .. } if overridden(key) => error,
+                _ => error.in_file(path, &text),
+            }
+        })?;
         Ok(config)
     }
 
@@ -170,6 +174,9 @@ impl FinetuneConfig {
         if let Some(preset) = preset {
             table = table::merged(preset.table(), table);
         }
+        for findings in ["data.policy.uncertain_for", "data.policy.blank_for"] {
+            table::refuse_aliases(&table, findings).map_err(|error| error.in_file(path, text))?;
+        }
         let mut config: Self = table.try_into().map_err(|error: toml::de::Error| parse(error.to_string()))?;
         let cache = config.cache.folder.iter_mut();
         for path in config.data.paths_mut().into_iter().chain(model_paths(&mut config.model)).chain(cache) {
@@ -186,30 +193,58 @@ impl FinetuneConfig {
         let check = |good: bool, key: &str, value: String, expected: &str| {
             if good { Ok(()) } else { Err(ConfigError::value(key, value, expected)) }
         };
-        check(self.batch_size > 0, "batch_size", self.batch_size.to_string(), "at least 1")?;
+        within("batch_size", self.batch_size, 1..=MOST_BATCH)?;
         let divides = self.accumulation > 0 && self.batch_size.is_multiple_of(self.accumulation);
         check(divides, "accumulation", self.accumulation.to_string(), "a divisor of batch_size")?;
+        entries("devices", self.devices.len())?;
         let shared = self.accumulation.is_multiple_of(self.devices.len().max(1));
         check(shared, "accumulation", self.accumulation.to_string(), "a multiple of the number of devices")?;
         for device in &self.devices {
-            check(device.parse::<DeviceChoice>().is_ok(), "devices", device.clone(), "names such as \"cpu\" or \"cuda:1\"")?;
+            check(device.parse::<DeviceChoice>().is_ok(), "devices", device.clone(), DeviceChoice::NAMES)?;
         }
         let dropout = self.caption_dropout;
         check((0.0..1.0).contains(&dropout), "caption_dropout", dropout.to_string(), "a number in [0, 1)")?;
-        check(self.preprocess.size >= 8, "preprocess.size", self.preprocess.size.to_string(), "at least 8 pixels")?;
-        check(self.checkpoints.every > 0, "checkpoints.every", "0".to_owned(), "at least 1")?;
-        check(self.checkpoints.keep > 0, "checkpoints.keep", "0".to_owned(), "at least 1")?;
-        check(self.log_every > 0, "log_every", "0".to_owned(), "at least 1")?;
-        self.schedule.validate()?;
+        within("preprocess.size", self.preprocess.size, 8..=MOST_PIXELS)?;
+        within("checkpoints.every", self.checkpoints.every, 1..=MOST_STEPS)?;
+        within("checkpoints.keep", self.checkpoints.keep, 1..=MOST_STEPS as usize)?;
+        within("log_every", self.log_every, 1..=MOST_STEPS)?;
+        within("workers", self.workers, 0..=MOST_WORKERS)?;
+        within("cache.mib", self.cache.mib, 0..=MOST_CACHE_MIB)?;
+        within("model.text_length", self.model.text_length.unwrap_or(1), 1..=MOST_TOKENS)?;
+        self.data.validate()?;
+        self.optimizer.validate()?;
+        self.schedule.validate(&self.optimizer)?;
         self.validation.validate()?;
         self.samples.validate()?;
+        let WatchConfig { smoothing, warn_above, stop_above, patience } = self.watch;
+        check((0.0..1.0).contains(&smoothing), "watch.smoothing", smoothing.to_string(), "a number in [0, 1)")?;
+        within("watch.warn_above", warn_above, 0.0..=1e12)?;
+        within("watch.stop_above", stop_above, 0.0..=1e12)?;
+        within("watch.patience", patience, 0..=MOST_STEPS)?;
         self.prompts.validate().map_err(|error| ConfigError::value("prompts", error, "limits that a text can keep"))?;
+        if let Some(ema) = &self.ema {
+            within("ema.update_after_step", ema.update_after_step, 0..=MOST_STEPS)?;
+            within("ema.inv_gamma", ema.inv_gamma, 1e-12..=1e12)?;
+            within("ema.power", ema.power, 1e-12..=1e12)?;
+        }
         self.trainee().check().map_err(|error| match error {
             FinetuneError::Setting(SettingError { key, value, expected }) => {
                 ConfigError::value(run_file_key(key), value, expected)
             }
             other => ConfigError::value("strategy", other, "settings that go together"),
         })
+    }
+
+    /// Least memory that training takes on the host, whatever computes.
+    #[must_use]
+    pub fn memory(&self) -> Estimate {
+        let side = self.preprocess.size;
+        let estimate = Estimate::new("preprocess.size, batch_size or samples.count")
+            .with("the images of a batch", &[self.batch_size, side, side]);
+        match self.samples.every {
+            0 => estimate,
+            _ => estimate.with("a row of the sample sheet", &[self.samples.count, 3, side, side]),
+        }
     }
 
     /// The settings that the mathematics depends on.

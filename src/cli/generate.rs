@@ -1,0 +1,171 @@
+//! `generate`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use roentgen::config::ConfigError;
+use roentgen::config::limits::{MOST_BATCH, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES};
+use roentgen::diffusion::SamplingPreset;
+use roentgen::diffusion::samplers::SamplerKind;
+use roentgen::shard::Shard;
+use roentgen::store::StorePlace;
+
+use super::{Common, ComputeType, LoraChoice};
+
+/// `generate`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Defaults are RoentGen's published setting: 75 steps of the folder's own sampler (PNDM), guidance 4.\n\n\
+    roentgen generate --pipeline roentgen-v1 --prompt \"Big right-sided pleural effusion\" --count 4 --out runs/effusion\n\
+    roentgen generate --pipeline roentgen-v1 --prompts prompts.csv --batch-size 4 --out runs/set"
+)]
+pub struct GenerateArgs {
+    /// Checkpoint folder in diffusers' layout, with model_index.json in it
+    #[arg(long, required_unless_present = "merge")]
+    pub pipeline: Option<PathBuf>,
+    /// What to paint; more than 77 tokens are cut
+    #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
+    pub prompt: Option<String>,
+    /// CSV with a column `prompt` (or `report`) and, if you like, seed, age, sex, view, patient_id, source_id and findings, which go
+    /// into the manifest as the images' labels
+    #[arg(long)]
+    pub prompts: Option<PathBuf>,
+    /// What to stay away from
+    #[arg(long, default_value = "")]
+    pub negative_prompt: String,
+    /// Images a prompt
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Seed of the first image; the others count on from it
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Sampler, steps and guidance by one name: roentgen-v1 (pndm, 75, 4), roentgen-v2 (pndm, 75, 3), fast (dpm++2m, 25, 4: a
+    /// third of the time) or draft (unipc, 10, 4: for a look)
+    #[arg(long)]
+    pub preset: Option<SamplingPreset>,
+    /// ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc; the preset's or the folder's own if absent
+    #[arg(long)]
+    pub sampler: Option<SamplerKind>,
+    /// Karras's noise levels, for euler, dpm++2m and unipc
+    #[arg(long)]
+    pub karras: bool,
+    /// Fresh noise of DDIM's steps: 0 for none, 1 for as much as DDPM's
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub eta: f64,
+    /// Sampling steps; the preset's or 75 if absent
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Classifier-free guidance scale; 1 and below switch guidance off and halve the work; the preset's or 4 if absent
+    #[arg(long, allow_negative_numbers = true)]
+    pub guidance: Option<f64>,
+    /// Between 0 and 1: rescale guided predictions, for models trained with zero-terminal-SNR schedules
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub guidance_rescale: f64,
+    /// Side in pixels, or WIDTHxHEIGHT, multiples of 8; the model's own if absent
+    #[arg(long)]
+    pub size: Option<ImageSize>,
+    /// Start from this radiograph instead of noise
+    #[arg(long, value_name = "IMAGE")]
+    pub init_image: Option<PathBuf>,
+    /// How much of the start image is changed: above 0, at most 1
+    #[arg(long, default_value_t = 0.8, requires = "init_image", allow_negative_numbers = true)]
+    pub strength: f64,
+    /// Adapters to merge into the weights, with a scale of 1 unless one is given: a LoRA file of diffusers or a folder of peft; may be
+    /// given several times
+    #[arg(long, value_name = "FILE[:SCALE]")]
+    pub lora: Vec<LoraChoice>,
+    /// Images made at a time: faster on a GPU, more memory
+    #[arg(long, default_value = "1")]
+    pub batch_size: NonZeroUsize,
+    /// Bits a sample of the PNGs, 8 or 16
+    #[arg(long, default_value = "8", value_parser = clap::builder::PossibleValuesParser::new(["8", "16"]))]
+    pub bits: String,
+    /// Compute type of text encoder and U-Net; f16 and bf16 are for GPUs
+    #[arg(long, default_value = "f32")]
+    pub dtype: ComputeType,
+    /// Keep each network in host memory between its uses: for small GPUs
+    #[arg(long)]
+    pub offload: bool,
+    /// Decode in overlapping tiles: for images much larger than the model's own size
+    #[arg(long)]
+    pub tiled: bool,
+    /// Make one part of the images, such as 3/8: the third of eight. Parts need not know of each other, and each can be repeated; the
+    /// manifest comes from --merge
+    #[arg(long, default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
+    /// Make no image, but the manifest from the images of all parts; give the same prompts and count
+    #[arg(long, conflicts_with = "shard")]
+    pub merge: bool,
+    /// Folder to write, or s3://, gs:// or az:// with a program built for it: 000000.png, … and manifest.csv; an interrupted run found
+    /// there is continued, another run is refused
+    #[arg(long)]
+    pub out: StorePlace,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+impl GenerateArgs {
+    /// Refuses numbers that no set of images needs. What depends on the checkpoint, such as the number of steps, is for the checkpoint
+    /// to judge.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with the flag, its value and the bound.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let most = |flag: &str, value: f64, most: f64| {
+            if value <= most || value.is_nan() { Ok(()) } else { Err(beyond(flag, value, most)) }
+        };
+        most("--count", f64::from(self.count), MOST_SAMPLES as f64)?;
+        most("--batch-size", self.batch_size.get() as f64, MOST_BATCH as f64)?;
+        most("--guidance", self.guidance.unwrap_or(0.0), MOST_GUIDANCE)?;
+        if let Some(ImageSize { width, height }) = self.size {
+            most("--size", width.max(height) as f64, MOST_PIXELS as f64)?;
+        }
+        self.lora.iter().try_for_each(|lora| most("--lora, its scale without the sign,", lora.scale.abs(), MOST_GUIDANCE))
+    }
+
+    /// Refuses more images than a set may have, and seeds past the last one, of `prompts` rows.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with the flag, its value and the bound.
+    pub fn check_rows(&self, prompts: usize) -> Result<(), ConfigError> {
+        let images = prompts.saturating_mul(self.count as usize);
+        if images > MOST_SAMPLES {
+            let value = format!("{} of each of {prompts} prompts", self.count);
+            return Err(ConfigError::flag("--count", value, format!("at most {MOST_SAMPLES} images in all")));
+        }
+        match self.seed.checked_add(images as u64) {
+            Some(_) => Ok(()),
+            None => {
+                let expected = format!("at most {}: the seeds of {images} images count on from it", u64::MAX - images as u64);
+                Err(ConfigError::flag("--seed", self.seed, expected))
+            }
+        }
+    }
+}
+
+fn beyond(flag: &str, value: f64, most: f64) -> ConfigError {
+    ConfigError::flag(flag, value, format!("at most {most}"))
+}
+
+/// `512` or `WIDTHxHEIGHT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+}
+
+impl FromStr for ImageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (width, height) = text.split_once('x').unwrap_or((text, text));
+        match (width.parse(), height.parse()) {
+            (Ok(width), Ok(height)) => Ok(Self { width, height }),
+            _ => Err("expected a side such as 512, or WIDTHxHEIGHT".to_owned()),
+        }
+    }
+}

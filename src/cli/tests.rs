@@ -1,0 +1,149 @@
+//! Any command line is understood or refused: nothing panics, and no number passes its bound.
+
+use proptest::prelude::*;
+
+use roentgen::config::limits::{MOST_BATCH, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES};
+
+use super::*;
+
+/// Commands with what they can't do without.
+const COMMANDS: &[&[&str]] = &[
+    &["demo"],
+    &["compare", "run.toml", "--out", "o"],
+    &["train", "run.toml", "--out", "o"],
+    &["fill", "run.toml", "--out", "o"],
+    &["predict", "run.toml", "--weights", "w", "--out", "o"],
+    &["finetune", "run.toml", "--out", "o"],
+    &["generate", "--pipeline", "p", "--prompt", "x", "--out", "o"],
+    &["generate", "--pipeline", "p", "--prompts", "x.csv", "--out", "o"],
+    &["generate", "--merge", "--prompt", "x", "--out", "o"],
+    &["inspect", "p"],
+    &["dev", "random-pipeline", "--out", "o"],
+    &["dev", "text-projection", "p"],
+    &["data", "summary", "run.toml"],
+    &["data", "check", "run.toml"],
+    &[],
+];
+
+const FLAGS: &[&str] = &[
+    "--arm",
+    "--seed",
+    "--shard",
+    "--set",
+    "--preset",
+    "--split",
+    "--negative-prompt",
+    "--count",
+    "--sampler",
+    "--karras",
+    "--eta",
+    "--steps",
+    "--guidance",
+    "--guidance-rescale",
+    "--size",
+    "--init-image",
+    "--strength",
+    "--lora",
+    "--batch-size",
+    "--bits",
+    "--dtype",
+    "--offload",
+    "--tiled",
+    "--device",
+    "--json",
+    "--quick",
+    "--no-such-flag",
+];
+
+const VALUES: &[&str] = &[
+    "0",
+    "1",
+    "8",
+    "-1",
+    "1.5",
+    "18446744073709551615",
+    "18446744073709551616",
+    "9223372036854775807",
+    "4294967295",
+    "4294967296",
+    "1000000000",
+    "nan",
+    "inf",
+    "-inf",
+    "1e308",
+    "-1e308",
+    "1e-320",
+    "512x512",
+    "18446744073709551608x8",
+    "x",
+    "8x8x8",
+    "0x0",
+    "1/1",
+    "0/0",
+    "2/1",
+    "1/18446744073709551615",
+    "18446744073709551615/18446744073709551615",
+    "f:1e308",
+    "f:nan",
+    ":",
+    "f:-1e308",
+    "",
+    "cuda:18446744073709551615",
+    "cuda:-1",
+    "cpu",
+    "é",
+    "a=b",
+    "=",
+    "a..b=1",
+    "f32",
+    "16",
+    "roentgen-v1",
+    "pndm",
+    "s3://",
+    "\u{0}",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_command_line_is_understood_or_refused(
+        command in prop::sample::select(COMMANDS),
+        flags in prop::collection::vec((prop::sample::select(FLAGS), prop::option::of(prop::sample::select(VALUES))), 0..5),
+        prompts in prop::sample::select(vec![1usize, 1_000, 5_000_000, usize::MAX]),
+    ) {
+        let mut argv = vec!["roentgen"];
+        argv.extend(command);
+        for (flag, value) in flags {
+            argv.push(flag);
+            argv.extend(value);
+        }
+        let Ok(cli) = Cli::try_parse_from(&argv) else { return Ok(()) };
+        match cli.command {
+            Command::Generate(args) if args.check().is_ok() && args.check_rows(prompts).is_ok() => {
+                let images = prompts * args.count as usize;
+                prop_assert!(images <= MOST_SAMPLES && args.batch_size.get() <= MOST_BATCH, "{argv:?}");
+                prop_assert!(args.seed.checked_add(images as u64).is_some(), "{argv:?}");
+                prop_assert!(args.size.is_none_or(|size| size.width.max(size.height) <= MOST_PIXELS), "{argv:?}");
+                prop_assert!(args.lora.iter().all(|lora| lora.scale.abs() <= MOST_GUIDANCE), "{argv:?}");
+            }
+            Command::Train(args) => prop_assert!(args.seed.is_none_or(|seed| seed <= MOST_SEED), "{argv:?}"),
+            Command::Finetune(args) => prop_assert!(args.seed.is_none_or(|seed| seed <= MOST_SEED), "{argv:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    use clap::CommandFactory;
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn help_names_every_device() {
+    use clap::CommandFactory;
+    let mut command = Cli::command();
+    let train = command.find_subcommand_mut("train").expect("a command");
+    assert!(train.render_long_help().to_string().contains(DeviceChoice::NAMES));
+}
