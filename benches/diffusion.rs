@@ -1,4 +1,4 @@
-//! The parts of Stable Diffusion and a whole image, with random weights. A size reads model, then pixels a side of the image.
+//! The parts of Stable Diffusion and a whole image, with random weights. A size reads model, then pixels per side of the image.
 //!
 //! `tiny` runs always. `sd14`, the shapes of Stable Diffusion 1.4, needs 5 GB of memory, 5 GB of disk for the whole image, and
 //! minutes; it runs where the environment has `ROENTGEN_BENCH_SD14`.
@@ -44,7 +44,7 @@ impl fmt::Display for Size {
 }
 
 impl Size {
-    /// Those to measure.
+    /// The models to measure.
     fn all() -> Vec<Self> {
         match std::env::var_os("ROENTGEN_BENCH_SD14") {
             Some(_) => vec![Self::Tiny, Self::Sd14],
@@ -59,7 +59,7 @@ impl Size {
         }
     }
 
-    /// Latents a side.
+    /// Latents per side.
     fn latents(self) -> usize {
         self.pick(64, 8)
     }
@@ -170,7 +170,7 @@ fn unet_level_train(bencher: Bencher, _: &str) {
     train_level(bencher, &Device::flex().autodiff());
 }
 
-/// The same where burn computes again, in the backward pass, what it takes for bound by memory.
+/// The same where burn recomputes memory-bound operations in the backward pass.
 #[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
 fn unet_level_train_checkpointed(bencher: Bencher, _: &str) {
     train_level(bencher, &Device::flex().autodiff().gradient_checkpointing());

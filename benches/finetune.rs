@@ -1,4 +1,4 @@
-//! A step of fine-tuning the U-Net: forward, loss, backward, clipping, AdamW. A size reads model, latents a side, samples.
+//! A step of fine-tuning the U-Net: forward, loss, backward, clipping, AdamW. A size reads model, latents per side, images.
 //!
 //! `tiny` runs always. `sd14`, the shapes of Stable Diffusion 1.4, needs 20 GB of memory, 5 GB of disk and minutes; it runs where the
 //! environment has `ROENTGEN_BENCH_SD14`.
@@ -23,7 +23,7 @@ fn main() {
 #[derive(Clone, Copy)]
 struct Size {
     sd14: bool,
-    /// Latents a side.
+    /// Latents per side.
     side: usize,
     samples: usize,
 }
@@ -36,7 +36,7 @@ impl fmt::Display for Size {
 }
 
 impl Size {
-    /// Those to measure.
+    /// The models to measure.
     fn all() -> Vec<Self> {
         let mut sizes = vec![Self { sd14: false, side: 8, samples: 1 }, Self { sd14: false, side: 8, samples: 16 }];
         if std::env::var_os("ROENTGEN_BENCH_SD14").is_some() {

@@ -1,5 +1,5 @@
-//! What a synthetic sample costs on its way into training: made on demand by a tiny pipeline, read from the cache, judged at the gate;
-//! and how long a trainer waits for each.
+//! The cost of a synthetic sample on its way into training: made on demand by a tiny pipeline, read from the cache, judged at
+//! the gate; and how long a trainer waits for each.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -39,7 +39,7 @@ struct Study {
     synthesizer: Arc<DiffusionSynthesizer>,
 }
 
-/// Phantom films in place of a hospital's, and the tiny pipeline with random weights.
+/// Phantom images instead of a hospital's, and the tiny pipeline with random weights.
 static STUDY: LazyLock<Study> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("the temporary folder can be written");
     let pipeline = folder.path().join("tiny");
@@ -123,7 +123,7 @@ fn gate_over_cached_8(bencher: Bencher) {
     });
 }
 
-/// Share of its time that a trainer of 20 ms a step waits for batches of 8 images, half of them synthetic.
+/// Share of its time that a trainer of 20 ms per step waits for batches of 8 images, half of them synthetic.
 fn wait_shares() {
     const STEP: Duration = Duration::from_millis(20);
     const STEPS: u64 = 12;

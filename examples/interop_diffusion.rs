@@ -78,7 +78,7 @@ fn run(case: &Value, pipeline: &StableDiffusion, inputs: &Tensors, made: &mut Te
     Ok(())
 }
 
-/// The first two draws of [`SEED`], made once more by the recipe that the pipeline documents: standard normal numbers of ChaCha8.
+/// The first two draws of [`SEED`], made again by the recipe that the pipeline documents: standard normal numbers of ChaCha8.
 fn noise(shape: [usize; 4], device: &Device) -> [Tensor<4>; 2] {
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let count = shape.iter().product();

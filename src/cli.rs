@@ -1,4 +1,4 @@
-//! What a user types.
+//! The command line's arguments.
 
 mod generate;
 mod lora_choice;
@@ -17,7 +17,7 @@ use roentgen_augment::formats::{FORMATS, Format};
 pub use generate::GenerateArgs;
 pub use lora_choice::LoraChoice;
 
-/// Train chest X-ray classifiers on real and synthetic radiographs, and learn with intervals whether the synthetic ones helped.
+/// Train chest X-ray classifiers on real and synthetic images, and measure with intervals whether the synthetic ones help
 ///
 /// Start with `roentgen demo`: it needs no data and no download. Then write a run file (see `examples/`) and
 /// `roentgen compare RUN.toml --out runs/first`.
@@ -44,11 +44,11 @@ pub enum Command {
     Predict(PredictArgs),
     /// Fine-tune a Stable Diffusion checkpoint on radiographs and their reports, or train one from scratch
     Finetune(FinetuneArgs),
-    /// Make radiographs from prompts with a Stable Diffusion checkpoint, such as RoentGen
+    /// Generate images from prompts with a Stable Diffusion checkpoint, such as RoentGen
     Generate(Box<GenerateArgs>),
-    /// Say what a checkpoint folder is, and whether this program can run it
+    /// Show what a checkpoint folder contains, and whether this program can run it
     Inspect(InspectArgs),
-    /// For those who develop or measure this program
+    /// Commands for developing and measuring this program
     #[command(subcommand)]
     Dev(DevCommand),
     /// Look at a data set before training on it
@@ -63,7 +63,7 @@ pub struct DemoArgs {
     /// Folder to write; an interrupted demo found there is continued
     #[arg(long, default_value = "runs/demo")]
     pub out: PathBuf,
-    /// A minute's worth: one seed and few steps, to see that everything works
+    /// One seed and few steps: about a minute, to see that everything works
     #[arg(long)]
     pub quick: bool,
     #[command(flatten)]
@@ -120,7 +120,7 @@ pub struct FillArgs {
 pub struct FinetuneArgs {
     /// Run file (TOML); every key is described in docs/finetune.md
     pub run: PathBuf,
-    /// Folder to write; an interrupted run found there goes on, another run is refused
+    /// Folder to write; an interrupted run found there is continued, another run is refused
     #[arg(long)]
     pub out: PathBuf,
     /// Override a key of the run file, with its table: --set schedule.steps=1000
@@ -231,7 +231,7 @@ pub struct InspectArgs {
 pub enum DevCommand {
     /// Write a checkpoint folder with random weights: full size to measure speed and memory, tiny to try the commands
     RandomPipeline(RandomPipelineArgs),
-    /// Put an untrained projection between a folder's text encoder and its U-Net, whose widths differ, to be fine-tuned
+    /// Add an untrained projection between a text encoder and a U-Net of different widths, to be fine-tuned
     TextProjection(TextProjectionArgs),
 }
 
@@ -271,7 +271,7 @@ pub enum RandomSizeChoice {
     Sd14,
 }
 
-/// What every long command takes.
+/// Arguments of every long command.
 #[derive(Args, Debug)]
 pub struct Common {
     #[arg(long, default_value_t, help = DeviceChoice::HELP)]

@@ -17,7 +17,7 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// Why there is no such device.
+/// Why a device can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// Not a device name.
@@ -31,7 +31,7 @@ pub enum DeviceError {
     Unavailable {
         /// Number of the card.
         index: usize,
-        /// The driver's words.
+        /// The driver's message.
         message: String,
     },
 }
@@ -80,10 +80,10 @@ impl DeviceChoice {
         }
     }
 
-    /// Opens the device; the second value names it as `--device` would.
+    /// Opens the device; the second value is its name for `--device`.
     ///
     /// # Errors
-    /// [`DeviceError`] if a GPU was asked for by name and can't be had.
+    /// [`DeviceError`] if a GPU was requested by name and is not available.
     pub fn open(self) -> Result<(Device, Self), DeviceError> {
         match self {
             Self::Cpu => Ok((Device::flex(), Self::Cpu)),
@@ -101,7 +101,7 @@ fn open_cuda(_: usize) -> Result<Device, DeviceError> {
     Err(DeviceError::NoCuda)
 }
 
-/// Opening a device without a driver panics inside cubecl: it is tried in a thread of its own, silently.
+/// Opening a device without a driver panics inside cubecl: it is tried in a separate thread, silently.
 #[cfg(feature = "cuda")]
 fn open_cuda(index: usize) -> Result<Device, DeviceError> {
     let hook = std::panic::take_hook();

@@ -1,4 +1,4 @@
-//! `roentgen` trains multi-label chest X-ray classifiers on mixtures of real and synthetic radiographs, and says with intervals
+//! `roentgen` trains multi-label chest X-ray classifiers on mixtures of real and synthetic radiographs, and reports with intervals
 //! whether the synthetic ones helped.
 //!
 //! The command line is a thin layer over this crate: a [run file](config::RunConfig) becomes [data](data::open), a

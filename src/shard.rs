@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Part `index` of `count`, `1/1` for all of it: items `index - 1`, `index - 1 + count`, … of a list.
 ///
-/// The parts of one list share no item and leave none out, so that machines need not speak to each other.
+/// The parts of one list share no item and leave none out, so that machines need no communication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: usize,

@@ -1,4 +1,4 @@
-//! Stable Diffusion behind the port that `augment` draws synthetic radiographs from.
+//! Stable Diffusion as the generator from which `augment` draws synthetic images.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -10,7 +10,7 @@ use roentgen_augment::supply::{SynthesisError, Synthesized, Synthesizer, Synthes
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
 
-/// A checkpoint folder with sampling settings, as a generator of radiographs. It reads prompts and seeds; labels only pass through.
+/// A checkpoint folder with sampling settings, as a generator of images. It reads prompts and seeds; labels only pass through.
 ///
 /// Text states are kept from batch to batch: a prompt is encoded once, whatever the number of its replicas and epochs.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl DiffusionSynthesizer {
         self.batch_size
     }
 
-    /// One picture a request of one batch, whatever its size; `watch` sees every step.
+    /// One picture per request of one batch, whatever its size; `watch` is called at every step.
     ///
     /// # Errors
     /// As [`StableDiffusion::generate`].

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
-/// Films in the table that the tests write.
+/// Images in the table that the tests write.
 pub const FILMS: usize = 60;
 
 /// A folder with a small data set in the project's own table, and a run file.
@@ -63,7 +63,7 @@ impl Study {
         command
     }
 
-    /// Runs, and expects a failure that is explained: every part of `said` is in the message, and nothing panicked.
+    /// Runs, and expects an explained failure: every part of `said` is in the message, and nothing panicked.
     pub fn refuses(&self, args: &[&str], said: &[&str]) {
         let output = self.roentgen(args);
         let message = String::from_utf8_lossy(&output.stderr);
@@ -132,7 +132,7 @@ fn compare_trains_every_arm_and_leaves_a_whole_report() {
     let page = std::fs::read_to_string(study.path("out/report.html")).unwrap();
     assert!(page.contains("Tiny &lt;study&gt;") && !page.contains("<study>"));
     assert!(std::fs::read_to_string(study.path("out/forest.svg")).unwrap().starts_with("<svg"));
-    // Again: everything is found, nothing is trained, the same is said.
+    // Again: everything is found, nothing is trained, the output is the same.
     let before = predictions(&study, "out");
     let again = succeeds(&study.roentgen(&["compare", "run.toml", "--out", "out", "--device", "cpu", "--json"]));
     assert_eq!(
@@ -181,7 +181,7 @@ fn data_is_counted_and_checked() {
     let summary = succeeds(&study.roentgen(&["data", "summary", "run.toml", "--json"]));
     assert_eq!(serde_json::from_str::<serde_json::Value>(&summary).unwrap()["images"], FILMS);
     succeeds(&study.roentgen(&["data", "check", "run.toml"]));
-    // Two damaged films: both are listed, and the exit code says so.
+    // Two damaged images: both are listed, and the exit code is 1.
     for film in ["3", "4"] {
         let path = study.path(&format!("films/{film}.png"));
         let bytes = std::fs::read(&path).unwrap();

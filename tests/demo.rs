@@ -35,14 +35,14 @@ fn the_quick_demo_finetunes_generates_compares_and_goes_on() {
         assert!(page.contains(said), "the page lacks: {said}");
     }
 
-    // Finished work is found: the same weights, the same numbers, with their times; no film is judged twice.
+    // Finished work is found: the same weights, the same numbers, with their times; no image is judged twice.
     let judged = || std::fs::metadata(out.join("adherence.csv")).unwrap().modified().unwrap();
     let judged_before = judged();
     assert_eq!(demo(folder.path()), report);
     assert_eq!(judged(), judged_before);
     assert_eq!(bytes(out.join("generator/pipeline/unet/diffusion_pytorch_model.safetensors")), weights);
 
-    // The baseline's classifiers were trained again since: what the old ones said counts no more.
+    // The baseline's classifiers were trained again since: the scores of the old ones are void.
     let trained = out.join("arms").join(report["baseline"].as_str().unwrap()).join("seed-1/model.safetensors");
     std::fs::File::options().append(true).open(trained).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
     assert_eq!(demo(folder.path()), report);

@@ -1,4 +1,4 @@
-//! `roentgen generate` in parts that are merged to the whole.
+//! `roentgen generate` in parts that are merged into one set.
 
 use std::process::{Command, Output};
 

@@ -85,7 +85,7 @@ fn open(out: &Path, config: &RunConfig, train: &TrainSet, splits: &Splits) -> Ru
     StudyStart { command: StudyCommand::Compare, config, train, splits }.open(out, &|| ()).unwrap()
 }
 
-/// Every image of a pool with its seed, asked for in batches of that size.
+/// Every image of a pool with its seed, requested in batches of that size.
 fn images(pool: &SyntheticDataset, batch: usize) -> Vec<(u64, Vec<f32>)> {
     let indices: Vec<usize> = (0..pool.len()).collect();
     let samples = indices.chunks(batch).flat_map(|batch| pool.get_many(batch.to_vec()).unwrap());
@@ -164,7 +164,7 @@ fn prompts_of_a_study_say_what_they_are() {
     }
 }
 
-/// A gate on phantom films, whose images differ enough for some to fail.
+/// A gate on phantom images, which differ enough for some to fail.
 const GATED: &str = r#"
 [gate]
 attempts = 3
@@ -178,7 +178,7 @@ fn gated(study: &Study, supply: &str) -> String {
     let run = crate::cli::RUN
         .replace("seeds = [1, 2]", "seeds = [1]")
         .replace("synthetic_per_real = 0.5", "synthetic_per_real = 1.0");
-    // Films of the same simulator, so that a classifier of four steps agrees with some.
+    // Images of the same simulator, so that a classifier of four steps agrees with some.
     let generator = format!("kind = \"phantom\"\ncache = \"samples\"\nsupply = \"{supply}\"{GATED}");
     let run = run.replace(kind, &generator);
     let run = format!("{run}gate = true\n");
@@ -254,7 +254,7 @@ fn settings_of_gate_and_plan_are_checked() {
     );
 }
 
-/// `roentgen fill` on the study's run file, as a process of its own.
+/// `roentgen fill` on the study's run file, as a separate process.
 fn filler(study: &Study, shard: &str) -> Child {
     let args = ["fill", "run.toml", "--out", "out", "--device", "cpu", "--json", "--shard", shard];
     study.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -272,7 +272,7 @@ fn samples(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     for shard in std::fs::read_dir(folder.join("samples")).unwrap() {
         for file in std::fs::read_dir(shard.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            // The temporary file of a killed process stays until the cache is made anew or listed.
+            // The temporary file of a killed process stays until the cache is rebuilt or listed.
             if path.extension().is_none_or(|extension| extension != "png") {
                 continue;
             }
@@ -348,14 +348,14 @@ fn plans_ask_for_what_they_say() {
             assert!(!splits.held_out_patients().contains(&source.patient_id), "{plan}: {source:?}");
         }
     }
-    // A table may not ask for a patient of validation or test.
+    // A table may not request a patient of validation or test.
     let held_out = splits.held_out_patients().iter().next().unwrap().clone();
     std::fs::write(study.path("prompts.csv"), format!("prompt,patient_id\nA mass.,{held_out}\n")).unwrap();
     let refused = with_job(&config("{ prompts = \"prompts.csv\" }"), &study.path("out"), pools).unwrap_err().to_string();
     assert!(refused.contains(held_out.as_str()) && refused.contains("held out"), "{refused}");
 }
 
-/// The examples with a generator, with phantoms and a random pipeline in place of data and checkpoint, and hardly any steps.
+/// The examples with a generator, with phantoms and a random pipeline instead of data and checkpoint, and very few steps.
 #[test]
 fn example_studies_run_at_tiny_size() {
     let bench = Bench::new();

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `bounds` | any number in a run file is used or refused by name |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
-//! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and doing it again |
+//! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `memory` | peaks that do not grow with the number of images |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
-//! | `shards` | `generate` in parts that are merged to the whole |
+//! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 

@@ -32,24 +32,24 @@ pub struct GenerateArgs {
     /// Checkpoint folder in diffusers' layout, with model_index.json in it
     #[arg(long, required_unless_present = "merge")]
     pub pipeline: Option<PathBuf>,
-    /// What to paint; more than 77 tokens are cut
+    /// Text to generate from; tokens beyond 77 are cut
     #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
     pub prompt: Option<String>,
-    /// CSV with a column `prompt` (or `report`) and, if you like, seed, age, sex, view, patient_id, source_id and findings, which go
-    /// into the manifest as the images' labels
+    /// CSV with a column `prompt` (or `report`) and optionally seed, age, sex, view, patient_id, source_id and findings, which
+    /// go into the manifest as the images' labels
     #[arg(long)]
     pub prompts: Option<PathBuf>,
-    /// What to stay away from
+    /// What the images should not show
     #[arg(long, default_value = "")]
     pub negative_prompt: String,
-    /// Images a prompt
+    /// Images per prompt
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
     /// Seed of the first image; the others count on from it
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Sampler, steps and guidance by one name: roentgen-v1 (pndm, 75, 4), roentgen-v2 (pndm, 75, 3), fast (dpm++2m, 25, 4: a
-    /// third of the time) or draft (unipc, 10, 4: for a look)
+    /// third of the time) or draft (unipc, 10, 4: for trying prompts)
     #[arg(long)]
     pub preset: Option<SamplingPreset>,
     /// How latents are denoised; the preset's or the folder's own sampler if absent
@@ -58,13 +58,13 @@ pub struct GenerateArgs {
     /// Karras's noise levels
     #[arg(long, help = format!("Karras's noise levels, with the sampler {}", SamplerKind::names_with_karras()))]
     pub karras: bool,
-    /// Fresh noise of DDIM's steps: 0 for none, 1 for as much as DDPM's
+    /// Noise added in DDIM's steps: 0 for none, 1 for as much as in DDPM's
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub eta: f64,
     /// Sampling steps; the preset's or 75 if absent
     #[arg(long)]
     pub steps: Option<usize>,
-    /// Classifier-free guidance scale; 1 and below switch guidance off and halve the work; the preset's or 4 if absent
+    /// Classifier-free guidance scale; 1 and below disable guidance and halve the work; the preset's or 4 if absent
     #[arg(long, allow_negative_numbers = true)]
     pub guidance: Option<f64>,
     /// Between 0 and 1: rescale guided predictions, for models trained with zero-terminal-SNR schedules
@@ -86,7 +86,7 @@ pub struct GenerateArgs {
     /// Images made at a time: faster on a GPU, more memory
     #[arg(long, default_value = "1")]
     pub batch_size: NonZeroUsize,
-    /// Bits a sample of the PNGs, 8 or 16
+    /// Bit depth of the PNGs, 8 or 16
     #[arg(long, default_value = "8", value_parser = clap::builder::PossibleValuesParser::new(["8", "16"]))]
     pub bits: String,
     /// Compute type of text encoder and U-Net; f16 and bf16 are for GPUs
@@ -98,14 +98,14 @@ pub struct GenerateArgs {
     /// Decode in overlapping tiles: for images much larger than the model's own size
     #[arg(long)]
     pub tiled: bool,
-    /// Make one part of the images, such as 3/8: the third of eight. Parts need not know of each other, and each can be repeated; the
-    /// manifest comes from --merge
+    /// Make one part of the images, such as 3/8: the third of eight. Parts are independent, and each can be repeated; --merge
+    /// writes the manifest
     #[arg(long, default_value_t = Shard::WHOLE)]
     pub shard: Shard,
-    /// Make no image, but the manifest from the images of all parts; give the same prompts and count
+    /// Write the manifest from the images of all parts, and make none; give the same prompts and count
     #[arg(long, conflicts_with = "shard")]
     pub merge: bool,
-    /// Folder to write, or s3://, gs:// or az:// with a program built for it: 000000.png, … and manifest.csv; an interrupted run found
+    /// Folder to write, or s3://, gs:// or az:// with a build for it: 000000.png, … and manifest.csv; an interrupted run found
     /// there is continued, another run is refused
     #[arg(long)]
     pub out: StorePlace,
@@ -114,8 +114,8 @@ pub struct GenerateArgs {
 }
 
 impl GenerateArgs {
-    /// Refuses numbers that no set of images needs. What depends on the checkpoint, such as the number of steps, is for the checkpoint
-    /// to judge.
+    /// Refuses numbers that no set of images needs. Limits that depend on the checkpoint, such as the number of steps, are
+    /// checked with it.
     ///
     /// # Errors
     /// [`ConfigError::Value`] with the flag, its value and the bound.

@@ -1,4 +1,4 @@
-//! Any command line is understood or refused: nothing panics, and no number passes its bound.
+//! Every command line is accepted or refused: nothing panics, and no number exceeds its bound.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use roentgen::config::limits::{MOST_BATCH, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMP
 
 use super::*;
 
-/// Commands with what they can't do without.
+/// Commands with their required arguments.
 const COMMANDS: &[&[&str]] = &[
     &["demo"],
     &["compare", "run.toml", "--out", "o"],

@@ -18,7 +18,7 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     compare(&config, &args.out, &args.common)
 }
 
-/// Runs the comparison, writes the reports, and says where they are.
+/// Runs the comparison, writes the comparison reports, and prints where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
     let (train, splits) = study_data(config, common.device)?;
     let bars = Bars::new(common.json);
@@ -52,15 +52,15 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
 }
 
 fn write_pages(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result<()> {
-    // The pool of the arm with most images has those of all others in it.
+    // The pool of the arm with most images contains those of all others.
     let largest = comparison.pools.arms.iter().flatten().max_by_key(|pool| pool.records().len());
     let synthetic = match &comparison.config.generator {
         Some(generator) => format!("Synthetic: {}", generator.kind.title()),
         None => String::new(),
     };
     let real = match report.data.nature.as_str() {
-        "phantom" => "Training films (phantom)",
-        _ => "Training films (real)",
+        "phantom" => "Training images (phantom)",
+        _ => "Training images (real)",
     };
     let grid = sample_grid(comparison.train, largest, real, &synthetic).context("cannot make the sample grid of the report")?;
     comparison.folder.write("report.html", render_html(report, Some(&grid)).as_bytes())?;

@@ -15,7 +15,7 @@ use crate::cli::DataArgs;
 use crate::commands::print;
 use crate::commands::progress::Bars;
 
-/// Faults of one kind that are printed; `--json` has them all.
+/// Most faults of one kind that are printed; `--json` has them all.
 const SHOWN: usize = 20;
 
 fn planned(args: &DataArgs, missing: MissingImages) -> Result<CxrDataset> {
@@ -81,7 +81,7 @@ pub fn check(args: &DataArgs) -> Result<ExitCode> {
 }
 
 fn faults(report: &CheckReport) -> std::io::Result<()> {
-    print(format!("{} images looked at", report.images))?;
+    print(format!("{} images examined", report.images))?;
     for (size, count) in &report.sizes {
         print(format!("  {count} of {size}"))?;
     }
@@ -95,7 +95,7 @@ fn faults(report: &CheckReport) -> std::io::Result<()> {
     list("images in two splits", report.duplicates_across_splits.iter().map(|copies| same(copies)).collect())?;
     list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect())?;
     if report.is_clean() {
-        print("nothing found that would spoil a study")?;
+        print("no problems found")?;
     }
     Ok(())
 }

@@ -37,29 +37,29 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
 
     let say = |text: &str| if args.common.json { Ok(()) } else { print(text) };
     say(
-        "The \"real\" films of this demo are an analytic chest phantom; its synthetic films come from a small latent diffusion model, which \
-         learns from the phantom's training films and template text.\nNothing here says anything about patients: it shows what a comparison \
+        "The \"real\" images of this demo are of an analytic chest phantom; its synthetic images come from a small latent diffusion model, which \
+         learns from the phantom's training images and template text.\nNothing here says anything about patients: it shows what a comparison \
          does.\n",
     )?;
-    say("1/3  fine-tuning the generator on the training films")?;
+    say("1/3  fine-tuning the generator on the training images")?;
     write_phantom_pipeline(&base)?;
     if finetune(&generator, &folder, &args.common)?.outcome.interrupted {
-        say("interrupted and saved; the same command goes on")?;
+        say("interrupted and saved; the same command continues")?;
         return Ok(ExitCode::from(INTERRUPTED));
     }
     end_at_first_signal();
-    say("2/3  generating the synthetic films")?;
-    // Beforehand, so that training does not wait for them.
+    say("2/3  generating the synthetic images")?;
+    // In advance, so that training does not wait for them.
     fill(&study, &args.out, Shard::WHOLE, &args.common)?;
     say("3/3  training the classifiers of every arm")?;
     let code = compare(&study, &args.out, &args.common)?;
     if generator.samples.every > 0 {
-        say(&format!("sheet of generated films (rows are prompts): {}", folder.join("samples").display()))?;
+        say(&format!("sheet of generated images (rows are prompts): {}", folder.join("samples").display()))?;
     }
     Ok(code)
 }
 
-/// Everything once, but hardly learnt: a minute's worth.
+/// Every part once, with few steps: about a minute.
 fn hasten(study: &mut RunConfig, generator: &mut FinetuneConfig) {
     study.seeds.truncate(1);
     study.training.steps = 20;

@@ -24,7 +24,7 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
         print(serde_json::to_string_pretty(&summary)?)?;
     } else {
         let part = if args.shard.is_whole() { String::new() } else { format!(" of shard {}", args.shard) };
-        print(format!("{made} samples{part} made in {seconds:.0} s; the others were there"))?;
+        print(format!("{made} samples{part} made in {seconds:.0} s; the others existed"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -24,7 +24,7 @@ pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
     Ok(if trained.outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
-/// A run as it was found and as it ended.
+/// The state of a run at its start and its end.
 pub struct Trained {
     pub opened: Opened,
     pub outcome: RunOutcome,
@@ -32,7 +32,7 @@ pub struct Trained {
     pub seconds: f64,
 }
 
-/// Trains into `out`, or goes on there.
+/// Trains into `out`, or continues there.
 pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<Trained> {
     config.memory().check(machine_bytes())?;
     let devices = devices(common, config)?;
@@ -44,7 +44,7 @@ pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<
     Ok(Trained { opened, outcome, seconds: begun.elapsed().as_secs_f64() })
 }
 
-/// The run file's devices, or the command line's one.
+/// The run file's devices, or that of the command line.
 fn devices(common: &Common, config: &FinetuneConfig) -> Result<Devices> {
     let mut choices = config.devices.iter().map(|name| name.parse()).collect::<Result<Vec<DeviceChoice>, _>>()?;
     if choices.is_empty() {
@@ -65,7 +65,7 @@ fn announce(opened: &Opened) {
         eprintln!("validation: {valid}");
     }
     if opened.steps > 0 {
-        eprintln!("going on after step {}", opened.steps);
+        eprintln!("continuing after step {}", opened.steps);
     }
 }
 
@@ -92,7 +92,7 @@ fn report(args: &FinetuneArgs, config: &FinetuneConfig, trained: &Trained) -> Re
     print(format!("step {} of {}{loss}{best}; {seconds:.0} s", outcome.steps, config.schedule.steps))?;
     match &outcome.pipeline {
         Some(pipeline) => print(format!("pipeline: {}", pipeline.display()))?,
-        None => print("interrupted and saved; the same command goes on")?,
+        None => print("interrupted and saved; the same command continues")?,
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::print;
 use crate::commands::progress::Bars;
 
-/// Channels that differ by more than this share of the range, on average, are no gray picture's.
+/// A gray picture's channels differ by at most this share of the range, on average.
 const COLOURED: f64 = 0.05;
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
@@ -144,19 +144,19 @@ fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, d
     let rate = if outcome.made == 0 {
         String::new()
     } else {
-        format!(", {:.1} s an image on {device}", seconds / outcome.made as f64)
+        format!(", {:.1} s per image on {device}", seconds / outcome.made as f64)
     };
-    print(format!("{} images made{rate}; {there} were there", outcome.made))?;
+    print(format!("{} images made{rate}; {there} existed", outcome.made))?;
     match manifest {
         Some(manifest) => print(format!("manifest: {}", manifest.display()))?,
-        None => print(format!("shard {}; --merge writes the manifest when all are there", args.shard))?,
+        None => print(format!("shard {}; --merge writes the manifest once all are done", args.shard))?,
     }
     if cut > 0 {
-        eprintln!("note: {cut} prompts were longer than the text encoder reads; the longest lost its last {most} tokens");
+        eprintln!("note: {cut} prompts exceed the length of the text encoder; the longest lost its last {most} tokens");
     }
     if outcome.mean_channel_spread > COLOURED {
         eprintln!(
-            "note: the model painted in colour (channels differ by {:.0} % of the range on average); the gray images are their mean",
+            "note: the model produced colour (channels differ by {:.0} % of the range on average); the gray images are their mean",
             100.0 * outcome.mean_channel_spread
         );
     }

@@ -1,4 +1,4 @@
-//! One short file a verb.
+//! One short file per command.
 
 pub mod compare;
 pub mod data;
@@ -26,10 +26,10 @@ use roentgen_augment::dataset::{Splits, TrainSet};
 
 use progress::Bars;
 
-/// Prints a result. A reader that has seen enough (`| head`) is no error.
+/// Prints a result. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
-/// Any other fault of standard output.
+/// Any other error of standard output.
 pub fn print(text: impl AsRef<str>) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{}", text.as_ref()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -61,7 +61,7 @@ pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &Bars) -> Result<Run
     Ok(folder)
 }
 
-/// Says what the prompts of a generator were made from, and what the gate did.
+/// Prints what the prompts of a generator were made from, and what the gate did.
 pub fn say_pools(config: &RunConfig, pools: &Pools) {
     if let Some(prompts) = &pools.prompts {
         eprintln!("{prompts}");

@@ -11,7 +11,7 @@ use crate::commands::progress::Bars;
 
 pub fn run(args: &RandomPipelineArgs) -> Result<ExitCode> {
     if args.out.join("model_index.json").exists() {
-        bail!("{} holds a pipeline already; give another folder", args.out.display());
+        bail!("{} already holds a pipeline; give another folder", args.out.display());
     }
     let size = match args.size {
         RandomSizeChoice::Tiny => RandomSize::Tiny,
@@ -21,6 +21,6 @@ pub fn run(args: &RandomPipelineArgs) -> Result<ExitCode> {
     let task = bars.begin("drawing weights", 0, "parts");
     write_random_pipeline(&args.out, size, args.seed, args.dtype.into(), |part| task.message(&format!("{part} written")))?;
     drop(task);
-    print(format!("random weights, of no use but to try and measure: {}", args.out.display()))?;
+    print(format!("random weights, only for trying and measuring: {}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,6 @@ use crate::commands::print;
 pub fn run(args: &TextProjectionArgs) -> Result<ExitCode> {
     let config = write_text_projection(&args.folder, args.seed)?;
     let (from, to) = (config.in_features, config.out_features);
-    print(format!("an untrained projection from {from} to {to}, of no use before it is trained: {}", args.folder.display()))?;
+    print(format!("an untrained projection from {from} to {to}, useless before it is trained: {}", args.folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }

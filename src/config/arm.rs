@@ -14,23 +14,23 @@ const MOST_EPOCHS: usize = 1_000_000;
 /// Longest name of an arm in bytes: file systems take 255 for a folder, and temporary names are longer.
 const LONGEST_NAME: usize = 100;
 
-/// One arm: what its training set is made of. Everything else is the same in every arm.
+/// One arm: the composition of its training set. Everything else is the same in every arm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArmConfig {
-    /// Name, unique; also its folder's.
+    /// Unique name; also that of its folder.
     pub name: String,
-    /// Words for the report.
+    /// Text for the comparison report.
     #[serde(default)]
     pub description: String,
-    /// What an epoch holds: `"real-only"`, `{ add = { synthetic_per_real = 1.0 } }`, `{ replace = { fraction = 0.5 } }`,
+    /// What an epoch contains: `"real-only"`, `{ add = { synthetic_per_real = 1.0 } }`, `{ replace = { fraction = 0.5 } }`,
     /// `{ synthetic = { size = 1000 } }` or `{ duplicate-real = { per_real = 1.0 } }`.
     #[serde(default)]
     pub mode: MixMode,
-    /// What epochs hold over time, in place of `mode`: `[{ epochs = 5, mode = … }, { mode = … }]`; the last phase lasts.
+    /// What epochs contain over time, instead of `mode`: `[{ epochs = 5, mode = … }, { mode = … }]`; the last phase continues.
     #[serde(default)]
     pub phases: Option<Schedule>,
-    /// A share of the real images that is replaced, growing or shrinking over the epochs, in place of `mode`.
+    /// A share of the real images that is replaced, growing or shrinking over the epochs, instead of `mode`.
     #[serde(default)]
     pub ramp: Option<RampConfig>,
     /// `as-pool`, or `per-finding` to show rare findings more often among the synthetic images.
@@ -39,18 +39,18 @@ pub struct ArmConfig {
     /// Distinct synthetic images to draw from; as many as one epoch holds if absent.
     #[serde(default)]
     pub pool: Option<usize>,
-    /// Ask for more of the rare findings when the pool is planned.
+    /// Request more of the rare findings when the pool is planned.
     #[serde(default)]
     pub balanced_requests: bool,
     /// Whether samples must pass the `[gate]` before they train.
     #[serde(default)]
     pub gate: bool,
-    /// Classical augmentation of this arm, in place of `training.augmentation`.
+    /// Classical augmentation of this arm, instead of `training.augmentation`.
     #[serde(default)]
     pub augmentation: Option<Augmentation>,
 }
 
-/// A ramp: `from` in the first epoch, in equal steps to `to` in epoch `epochs`, and so on from there.
+/// A ramp: `from` in the first epoch, in equal steps to `to` in epoch `epochs`, and `to` from there on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RampConfig {
@@ -114,14 +114,14 @@ impl ArmConfig {
         within(format!("arms.{}.pool", self.name), self.pool_size(n), 0..=MOST_SAMPLES)
     }
 
-    /// A mixture's fault under the key that the user wrote: an arm without `phases` wrote `mode`.
+    /// The error of a mixture with the key that the user wrote: `mode` for an arm without `phases`.
     fn mixture_error(&self, error: AugmentError) -> ConfigError {
         let AugmentError::BadMixture { key, found, expected } = error else {
             return ConfigError::value(format!("arms.{}", self.name), error, "a valid mixture");
         };
         let key = match (&self.phases, &self.ramp) {
             (Some(_), _) => key,
-            // The first epoch of a ramp is at fault, or a later one.
+            // The error is in the first epoch of a ramp or in a later one.
             (None, Some(_)) => {
                 if key.starts_with("phases[0]") {
                     "ramp.from".to_owned()
@@ -159,7 +159,7 @@ impl ArmConfig {
         }
         self.mixture().validate().map_err(|error| self.mixture_error(error))?;
         within(format!("arms.{}.pool", self.name), self.pool.unwrap_or(1), 1..=MOST_SAMPLES)?;
-        // Without any real image, `synthetic.size` alone says how many there are.
+        // Without any real image, `synthetic.size` alone decides the number.
         self.validate_counts(0)?;
         if let Some(augmentation) = &self.augmentation {
             validate_augmentation(&format!("arms.{}.augmentation", self.name), augmentation)?;
@@ -177,12 +177,12 @@ impl ArmConfig {
         Ok(())
     }
 
-    /// Refuses an arm that asks for what the generator's plan does not leave open.
+    /// Refuses settings of an arm that the generator's plan already decides.
     pub(super) fn validate_plan(&self, generator: &GeneratorConfig) -> Result<(), ConfigError> {
         let fixed = match generator.plan {
             PlanConfig::Counts(_) if self.pool.is_some() => Some(("pool", "nothing: generator.plan counts the images")),
             PlanConfig::Counts(_) | PlanConfig::Prompts(_) if self.balanced_requests => {
-                Some(("balanced_requests", "false: generator.plan says what is asked for"))
+                Some(("balanced_requests", "false: generator.plan decides what is requested"))
             }
             _ => None,
         };
@@ -190,7 +190,7 @@ impl ArmConfig {
     }
 }
 
-/// Refuses ranges that mean nothing or that would turn an image inside out.
+/// Refuses invalid ranges, and ranges that would invert an image.
 pub(super) fn validate_augmentation(place: &str, augmentation: &Augmentation) -> Result<(), ConfigError> {
     let Augmentation { rotation, shift, scale, intensity, flip } = *augmentation;
     within(format!("{place}.rotation"), rotation, 0.0..=180.0)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::limits::{MOST_CACHE_MIB, MOST_PHANTOMS, MOST_SAMPLES, entries, within};
 
-/// What is learnt from and judged on.
+/// The data for training, validation and test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
@@ -31,7 +31,7 @@ pub struct DataConfig {
     /// Findings outside the public vocabularies that the table may have.
     #[serde(default)]
     pub custom_findings: Vec<String>,
-    /// Columns of the table to leave alone.
+    /// Columns of the table to ignore.
     #[serde(default)]
     pub extra_columns: Vec<String>,
     /// The table's column of reports; `report` if absent.
@@ -71,23 +71,23 @@ pub enum SplitConfig {
         valid: f64,
         /// Share of the patients in test.
         test: f64,
-        /// Another seed, another split.
+        /// Another seed gives another split.
         #[serde(default)]
         seed: u64,
     },
 }
 
-/// How much phantom there is. A patient's films stay in one split, so that counts can be off by a few.
+/// Numbers of phantom images. A patient's images stay in one split, so counts can be off by a few.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhantomConfig {
-    /// Films in training.
+    /// Images in training.
     pub train: usize,
-    /// Films in validation.
+    /// Images in validation.
     pub valid: usize,
-    /// Films in test.
+    /// Images in test.
     pub test: usize,
-    /// Another seed, other bodies.
+    /// Another seed gives other bodies.
     pub seed: u64,
 }
 
@@ -138,7 +138,7 @@ impl DataConfig {
         Ok(())
     }
 
-    /// The findings asked for, custom ones declared first; `None` for all that the data set has.
+    /// The findings to learn, custom ones declared first; `None` for all that the data set has.
     ///
     /// # Errors
     /// [`AugmentError::UnknownFinding`] and the like.

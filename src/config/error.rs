@@ -25,7 +25,7 @@ pub enum ConfigError {
         /// Line, key and what is allowed.
         message: String,
     },
-    /// A value that parses but can't be meant.
+    /// A value that parses but is invalid.
     #[error("{place}{key} is {value}, expected {expected}")]
     Value {
         /// File and line, as far as they are known.
@@ -34,18 +34,18 @@ pub enum ConfigError {
         key: String,
         /// As written.
         value: String,
-        /// What belongs there.
+        /// What was expected.
         expected: String,
     },
 }
 
 impl ConfigError {
-    /// A value that can't be meant.
+    /// An invalid value.
     pub(crate) fn value(key: impl Into<String>, value: impl ToString, expected: impl Into<String>) -> Self {
         Self::Value { place: String::new(), key: key.into(), value: value.to_string(), expected: expected.into() }
     }
 
-    /// A flag's value that can't be meant.
+    /// An invalid value of a flag.
     #[must_use]
     pub fn flag(flag: &str, value: impl ToString, expected: impl Into<String>) -> Self {
         Self::value(flag, value, expected)

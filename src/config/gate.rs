@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::limits::{MOST_ATTEMPTS, entries, within};
 
-/// What a sample must pass before it trains in an arm with `gate = true`.
+/// The checks that a sample must pass before it trains in an arm with `gate = true`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GateConfig {
-    /// Images a request may be tried with, the first included.
+    /// Attempts per request, the first included.
     pub attempts: NonZeroU32,
-    /// Who judges.
+    /// Which judges are used.
     pub judges: Vec<JudgeKind>,
     /// Limits of `sanity`.
     pub sanity: ImageSanity,
@@ -40,23 +40,23 @@ impl Default for GateConfig {
     }
 }
 
-/// Who judges.
+/// Which judges are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JudgeKind {
     /// Blank, saturated and coloured images.
     Sanity,
-    /// A classifier that sees what was asked for.
+    /// A classifier that checks what was requested.
     Agreement,
     /// Images nearer to a training image than images of other people are.
     Copies,
 }
 
-/// How well a classifier has to agree with the labels that were asked for.
+/// How well a classifier has to agree with the requested labels.
 ///
-/// Where no limit is given it is learnt from the real validation images: a positive label asks for a score that all but
-/// `positive_quantile` of the real positives reach, a negative one for a score that all but `negative_quantile` of the real negatives
-/// keep below.
+/// A limit that is not given is learnt from the real validation images: a positive label requires a score that all but
+/// `positive_quantile` of the real positives reach, a negative one a score that all but `negative_quantile` of the real negatives
+/// stay below.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgreementConfig {
@@ -64,13 +64,13 @@ pub struct AgreementConfig {
     pub positive_quantile: f64,
     /// Share of real negatives that would be rejected, of each finding.
     pub negative_quantile: f64,
-    /// Limits of single findings, in place of the learnt ones.
+    /// Limits of single findings, instead of the learnt ones.
     #[serde(deserialize_with = "by_finding")]
     pub limits: BTreeMap<Finding, FindingLimits>,
     /// Weights that `train` or `compare` wrote, from the same training split; trained in the run folder on the real training rows if
     /// absent.
     pub weights: Option<PathBuf>,
-    /// Seed of the classifier that is trained; no arm's seed, so that judge and judged are independent.
+    /// Seed of the classifier that is trained; not an arm's seed, so that judge and judged are independent.
     pub seed: u64,
 }
 
@@ -84,13 +84,13 @@ impl Default for AgreementConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FindingLimits {
-    /// Least probability where the finding was asked for.
+    /// Smallest probability where the finding was requested.
     pub positive: Option<f32>,
-    /// Largest probability where its absence was asked for.
+    /// Largest probability where its absence was requested.
     pub negative: Option<f32>,
 }
 
-/// How near to a training image a sample may come.
+/// How near a sample may be to a training image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CopiesConfig {

@@ -32,7 +32,7 @@ pub struct GeneratorConfig {
     /// What is asked for.
     #[serde(default)]
     pub plan: PlanConfig,
-    /// Seed of the requests: which training rows are asked for, with which noise.
+    /// Seed of the requests: the order of training rows, and the noise.
     #[serde(default)]
     pub seed: u64,
     /// How prompts are made from training rows; read by `kind = "diffusion"` alone.
@@ -44,10 +44,10 @@ pub struct GeneratorConfig {
     /// Folder of the sample cache; `cache` in the run folder if absent.
     #[serde(default)]
     pub cache: Option<PathBuf>,
-    /// Most MiB that the cache may take; no bound if absent.
+    /// Largest size of the cache in MiB; no bound if absent.
     #[serde(default)]
     pub cache_mib: Option<u64>,
-    /// The checkpoint and how it samples; with `kind = "diffusion"`, and only then.
+    /// The checkpoint and how it samples; for `kind = "diffusion"` only.
     #[serde(default)]
     pub diffusion: Option<DiffusionConfig>,
 }
@@ -60,7 +60,7 @@ impl GeneratorConfig {
         self.diffusion.as_ref().map_or(DRAWN, |diffusion| diffusion.batch_size)
     }
 
-    /// What the report must say of it.
+    /// What the comparison report must state about it.
     #[must_use]
     pub fn caveat(&self) -> String {
         match self.diffusion.as_ref().and_then(|diffusion| diffusion.trained_on.as_ref()) {
@@ -105,16 +105,16 @@ impl GeneratorConfig {
     }
 }
 
-/// What is asked for. Labels come from training rows or from a table, never from held-out rows.
+/// Which samples are requested. Labels come from training rows or from a table, never from held-out rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanConfig {
-    /// The training rows in turn, one replica after the other: every finding as often as there.
+    /// The training rows in turn, one replica after the other: every finding as often as in the training rows.
     #[default]
     Prevalence,
     /// Every finding equally often: more replicas of the rows with rare ones.
     Balanced,
-    /// So many images of each finding; `"No Finding"` stands for rows without any.
+    /// This many images of each finding; `"No Finding"` means rows without any.
     Counts(#[serde(deserialize_with = "by_finding")] BTreeMap<Finding, usize>),
     /// The rows of a table of prompts in turn.
     Prompts(PathBuf),
@@ -124,7 +124,7 @@ pub enum PlanConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GeneratorKind {
-    /// The analytic chest phantom, drawn as faithfully as it can be.
+    /// The analytic chest phantom, drawn as faithfully as possible.
     Phantom,
     /// The analytic chest phantom as a deliberately less faithful simulator.
     ShiftedPhantom,
@@ -143,7 +143,7 @@ impl GeneratorKind {
         }
     }
 
-    /// What the report must say of it where the run file does not say more.
+    /// What the comparison report must state about it if the run file does not state more.
     fn caveat(self) -> &'static str {
         match self {
             Self::Phantom => {
@@ -154,7 +154,7 @@ impl GeneratorKind {
                  They stand in for a generative model; nothing here says anything about one."
             }
             Self::Diffusion => {
-                "What the checkpoint itself was trained on, and whether held-out patients are among it, only its makers can say."
+                "Only its makers know what the checkpoint was trained on, and whether held-out patients are in that data."
             }
         }
     }
@@ -172,18 +172,18 @@ pub struct DiffusionConfig {
     pub steps: usize,
     /// Classifier-free guidance scale.
     pub guidance: f64,
-    /// What to stay away from.
+    /// What the images should not show.
     pub negative_prompt: String,
     /// Images made at a time.
     pub batch_size: NonZeroUsize,
-    /// Where it generates: `auto`, `cpu` or `cuda:N`. The classifier trains on the command line's `--device`.
+    /// The device that generates: `auto`, `cpu` or `cuda:N`. The classifier trains on the command line's `--device`.
     pub device: String,
-    /// What the checkpoint was trained on, in words for the report.
+    /// What the checkpoint was trained on, as text for the comparison report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained_on: Option<String>,
 }
 
-/// The keys as they are written: a preset stands for sampler, steps and guidance, which can be set beside it.
+/// The keys as written: a preset sets sampler, steps and guidance, and a value beside it takes precedence.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
@@ -226,7 +226,7 @@ fn default_device() -> String {
 }
 
 impl DiffusionConfig {
-    /// The sampler that was asked for.
+    /// The chosen sampler.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for an unknown name.
@@ -234,7 +234,7 @@ impl DiffusionConfig {
         sampler_named(&key("sampler"), self.sampler.as_deref())
     }
 
-    /// The device that was asked for.
+    /// The chosen device.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for an unknown name.

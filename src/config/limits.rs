@@ -1,7 +1,7 @@
 //! The largest numbers that run files and flags may hold.
 //!
-//! Far above what anybody means, and low enough that sums and products of them fit their types and that nothing is allocated for a
-//! number alone. What fits a machine is another question, see [`memory`](crate::memory).
+//! Far above any sensible value, and low enough that their sums and products fit their types and that no number alone causes a
+//! large allocation. For the memory of the machine, see [`memory`](crate::memory).
 
 use std::fmt::{Debug, Display};
 use std::ops::RangeInclusive;

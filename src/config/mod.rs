@@ -1,4 +1,4 @@
-//! The run file: one TOML a run, every key documented where it is declared.
+//! The run file: one TOML file per run, every key documented where it is declared.
 
 mod arm;
 mod data;
@@ -31,7 +31,7 @@ pub use generator::{DiffusionConfig, GeneratorConfig, GeneratorKind, PlanConfig,
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// Headline of the report.
+    /// Headline of the comparison report.
     #[serde(default)]
     pub title: String,
     /// Arm that the others are compared with.
@@ -40,7 +40,7 @@ pub struct RunConfig {
     /// Classifier seeds: run `i` of every arm starts from the weights of seed `i`.
     #[serde(default = "default_seeds")]
     pub seeds: Vec<u64>,
-    /// What is learnt from and judged on.
+    /// The data for training, validation and test.
     pub data: DataConfig,
     /// How images become square pictures.
     #[serde(default)]
@@ -51,16 +51,16 @@ pub struct RunConfig {
     /// How it is trained; the same in every arm.
     #[serde(default)]
     pub training: TrainConfig,
-    /// What makes synthetic images, if an arm asks for any.
+    /// The generator of synthetic images, if an arm has any.
     #[serde(default)]
     pub generator: Option<GeneratorConfig>,
-    /// What samples must pass in arms with `gate = true`.
+    /// The checks that samples must pass in arms with `gate = true`.
     #[serde(default)]
     pub gate: GateConfig,
     /// How intervals are drawn.
     #[serde(default)]
     pub bootstrap: BootstrapConfig,
-    /// The arms; `data` and `predict` do without.
+    /// The arms; not needed by `data` and `predict`.
     #[serde(default)]
     pub arms: Vec<ArmConfig>,
 }
@@ -102,7 +102,7 @@ pub enum Architecture {
 }
 
 impl NetworkConfig {
-    /// Shape of the net for so many findings.
+    /// Shape of the net for this many findings.
     #[must_use]
     pub fn shape(&self, findings: usize) -> DenseNetConfig {
         match self.architecture {
@@ -148,7 +148,7 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// Reads a run file of which only the data are used. All that it says is checked, but arms may be absent.
+    /// Reads a run file of which only the data are used. All of it is checked, but arms may be absent.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -197,7 +197,7 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// Refuses values that parse but can't be meant.
+    /// Refuses values that parse but are invalid.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for the first one.

@@ -28,7 +28,7 @@ fn is_choice(key: &str, below: &Table, above: &Table) -> bool {
 /// Names in a key with all its tables; no run file has as many.
 const DEEPEST: usize = 16;
 
-/// Sets `KEY=VALUE`, the value as in TOML; one that is no TOML is taken for a text.
+/// Sets `KEY=VALUE`, the value as in TOML; one that is not TOML is taken as a string.
 pub(crate) fn set(table: &mut Table, overrides: &[String]) -> Result<(), ConfigError> {
     for text in overrides {
         let Some((key, value)) = text.split_once('=') else {
@@ -48,7 +48,7 @@ pub(crate) fn set(table: &mut Table, overrides: &[String]) -> Result<(), ConfigE
             let inner = place.entry(name).or_insert_with(|| Value::Table(Table::new()));
             place = match inner {
                 Value::Table(inner) => inner,
-                _ => return Err(ConfigError::value("--set", text, format!("a key: `{name}` is no table"))),
+                _ => return Err(ConfigError::value("--set", text, format!("a key: `{name}` is not a table"))),
             };
         }
         place.insert(last.to_owned(), value);

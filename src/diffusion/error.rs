@@ -32,7 +32,7 @@ pub enum DiffusionError {
         /// What to do.
         hint: String,
     },
-    /// A configuration file is no JSON object.
+    /// A configuration file is not a JSON object.
     #[error("{}: not the JSON object that a configuration is; download or save it again", path.display())]
     NotJson {
         /// The file.
@@ -54,7 +54,7 @@ pub enum DiffusionError {
         expected: String,
     },
     /// A configuration option that this program does not know; it may change every number, so it is not ignored.
-    #[error("{}: unknown option `{key}` (= {value}); this program computes Stable Diffusion 1 and 2 models alone", path.display())]
+    #[error("{}: unknown option `{key}` (= {value}); this program only computes Stable Diffusion 1 and 2 models", path.display())]
     UnknownOption {
         /// The file.
         path: PathBuf,
@@ -127,7 +127,7 @@ pub enum DiffusionError {
         /// The value.
         value: f32,
     },
-    /// A tensor's type is no floating-point type.
+    /// A tensor's type is not a floating-point type.
     #[error("{}: `{tensor}` is of type {found}, expected F32, F16, BF16 or F64", path.display())]
     WeightType {
         /// The file.
@@ -142,7 +142,7 @@ pub enum DiffusionError {
     Pytorch(ClassifierError),
     /// A generated image is NaN or infinite.
     #[error(
-        "image {image} has values that are no numbers after step {step}; use --dtype f32, a lower guidance, or other weights"
+        "image {image} has values that are not finite after step {step}; use --dtype f32, a lower guidance, or other weights"
     )]
     NonFiniteImage {
         /// Position in the request.

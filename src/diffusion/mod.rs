@@ -1,4 +1,4 @@
-//! Stable Diffusion: the latent diffusion model that RoentGen is, from and to the folders that diffusers reads and writes.
+//! Stable Diffusion, the latent diffusion model behind RoentGen, read from and written to diffusers' folders.
 //!
 //! | room | what it holds |
 //! |---|---|
@@ -6,8 +6,8 @@
 //! | [`autoencoder`] | pixels to latents and back |
 //! | [`unet`] | the denoiser |
 //! | [`samplers`] | from noise to latents |
-//! | [`pipeline`] | all of them: prompts to radiographs |
-//! | [`weights`] | tensors of a checkpoint into a model and back |
+//! | [`pipeline`] | all of them: prompts to images |
+//! | [`weights`] | loading a checkpoint's tensors into a model, and saving them |
 //!
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 

@@ -1,4 +1,4 @@
-//! A component's JSON configuration, read so that no option is ignored.
+//! A component's JSON configuration, read without ignoring an option.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use super::error::DiffusionError;
 
-/// Options of a `config.json` or `scheduler_config.json` that are not taken yet.
+/// Options of a `config.json` or `scheduler_config.json` that are not yet consumed.
 ///
-/// Every option is taken, or named as one that has no influence, or must have its neutral value; [`finish`](Self::finish) refuses
-/// what is left.
+/// Every option is consumed, or listed as one without influence, or must have its neutral value; [`finish`](Self::finish) refuses
+/// the rest.
 #[derive(Clone)]
 pub(super) struct Options {
     path: PathBuf,
@@ -49,7 +49,7 @@ impl Options {
         &self.path
     }
 
-    /// An option as it is, without taking it.
+    /// An option, without consuming it.
     pub(super) fn peek(&self, key: &str) -> Option<&Value> {
         self.values.get(key).filter(|value| !value.is_null())
     }
@@ -82,7 +82,7 @@ impl Options {
         self.take(key)?.ok_or_else(|| self.refuse(key, "nothing", "a value: this option has no default"))
     }
 
-    /// Takes an option that this program computes for some values alone: absent, null, or one of `known`.
+    /// Consumes an option that this program supports for some values only: absent, null, or one of `known`.
     pub(super) fn neutral(&mut self, key: &str, known: &[Value]) -> Result<(), DiffusionError> {
         match self.values.remove(key) {
             None | Some(Value::Null) => Ok(()),
@@ -95,12 +95,12 @@ impl Options {
         }
     }
 
-    /// Takes options without influence on what is computed here.
+    /// Consumes options that have no influence here.
     pub(super) fn without_influence(&mut self, keys: &[&str]) {
         keys.iter().for_each(|key| drop(self.values.remove(*key)));
     }
 
-    /// Refuses what was not taken; null is an option that is not set.
+    /// Refuses options that were not consumed; null is an option that is not set.
     pub(super) fn finish(self) -> Result<(), DiffusionError> {
         match self.values.into_iter().find(|(key, value)| !key.starts_with('_') && !value.is_null()) {
             None => Ok(()),
@@ -108,7 +108,7 @@ impl Options {
         }
     }
 
-    /// The error of an option with a value that can't be.
+    /// The error of an option with an invalid value.
     pub(super) fn refuse(&self, key: &str, found: &str, expected: &str) -> DiffusionError {
         DiffusionError::Option {
             path: self.path.clone(),
@@ -118,7 +118,7 @@ impl Options {
         }
     }
 
-    /// Refuses the configuration of another class; one that names none is taken for `class`.
+    /// Refuses the configuration of another class; one without a class counts as `class`.
     pub(in crate::diffusion) fn expect_class(&self, class: &str) -> Result<(), DiffusionError> {
         match self.peek("_class_name") {
             None => Ok(()),
@@ -166,7 +166,7 @@ fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Python writes `Infinity`, `-Infinity` and `NaN`, which are no JSON; they become strings.
+/// Python writes `Infinity`, `-Infinity` and `NaN`, which are not JSON; they become strings.
 fn quote_infinities(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     let mut rest = text;

@@ -62,7 +62,7 @@ impl ResnetBlock {
         let x = match (&self.time_emb_proj, time_embedding) {
             (Some(projection), Some(embedding)) => x + projection.forward(embedding.clone()).unsqueeze_dims::<4>(&[2, 3]),
             (None, None) => x,
-            _ => panic!("a time embedding goes to exactly the blocks that project one"),
+            _ => panic!("exactly the blocks that project a time embedding get one"),
         };
         let x = self.conv2.forward(self.norm2.forward_then(Activation::Silu, x));
         let shortcut = match &self.conv_shortcut {
@@ -73,7 +73,7 @@ impl ResnetBlock {
     }
 }
 
-/// Where [`Downsample`] adds a border of zeros.
+/// Where [`Downsample`] adds zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Border {
     /// One pixel on every side (the U-Net).
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a time embedding goes to exactly the blocks that project one")]
+    #[should_panic(expected = "exactly the blocks that project a time embedding get one")]
     fn residual_block_refuses_a_time_that_it_would_ignore() {
         let block = ResnetBlockConfig::new([4, 4], 2, 1e-6).init(&Device::flex());
         block.forward(draw("x", [1, 4, 2, 2], 1.0), Some(&draw("time", [1, 6], 1.0)));

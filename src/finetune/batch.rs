@@ -1,4 +1,4 @@
-//! What a step is given.
+//! The input of a step.
 
 use burn::tensor::Tensor;
 
@@ -9,7 +9,7 @@ use crate::diffusion::text::Encoded;
 
 /// A batch of samples. Tensors are F32 on the compute device, without autodiff.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once a step")]
+#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once per step")]
 pub enum TrainBatch {
     /// For [`Strategy::Denoise`](super::Strategy::Denoise).
     Denoise(Denoising),
@@ -24,22 +24,22 @@ pub struct Denoising {
     pub latents: Latents,
     /// Standard normal, `[B, C, H, W]`.
     pub noise: Tensor<4>,
-    /// Standard normal, `[B, C, 1, 1]`: the noise that is equal in all pixels, for
+    /// Standard normal, `[B, C, 1, 1]`: the noise that is the same for all pixels, for
     /// [`Objective::noise_offset`](super::Objective::noise_offset). `None` where that is 0.
     pub offset_noise: Option<Tensor<4>>,
-    /// One a sample, below the schedule's length.
+    /// One per sample, below the schedule's length.
     pub timesteps: Vec<usize>,
     /// What the image shows.
     pub text: TextCondition,
 }
 
-/// Latents as the denoiser sees them, scaled.
+/// Scaled latents, the denoiser's input.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once a step")]
+#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once per step")]
 pub enum Latents {
     /// `[B, C, H, W]`, drawn or of an autoencoder that draws nothing.
     Drawn(Tensor<4>),
-    /// To be drawn anew each time that the image is seen, as diffusers does: `(mean + std * noise) * scaling_factor`.
+    /// To be drawn each time the image is used, as in diffusers: `(mean + std * noise) * scaling_factor`.
     Posterior {
         /// Of the encoder, unscaled.
         moments: Posterior,
@@ -66,9 +66,9 @@ pub struct Reconstruction {
     pub posterior_noise: Option<Tensor<4>>,
 }
 
-/// What a frozen autoencoder makes of images.
+/// The output of a frozen autoencoder for images.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once a step")]
+#[expect(clippy::large_enum_variant, reason = "a few handles of tensors, made once per step")]
 pub enum ImageCodes {
     /// `[B, C, H, W]`, scaled: of an autoencoder that gives latents.
     Latents(Tensor<4>),

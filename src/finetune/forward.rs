@@ -1,4 +1,4 @@
-//! The loss of a batch, and what frozen networks make of images and texts.
+//! The loss of a batch, and the outputs of frozen networks for images and texts.
 
 use burn::tensor::{Tensor, TensorData};
 use roentgen_classifier::SettingError;
@@ -72,7 +72,7 @@ impl Trainee {
         }
     }
 
-    /// What the frozen autoencoder makes of images `[B, 3, H, W]` in `[-1, 1]`: for a cache.
+    /// The frozen autoencoder's output for images `[B, 3, H, W]` in `[-1, 1]`: for a cache.
     #[must_use]
     pub fn encode_images(&self, pixels: Tensor<4>) -> ImageCodes {
         let vae = &self.networks.base().vae.model;
@@ -91,7 +91,7 @@ impl Trainee {
         Ok(base.checkpoint.tokenizer.encode(texts, base.text_length())?)
     }
 
-    /// What the frozen text encoder makes of texts, `[B, L, D]` before any text projection: for a cache.
+    /// The frozen text encoder's output for texts, `[B, L, D]` before any text projection: for a cache.
     ///
     /// # Errors
     /// [`FinetuneError::Diffusion`] from the tokenizer; [`FinetuneError::Setting`] if the encoder trains.
@@ -109,7 +109,7 @@ impl Trainee {
 
     /// `[B, L, D]`.
     fn states(&self, encoder: &TextEncoderModel, tokens: &Encoded) -> Tensor<3> {
-        // Like in the pipeline, a mask is given to the encoders alone that ask for one in their configuration.
+        // As in the pipeline, only encoders whose configuration asks for a mask get one.
         let mask = encoder.uses_attention_mask().then(|| tokens.mask(&self.device));
         encoder.encode(TextInput { mask, ..TextInput::new(tokens.ids(&self.device)) }).last_hidden_state
     }

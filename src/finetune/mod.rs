@@ -1,11 +1,11 @@
-//! Fine-tuning: images and texts into the weights of a Stable Diffusion pipeline.
+//! Fine-tuning: training the weights of a Stable Diffusion pipeline on images and texts.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `assembly` | a pipeline's folder from components of several origins: what training starts from |
+//! | `assembly` | assembling a pipeline's folder from components of several origins |
 //! | `config` | the run file |
-//! | `strategy`, `settings` | which parts train, and how; everything that the mathematics depends on, in one value |
-//! | `batch` | what a step is given |
+//! | `strategy`, `settings` | which parts train, and how; all settings that results depend on, in one value |
+//! | `batch` | the input of a step |
 //! | `objective` | the losses of the denoiser and of the autoencoder |
 //! | `lora` | low-rank adapters: made, applied, merged, read and written |
 //! | `networks` | the weights under training, and the pipeline's networks with them in it |
@@ -14,8 +14,8 @@
 //!
 //! Clipping, AdamW, the moving average, schedules and logs are those of [`roentgen_classifier::training`].
 //!
-//! Outside `run`, nothing draws a random number but the first weights of new layers, which come from a seed and their names: noise,
-//! timesteps and left-out captions arrive in the batch. Equal states and equal batches give equal bits on the same machine.
+//! Outside `run`, only the initial weights of new layers are random, and they follow from a seed and their names: noise,
+//! timesteps and dropped captions arrive in the batch. Equal states and equal batches give equal bits on the same machine.
 //!
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 

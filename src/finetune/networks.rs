@@ -1,4 +1,4 @@
-//! The weights under training, flat and by name, and the pipeline's networks with them in it.
+//! The weights under training, flat and by name, and the pipeline's networks that use them.
 
 use std::collections::HashMap;
 
@@ -110,7 +110,7 @@ pub(super) struct Networks {
     strategy: Strategy,
 }
 
-/// Which values the weights under training have.
+/// The values of the weights under training.
 #[derive(Clone, Copy)]
 pub(super) enum Values<'a> {
     /// Their own, on the autodiff graph.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{Denoising, Latents, Reconstruction, TextCondition, TrainBatch, Trainee, TraineeSettings, TraineeState};
 use crate::diffusion::pipeline::{Checkpoint, RandomSize, write_random_pipeline};
 
-/// Latents a side; the U-Net halves them three times.
+/// Latents per side; the U-Net halves them three times.
 const SIDE: usize = 8;
 
 pub(super) const TEXTS: [&str; 4] = ["Normal chest.", "Large left effusion", "", "no pneumothorax"];

@@ -88,7 +88,7 @@ fn halves_of_an_autoencoder_train_alone() {
     }
 }
 
-/// A training that is cut after any step and restored in a new one ends with the same bits.
+/// Training that is interrupted after any step and restored in a new process ends with the same bits.
 #[test]
 fn a_resumed_training_is_the_uncut_one() {
     const STEPS: u64 = 4;

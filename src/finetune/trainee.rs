@@ -1,4 +1,4 @@
-//! A pipeline under training: gradients in, weights out. The whole of fine-tuning but the loop.
+//! A pipeline under training: gradients in, weights out. All of fine-tuning except the loop.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::settings::TraineeSettings;
 use super::strategy::Part;
 use crate::diffusion::pipeline::{Checkpoint, StableDiffusion};
 
-/// A pipeline under training: its networks, what of them trains, optimiser, moving average and counters.
+/// A pipeline under training: its networks, the trained weights, optimiser, moving average and counters.
 ///
 /// A training step is [`accumulate`](Self::accumulate) for each micro-batch, then [`step`](Self::step).
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Trainee {
     /// In the order of the leaves.
     pub(super) moments: Vec<Moments<1>>,
     pub(super) ema: Option<Ema>,
-    /// Since the last step; a weight that took no part has none, and is left as it is, decay included, like in PyTorch.
+    /// Since the last step; a weight that took no part has none and is not changed, not even by decay, as in PyTorch.
     gradients: Vec<Option<Tensor<1>>>,
     /// Optimiser steps so far.
     pub(super) steps: u64,
@@ -42,7 +42,7 @@ pub enum Which {
     Ema,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// Optimiser steps so far, this one included.
@@ -51,7 +51,7 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Norm of each parameter's gradient before clipping, in the order of [`Trainee::names`].
     pub gradient_norms: Vec<f64>,
-    /// What gradients were multiplied by, at most 1.
+    /// The factor of the gradients, at most 1.
     pub clipping: f64,
     /// Learning rate of each part that trains.
     pub learning_rates: Vec<(Part, f64)>,
@@ -172,7 +172,7 @@ impl Trainee {
     /// devices that hold the same weights.
     ///
     /// # Errors
-    /// The first of `exchange`; the gradients are of no use then.
+    /// The first of `exchange`; the gradients are unusable then.
     pub fn exchange_gradients<E>(&mut self, mut exchange: impl FnMut(Tensor<1>) -> Result<Tensor<1>, E>) -> Result<(), E> {
         self.gradients.iter_mut().try_for_each(|sum| {
             *sum = sum.take().map(&mut exchange).transpose()?;

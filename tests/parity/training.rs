@@ -81,7 +81,7 @@ fn train(case: &Case) -> Outputs {
     outputs
 }
 
-/// A whole training; of one with a moving average, what concerns that.
+/// A whole training run; with a moving average, only the part that concerns it.
 fn run(case: &Case, settings: &TraineeSettings, average: Option<&str>) -> Outputs {
     let device = Device::flex();
     let mut trainee = Trainee::new(Checkpoint::read(checkpoint(case)).unwrap(), settings, &device).unwrap();
@@ -135,7 +135,7 @@ fn run(case: &Case, settings: &TraineeSettings, average: Option<&str>) -> Output
     outputs
 }
 
-/// What trains, as the reference names it.
+/// The trained parts, by the reference's names.
 fn parameter_names(case: &Case) -> Vec<String> {
     case.params["parameter_names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }

@@ -35,7 +35,8 @@ impl Draws {
     }
 }
 
-/// The output of `f` at `inputs`, then the gradient by each, for the loss `sum(f(inputs) * weights)` with other weights everywhere.
+/// The output of `f` at `inputs`, then the gradient by each, for the loss `sum(f(inputs) * weights)` with different weights
+/// everywhere.
 pub(crate) fn with_gradients<const N: usize, const D: usize>(
     inputs: [Tensor<D>; N],
     f: impl FnOnce([Tensor<D>; N]) -> Tensor<D>,
@@ -61,14 +62,14 @@ pub(crate) fn with_affine_gradients<const D: usize>(
     [output.into_data(), by_x].into_iter().chain(by_affine).collect()
 }
 
-/// Whether every value is so far from zero that rounding does not decide on which side of ReLU's kink it falls.
+/// Whether every value is so far from zero that rounding does not decide its side of ReLU's kink.
 /// Gradients of two implementations differ by the whole gradient where it does.
 pub(crate) fn off_kink<const D: usize>(x: &Tensor<D>) -> bool {
     // The rounding of values of 20 with a reciprocal deviation of 10, which the norms' tests stay below.
     x.clone().abs().min().into_scalar::<f32>() > 2e-5
 }
 
-/// Scales about 1 and shifts about 0, other ones for each channel.
+/// Scales about 1 and shifts about 0, different for each channel.
 pub(crate) fn affine_map(channels: usize) -> [Tensor<1>; 2] {
     let index = Tensor::<1, Int>::arange(0..channels as i64, &Device::flex()).float();
     [(index.clone() * 1.3).cos() * 0.4 + 1.0, (index * 0.9).sin()]

@@ -1,4 +1,4 @@
-//! What our own files say about a net beside its tensors.
+//! The description of a net that our own files hold beside its tensors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) const METADATA_KEY: &str = "roentgen";
 const FORMAT: &str = "roentgen-classifier";
 const VERSION: u32 = 1;
 
-/// All that is needed, beside the weights, to use a net.
+/// Everything besides the weights that using a net needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
@@ -30,7 +30,7 @@ pub struct Card {
     pub input_range: InputRange,
     /// Side of the square images it was trained with, in pixels.
     pub image_size: usize,
-    /// How images were prepared; whatever the trainer recorded.
+    /// How images were prepared, as far as the trainer recorded it.
     #[serde(default)]
     pub preprocess: Value,
 }
@@ -73,8 +73,8 @@ impl Card {
 /// The card of one of our own files.
 ///
 /// # Errors
-/// [`ClassifierError::Card`] if the file is of another program (torchvision's and torchxrayvision's files have no card), of a later
-/// version, or its card is damaged; [`ClassifierError::NotWeights`] if it is no weights file at all.
+/// [`ClassifierError::Card`] if the file is from another program (torchvision's and torchxrayvision's files have no card), of a
+/// later version, or its card is damaged; [`ClassifierError::NotWeights`] if it is not a weights file.
 pub fn read_card(path: &Path) -> Result<Card, ClassifierError> {
     let found = match format_of(path)? {
         Format::Safetensors => of(path, &open_safetensors(path)?.notes)?,

@@ -1,4 +1,4 @@
-//! Weights of a file into a net.
+//! Loading the weights of a file into a net.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::source::Source;
 use crate::ClassifierError;
 use crate::networks::DenseNet;
 
-/// What a load may do beside copying weights that fit.
+/// What loading may do besides copying weights that fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Keep the net's own classifier and load everything before it: for another number, or another set, of findings.
@@ -29,7 +29,7 @@ pub struct LoadOptions {
 pub struct LoadedWeights {
     /// The net.
     pub net: DenseNet,
-    /// torchxrayvision's operating thresholds, one an output of the file's classifier, NaN where there is none; for
+    /// torchxrayvision's operating thresholds, one per output of the file's classifier, NaN where there is none; for
     /// [`op_norm`](crate::predict::op_norm()). `None` if the file has none, or its classifier was not loaded.
     pub op_threshs: Option<Vec<f32>>,
 }
@@ -50,8 +50,8 @@ impl DenseNet {
 ///
 /// # Errors
 /// [`ClassifierError::WeightsDiffer`] lists every missing, unexpected and wrongly shaped tensor;
-/// [`ClassifierError::NonFiniteWeight`] and [`ClassifierError::WeightType`] name one that holds no usable numbers;
-/// [`ClassifierError::NotWeights`] says what another kind of file looks like; [`ClassifierError::UnsafePickle`] names what a
+/// [`ClassifierError::NonFiniteWeight`] and [`ClassifierError::WeightType`] name one without usable numbers;
+/// [`ClassifierError::NotWeights`] says what the file looks like instead; [`ClassifierError::UnsafePickle`] names what a
 /// pickle would run; [`ClassifierError::DamagedWeights`] for a truncated file.
 pub fn load_weights(net: DenseNet, path: &Path, options: LoadOptions) -> Result<LoadedWeights, ClassifierError> {
     fill(net, path, &Source::open(path)?, options)

@@ -1,7 +1,7 @@
-//! PyTorch files of every age.
+//! PyTorch files of all versions.
 //!
 //! [`PytorchReader`] reads them as data and never calls what a pickle names, and neither does anything here. A file that names more
-//! than tensors and modules need is refused all the same: in Python it would run, and a user passes files on.
+//! than tensors and modules need is refused all the same: in Python it would run, and users share files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -65,7 +65,7 @@ pub fn open_pytorch(path: &Path) -> Result<BTreeMap<String, StoredTensor>, Class
         PytorchReader::new(path)
     } else {
         let plain = without_class_ids(path, &imports.class_ids).map_err(|e| damaged(path, e))?;
-        // The reader keeps the file open, so its name may go.
+        // The reader keeps the file open, so its name may be removed.
         PytorchReader::new(plain.path())
     };
     let most = most_bytes(path).map_err(|e| damaged(path, e))?;

@@ -1,4 +1,4 @@
-//! A weights file opened, whatever its format: tensors under torchvision's current names, unread.
+//! An open weights file of any format: tensors under torchvision's current names, not yet read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,7 +26,7 @@ pub(super) struct Source {
     pub(super) tensors: BTreeMap<String, StoredTensor>,
     /// torchxrayvision's operating thresholds.
     pub(super) op_threshs: Option<StoredTensor>,
-    /// Names and shapes that fit no place of a DenseNet.
+    /// Names and shapes that do not belong to a DenseNet.
     pub(super) unexpected: Vec<(String, Vec<usize>)>,
     pub(super) card: Option<Card>,
 }
@@ -42,7 +42,7 @@ impl Source {
         }
     }
 
-    /// Gives each tensor its place.
+    /// Assigns each tensor to its place.
     fn sort(path: &Path, tensors: BTreeMap<String, StoredTensor>, card: Option<Card>) -> Result<Self, ClassifierError> {
         let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
         let Some(prefix) = prefix(&names).map(str::to_owned) else {
@@ -86,7 +86,7 @@ fn is_counter(name: &str) -> bool {
     norm.is_some_and(|norm| keys::module_path(&format!("{norm}running_var")).is_some())
 }
 
-/// The format that a file's first bytes tell.
+/// The format that a file's first bytes indicate.
 pub(super) fn format_of(path: &Path) -> Result<Format, ClassifierError> {
     let io = |source| ClassifierError::Io { action: "read", path: path.to_owned(), source };
     let mut start = Vec::new();
@@ -116,7 +116,7 @@ pub(super) fn format_of(path: &Path) -> Result<Format, ClassifierError> {
     Err(ClassifierError::NotWeights { path: path.to_owned(), looks_like: looks_like.to_owned() })
 }
 
-/// What net tensors of these names belong to, as far as they tell.
+/// The kind of net that has tensors of these names, if it is known.
 fn looks_like(names: &[&str]) -> String {
     /// A part of a name that only this kind of net has.
     const KINDS: [(&str, &str); 8] = [

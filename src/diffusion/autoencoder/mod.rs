@@ -35,12 +35,12 @@ pub enum Autoencoder {
 impl Autoencoder {
     /// Latents of `images`, to be denoised or learnt from.
     ///
-    /// Where the encoder gives a distribution, `noise` (standard normal, of the latents' shape) says what is drawn from it, and
-    /// without it the most probable latents are taken. [`AutoencoderTiny`] gives latents, and `noise` has no influence.
+    /// Where the encoder gives a distribution, `noise` (standard normal, of the latents' shape) decides what is drawn from it;
+    /// without it the result is the most probable latents. [`AutoencoderTiny`] gives latents, and `noise` has no influence.
     ///
     /// # Shapes
     /// - images: `[B, C, H, W]` in `[-1, 1]`, each side at least [`factor`](Self::factor)
-    /// - output: `[B, latent_channels, H / factor, W / factor]`; sides that are no multiple are rounded down by
+    /// - output: `[B, latent_channels, H / factor, W / factor]`; sides that are not a multiple are rounded down by
     ///   [`AutoencoderKl`], up by [`AutoencoderTiny`]
     pub fn to_latents(&self, images: Tensor<4>, noise: Option<Tensor<4>>, slices: &Slices) -> Tensor<4> {
         let latents = match self {
@@ -69,7 +69,7 @@ impl Autoencoder {
         }
     }
 
-    /// What the encoder's latents are multiplied by for the denoiser.
+    /// Factor from the encoder's latents to the denoiser's.
     #[must_use]
     pub fn scaling_factor(&self) -> f64 {
         match self {
@@ -105,7 +105,7 @@ impl Autoencoder {
         }
     }
 
-    /// The tile that diffusers takes for this autoencoder.
+    /// The tile that diffusers uses for this autoencoder.
     #[must_use]
     pub fn default_tile(&self) -> Tile {
         match self {

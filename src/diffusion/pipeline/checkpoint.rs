@@ -1,4 +1,4 @@
-//! A checkpoint folder: its configurations, and the way from them to a loaded pipeline.
+//! A checkpoint folder: its configurations, and loading a pipeline from them.
 
 use std::path::{Path, PathBuf};
 
@@ -111,7 +111,7 @@ impl Checkpoint {
     }
 }
 
-/// Refuses parts that don't fit together; reads no weight.
+/// Refuses parts that don't fit together; does not read weights.
 pub(in crate::diffusion) fn check_fit(
     folder: &Path,
     tokenizer: &Tokenizer,

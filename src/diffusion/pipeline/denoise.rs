@@ -12,7 +12,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::samplers::Sampler;
 use crate::diffusion::unet::UNet;
 
-/// A step that was just taken.
+/// A completed step.
 #[derive(Debug)]
 pub struct Step<'a> {
     /// Its number, from 1.
@@ -25,7 +25,7 @@ pub struct Step<'a> {
     pub latents: &'a Tensor<4>,
 }
 
-/// What goes into the loop.
+/// The input of the loop.
 pub(super) struct Denoise<'a> {
     pub(super) unet: &'a UNet,
     pub(super) sampler: Box<dyn Sampler>,
@@ -72,7 +72,7 @@ impl Denoise<'_> {
     }
 }
 
-/// Refuses latents that are no numbers, naming the first image concerned.
+/// Refuses latents that are not finite, naming the first image concerned.
 fn check_finite(latents: &Tensor<4>, step: usize) -> Result<(), DiffusionError> {
     let each = latents.dims()[1..].iter().product::<usize>();
     let values = latents.to_data().convert::<f32>();
@@ -108,7 +108,7 @@ fn deviation(x: Tensor<4>) -> Tensor<4> {
 
 /// Standard normal noise of one image, a function of its seed alone: the same on every device and in every batch.
 ///
-/// The numbers are not those of `torch.Generator`: to compare with diffusers, hand over the latents.
+/// The numbers are not those of `torch.Generator`: to compare with diffusers, pass it the latents.
 #[derive(Clone, Debug)]
 pub(super) struct ImageNoise(ChaCha8Rng);
 
@@ -122,7 +122,7 @@ impl ImageNoise {
     }
 }
 
-/// The next noise `[B, C, H, W]` of a batch, one generator an image.
+/// The next noise `[B, C, H, W]` of a batch, one generator per image.
 pub(super) fn next_noise(noises: &mut [ImageNoise], [channels, height, width]: [usize; 3], device: &Device) -> Tensor<4> {
     let each = channels * height * width;
     let mut values = Vec::with_capacity(noises.len() * each);

@@ -1,4 +1,4 @@
-//! What a checkpoint folder is, without loading it.
+//! Describing a checkpoint folder without loading it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct Inspection {
     pub class: String,
     /// Version of diffusers that wrote it.
     pub diffusers_version: Option<String>,
-    /// In the order in which they work.
+    /// In the order of the computation.
     pub components: Vec<Component>,
     /// Why the parts don't work together, if they don't.
     pub mismatch: Option<String>,
@@ -40,7 +40,7 @@ pub struct Component {
     pub name: String,
     /// `UNet2DConditionModel`, …
     pub class: String,
-    /// What decides how it is used.
+    /// The options that decide how it is used.
     pub facts: Vec<(&'static str, String)>,
     /// Its weights, if it has any.
     pub weights: Option<Weights>,
@@ -63,10 +63,10 @@ pub struct Weights {
 
 /// Reads the configurations and the headers of the weights of a pipeline's folder.
 ///
-/// What is wrong with a component stands in its [`problem`](Component::problem): one call finds all of it.
+/// Errors of a component are in its [`problem`](Component::problem): one call finds all of them.
 ///
 /// # Errors
-/// [`DiffusionError::OtherModel`] or [`DiffusionError::MissingFile`] if the folder is no pipeline.
+/// [`DiffusionError::OtherModel`] or [`DiffusionError::MissingFile`] if the folder is not a pipeline.
 pub fn inspect(folder: &Path) -> Result<Inspection, DiffusionError> {
     let index = ModelIndex::read(folder)?;
     let config = |component: &str| index.component(component).join("config.json");

@@ -1,4 +1,4 @@
-//! Prompts to radiographs: the whole of Stable Diffusion.
+//! From prompts to images: the whole of Stable Diffusion.
 //!
 //! ```text
 //! prompts ─► tokenizer ─► ids [B, 77] ─► text encoder ─► states [B, 77, D] ─┐
@@ -11,7 +11,7 @@
 //! | `settings` | how images are sampled; presets |
 //! | `text` | prompts to text states |
 //! | `start`, `denoise`, `picture` | from noise or a picture to latents, and from the decoder's pixels to gray |
-//! | `inspect` | what a folder is, without loading it |
+//! | `inspect` | the description of a folder, without loading it |
 //! | `random`, `phantom` | untrained pipelines for tests, and the trained one that comes with the program |
 //!
 //! Reference: diffusers 0.42.1, `StableDiffusionPipeline.__call__`.
@@ -60,11 +60,11 @@ pub(crate) use text::TextCache;
 /// One image to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRequest {
-    /// What to paint.
+    /// The prompt.
     pub prompt: String,
-    /// What to stay away from; empty for nothing. Has no influence without guidance.
+    /// What the images should not show; empty for nothing. Has no influence without guidance.
     pub negative_prompt: String,
-    /// Of all its noise.
+    /// Seed of all its noise.
     pub seed: u64,
 }
 
@@ -85,7 +85,7 @@ pub struct StableDiffusion {
     texts: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// A network, at home on the compute device or, between its uses, on the host.
+/// A network, kept on the compute device or, between its uses, on the host.
 #[derive(Clone, Debug)]
 pub(crate) struct Part<M> {
     pub(crate) model: M,
@@ -94,7 +94,7 @@ pub(crate) struct Part<M> {
 }
 
 impl<M: Module> Part<M> {
-    /// The network on `device`; nothing is copied where it is at home there.
+    /// The network on `device`; nothing is copied if it is kept there.
     fn on(&self, device: &Device) -> M {
         self.model.clone().to_device(device)
     }
@@ -155,8 +155,8 @@ impl StableDiffusion {
         self.checkpoint.settings()
     }
 
-    /// One picture a request, in order. Picture `i` depends on request `i` and the settings alone: made in another batch, it differs
-    /// by rounding at most.
+    /// One picture per request, in order. Picture `i` depends on request `i` and the settings alone: made in another batch, it
+    /// differs by rounding at most.
     ///
     /// `watch` is called after every step and may stop the run.
     ///
@@ -213,7 +213,7 @@ impl StableDiffusion {
         Denoise { unet: &unet, sampler, states, guidance, dtype: self.dtype, begin }.run(latents, &mut noises, watch)
     }
 
-    /// Latents `[B, C, H/8, W/8]` to pixels `[B, 3, H, W]`, about [-1, 1]; an image at a time, and in tiles if `tiled`.
+    /// Latents `[B, C, H/8, W/8]` to pixels `[B, 3, H, W]`, about [-1, 1]; one image at a time, and in tiles if `tiled`.
     #[must_use]
     pub fn decode(&self, latents: Tensor<4>, tiled: bool) -> Tensor<4> {
         let vae = self.vae.on(&self.device);
@@ -224,8 +224,8 @@ impl StableDiffusion {
 
 impl StableDiffusion {
     /// Writes the whole folder in diffusers' layout: configurations and vocabularies byte for byte, weights as safetensors in the
-    /// type that their files had (exact, unless the pipeline computes in a narrower one). `model_index.json` comes last, so that
-    /// a folder with one is whole. The safety checker, which is not read, is entered as absent.
+    /// type that their files had (exact, unless the pipeline computes in a narrower one). `model_index.json` is written last,
+    /// so that a folder with one is complete. The safety checker, which is not read, is listed as absent.
     ///
     /// # Errors
     /// [`DiffusionError::Io`].
@@ -261,7 +261,7 @@ impl StableDiffusion {
     }
 }
 
-/// The index with components that are not in the folder entered as absent; unchanged where there are none.
+/// The index with components that are not in the folder listed as absent; unchanged if there are none.
 fn without_checker(index: &[u8]) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(index).expect("the index was read when the folder was opened");
     let mut changed = false;

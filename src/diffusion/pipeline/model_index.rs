@@ -1,4 +1,4 @@
-//! What a checkpoint folder says it is.
+//! The index of a checkpoint folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub struct ModelIndex {
     pub folder: PathBuf,
     /// `StableDiffusionPipeline` or a relative of the same networks.
     pub class: String,
-    /// Version of diffusers that wrote it, if it says.
+    /// Version of diffusers that wrote it, if stated.
     pub version: Option<String>,
     /// Component to library and class, those that are null left out.
     pub components: BTreeMap<String, [String; 2]>,
@@ -24,7 +24,7 @@ pub struct ModelIndex {
 /// Pipelines with the networks of Stable Diffusion 1 and 2.
 const CLASSES: [&str; 3] = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionPipelineSafe"];
 
-/// Components that a pipeline cannot do without.
+/// Components that a pipeline needs.
 const COMPONENTS: [&str; 5] = ["tokenizer", "text_encoder", "unet", "vae", "scheduler"];
 
 /// Components that are not read: they judge or prepare images, and do not make them.
@@ -34,7 +34,8 @@ impl ModelIndex {
     /// Reads and checks the index.
     ///
     /// # Errors
-    /// [`DiffusionError::OtherModel`] names what else the folder is: a Stable Diffusion XL checkpoint, a single component, a file.
+    /// [`DiffusionError::OtherModel`] says what the folder is instead: a Stable Diffusion XL checkpoint, a single component, a
+    /// file.
     pub fn read(folder: &Path) -> Result<Self, DiffusionError> {
         let path = folder.join("model_index.json");
         if !path.is_file() {
@@ -60,7 +61,7 @@ impl ModelIndex {
         let mut components = BTreeMap::new();
         for name in COMPONENTS {
             let Some([Some(library), Some(class)]) = options.take::<[Option<String>; 2]>(name)? else {
-                return Err(options.refuse(name, "null", "a library and a class: a pipeline can't do without this component"));
+                return Err(options.refuse(name, "null", "a library and a class: a pipeline needs this component"));
             };
             components.insert(name.to_owned(), [library, class]);
         }
@@ -90,7 +91,7 @@ impl ModelIndex {
     }
 }
 
-/// A folder or file without an index, named by what it seems to be.
+/// A folder or file without an index, described by its apparent kind.
 fn no_index(path: &Path) -> DiffusionError {
     let expected = "give the pipeline's folder, the one with model_index.json in it".to_owned();
     let other = |found: String, expected| DiffusionError::OtherModel { path: path.to_owned(), found, expected };

@@ -16,7 +16,7 @@ macro_rules! shipped {
     };
 }
 
-/// The index comes last, so that a folder with one is whole.
+/// The index is written last, so that a folder with one is complete.
 const FILES: [File; 10] = [
     shipped!("scheduler/scheduler_config.json"),
     shipped!("text_encoder/config.json"),
@@ -30,11 +30,11 @@ const FILES: [File; 10] = [
     shipped!("model_index.json"),
 ];
 
-/// Writes the shipped pipeline as a folder in diffusers' layout: a text-conditioned latent diffusion model for gray films of 64 pixels, as
-/// half-precision weights.
+/// Writes the shipped pipeline as a folder in diffusers' layout: a text-conditioned latent diffusion model for gray images of
+/// 64 pixels, as half-precision weights.
 ///
-/// It was trained by this program on films of the chest phantom and on template text, by the run files in `assets/demo/train`. It has
-/// seen no radiograph of a person, and none of the phantoms that the demo trains or judges a classifier on.
+/// It was trained by this program on images of the chest phantom and on template text, by the run files in `assets/demo/train`.
+/// It has seen no radiograph of a person, and none of the phantoms that the demo trains or judges a classifier on.
 ///
 /// # Errors
 /// [`DiffusionError::Io`].
@@ -57,10 +57,10 @@ mod tests {
     use super::*;
     use crate::diffusion::samplers::SamplerKind;
 
-    /// Films of a kind.
+    /// Images of a kind.
     const FILMS: u64 = 8;
 
-    /// Of so many pairs of equal noise, chance lets 7 or 8 come out right once in 28 tries.
+    /// With this many pairs of equal noise, 7 or 8 are right by chance once in 28 tries.
     const RIGHT: usize = 7;
 
     fn pipeline() -> (tempfile::TempDir, StableDiffusion, Settings) {
@@ -74,19 +74,19 @@ mod tests {
         (folder, pipeline, settings)
     }
 
-    /// Films of `prompt`, film `i` from the noise of seed `i`.
+    /// Images of `prompt`, image `i` from the noise of seed `i`.
     fn films(pipeline: &StableDiffusion, settings: &Settings, prompt: &str) -> Vec<Vec<u8>> {
         let request = |seed| ImageRequest { prompt: prompt.to_owned(), negative_prompt: String::new(), seed };
         let requests: Vec<_> = (0..FILMS).map(request).collect();
         let made = pipeline.generate(&requests, settings, &Start::Noise, &mut |_| ControlFlow::Continue(())).unwrap();
         let samples = |picture: Picture| match picture.image.depth() {
             GrayDepth::U8(samples) => samples.to_vec(),
-            GrayDepth::U16(_) => panic!("8 bits were asked for"),
+            GrayDepth::U16(_) => panic!("8 bits were requested"),
         };
         made.into_iter().map(samples).collect()
     }
 
-    /// Mean gray level of a box of a film of 64 pixels: columns, rows.
+    /// Mean gray level of a box of an image of 64 pixels: columns, rows.
     fn mean(film: &[u8], columns: std::ops::Range<usize>, rows: std::ops::Range<usize>) -> f64 {
         let count = (columns.len() * rows.len()) as f64;
         rows.map(|row| columns.clone().map(|column| f64::from(film[row * 64 + column])).sum::<f64>()).sum::<f64>() / count
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(Fingerprint::of(&parts).to_string(), std::fs::read_to_string(pinned).unwrap().trim());
     }
 
-    /// An effusion whitens the base of its lung; the patient's left is on the right of a film.
+    /// An effusion whitens the base of its lung; the patient's left is on the right of the image.
     #[test]
     fn films_follow_side_and_finding() {
         let (_folder, pipeline, settings) = pipeline();
@@ -108,12 +108,12 @@ mod tests {
         let [left, right] =
             ["left", "right"].map(|side| films(&pipeline, &settings, &format!("Large {side} pleural effusion.")));
         let right_way = left.iter().zip(&right).filter(|(left, right)| lean(left) > lean(right)).count();
-        assert!(right_way >= RIGHT, "{right_way} of {FILMS} pairs have the effusion on the side that was asked for");
+        assert!(right_way >= RIGHT, "{right_way} of {FILMS} pairs have the effusion on the requested side");
 
         let heart = |film: &Vec<u8>| mean(film, 16..48, 32..48);
         let [large, normal] =
             ["Severe cardiomegaly.", "No acute cardiopulmonary abnormality."].map(|prompt| films(&pipeline, &settings, prompt));
         let larger = large.iter().zip(&normal).filter(|(large, normal)| heart(large) > heart(normal)).count();
-        assert!(larger >= RIGHT, "{larger} of {FILMS} pairs have the larger heart where it was asked for");
+        assert!(larger >= RIGHT, "{larger} of {FILMS} pairs have the larger heart where it was requested");
     }
 }

@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn gray_is_the_mean_and_colour_is_reported() {
         let pictures = pictures(decoded(), Depth::Eight);
-        let GrayDepth::U8(samples) = pictures[0].image.depth() else { panic!("8 bits were asked for") };
+        let GrayDepth::U8(samples) = pictures[0].image.depth() else { panic!("8 bits were requested") };
         assert_eq!(samples.as_ref(), [0, 85]);
         assert_eq!(pictures[0].channel_spread, 0.5);
     }

@@ -1,4 +1,4 @@
-//! Checkpoint folders with random weights: full size to measure and try things with, tiny for tests.
+//! Checkpoint folders with random weights: full size for measurements, tiny for tests.
 
 use std::io::Write;
 use std::path::Path;

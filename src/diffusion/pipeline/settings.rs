@@ -11,7 +11,7 @@ use super::picture::Depth;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::samplers::{SamplerKind, SchedulerConfig};
 
-/// Everything but the prompts and seeds that decides what a pipeline paints.
+/// Everything except prompts and seeds that decides what a pipeline generates.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The sampler and its noise schedule.
@@ -25,7 +25,7 @@ pub struct Settings {
     pub guidance_rescale: f64,
     /// Height and width in pixels, multiples of the autoencoder's factor (8).
     pub size: [usize; 2],
-    /// Last layers of the text encoder to leave out.
+    /// Number of last layers of the text encoder to skip.
     pub clip_skip: usize,
     /// Bits of a sample in the images.
     pub depth: Depth,
@@ -51,7 +51,7 @@ impl Settings {
             return wrong("steps", self.steps.to_string(), "1 or more");
         }
         if !(self.guidance_scale.is_finite() && self.guidance_scale >= 0.0) {
-            return wrong("guidance", self.guidance_scale.to_string(), "0 or more (1 and below switch it off)");
+            return wrong("guidance", self.guidance_scale.to_string(), "0 or more (1 and below disable it)");
         }
         if !(0.0..=1.0).contains(&self.guidance_rescale) {
             return wrong("guidance_rescale", self.guidance_rescale.to_string(), "between 0 and 1");
@@ -65,7 +65,7 @@ impl Settings {
         Ok(())
     }
 
-    /// U-Net evaluations an image: PNDM has one more than steps.
+    /// U-Net evaluations per image: PNDM has one more than steps.
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] for steps that the sampler can't take.
@@ -82,12 +82,12 @@ impl Settings {
         }
     }
 
-    /// A text that differs wherever images would: part of the key of every cached sample.
+    /// A text that differs whenever images would: part of the key of every cached sample.
     ///
     /// It names each setting by itself and is the same for every build, so that samples made by an older build are found again. Raise
     /// [`CANONICAL_VERSION`] when equal settings make other images than before.
     pub(crate) fn canonical(&self) -> String {
-        // No `..`: a new setting has to be entered here, or samples made with its other values would be served.
+        // No `..`: a new setting has to be added here, or samples made with other values of it would be reused.
         let Self { scheduler, steps, guidance_scale, guidance_rescale, size, clip_skip, depth, tiled } = self;
         let bits = match depth {
             Depth::Eight => 8,
@@ -108,14 +108,14 @@ impl Settings {
         settings.to_string()
     }
 
-    /// Whether the U-Net computes two rows an image.
+    /// Whether the U-Net computes two rows per image.
     #[must_use]
     pub fn is_guided(&self) -> bool {
         self.guidance_scale > 1.0
     }
 }
 
-/// Sampler, steps and guidance scale under one name; each can be set beside it.
+/// Sampler, steps and guidance scale under one name; explicit values take precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SamplingPreset {
@@ -126,7 +126,7 @@ pub enum SamplingPreset {
     /// `fast`: DPM-Solver++(2M), 25 steps, guidance 4; a third of the work. Ours: the 15 to 20 steps of Lu et al. (2022, arXiv
     /// 2211.01095) with a margin.
     Fast,
-    /// `draft`: UniPC, 10 steps, guidance 4; to look at prompts, not to train on. Ours: the steps of Zhao et al. (2023, arXiv
+    /// `draft`: UniPC, 10 steps, guidance 4; for trying prompts, not for training. Ours: the steps of Zhao et al. (2023, arXiv
     /// 2302.04867).
     Draft,
 }
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// The keys of all cached samples change with this text. If they must, raise the version; if not, mend the code.
+    /// The keys of all cached samples change with this text. If that is intended, raise the version; if not, fix the code.
     #[test]
     fn the_text_of_settings_is_the_same_for_every_build() {
         let expected = concat!(

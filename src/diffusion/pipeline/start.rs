@@ -1,4 +1,4 @@
-//! What the first step starts from.
+//! The start of sampling.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::Slices;
 use crate::diffusion::samplers::Sampler;
 
-/// What an image starts from.
+/// The start of an image.
 #[derive(Clone, Debug, Default)]
 pub enum Start {
     /// Noise of the request's seed.
@@ -25,7 +25,7 @@ pub enum Start {
     Picture {
         /// `[1, 3, H, W]` in [-1, 1], of the settings' size.
         pixels: Tensor<4>,
-        /// In (0, 1]: the part of the steps that is taken. At 1 little of the picture is left.
+        /// In (0, 1]: the share of the steps that is taken. At 1 little of the picture remains.
         strength: f64,
     },
 }
@@ -76,7 +76,7 @@ impl StableDiffusion {
             return Err(DiffusionError::Setting { key: "init_image", value: format!("{:?}", pixels.dims()), expected });
         }
         let steps = ((settings.steps as f64 * strength) as usize).min(settings.steps);
-        // A sampler may evaluate the U-Net more often than it was asked for steps (PNDM's second timestep comes twice).
+        // A sampler may evaluate the U-Net more often than its number of steps (PNDM's second timestep occurs twice).
         let begin = (settings.steps - steps).min(sampler.timesteps().len() - 1);
         let vae = self.vae.on(&self.device);
         let draw = next_noise(noises, shape, &self.device);
@@ -93,7 +93,7 @@ impl StableDiffusion {
 /// filter as diffusers' `VaeImageProcessor` scales it (the aspect ratio is lost).
 ///
 /// # Errors
-/// [`AugmentError`] if the file is no readable image.
+/// [`AugmentError`] if the file is not a readable image.
 pub fn initial_pixels(path: &Path, [height, width]: [usize; 2], device: &Device) -> Result<Tensor<4>, AugmentError> {
     let pixels = GrayImage::open(path)?.resize(width, height, Filter::Lanczos).to_pixels::<Signed>();
     let values = pixels.values().to_vec();

@@ -10,7 +10,7 @@ use super::StableDiffusion;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::text::{Encoded, TextEncoder, TextEncoderModel, TextInput, Tokenizer};
 
-/// What the text encoder makes of some prompts.
+/// The text encoder's output for some prompts.
 #[derive(Clone, Debug)]
 pub struct EncodedText {
     /// Ids `[B][L]`, padded and cut to the encoder's length.
@@ -46,7 +46,7 @@ impl StableDiffusion {
         })
     }
 
-    /// The states `[L, D]` of each prompt as of a batch of its own, so that their bits do not depend on the other prompts.
+    /// The states `[L, D]` of each prompt, encoded alone, so that their bits do not depend on the other prompts.
     ///
     /// # Errors
     /// [`DiffusionError::Tokenizer`].
@@ -64,7 +64,7 @@ impl StableDiffusion {
 
     /// The states `[B, L, D]` that the U-Net attends to.
     fn states(&self, encoder: &TextEncoderModel, encoded: &Encoded, clip_skip: usize) -> Tensor<3> {
-        // Like diffusers, a mask is given to the encoders alone that ask for one in their configuration.
+        // As in diffusers, only encoders whose configuration asks for a mask get one.
         let mask = encoder.uses_attention_mask().then(|| encoded.mask(&self.device));
         let input = TextInput { mask, skip: clip_skip, ..TextInput::new(encoded.ids(&self.device)) };
         let states = encoder.encode(input).last_hidden_state;
@@ -114,7 +114,7 @@ fn distinct<'a>(texts: &[&'a str]) -> (Vec<&'a str>, Vec<usize>) {
 /// Most bytes of states that are kept: more than 1,000 prompts of Stable Diffusion 1.4 (77 x 768 floats each).
 const MOST_BYTES: usize = 256 << 20;
 
-/// Text states of one pipeline's prompts, those used last; they lie on the compute device.
+/// The most recently used text states of one pipeline's prompts, on the compute device.
 ///
 /// Each prompt is encoded alone, so that its states are the same bits whichever batch it came in first.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl TextCache {
     /// [`DiffusionError::Tokenizer`].
     pub(crate) fn states(&self, pipeline: &StableDiffusion, prompts: &[&str]) -> Result<Tensor<3>, DiffusionError> {
         let mut kept = self.lock();
-        // Touched first, so that what this batch needs is not what makes room for the rest of it.
+        // Touched first, so that states this batch needs are not evicted for the rest of it.
         let mut missing: Vec<&str> = prompts.iter().copied().filter(|prompt| kept.get(*prompt).is_none()).collect();
         missing.sort_unstable();
         missing.dedup();
@@ -158,7 +158,7 @@ impl TextCache {
         self.lock().len()
     }
 
-    /// A panic elsewhere can't have left a state that is wrong: they are inserted whole.
+    /// A panic elsewhere can't have left a wrong state: they are inserted complete.
     fn lock(&self) -> MutexGuard<'_, LruCache<String, Tensor<2>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,8 @@
-//! `scheduler_config.json`, and the way from it to a sampler.
+//! `scheduler_config.json`, and making a sampler from it.
 //!
 //! Reference: diffusers 0.42.1, `configuration_utils.py` (`extract_init_dict`): a file of one class serves every other one. The
-//! target takes the options it has, the rest of its options take its own defaults, and options that only other classes have are
-//! without influence.
+//! target uses the options it knows, its other options have its own defaults, and options that only other classes have
+//! are ignored.
 
 use std::path::{Path, PathBuf};
 
@@ -103,11 +103,7 @@ impl SchedulerConfig {
         let name: String = options.clone().require("_class_name")?;
         let kind = SamplerKind::of_class(&name).ok_or_else(|| {
             let known = SamplerKind::ALL.map(SamplerKind::class_name).join(", ");
-            options.refuse(
-                "_class_name",
-                &format!("\"{name}\""),
-                &format!("{known}; or ask for one of this program's samplers"),
-            )
+            options.refuse("_class_name", &format!("\"{name}\""), &format!("{known}; or choose one of this program's samplers"))
         })?;
         Self::of_kind(options, text.to_owned(), kind)
     }
@@ -121,8 +117,8 @@ impl SchedulerConfig {
         Self::of_kind(self.options, self.text, kind)
     }
 
-    /// The file as diffusers' Stable Diffusion pipelines take the scheduler of their folder: `steps_offset` is 1 and nothing is
-    /// clipped, whatever it says. Files from before these options existed mean that.
+    /// The file as diffusers' Stable Diffusion pipelines use the scheduler of their folder: `steps_offset` is 1 and nothing is
+    /// clipped, whatever it says. Files from before these options existed mean this.
     ///
     /// Reference: diffusers 0.42.1, `StableDiffusionPipeline.__init__`. What the file leaves out stays out for
     /// [`with_kind`](Self::with_kind).
@@ -196,7 +192,7 @@ impl SchedulerConfig {
         self.kind
     }
 
-    /// What the network is taken to predict.
+    /// What the network predicts.
     #[must_use]
     pub const fn prediction(&self) -> Prediction {
         self.prediction
@@ -208,7 +204,7 @@ impl SchedulerConfig {
         &self.schedule
     }
 
-    /// The file as it was read, to be written again; [`with_kind`](Self::with_kind) and the like don't change it.
+    /// The original file, for writing it again; [`with_kind`](Self::with_kind) and the like don't change it.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

@@ -292,7 +292,7 @@ mod tests {
                     json!({"final_sigmas_type": "sigma_min", "lower_order_final": false, "euler_at_final": true}),
                     [187.5533, 0.18658],
                 ),
-                // The last ratio comes twice.
+                // The last ratio occurs twice.
                 Run::of(
                     json!({"use_karras_sigmas": true, "final_sigmas_type": "sigma_min", "lower_order_final": false}),
                     [226.1745, 0.225001],

@@ -68,7 +68,7 @@ fn step(prediction: Prediction, [from, to]: [f64; 2], sample: Tensor<4>, output:
     clean.times(1.0 - kept).plus(Mix { sample: kept, output: 0.0 }).of(sample, output)
 }
 
-/// What the network sees: unit variance.
+/// The network's input: unit variance.
 fn scale_model_input(sample: Tensor<4>, ratio: f64) -> Tensor<4> {
     sample.mul_scalar(Level::of_ratio(ratio).alpha)
 }

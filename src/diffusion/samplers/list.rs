@@ -1,7 +1,7 @@
-//! The one list of samplers: whatever names them, from `--help` to `docs/diffusion.md`, takes it from here.
+//! The list of samplers, from which everything that names them is made or checked, from `--help` to `docs/diffusion.md`.
 //!
 //! To add one: a variant of [`SamplerKind`], its entry in [`SAMPLERS`], a file beside this one with its configuration and its
-//! [`Sampler`](super::Sampler), and a branch in `config.rs`, which the compiler asks for.
+//! [`Sampler`](super::Sampler), and a branch in `config.rs`, which the compiler requires.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::steps::Spacing;
 use crate::diffusion::DiffusionError;
 
-/// The samplers; [`SAMPLERS`] says what each of them is.
+/// The samplers; [`SAMPLERS`] describes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "SAMPLERS describes them")]
 pub enum SamplerKind {
@@ -22,20 +22,20 @@ pub enum SamplerKind {
     UniPc,
 }
 
-/// What there is to say about a sampler.
+/// The description of a sampler.
 #[derive(Debug)]
 pub struct SamplerEntry {
     /// Which one it is.
     pub kind: SamplerKind,
     /// Its name on the command line and in run files.
     pub name: &'static str,
-    /// What it is, in a line, with its source.
+    /// A description in one line, with its source.
     pub title: &'static str,
     /// `_class_name` in a `scheduler_config.json`.
     pub class_name: &'static str,
     /// Whether it adds fresh noise in each step.
     pub noise: &'static str,
-    /// Whether Karras' noise levels can be asked for.
+    /// Whether Karras' noise levels are available.
     pub karras: bool,
     /// The spacing of timesteps where a file names none.
     pub(super) spacing: Spacing,
@@ -120,7 +120,7 @@ impl SamplerKind {
         all
     };
 
-    /// What there is to say about it.
+    /// Its description.
     #[must_use]
     pub const fn entry(self) -> &'static SamplerEntry {
         const ENTRIES: &[SamplerEntry] = &SAMPLERS;
@@ -133,7 +133,7 @@ impl SamplerKind {
         self.entry().class_name
     }
 
-    /// The names of all samplers, as a sentence has them: `ddpm, ddim, … or unipc`.
+    /// The names of all samplers, as in a sentence: `ddpm, ddim, … or unipc`.
     #[must_use]
     pub fn names() -> String {
         or_list(&SAMPLERS.map(|entry| entry.name))

@@ -40,15 +40,15 @@ pub use prediction::Prediction;
 /// One run from noise to latents.
 ///
 /// The caller starts from unit noise times [`init_noise_sigma`](Self::init_noise_sigma), or from
-/// [`add_noise`](Self::add_noise) at a later step (image to image), and then for each step `i`, in order and without gaps, shows
-/// [`scale_model_input`](Self::scale_model_input) to the network at `timesteps()[i]` and hands its output to [`step`](Self::step).
-/// Multistep samplers remember earlier outputs: a new run needs a new sampler.
+/// [`add_noise`](Self::add_noise) at a later step (image to image), and then for each step `i`, in order and without gaps,
+/// gives [`scale_model_input`](Self::scale_model_input) to the network at `timesteps()[i]` and passes its output to
+/// [`step`](Self::step). Multistep samplers keep earlier outputs: a new run needs a new sampler.
 ///
 /// Samples should be f32 even where the network computes in half precision. Steps are named by position, because PNDM visits a
 /// timestep twice; a position past the end is a panic.
 pub trait Sampler: Debug + Send {
     /// Where the network is evaluated: descending, from `num_train_timesteps - 1` or less, fractional for Euler's samplers. PNDM has
-    /// more entries than steps were asked for, and repeats some.
+    /// more entries than steps, and repeats some.
     fn timesteps(&self) -> &[f64];
 
     /// Noise-to-signal ratio at each timestep and after the last; `None` for samplers that don't step in it.
@@ -61,7 +61,7 @@ pub trait Sampler: Debug + Send {
         1.0
     }
 
-    /// What the network sees at step `i`. `[B, C, H, W]`, as the sample.
+    /// The network's input at step `i`. `[B, C, H, W]`, as the sample.
     fn scale_model_input(&self, sample: Tensor<4>, _i: usize) -> Tensor<4> {
         sample
     }
@@ -74,10 +74,10 @@ pub trait Sampler: Debug + Send {
     /// The sample after step `i`. All tensors are `[B, C, H, W]`.
     ///
     /// `model_output` is the network's, after guidance; `sample` is the one before [`scale_model_input`](Self::scale_model_input);
-    /// `noise` is unit noise, given where [`needs_noise`](Self::needs_noise) says so (elsewhere it is not looked at).
+    /// `noise` is unit noise, given where [`needs_noise`](Self::needs_noise) says so (otherwise it is ignored).
     ///
     /// # Panics
-    /// Where the step needs noise and gets none.
+    /// If the step needs noise and gets none.
     fn step(&mut self, model_output: Tensor<4>, i: usize, sample: Tensor<4>, noise: Option<Tensor<4>>) -> Tensor<4>;
 
     /// A clean sample noised to the level at which step `i` begins. All tensors are `[B, C, H, W]`.

@@ -1,4 +1,4 @@
-//! How much noise each training timestep has.
+//! The amount of noise at each training timestep.
 //!
 //! Reference: diffusers 0.42.1, `schedulers/scheduling_ddpm.py`.
 
@@ -74,13 +74,14 @@ impl NoiseSchedule {
 
     /// Digest of the betas, bit for bit.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        // What else there is follows from them.
+        // Everything else follows from them.
         let Self { betas, alphas_cumprod: _ } = self;
         let bytes: Vec<u8> = betas.iter().flat_map(|beta| beta.to_le_bytes()).collect();
         Fingerprint::of(&[&bytes])
     }
 
-    /// Takes the options that make the betas. `rescales`: whether the scheduler class knows `rescale_betas_zero_snr` (PNDM doesn't).
+    /// Consumes the options of the betas. `rescales`: whether the scheduler class knows `rescale_betas_zero_snr` (PNDM
+    /// doesn't).
     pub(super) fn take(options: &mut Options, rescales: bool) -> Result<Self, DiffusionError> {
         let count: usize = options.take_or("num_train_timesteps", 1000)?;
         if !(1..=1_000_000).contains(&count) {

@@ -1,4 +1,4 @@
-//! What the network's output means.
+//! The meaning of the network's output.
 
 use std::fmt;
 
@@ -91,7 +91,7 @@ impl Prediction {
     }
 }
 
-/// How an estimate of the clean sample is kept in range.
+/// How an estimate of the clean sample is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Limit {

@@ -1,4 +1,4 @@
-//! The steps of a run: which of the training timesteps are visited, and their noise-to-signal ratios.
+//! The steps of a run: the training timesteps that are visited, and their noise-to-signal ratios.
 //!
 //! Lin et al. 2023, "Common Diffusion Noise Schedules and Sample Steps are Flawed", table 2; arithmetic and rounding are numpy's, as
 //! timesteps are compared exactly. Reference: diffusers 0.42.1, `set_timesteps` of the Euler, DPM-Solver and UniPC schedulers.
@@ -91,7 +91,7 @@ fn trailing(train: usize, last: usize, steps: usize) -> Vec<f64> {
     (0..count).map(|i| (start + i as f64 * difference).round_ties_even() - 1.0).filter(|t| *t >= 0.0).collect()
 }
 
-/// The error of a number of steps that can't be.
+/// The error of an invalid number of steps.
 pub(super) fn refuse_steps(steps: usize, expected: &str) -> DiffusionError {
     DiffusionError::Setting { key: "steps", value: steps.to_string(), expected: expected.to_owned() }
 }
@@ -101,13 +101,13 @@ pub(super) fn refuse_steps(steps: usize, expected: &str) -> DiffusionError {
 pub(super) struct SigmaSpacing {
     /// Karras et al. 2022, "Elucidating the Design Space", equation (5), with rho 7, instead of the timesteps' own ratios.
     pub(super) karras: bool,
-    /// Ends of Karras' spacing in place of the schedule's.
+    /// Ends of Karras' spacing, instead of the schedule's.
     ends: [Option<f64>; 2],
-    /// What the last step goes to.
+    /// The level after the last step.
     pub(super) last: LastSigma,
 }
 
-/// What the last step goes to.
+/// The level after the last step.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum LastSigma {

@@ -1,4 +1,4 @@
-//! Whole runs with a formula in place of the network, as diffusers tests its schedulers.
+//! Whole runs with a formula instead of the network, as diffusers tests its schedulers.
 
 use std::path::Path;
 

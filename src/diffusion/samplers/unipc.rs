@@ -116,7 +116,7 @@ impl UniPc {
         let h = end.lambda() - start.lambda();
         let mut factors = Factors { sample: 1.0, outputs: vec![0.0; order], end: 0.0 };
         if h == 0.0 {
-            // Karras' last ratio comes twice; the differences below would be 0/0.
+            // Karras' last ratio occurs twice; the differences below would be 0/0.
             return factors;
         }
         let (hh, scale) = if self.config.predict_x0 { (-h, end.alpha) } else { (h, end.sigma) };
@@ -250,7 +250,7 @@ mod tests {
                 ),
                 // With the reference's tables in f64; those in f32 make 89.0763 of it.
                 Run::of(json!({"lower_order_final": false, "final_sigmas_type": last, "solver_order": 3}), [89.0696, 0.088608]),
-                // The last ratio comes twice.
+                // The last ratio occurs twice.
                 Run::of(
                     json!({"use_karras_sigmas": true, "final_sigmas_type": last, "solver_order": 1, "lower_order_final": false}),
                     [169.5979, 0.168718],

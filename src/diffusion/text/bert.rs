@@ -150,7 +150,7 @@ impl KeyMap for BertKeys {
         Some(name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"))
     }
 
-    /// `self` is no name in Rust, and `LayerNorm` none of a field.
+    /// `self` is not a valid name in Rust, and `LayerNorm` not one of a field.
     fn key(&self, path: &str) -> String {
         path.replace("self_attention.", "self.").replace("layer_norm.", "LayerNorm.")
     }
@@ -219,7 +219,7 @@ struct Intermediate {
     activation: Activation,
 }
 
-/// A projection whose result is added to what came in before, then normalised.
+/// A projection whose result is added to the block's input, then normalised.
 #[derive(Module, Debug)]
 struct Output {
     dense: Linear,

@@ -1,4 +1,4 @@
-//! Ids to text states, whatever the network; its `config.json` says which one it is.
+//! From ids to text states with any network; its `config.json` says which.
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::diffusion::options::Options;
 use crate::diffusion::weights::{Difference, Facts, KeyMap, Loaded, Stem};
 use crate::diffusion::{DiffusionError, weights};
 
-/// What a text encoder is given; shapes with `B` texts of `L` tokens.
+/// The input of a text encoder; shapes with `B` texts of `L` tokens.
 #[derive(Clone, Debug)]
 pub struct TextInput {
     /// `[B, L]`, below [`vocabulary_size`](TextEncoder::vocabulary_size).
@@ -22,7 +22,7 @@ pub struct TextInput {
     pub mask: Option<Tensor<2, Bool>>,
     /// `[B, L]`, which of two texts a token is of (BERT); `None` is 0 for all. CLIP has none.
     pub token_types: Option<Tensor<2, Int>>,
-    /// Layers at the end that are left out, at most [`layers`](TextEncoder::layers): diffusers' `clip_skip`. CLIP's final norm
+    /// Layers at the end that are skipped, at most [`layers`](TextEncoder::layers): diffusers' `clip_skip`. CLIP's final norm
     /// is applied to whatever layer is the last. There is no pooled output then.
     pub skip: usize,
     /// Whether the states between layers are kept.
@@ -37,12 +37,12 @@ impl TextInput {
     }
 }
 
-/// What a text encoder gives; shapes with `B` texts of `L` tokens and width `D`.
+/// The output of a text encoder; shapes with `B` texts of `L` tokens and width `D`.
 #[derive(Clone, Debug)]
 pub struct TextStates {
     /// `[B, L, D]`.
     pub last_hidden_state: Tensor<3>,
-    /// `[B, L, D]` after the embedding and after each layer, where they were asked for; CLIP's are before its final norm.
+    /// `[B, L, D]` after the embedding and after each layer, if they were requested; CLIP's are before its final norm.
     pub hidden_states: Vec<Tensor<3>>,
     /// `[B, D]`, one state for the text; `None` where layers are skipped or the checkpoint has no pooling layer.
     pub pooled: Option<Tensor<2>>,

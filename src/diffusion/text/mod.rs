@@ -3,9 +3,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `tokenizer` | text to ids, for CLIP, BERT and RoBERTa |
-//! | `encoder` | ids to text states, whatever the network |
+//! | `encoder` | ids to text states, with any network |
 //! | `clip`, `bert` | the networks |
-//! | `sizes` | what their configurations share |
+//! | `sizes` | the common part of their configurations |
 //! | `projection` | from the states of one encoder to the width of another's U-Net |
 
 mod bert;

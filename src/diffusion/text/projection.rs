@@ -22,7 +22,7 @@ pub struct TextProjectionConfig {
     pub out_features: usize,
 }
 
-/// One linear layer with bias between a text encoder and a U-Net of another width. Of no use before it is trained with them.
+/// One linear layer with bias between a text encoder and a U-Net of another width. Useless before it is trained with them.
 ///
 /// Not a component of diffusers, whose pipelines ignore its folder.
 #[derive(Module, Debug)]

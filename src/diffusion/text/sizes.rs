@@ -1,4 +1,4 @@
-//! What the text encoders' configurations share: sizes, and activations by their names in transformers.
+//! The common part of the text encoders' configurations: sizes, and activations by their names in transformers.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::gelu_approximate;
@@ -57,7 +57,7 @@ pub(in crate::diffusion) struct Sizes {
 }
 
 impl Sizes {
-    /// Refuses what makes no transformer.
+    /// Refuses sizes of no valid transformer.
     pub(in crate::diffusion) fn check(&self, options: &Options) -> Result<(), DiffusionError> {
         let sizes = [
             ("vocab_size", self.vocabulary),
@@ -80,7 +80,7 @@ impl Sizes {
         Ok(())
     }
 
-    /// Takes what transformers keeps in every configuration and no encoder computes with, and refuses the rest.
+    /// Consumes the options that transformers writes into every configuration and no encoder uses, and refuses the rest.
     pub(in crate::diffusion) fn finish(mut options: Options) -> Result<(), DiffusionError> {
         options.without_influence(&[
             "bos_token_id",

@@ -131,7 +131,7 @@ impl MidBlock {
     }
 }
 
-/// Residual blocks that each take a skip tensor in, with a transformer after it in a block with attention, then the next higher
+/// Residual blocks that each take a skip tensor, with a transformer after it in a block with attention, then the next higher
 /// resolution.
 #[derive(Module, Debug)]
 pub(super) struct UpBlock {

@@ -15,7 +15,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 use crate::diffusion::resnet::{ResnetBlockConfig, conv3x3};
 
-/// Architecture of a [`UNet`], as its folder's `config.json` has it.
+/// Architecture of a [`UNet`], as in its folder's `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UNetConfig {
@@ -29,7 +29,7 @@ pub struct UNetConfig {
     pub center_input_sample: bool,
     /// Whether cosines come before sines in the time embedding.
     pub flip_sin_to_cos: bool,
-    /// What is subtracted from half the width of the time embedding in the exponents of its frequencies.
+    /// Number subtracted from half the width of the time embedding in the exponents of its frequencies.
     pub freq_shift: f32,
     /// From the highest resolution to the lowest.
     pub levels: Vec<UNetLevel>,
@@ -64,7 +64,7 @@ impl UNetConfig {
         config_file::read(Options::parse(text, path)?)
     }
 
-    /// A U-Net of this architecture; its weights are random, and not made before they are used.
+    /// A U-Net of this architecture; its weights are random and made on first use.
     #[must_use]
     pub fn init(&self, device: &Device) -> UNet {
         let [highest, levels] = [self.levels[0].channels, self.levels.len()];
@@ -141,7 +141,7 @@ pub struct UNetLevel {
     pub up: UNetBlock,
 }
 
-/// The levels that the options say, from the highest resolution to the lowest.
+/// The levels of the options, from the highest resolution to the lowest.
 pub(super) fn levels(options: &mut Options) -> Result<Vec<UNetLevel>, DiffusionError> {
     let channels = options.take_or("block_out_channels", vec![320, 640, 1280, 1280])?;
     in_range(options, "block_out_channels", &channels, WIDTH)?;

@@ -1,7 +1,7 @@
 //! The U-Net's architecture from the options of its `config.json`.
 //!
 //! Defaults and meanings: diffusers 0.42.1, `UNet2DConditionModel.__init__`. Options that no Stable Diffusion 1 or 2 model sets
-//! must have the value that leaves them out. Many options have one value for all levels or one for each.
+//! must have the value that disables them. Many options have one value for all levels or one for each.
 
 use std::ops::RangeInclusive;
 
@@ -127,7 +127,7 @@ fn within(options: &mut Options, key: &str, default: usize, range: RangeInclusiv
     Ok(value)
 }
 
-/// What one option demands of another.
+/// Conditions between options.
 fn check(config: &UNetConfig, options: &Options) -> Result<(), DiffusionError> {
     let groups = config.norm_num_groups;
     for (i, level) in config.levels.iter().enumerate() {
@@ -352,7 +352,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is read makes a network: nothing that `init` can't build gets that far.
+        /// Every accepted configuration makes a network that `init` can build.
         #[test]
         fn what_is_read_can_be_built(
             channels in prop::collection::vec(0usize..40, 0..4), groups in 0usize..6, heads in 0usize..6, layers in 0usize..3,

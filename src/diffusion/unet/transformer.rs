@@ -124,9 +124,9 @@ impl TransformerBlock {
 /// Configuration of a [`CrossAttention`].
 #[derive(Clone, Copy, Debug)]
 struct CrossAttentionConfig {
-    /// Width of the tokens that ask.
+    /// Width of the query tokens.
     width: usize,
-    /// Width of the tokens that are asked.
+    /// Width of the key and value tokens.
     context_width: usize,
     /// Number of heads, each `width / heads` wide.
     heads: usize,

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use super::files::Source;
 use super::{KeyMap, Place};
 
-/// Tensors that keep a file from fitting a model, by name; never empty.
+/// Tensors because of which a file does not fit a model, by name; never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     /// In the model, not in the file: name and shape expected.
@@ -104,7 +104,7 @@ impl ModuleVisitor for Expected<'_> {
     }
 }
 
-/// How large a model is.
+/// The size of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Number of tensors.

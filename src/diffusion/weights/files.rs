@@ -70,8 +70,8 @@ fn find(folder: &Path, stem: Stem) -> Result<WeightFiles, DiffusionError> {
     }
     let expected = stem.names().map(|(name, extension)| format!("{name}.{extension}")).join(" or ");
     let hint = match folder.is_dir() {
-        true => "its weights are not there: download the folder whole (with git, `git lfs pull` fetches large files)",
-        false => "the folder is not there: give the folder that save_pretrained wrote",
+        true => "its weights are missing: download the complete folder (with git, `git lfs pull` fetches large files)",
+        false => "the folder does not exist: give the folder that save_pretrained wrote",
     };
     Err(DiffusionError::MissingFile { folder: folder.to_owned(), expected, hint: hint.to_owned() })
 }
@@ -101,7 +101,7 @@ fn read_index(folder: &Path, path: PathBuf) -> Result<WeightFiles, DiffusionErro
     let index: Index = serde_json::from_str(&text).map_err(|source| DiffusionError::NotJson { path: path.clone(), source })?;
     let outside = |file: &String| Path::new(file).components().count() != 1 || file == "..";
     if let Some(file) = index.weight_map.values().find(|file| outside(file)) {
-        let message = format!("its weight_map names `{file}`, which is no file of this folder");
+        let message = format!("its weight_map names `{file}`, which is not a file of this folder");
         return Err(DiffusionError::DamagedWeights { path, message });
     }
     let index: BTreeMap<_, _> = index.weight_map.into_iter().map(|(name, file)| (name, folder.join(file))).collect();
@@ -122,7 +122,7 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
     /// By current name: the file, the name there, the tensor.
     pub(super) tensors: BTreeMap<String, (PathBuf, String, StoredTensor)>,
-    /// Tensors that come twice under one current name.
+    /// Tensors that occur twice under one current name.
     pub(super) twice: Vec<String>,
 }
 

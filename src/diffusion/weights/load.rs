@@ -1,4 +1,4 @@
-//! Tensors of files into a model.
+//! Loading the tensors of files into a model.
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +27,8 @@ pub struct Loaded<M> {
 
 /// `model` with the weights of the component in `folder`, computed in `dtype` from then on.
 ///
-/// Accepted: safetensors of F32, F16, BF16 or F64, whole or in shards with an index; PyTorch files (`.bin`), which are read as data
-/// and never executed. Beside the model, memory is taken for one tensor at a time.
+/// Accepted: safetensors of F32, F16, BF16 or F64, in one file or in shards with an index; PyTorch files (`.bin`), which are
+/// read as data and never executed. Besides the model, it takes memory for one tensor at a time.
 ///
 /// # Errors
 /// [`DiffusionError::MissingFile`]; [`DiffusionError::WeightsDiffer`] lists every missing, unexpected and wrongly shaped tensor;
@@ -55,7 +55,7 @@ pub fn load<M: Module>(
     Ok(Loaded { model, parameters: expected.parameters(), stored: stored.unwrap_or(FloatDType::F32), digest: digest.finish() })
 }
 
-/// What a component's files hold, from their headers.
+/// The content of a component's files, from their headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The file, or the index of shards.
@@ -71,7 +71,7 @@ pub struct Facts {
 /// Compares a component's files with a model without reading a weight.
 ///
 /// # Errors
-/// As [`load`], but for values that are no numbers.
+/// As [`load`], except for values that are not finite.
 pub fn check<M: Module>(model: &M, folder: &Path, stem: Stem, keys: &dyn KeyMap) -> Result<Facts, DiffusionError> {
     let (source, expected) = open_fitting(model, folder, stem, keys)?;
     let stored = source.tensors.values().fold(None, |so_far, (_, _, stored)| Some(wider(so_far, stored)));

@@ -1,7 +1,7 @@
-//! Tensors of a checkpoint into a model, and back.
+//! Loading the tensors of a checkpoint into a model, and saving them.
 //!
 //! Names and shapes are compared before a value is read: every missing, unexpected and wrongly shaped tensor is listed in one error.
-//! Values are read a tensor at a time, so that loading takes little more memory than the model.
+//! Values are read one tensor at a time, so that loading takes little more memory than the model.
 
 mod difference;
 mod draw;
@@ -24,8 +24,8 @@ pub use save::save;
 /// Models give their fields the names that diffusers or transformers use, so most names agree. Norm parameters are `weight` and
 /// `bias`, and linear weights `[out, in]`, on the file's side everywhere: that is done by [`load`] and [`save`].
 pub trait KeyMap {
-    /// The current name of a tensor of a file, whatever its age or wrapper; `None` for one that is no part of the model and may be
-    /// left (a buffer, the head of another task).
+    /// The current name of a tensor of a file, whatever its age or wrapper; `None` for one that is not part of the model and
+    /// may be skipped (a buffer, the head of another task).
     fn canonical(&self, name: &str) -> Option<String> {
         Some(name.to_owned())
     }
@@ -60,7 +60,7 @@ impl Place {
 
     /// The current name in files of the parameter here.
     fn key(&self, keys: &dyn KeyMap) -> String {
-        // The name of an enum's variant says which kind of layer there is, and is no part of the path.
+        // The name of an enum's variant says which kind of layer there is, and is not part of the path.
         let fields = self.stack.iter().filter(|(_, container)| !container.starts_with("Enum:"));
         let mut path = fields.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
         let (last, container) = self.stack.last().expect("a parameter is within a module");
@@ -70,7 +70,7 @@ impl Place {
                 "beta" => "bias",
                 other => other,
             };
-            *path.last_mut().expect("a norm's fields are no enum variants") = name;
+            *path.last_mut().expect("a norm's fields are not enum variants") = name;
         }
         keys.key(&path.join("."))
     }

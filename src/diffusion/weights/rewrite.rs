@@ -45,8 +45,8 @@ impl Slot {
 }
 
 /// `model` with every parameter replaced for which `value` gives another; it is asked with the current value's maker, because a
-/// parameter without a value yet should not get one. Flat tensors are row-major in the layout of memory. What is given is taken as
-/// it is, in its type, on its device and with its history: gradients flow back into it.
+/// parameter without a value yet should not get one. Flat tensors are row-major in the layout of memory. The given tensor is
+/// used unchanged, with its type, device and history: gradients flow back into it.
 ///
 /// # Panics
 /// If a value has another number of elements than its parameter.
@@ -85,8 +85,8 @@ impl<F: FnMut(&Slot, &dyn Fn() -> Tensor<1>) -> Option<Tensor<1>>> ModuleMapper 
     }
 }
 
-/// `model` without the values of the parameters that are `wanted`, which are given to `taken`, flat, in the order of the model. Their
-/// places stay empty until [`rewrite`] fills them; using one before is a panic.
+/// `model` without the values of the parameters that are `wanted`, which are passed to `taken`, flat, in the order of the model. Their
+/// places stay empty until [`rewrite`] fills them; using one before panics.
 pub fn extract<M: Module>(
     model: M,
     keys: &dyn KeyMap,
@@ -123,7 +123,7 @@ impl<W: Fn(&Slot) -> bool, T: FnMut(Slot, Tensor<1>)> ModuleMapper for Extractor
     }
 }
 
-/// Shows every parameter of `model`, in its order, with its value's maker.
+/// Visits every parameter of `model`, in its order, with its value's maker.
 pub fn each<M: Module>(model: &M, keys: &dyn KeyMap, show: impl FnMut(Slot, &dyn Fn() -> Tensor<1>)) {
     model.visit(&mut Viewer { place: Place::default(), keys, show });
 }

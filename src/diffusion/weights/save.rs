@@ -1,4 +1,4 @@
-//! A model into safetensors.
+//! Saving a model as safetensors.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ use super::{KeyMap, Place};
 use crate::diffusion::DiffusionError;
 
 /// Writes `model` as safetensors under its current names in files; values are rounded to `dtype` (F32, F16 or BF16; others are
-/// written as F32). Written whole or not at all, a tensor at a time; equal models give equal bytes.
+/// written as F32). Written completely or not at all, one tensor at a time; equal models give equal bytes.
 ///
 /// # Errors
 /// [`DiffusionError::Io`].

@@ -26,7 +26,7 @@ pub(super) struct Toy {
     projections: Vec<Projection>,
 }
 
-/// `layers.1` is kept as a 1x1 convolution; files of old have `old.` before every name and a buffer.
+/// `layers.1` is kept as a 1x1 convolution; old files have `old.` before every name, and a buffer.
 pub(super) struct ToyKeys;
 
 impl KeyMap for ToyKeys {

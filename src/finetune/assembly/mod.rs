@@ -1,4 +1,4 @@
-//! A pipeline's folder from components of several origins: what a training starts from.
+//! Assembling a pipeline's folder from components of several origins, as the start of a training run.
 
 mod scratch;
 
@@ -29,13 +29,13 @@ pub enum Origin {
     /// The base pipeline.
     #[default]
     Base,
-    /// A folder with `config.json` and weights: of another pipeline, or a model of its own.
+    /// A folder with `config.json` and weights, of another pipeline or a separate model.
     Folder(PathBuf),
     /// This `config.json`, with weights drawn from the seed as PyTorch or transformers draw them.
     Scratch(PathBuf),
 }
 
-/// Which encoder a pipeline has, which parts are pretrained and which begin from nothing.
+/// Which encoder a pipeline has, which parts are pretrained and which start from scratch.
 ///
 /// RoentGen's starts: a whole base; a base with another text encoder (RadBERT, SapBERT); a base with a U-Net from scratch. Without a
 /// base, every component is named.
@@ -58,7 +58,7 @@ pub struct Assembly {
     pub scheduler: Option<PathBuf>,
     /// Put a layer between a text encoder and a U-Net of different widths. It has to be trained.
     pub text_projection: bool,
-    /// Of weights that are drawn.
+    /// Seed of new weights.
     pub seed: u64,
 }
 
@@ -69,7 +69,7 @@ impl Assembly {
         Self { base: Some(folder.to_owned()), ..Self::default() }
     }
 
-    /// Whether the base is taken as it is, so that nothing has to be written.
+    /// Whether the base is used unchanged, so that nothing has to be written.
     #[must_use]
     pub fn is_base(&self) -> bool {
         let base = |origin: &Origin| *origin == Origin::Base;
@@ -209,7 +209,7 @@ impl Assembly {
             FinetuneError::Setting(SettingError {
                 key: component,
                 value: "not given".to_owned(),
-                expected: "its folder, its config.json to begin from nothing, or a base pipeline to take it from".to_owned(),
+                expected: "its folder, its config.json to start from scratch, or a base pipeline that has it".to_owned(),
             })
         })
     }
@@ -226,7 +226,7 @@ const TOKENIZER_FILES: [&str; 7] = [
     "vocab.txt",
 ];
 
-/// The tokenizer of a text encoder's folder: in it, as models of their own have it, or next to it, as pipelines have it.
+/// The tokenizer of a text encoder's folder: in it, as in separate models, or next to it, as in pipelines.
 fn beside(encoder: &Path) -> PathBuf {
     let own = TOKENIZER_FILES.iter().any(|name| encoder.join(name).is_file());
     match encoder.parent() {
@@ -249,7 +249,7 @@ impl Source {
     }
 }
 
-/// In the type that the files had.
+/// In the type of the files.
 fn rewrite<M: Module>(loaded: Loaded<M>, keys: &dyn KeyMap, file: &Path) -> Result<(), DiffusionError> {
     save(&loaded.model, file, keys, loaded.stored)
 }

@@ -1,4 +1,4 @@
-//! The run file of `roentgen finetune`: one TOML a run, every key documented where it is declared.
+//! The run file of `roentgen finetune`: one TOML file per run, every key documented where it is declared.
 
 mod preset;
 mod tables;
@@ -29,14 +29,14 @@ pub struct FinetuneConfig {
     /// Values to start from, which the other keys override.
     #[serde(default)]
     pub preset: Option<Preset>,
-    /// Words for people.
+    /// Text for people.
     #[serde(default)]
     pub title: String,
-    /// Of every random number: order, noise, timesteps, new weights.
+    /// Seed of all random numbers: order, noise, timesteps, new weights.
     #[serde(default)]
     pub seed: u64,
     /// Radiographs with their reports or labels. The generator learns from the training split alone; the loss on the validation split
-    /// is watched; the test split is not touched.
+    /// is monitored; the test split is not read.
     pub data: DataConfig,
     /// How images become square pictures.
     #[serde(default = "default_preprocess")]
@@ -59,20 +59,20 @@ pub struct FinetuneConfig {
     /// AdamW, learning rates, clipping.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
-    /// How long the run is, and how the learning rates rise and fall.
+    /// The length of the run, and the course of the learning rates.
     #[serde(default)]
     pub schedule: ScheduleConfig,
     /// Images an optimiser step, over all micro-batches.
     #[serde(default = "default_batch_size")]
     pub batch_size: usize,
-    /// Micro-batches a step, to save memory; gradients are those of the whole batch.
+    /// Micro-batches per step, to save memory; gradients are those of the whole batch.
     #[serde(default = "default_accumulation")]
     pub accumulation: usize,
-    /// Share of the samples whose text is left out, which guidance needs. RoentGen's is not published; 0.1 is our choice and the
-    /// usual one (Ho and Salimans 2022, arXiv 2207.12598, section 4).
+    /// Share of the images trained with an empty text, which guidance needs. RoentGen's is not published; 0.1 is our choice and
+    /// the usual one (Ho and Salimans 2022, arXiv 2207.12598, section 4).
     #[serde(default = "default_caption_dropout")]
     pub caption_dropout: f64,
-    /// Moving average of the weights, which is what gets exported; none if absent.
+    /// Moving average of the weights, which is exported; none if absent.
     #[serde(default)]
     pub ema: Option<EmaConfig>,
     /// Compute type of text encoder and U-Net: `fp32` or `bf16`. Weights that train, moments and averages are 32-bit either way.
@@ -84,16 +84,16 @@ pub struct FinetuneConfig {
     /// Loss on the validation split.
     #[serde(default)]
     pub validation: ValidationConfig,
-    /// Pictures of fixed prompts.
+    /// Sample sheets of fixed prompts.
     #[serde(default)]
     pub samples: SampleConfig,
-    /// What is kept to go on from.
+    /// The checkpoints that a run continues from.
     #[serde(default)]
     pub checkpoints: CheckpointConfig,
-    /// When a run is told to be diverging.
+    /// When a diverging run causes a warning or is stopped.
     #[serde(default)]
     pub watch: WatchConfig,
-    /// What frozen networks make of images and texts, on disk.
+    /// Cache of the outputs of frozen networks, on disk.
     #[serde(default)]
     pub cache: CacheConfig,
     /// Devices to train on together, such as `["cuda:0", "cuda:1"]`: each takes an equal part of the micro-batches. The command line's
@@ -185,7 +185,7 @@ impl FinetuneConfig {
         Ok(config)
     }
 
-    /// Refuses values that parse but can't be meant.
+    /// Refuses values that parse but are invalid.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for the first one.
@@ -221,7 +221,7 @@ impl FinetuneConfig {
         within("watch.warn_above", warn_above, 0.0..=1e12)?;
         within("watch.stop_above", stop_above, 0.0..=1e12)?;
         within("watch.patience", patience, 0..=MOST_STEPS)?;
-        self.prompts.validate().map_err(|error| ConfigError::value("prompts", error, "limits that a text can keep"))?;
+        self.prompts.validate().map_err(|error| ConfigError::value("prompts", error, "limits that a text can satisfy"))?;
         if let Some(ema) = &self.ema {
             within("ema.update_after_step", ema.update_after_step, 0..=MOST_STEPS)?;
             within("ema.inv_gamma", ema.inv_gamma, 1e-12..=1e12)?;
@@ -247,7 +247,7 @@ impl FinetuneConfig {
         }
     }
 
-    /// The settings that the mathematics depends on.
+    /// The settings that the results depend on.
     #[must_use]
     pub fn trainee(&self) -> TraineeSettings {
         TraineeSettings {
@@ -325,7 +325,7 @@ mod tests {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if name.starts_with("finetune-") && name.ends_with(".toml") {
                 let config = FinetuneConfig::read(&path, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
-                // What is written into the run folder says the same.
+                // What is written into the run folder is equivalent.
                 assert_eq!(
                     FinetuneConfig::parse(&config.to_toml(), &path, Path::new("/"), &[]).unwrap().to_toml(),
                     config.to_toml()

@@ -1,4 +1,4 @@
-//! Values to start a run file from.
+//! Values that a run file starts from.
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -19,7 +19,7 @@ impl Preset {
     /// Every preset.
     pub const ALL: [Self; 3] = [Self::RoentgenV1, Self::RoentgenV2, Self::Small];
 
-    /// Its run file, with a word on where each value comes from.
+    /// Its run file, with the source of each value.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

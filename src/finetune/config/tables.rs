@@ -19,15 +19,15 @@ const MOST_PROMPTS: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Peak learning rate of every part that has none of its own.
+    /// Peak learning rate of every part without its own.
     pub learning_rate: f64,
-    /// Of the U-Net or its adapters.
+    /// Peak learning rate of the U-Net or its adapters.
     pub unet_learning_rate: Option<f64>,
-    /// Of the text encoder or its adapters.
+    /// Peak learning rate of the text encoder or its adapters.
     pub text_encoder_learning_rate: Option<f64>,
-    /// Of the layer between a text encoder and a U-Net of different widths.
+    /// Peak learning rate of the layer between a text encoder and a U-Net of different widths.
     pub text_projection_learning_rate: Option<f64>,
-    /// Of the autoencoder.
+    /// Peak learning rate of the autoencoder.
     pub vae_learning_rate: Option<f64>,
     /// Decay rates of the first and the second moment.
     pub betas: [f64; 2],
@@ -35,7 +35,7 @@ pub struct OptimizerConfig {
     pub epsilon: f64,
     /// Decoupled weight decay; biases and norms decay too, as in PyTorch.
     pub weight_decay: f64,
-    /// Largest norm of all gradients together; 0 does not clip.
+    /// Largest norm of all gradients together; 0 disables clipping.
     pub clip_norm: f64,
 }
 
@@ -125,7 +125,7 @@ impl ScheduleConfig {
         Ok(())
     }
 
-    /// What learning rates are multiplied by at step `step`, from 0; `base` is the highest of them.
+    /// The factor of the learning rates at step `step`, from 0; `base` is the highest of them.
     #[must_use]
     pub fn factor(&self, step: u64, base: f64) -> f64 {
         self.shape.factor(step, self.warmup_steps, self.steps, base)
@@ -136,9 +136,9 @@ impl ScheduleConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValidationConfig {
-    /// Steps between two validations; 0 for none. The last step is validated too.
+    /// Steps between validations; 0 for none. The last step is validated too.
     pub every: u64,
-    /// Images, the first of the split in its order; all if there are fewer.
+    /// Number of images, the first of the split; all if there are fewer.
     pub images: usize,
     /// Equal ranges of timesteps, each with its own mean: a model can get better where noise is strong and worse where it is weak.
     /// Every image has one timestep in each.
@@ -159,22 +159,22 @@ impl ValidationConfig {
         within("validation.bins", self.bins, 1..=MOST)?;
         within("validation.images", self.images, 0..=MOST_SAMPLES)?;
         if self.images == 0 && self.every > 0 {
-            let expected = "at least 1 (validation.every = 0 switches validation off)";
+            let expected = "at least 1 (validation.every = 0 disables validation)";
             return Err(ConfigError::value("validation.images", 0, expected));
         }
         Ok(())
     }
 }
 
-/// A sheet of pictures of fixed prompts and seeds, to see what the model has learnt.
+/// A sheet of images of fixed prompts and seeds, to see what the model has learnt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SampleConfig {
-    /// Steps between two sheets; 0 for none. The last step has one too.
+    /// Steps between sheets; 0 for none. The last step has one too.
     pub every: u64,
-    /// One a row; those of the first four validation images if absent.
+    /// One prompt per row; those of the first four validation images if absent.
     pub prompts: Vec<String>,
-    /// Pictures a prompt, in columns: seeds 0, 1, …
+    /// Images per prompt, in columns: seeds 0, 1, …
     pub count: usize,
     /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the pipeline's own if absent.
     pub sampler: Option<String>,

@@ -1,4 +1,4 @@
-//! Adapters with their values, apart from any training.
+//! Adapters with their values, outside of training.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::weights::{KeyMap, Slot, each, rewrite};
 use crate::finetune::{FinetuneError, Part};
 
-/// Adapters as files hold them: `lora_A` `[rank, inputs]` and `lora_B` `[outputs, rank]` for each module, in 32-bit floats.
+/// Adapters as in files: `lora_A` `[rank, inputs]` and `lora_B` `[outputs, rank]` for each module, in 32-bit floats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lora {
     /// By part and module. A text encoder's module has its name in transformers 5, without `text_model.`.
@@ -25,7 +25,7 @@ pub struct Lora {
 pub(super) struct Adapter {
     pub(super) a: TensorData,
     pub(super) b: TensorData,
-    /// What the file states; `None` stands for the rank, unless a reader knows better.
+    /// As stated in the file; `None` stands for the rank, unless the reader sets it.
     pub(super) alpha: Option<f64>,
 }
 
@@ -74,8 +74,8 @@ impl Lora {
 
     /// With this alpha for every adapter whose file states none.
     ///
-    /// Files that diffusers wrote before it kept metadata hold the factors alone, and whoever trained them knows the alpha. Without
-    /// this call it is the rank, as diffusers assumes.
+    /// Files that diffusers wrote before it kept metadata hold the factors alone, so the alpha has to be known from their
+    /// training. Without this call it is the rank, as diffusers assumes.
     ///
     /// # Errors
     /// [`FinetuneError::Setting`] unless it is a number above 0.

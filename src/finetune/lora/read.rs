@@ -12,7 +12,7 @@ use super::{CONFIG_FILE, DIFFUSERS_FILE, METADATA, PEFT_FILE, PEFT_PREFIX};
 use crate::diffusion::DiffusionError;
 use crate::finetune::{FinetuneError, Part};
 
-/// What a tensor of a file is.
+/// The role of a tensor in a file.
 #[derive(Debug, PartialEq)]
 enum Role {
     A,
@@ -103,7 +103,7 @@ impl Reader<'_> {
         )
     }
 
-    /// Refuses settings that change what is computed.
+    /// Refuses settings that would change the computation.
     fn check_config(&self, config: &BTreeMap<&str, &Value>) -> Result<(), FinetuneError> {
         let neutral = |value: &Value| match value {
             Value::Null | Value::Bool(false) => true,
@@ -126,7 +126,7 @@ impl Reader<'_> {
         let other = config.iter().find(|(key, value)| (VARIANTS.contains(key) || **key == "peft_type") && !neutral(value));
         match other {
             Some((key, value)) => {
-                Err(self.refuse(format!("its `{key}` is {value}: this program computes plain LoRA of one alpha alone")))
+                Err(self.refuse(format!("its `{key}` is {value}: this program computes plain LoRA with a single alpha only")))
             }
             None => Ok(()),
         }
@@ -152,7 +152,7 @@ impl Reader<'_> {
         let mut lora = Lora::default();
         for ((part, module), factors) in found {
             let [Some(a), Some(b), own_alpha] = factors else {
-                return Err(self.refuse(format!("{part}.{module} has one factor of two: the file is cut short or edited")));
+                return Err(self.refuse(format!("{part}.{module} has one factor of two: the file is truncated or edited")));
             };
             let rank = match (a.shape().as_slice(), b.shape().as_slice()) {
                 ([rank, _, ..], [_, other, ..]) if rank == other && *rank > 0 => *rank,
@@ -229,7 +229,7 @@ fn unknown(name: &str) -> String {
     if name.contains("lora_magnitude_vector") || name.contains("dora_scale") {
         return format!("`{name}` is of DoRA, which this program does not compute");
     }
-    format!("`{name}` is no tensor of a LoRA for a U-Net or a text encoder (`unet.MODULE.lora_A.weight` and the like)")
+    format!("`{name}` is not a tensor of a LoRA for a U-Net or a text encoder (`unet.MODULE.lora_A.weight` and the like)")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DiffusionError> {

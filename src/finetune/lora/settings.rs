@@ -1,4 +1,4 @@
-//! How large adapters are, and where they sit.
+//! The size of adapters, and the modules that have them.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub struct LoraSettings {
     /// Empty stands for the attention projections: `to_q`, `to_k`, `to_v`, `to_out.0` in a U-Net, `q_proj`, `k_proj`, `v_proj`,
     /// `out_proj` in CLIP, `query`, `key`, `value`, `attention.output.dense` in BERT.
     pub targets: Vec<String>,
-    /// A file or folder of adapters to begin from, of this rank, alpha and these modules; `None` begins from new ones.
+    /// A file or folder of adapters to start from, with this rank, alpha and these modules; `None` starts from new ones.
     pub start: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ impl LoraSettings {
         Self { rank, alpha: rank as f64, ..Self::default() }
     }
 
-    /// What the product of the factors is multiplied by.
+    /// The factor of the product.
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
@@ -58,7 +58,7 @@ impl LoraSettings {
     /// Ends of the names of modules that get an adapter.
     #[must_use]
     pub fn target_modules(&self) -> Vec<&str> {
-        /// Names that no two of the networks share.
+        /// Names that are different in all networks.
         const ATTENTION: [&str; 12] = [
             "to_q",
             "to_k",
@@ -88,7 +88,7 @@ impl LoraSettings {
     }
 }
 
-/// Refuses an alpha that is no factor.
+/// Refuses an invalid alpha.
 pub(super) fn check_alpha(alpha: f64) -> Result<(), FinetuneError> {
     within("lora.alpha", alpha, alpha.is_finite() && alpha > 0.0, "a number above 0; the rank is usual")
 }

@@ -63,7 +63,7 @@ fn adapters_go_through_both_formats() {
     assert_eq!(joined, lora);
     assert_eq!(lora.parts(), [Part::Unet, Part::TextEncoder]);
 
-    // What generates with the file is what was trained.
+    // Generating with the file gives what was trained.
     let merged = lora.merge(open(), 1.0, Path::new("lora")).unwrap();
     assert_eq!(denoised(&merged), denoised(&trainee.pipeline(Which::Live)));
     let untouched = lora.merge(open(), 0.0, Path::new("lora")).unwrap();

@@ -38,7 +38,7 @@ pub struct Devices {
     pub have_collectives: bool,
 }
 
-/// What opening a run found, for people.
+/// The state of an opened run, for people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Opened {
     /// Texts of the training split.
@@ -78,7 +78,7 @@ impl Run {
 
         // 1. Pairs
         opening.message("reading images");
-        // A text without tokens is one that no rule keeps.
+        // No rule keeps a text without tokens.
         let count = |text: &str| start.checkpoint.count_tokens(text).unwrap_or(0);
         let looked = || opening.advance(1);
         let pairing = Pairing { prompts: &config.prompts, count: &count, known: folder.known(), progress: &looked };
@@ -111,7 +111,7 @@ impl Run {
         ]);
         let folder = folder.begin(FinetuneFound { model: start.digest, data: &record, order, facts })?;
 
-        // 3. Where it goes on
+        // 3. Where it continues
         let checkpoints = Checkpoints::open(out)?;
         let (newest, damaged) = checkpoints.newest()?;
         let memory = newest.as_ref().map(|checkpoint| checkpoint.memory).unwrap_or_default();
@@ -124,7 +124,7 @@ impl Run {
         let trainee = replicas.trainee();
         drop(opening);
 
-        // 4. What it does on the way
+        // 4. Evaluation and logs
         let order =
             Order::new(Randomness::training(config.seed), train.pairs().len(), config.batch_size, config.schedule.steps)?;
         let maker =
@@ -169,7 +169,7 @@ impl Run {
     }
 }
 
-/// Images have to be whole latents.
+/// Sides have to be whole numbers of latents.
 fn check_size(config: &FinetuneConfig, checkpoint: &Checkpoint) -> Result<(), ConfigError> {
     let (size, factor) = (config.preprocess.size, checkpoint.factor());
     if size.is_multiple_of(factor) {
@@ -189,7 +189,7 @@ fn shape(config: &FinetuneConfig, start: &StartingPoint) -> SampleShape {
     let side = config.preprocess.size / checkpoint.factor();
     let reconstructs = matches!(config.strategy, Strategy::Reconstruct { .. });
     let image_key = Fingerprint::of(&[&start.vae.0, &config.preprocess.digest().0]);
-    // Codes of a 16-bit encoder are other codes.
+    // A 16-bit encoder gives other codes.
     let text_key = Fingerprint::of(&[&start.text.0, format!("{:?}", config.precision).as_bytes()]);
     SampleShape {
         latents: [checkpoint.latent_channels(), side, side],

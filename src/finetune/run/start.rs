@@ -1,4 +1,4 @@
-//! What a run starts from: the pipeline of the `[model]` table, as a folder.
+//! The start of a run: the pipeline of the `[model]` table, as a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +17,9 @@ pub struct StartingPoint {
     pub checkpoint: Checkpoint,
     /// Digest of everything.
     pub digest: Fingerprint,
-    /// Of what images become latents by.
+    /// Digest of what turns images into latents.
     pub vae: Fingerprint,
-    /// Of what texts become states by.
+    /// Digest of what turns texts into states.
     pub text: Fingerprint,
 }
 
@@ -46,7 +46,7 @@ impl StartingPoint {
     }
 }
 
-/// The parts in one folder. A kill leaves a folder without `model_index.json`, which is made anew.
+/// The parts in one folder. A kill leaves a folder without `model_index.json`, which is assembled again.
 fn assembled(assembly: &Assembly, folder: &Path) -> Result<(PathBuf, Checkpoint), RunError> {
     if folder.join("model_index.json").is_file() {
         return Ok((folder.to_owned(), Checkpoint::read(folder)?));

@@ -19,7 +19,7 @@ use crate::diffusion::DiffusionError;
 use crate::finetune::{FinetuneConfig, FinetuneError, Trainee, Which};
 use crate::run_folder::RunFolder;
 
-/// A run, ready to go on where it is.
+/// A run, ready to continue.
 #[derive(Debug)]
 pub struct Run {
     pub(super) config: FinetuneConfig,
@@ -53,8 +53,8 @@ pub struct RunOutcome {
 }
 
 impl Run {
-    /// Trains to the end or to an interruption. What is on disk is whole at any moment, and a run that is started again goes on with
-    /// the same bits.
+    /// Trains to the end or to an interruption. The files on disk are complete at any moment, and a run that is started again
+    /// continues with the same bits.
     ///
     /// # Errors
     /// [`RunError`]; the last checkpoint stays.
@@ -135,7 +135,7 @@ impl Run {
         }
     }
 
-    /// What is due after a step: validation, samples, checkpoint, in this order, so that whoever finds the checkpoint finds the rest.
+    /// The work due after a step: validation, samples, checkpoint, in this order, so that a checkpoint implies the rest.
     /// False if it was interrupted.
     fn finish_step(&mut self) -> Result<bool, RunError> {
         let step = self.trainee().steps();
@@ -179,7 +179,7 @@ impl Run {
         match sheet.paint(&self.trainee().pipeline(Which::Ema), step, &self.interrupt) {
             Ok(painted) => self.log.sheet(step, painted)?,
             Err(RunError::Diffusion(DiffusionError::Stopped { .. })) => return Ok(false),
-            // A model that is not there yet is no reason to end.
+            // A model that can't sample yet is no reason to end.
             Err(RunError::Diffusion(error @ DiffusionError::NonFiniteImage { .. })) => {
                 self.log.say(&format!("warning: step {step}: no samples: {error}"));
             }
@@ -204,7 +204,7 @@ impl Run {
         Ok(self.outcome(true, None))
     }
 
-    /// The pipeline of the last step or of the best one, under its name once it is whole.
+    /// The pipeline of the last step or of the best one, renamed once it is complete.
     fn export(&mut self) -> Result<RunOutcome, RunError> {
         self.log.plot(&self.folder)?;
         let steps = self.trainee().steps();
@@ -235,7 +235,7 @@ impl Run {
     }
 }
 
-/// An error with the checkpoint that is left, where the loss or a gradient is no number.
+/// An error with the last checkpoint, if the loss or a gradient is not finite.
 fn non_finite(error: RunError, kept: u64) -> RunError {
     match error {
         RunError::Finetune(source @ (FinetuneError::NonFiniteLoss { .. } | FinetuneError::NonFiniteGradient { .. })) => {

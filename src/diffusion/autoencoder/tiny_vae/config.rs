@@ -46,7 +46,7 @@ pub struct AutoencoderTinyConfig {
     /// Where 0 lies in that range.
     #[config(default = 0.5)]
     pub latent_shift: f64,
-    /// What latents are multiplied by for the denoiser.
+    /// Factor from latents to the denoiser's.
     #[config(default = 1.0)]
     pub scaling_factor: f64,
     /// Group-normalised 1x1 convolutions in the blocks of the lowest resolution, as TAEF2 has. This is `use_midblock_gn` of the

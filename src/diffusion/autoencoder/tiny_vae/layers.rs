@@ -1,4 +1,4 @@
-//! What the tiny autoencoder is a sequence of.
+//! The layers of the tiny autoencoder.
 
 use burn::config::Config;
 use burn::module::Module;

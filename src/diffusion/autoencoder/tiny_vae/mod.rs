@@ -18,7 +18,7 @@ pub use config::{AutoencoderTinyConfig, AutoencoderTinyKeys};
 pub use layers::TinyActivation;
 pub use taesd::{is_taesd, write_taesd};
 
-/// Latents beyond about this are drawn towards it before they are decoded.
+/// Soft bound of latents before they are decoded.
 const SOFT_LIMIT: f64 = 3.0;
 
 /// A small convolutional autoencoder without noise (`diffusers.AutoencoderTiny`).

@@ -1,7 +1,7 @@
 //! TAESD's own files, `*_encoder*.safetensors` and `*_decoder*.safetensors`, as a folder of diffusers.
 //!
 //! Reference: <https://github.com/madebyollin/taesd> at 5cccb12. Keys are positions in two `Sequential`s; the decoder's begins with a
-//! clamp, which is no layer in diffusers and takes no number there.
+//! clamp, which is not a layer in diffusers and has no number there.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -37,8 +37,8 @@ fn find(folder: &Path, part: &str) -> Option<PathBuf> {
 /// Writes the folder of diffusers' `AutoencoderTiny` for TAESD's files in `from`: `config.json` and weights, values as they are.
 ///
 /// # Errors
-/// [`DiffusionError::MissingFile`]; [`DiffusionError::DamagedWeights`] for files that are no safetensors or of another network;
-/// [`DiffusionError::Io`].
+/// [`DiffusionError::MissingFile`]; [`DiffusionError::DamagedWeights`] for files that are not safetensors or of another
+/// network; [`DiffusionError::Io`].
 pub fn write_taesd(from: &Path, to: &Path) -> Result<(), DiffusionError> {
     let [encoder_path, decoder_path] = ["_encoder", "_decoder"].map(|part| find(from, part));
     let missing = || DiffusionError::MissingFile {
@@ -57,7 +57,7 @@ pub fn write_taesd(from: &Path, to: &Path) -> Result<(), DiffusionError> {
     let named = |part: &str, first: usize, name: &str, path: &Path| {
         let (position, rest) = name.split_once('.').unwrap_or((name, ""));
         let position = position.parse::<usize>().ok().and_then(|position| position.checked_sub(first));
-        let position = position.ok_or_else(|| damaged(path, format!("`{name}` is no layer of TAESD's")))?;
+        let position = position.ok_or_else(|| damaged(path, format!("`{name}` is not a layer of TAESD")))?;
         Ok::<_, DiffusionError>(format!("{part}.layers.{position}.{rest}"))
     };
     let mut tensors = Vec::new();

@@ -38,7 +38,7 @@ pub struct AutoencoderKlConfig {
     /// Side of the training images, pixels; the side of tiles.
     #[config(default = 32)]
     pub sample_size: usize,
-    /// What latents are multiplied by for the denoiser; 1 over their standard deviation.
+    /// Factor from latents to the denoiser's; 1 over their standard deviation.
     #[config(default = 0.18215)]
     pub scaling_factor: f64,
     /// A 1x1 convolution behind the encoder.
@@ -52,7 +52,7 @@ pub struct AutoencoderKlConfig {
     pub mid_block_add_attention: bool,
 }
 
-/// diffusers writes a number, or a pair for images that are no squares.
+/// diffusers writes a number, or a pair for images that are not square.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum SampleSize {
@@ -153,7 +153,7 @@ impl AutoencoderKlConfig {
         AutoencoderKl::new(self, device)
     }
 
-    /// A residual block as the encoder and the decoder have it.
+    /// A residual block of the encoder and the decoder.
     pub(super) fn resnet(&self, channels: [usize; 2]) -> ResnetBlockConfig {
         ResnetBlockConfig::new(channels, self.norm_num_groups, EPSILON)
     }

@@ -1,4 +1,4 @@
-//! What holds for every value of the weights; the values themselves are checked in the parity tests.
+//! Properties for all values of the weights; the values themselves are checked in the parity tests.
 
 use std::path::Path;
 

@@ -117,13 +117,13 @@ fn bert(ids: Vocab, unknown: String, config: &TokenizerConfig) -> Result<Tokeniz
     Ok(tokenizer)
 }
 
-/// What a tokenizer does with a text.
+/// How a tokenizer processes a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Clip,
     Bert,
     Roberta,
-    /// What `tokenizer.json` says.
+    /// As in `tokenizer.json`.
     AsSaved,
 }
 
@@ -134,7 +134,7 @@ pub(super) enum Side {
     Right,
 }
 
-/// The options that have an influence on ids. The others describe a tokenizer's history, decoding or chats.
+/// The options that have an influence on ids. The others concern a tokenizer's history, decoding or chats.
 #[derive(Debug)]
 pub(super) struct TokenizerConfig {
     pub(super) kind: Option<Kind>,

@@ -39,8 +39,8 @@ struct Padding {
 impl Tokenizer {
     /// Opens a `tokenizer` folder: `tokenizer.json`, or `vocab.json` and `merges.txt` (CLIP, RoBERTa), or `vocab.txt` (BERT).
     ///
-    /// The kind is `tokenizer_class` in `tokenizer_config.json`; where that is silent, `tokenizer.json` is taken as it stands and the
-    /// kind of a vocabulary is seen from its special tokens. As in transformers, a `tokenizer.json` beside a known class gives
+    /// The kind is `tokenizer_class` in `tokenizer_config.json`; without it, `tokenizer.json` is used unchanged and the
+    /// kind of a vocabulary follows from its special tokens. As in transformers, a `tokenizer.json` beside a known class gives
     /// its vocabulary and added tokens, not its normaliser.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Tokenizer {
         let inner = build::build(kind, vocabulary, &config, &special)?;
         let missing = |token: &str| DiffusionError::Tokenizer {
             path: folder.to_owned(),
-            message: format!("{token}; take the folder that save_pretrained wrote"),
+            message: format!("{token}; use the folder that save_pretrained wrote"),
         };
         let token = special.named("pad_token").map(str::to_owned).or_else(|| baked.pad_token.clone());
         let token = token.ok_or_else(|| missing("no file names its `pad_token`"))?;
@@ -134,7 +134,7 @@ impl Tokenizer {
         Ok(tokens.len())
     }
 
-    /// Most tokens of a text that the model was made for (77 for CLIP); `None` where the files name no usable number.
+    /// Most tokens of a text that the model was made for (77 for CLIP); `None` if the files have no usable number.
     #[must_use]
     pub fn model_max_length(&self) -> Option<usize> {
         self.model_max_length

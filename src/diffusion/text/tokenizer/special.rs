@@ -12,11 +12,11 @@ use super::vocabulary::Vocabulary;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
-/// Options that name a special token, in the order in which transformers adds them: the last word on a token that has two names
-/// has the later.
+/// Options that name a special token, in the order in which transformers adds them: for a token with two names the later one
+/// counts.
 const NAMES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// A token as a text, or with how it is found in a text.
+/// A token as text, or with the options for finding it in a text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum TokenValue {
@@ -24,7 +24,7 @@ enum TokenValue {
     Entry(TokenEntry),
 }
 
-/// A token and how it is found in a text.
+/// A token and the options for finding it in a text.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct TokenEntry {
     content: String,

@@ -66,7 +66,7 @@ impl Vocabulary {
             return Ok(Self::of_files(words, Pieces::Words(ids)));
         }
         let hint = match folder.is_dir() {
-            true => "take the folder that save_pretrained wrote",
+            true => "use the folder that save_pretrained wrote",
             false => "the folder is not there",
         };
         Err(DiffusionError::MissingFile {
@@ -86,7 +86,7 @@ impl Vocabulary {
             return Err(DiffusionError::MissingFile {
                 folder: folder.to_owned(),
                 expected: "merges.txt".to_owned(),
-                hint: "vocab.json is of no use without it: take the folder that save_pretrained wrote".to_owned(),
+                hint: "vocab.json is useless without it: use the folder that save_pretrained wrote".to_owned(),
             });
         }
         let ids = ids(&path, &object(&path, &read(&path)?)?)?;
@@ -108,7 +108,7 @@ impl Vocabulary {
             (Some(vocab), Some(merges)) => {
                 let ids = ids(&path, vocab)?;
                 let merges = merges.as_array().and_then(|merges| merges.iter().map(saved_pair).collect());
-                let merges: Merges = merges.ok_or_else(|| damaged(&path, "its `merges` are no pairs of pieces"))?;
+                let merges: Merges = merges.ok_or_else(|| damaged(&path, "its `merges` are not pairs of pieces"))?;
                 let prefix = model.get("continuing_subword_prefix").and_then(Value::as_str).unwrap_or_default();
                 check_merges(&path, &ids, &merges, prefix.len())?;
                 Pieces::BytePairs { ids, merges }
@@ -168,7 +168,7 @@ fn ids(path: &Path, vocab: &Map<String, Value>) -> Result<Vocab, DiffusionError>
     let entry = |(piece, id): (&String, &Value)| {
         // Half of the range: ids are signed integers on a device.
         let id = id.as_u64().and_then(|id| i32::try_from(id).ok());
-        let id = id.ok_or_else(|| damaged(path, &format!("the id of `{piece}` is no number of 31 bits")))?;
+        let id = id.ok_or_else(|| damaged(path, &format!("the id of `{piece}` is not a number of 31 bits")))?;
         Ok((piece.clone(), id.cast_unsigned()))
     };
     vocab.iter().map(entry).collect()
