@@ -350,7 +350,7 @@ fn inspect_says_what_a_folder_is() {
     assert_eq!(names, ["tokenizer", "text_encoder", "unet", "vae", "scheduler"]);
     assert_eq!(inspection["components"][2]["weights"]["stored"], json!("F32"));
     let again = roentgen(bench.folder.path(), &["dev", "random-pipeline", "--out", "tiny"]);
-    assert!(String::from_utf8_lossy(&again.stderr).contains("holds a pipeline already"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("already holds a pipeline"));
 }
 
 /// A comparison whose synthetic images a checkpoint makes.

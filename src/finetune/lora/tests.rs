@@ -208,7 +208,7 @@ fn files_that_do_not_fit_are_named() {
         (&[("unet.conv_norm_out.lora_A.weight", &[4, 8]), ("unet.conv_norm_out.lora_B.weight", &[8, 4])], "another model"),
         (&[("unet.nowhere.lora_A.weight", &[4, 8]), ("unet.nowhere.lora_B.weight", &[8, 4])], "the first unet.nowhere"),
         (&[("lora_unet_mid_block.lora_down.weight", &[4, 8])], "kohya"),
-        (&[("conv_in.weight", &[4, 8])], "no tensor of a LoRA"),
+        (&[("conv_in.weight", &[4, 8])], "not a tensor of a LoRA"),
         (&[], "it holds no adapter"),
     ] {
         write(tensors);
