@@ -1,4 +1,4 @@
-//! How time grows: every quantity over a range of sizes, beside the growth that it should have.
+//! How time grows: every quantity over a range of sizes, beside its expected growth.
 //!
 //! ```sh
 //! cargo bench --bench curves              # a Markdown table
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The exponent seen is the slope of the times over the sizes, both as logarithms, by least squares over the largest three sizes:
-//! below them, what a call costs whatever its size hides the growth. A time is the least of several runs. Inputs have fixed seeds.
+//! below them, the fixed cost of a call hides the growth. A time is the least of several runs. Inputs have fixed seeds.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -32,14 +32,14 @@ use roentgen_classifier::networks::{DenseNetConfig, seeded};
 use roentgen_kernels::{Visible, attention};
 use rusqlite::{Connection, params};
 
-/// A point is run again until this much time has passed, but at least [`LEAST`] times.
+/// A point is repeated until this much time has passed, but at least [`LEAST`] times.
 const ENOUGH: Duration = Duration::from_millis(400);
 const LEAST: usize = 3;
 
 /// One quantity over a range.
 struct Curve {
     name: &'static str,
-    /// What the sizes count.
+    /// The unit of the sizes.
     of: &'static str,
     /// Exponent of the size that the time should follow.
     expected: f64,
@@ -246,7 +246,7 @@ fn request() -> SampleRequest {
     plan.replicas(1).expect("one").remove(0)
 }
 
-/// Bytes of a sample as the index has it.
+/// Bytes of a sample in the index.
 const ROW_BYTES: u64 = 1_000;
 
 /// A cache with a sample of one pixel, and rows in its index for many more.
@@ -272,7 +272,7 @@ impl Filled {
         Self { cache, key, origin, folder }
     }
 
-    /// Reads the sample. A method, as a closure that names the fields would leave the folder behind, and that is then removed.
+    /// Reads the sample. A method, since a closure that captures fields would drop, and so remove, the folder.
     fn hit(&self) {
         drop(self.cache.get(self.key).expect("a sound file").expect("a hit"));
     }

@@ -11,11 +11,13 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, FloatDType, Int, Tensor};
 use divan::{Bencher, black_box};
-use roentgen::diffusion::weights::{KeyMap, draw, init_with};
-use roentgen::diffusion::{
-    AutoencoderKlConfig, AutoencoderKlKeys, ImageRequest, OpenOptions, RandomSize, Settings, StableDiffusion, Start,
-    TextEncoder, TextEncoderConfig, TextInput, UNet, UNetConfig, write_random_pipeline,
+use roentgen::diffusion::autoencoder::{AutoencoderKlConfig, AutoencoderKlKeys};
+use roentgen::diffusion::pipeline::{
+    ImageRequest, OpenOptions, RandomSize, Settings, StableDiffusion, Start, write_random_pipeline,
 };
+use roentgen::diffusion::text::{TextEncoder, TextEncoderConfig, TextInput};
+use roentgen::diffusion::unet::{UNet, UNetConfig};
+use roentgen::diffusion::weights::{KeyMap, draw, init_with};
 use serde_json::{Value, json};
 
 const SEED: u64 = 0;

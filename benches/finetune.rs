@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use roentgen::diffusion::{Checkpoint, RandomSize, write_random_pipeline};
+use roentgen::diffusion::pipeline::{Checkpoint, RandomSize, write_random_pipeline};
 use roentgen::finetune::{Denoising, Latents, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings};
 
 const SEED: u64 = 0;

@@ -79,7 +79,7 @@ fn attention_forward(bencher: Bencher, shape: Attention) {
     });
 }
 
-/// Forward and the gradients by queries, keys and values.
+/// Forward and the gradients w.r.t. queries, keys and values.
 #[divan::bench(args = ATTENTION, max_time = 4)]
 fn attention_train(bencher: Bencher, shape: Attention) {
     let device = Device::flex().autodiff();
@@ -150,7 +150,7 @@ fn conv_forward(bencher: Bencher, shape: Convolution) {
     bencher.bench_local(|| shape.compute(black_box(input.clone()), weight.clone()).into_data());
 }
 
-/// Forward and the gradients by input and weight.
+/// Forward and the gradients w.r.t. input and weight.
 #[divan::bench(args = CONVOLUTIONS, max_time = 4)]
 fn conv_train(bencher: Bencher, shape: Convolution) {
     let device = Device::flex().autodiff();
@@ -203,7 +203,7 @@ fn linear_forward(bencher: Bencher, layer: Layer) {
     bencher.bench_local(|| linear(black_box(x.clone()), weight.clone(), Some(bias.clone())).into_data());
 }
 
-/// Forward and the gradients by input, weight and bias.
+/// Forward and the gradients w.r.t. input, weight and bias.
 #[divan::bench(args = LAYERS, max_time = 4)]
 fn linear_train(bencher: Bencher, layer: Layer) {
     let device = Device::flex().autodiff();

@@ -1,4 +1,4 @@
-//! What a mixture costs an item, the images themselves being free, and what a cache hit costs.
+//! The cost of a mixture per item, with images that cost nothing, and the cost of a cache hit.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn main() {
     divan::main();
 }
 
-/// A generator that answers with what it has.
+/// A generator that returns stored images.
 struct Stock(GrayImage);
 
 impl Synthesizer for Stock {
@@ -86,7 +86,7 @@ fn batch_of_32(bencher: Bencher) {
     });
 }
 
-/// A cache of films of that many pixels a side.
+/// A cache of images of that many pixels per side.
 struct Filled {
     cache: SampleCache,
     keys: Vec<CacheKey>,

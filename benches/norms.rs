@@ -71,7 +71,7 @@ fn norm_forward(bencher: Bencher, work: Normalisation) {
     bencher.bench_local(|| work.compute(black_box(x.clone()), affine.clone()).into_data());
 }
 
-/// Forward and the gradients by input, scale and shift.
+/// Forward and the gradients w.r.t. input, scale and shift.
 #[divan::bench(args = NORMS, max_time = 4)]
 fn norm_train(bencher: Bencher, work: Normalisation) {
     let device = Device::flex().autodiff();

@@ -11,7 +11,7 @@ use burn::data::dataset::Dataset;
 use burn::tensor::{Device, FloatDType};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use roentgen::diffusion::{Checkpoint, OpenOptions, RandomSize, write_random_pipeline};
+use roentgen::diffusion::pipeline::{Checkpoint, OpenOptions, RandomSize, write_random_pipeline};
 use roentgen::synthesizer::DiffusionSynthesizer;
 use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
 use roentgen_augment::gate::{Candidate, Gate, GateJob, ImageSanity, Judge, NearestTraining};

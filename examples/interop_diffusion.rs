@@ -18,7 +18,7 @@ use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-use roentgen::diffusion::{ImageRequest, OpenOptions, Settings, StableDiffusion, Start};
+use roentgen::diffusion::pipeline::{ImageRequest, OpenOptions, Settings, StableDiffusion, Start};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use roentgen::diffusion::Checkpoint;
+use roentgen::diffusion::pipeline::Checkpoint;
 use roentgen::finetune::{
     Denoising, Latents, LearningRates, LoraSettings, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning,
     Which,

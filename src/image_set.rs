@@ -1,7 +1,7 @@
-//! A set of generated radiographs: `000000.png`, `000001.png`, … and `manifest.csv`, in a folder or a bucket.
+//! A set of generated images: `000000.png`, `000001.png`, … and `manifest.csv`, in a folder or a bucket.
 //!
-//! Every image carries its request, the generator's fingerprint and a digest of its pixels. So an interrupted run goes on where it
-//! stopped, a folder of another run is never mixed with this one, and machines that share a job need not speak to each other: the
+//! Every image holds its request, the generator's fingerprint and a digest of its pixels. So an interrupted run continues where
+//! it stopped, a folder of another run is never mixed with this one, and machines that share a job need no communication: the
 //! manifest is made from the images.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,8 @@ use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
 use toml::Value;
 
-use crate::diffusion::{Depth, DiffusionError, Step};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::pipeline::{Depth, Step};
 use crate::run_folder::{Difference, FolderLock, Record, RunFolderError, differences};
 use crate::shard::Shard;
 use crate::store::{Store, StoreError};
@@ -26,7 +27,7 @@ use crate::synthesizer::DiffusionSynthesizer;
 
 /// Name of the table of the set.
 const MANIFEST: &str = "manifest.csv";
-/// Name of what all images of the set are made with.
+/// Name of the record of the settings that all images of the set share.
 const RECORD: &str = "run.json";
 
 /// Why a set was not made.
@@ -65,9 +66,9 @@ pub enum ImageSetError {
     /// The folder is in use, or holds another run or images of one.
     #[error(transparent)]
     Folder(#[from] RunFolderError),
-    /// A set is merged before it is whole.
+    /// A set is merged before it is complete.
     #[error(
-        "{missing} of {total} images are not in {} or are damaged, {first} for one; run the shards that make them again, then merge",
+        "{missing} of {total} images are not in {} or are damaged, such as {first}; run the shards that make them again, then merge",
         place.display()
     )]
     Incomplete {
@@ -82,12 +83,12 @@ pub enum ImageSetError {
     },
 }
 
-/// What [`make`] tells while it works.
+/// Progress of [`make`].
 #[derive(Debug)]
 pub enum Progress<'a> {
     /// A sampler step of the current batch was taken.
     Step(&'a Step<'a>),
-    /// A batch of so many images is there.
+    /// A batch of this many images is done.
     Images(usize),
 }
 
@@ -98,7 +99,7 @@ pub struct ImageSet<'a> {
     pub store: &'a Store,
     /// The columns of its labels.
     pub vocabulary: &'a Vocabulary,
-    /// One an image, all of the set.
+    /// One per image, for the whole set.
     pub requests: &'a [SampleRequest],
 }
 
@@ -109,9 +110,9 @@ pub struct Outcome {
     pub images: usize,
     /// Those that this call made; the others were there.
     pub made: usize,
-    /// Mean over the images that this call made of their [channel spread](crate::diffusion::Picture::channel_spread).
+    /// Mean over the images that this call made of their [channel spread](crate::diffusion::pipeline::Picture::channel_spread).
     pub mean_channel_spread: f64,
-    /// Requests of which the text encoder did not see the end, and the most tokens it did not see.
+    /// Requests whose end the text encoder did not see, and the largest number of tokens it did not see.
     pub cut_prompts: (usize, usize),
 }
 
@@ -120,10 +121,10 @@ fn file_name(index: usize) -> String {
     format!("{index:06}.png")
 }
 
-/// Makes every image of a shard that the set does not hold yet, and of a whole set then the manifest.
+/// Makes every image of a shard that the set lacks, and for a whole set also the manifest.
 ///
 /// # Errors
-/// [`ImageSetError`]; images made before stay, and the next call goes on after them.
+/// [`ImageSetError`]; images made before stay, and the next call continues after them.
 pub fn make(
     set: ImageSet<'_>,
     shard: Shard,
@@ -143,7 +144,7 @@ pub fn make(
             missing.push(index);
         }
     }
-    // Images that are there are of this run: only now it is written down.
+    // Existing images are of this run: only now it is recorded.
     store.write(RECORD, record.to_json()).map_err(io_error(store, "write", RECORD))?;
     let mut outcome = Outcome { images: mine.len(), made: missing.len(), ..Outcome::default() };
     if mine.len() > missing.len() {
@@ -173,7 +174,7 @@ pub fn make(
     Ok(outcome)
 }
 
-/// Writes the manifest of a set whose shards are all there, from its images alone.
+/// Writes the manifest of a complete set, from its images alone.
 ///
 /// # Errors
 /// [`ImageSetError::Incomplete`] if images are missing or damaged, [`ImageSetError::Folder`] if they are of different requests,
@@ -197,7 +198,7 @@ pub fn merge(set: ImageSet<'_>) -> Result<usize, ImageSetError> {
     Ok(origins.len())
 }
 
-/// What image `index` says of itself; `None` if it is not there or damaged.
+/// The description inside image `index`; `None` if it is missing or damaged.
 fn read_origin(store: &Store, index: usize) -> Result<Option<SampleOrigin>, ImageSetError> {
     let name = file_name(index);
     let read = store.read(&name);
@@ -213,7 +214,7 @@ fn read_origin(store: &Store, index: usize) -> Result<Option<SampleOrigin>, Imag
     }
 }
 
-/// What image `index` says of itself if it is there and sound. A damaged file counts as absent; one of another run is an error.
+/// The description inside image `index` if it is intact. A damaged file counts as absent; one of another run is an error.
 fn found(store: &Store, index: usize, expected: &SampleOrigin) -> Result<Option<SampleOrigin>, ImageSetError> {
     let Some(origin) = read_origin(store, index)? else { return Ok(None) };
     check_same(store, index, &origin, expected)?;
@@ -222,7 +223,7 @@ fn found(store: &Store, index: usize, expected: &SampleOrigin) -> Result<Option<
 
 /// Refuses an image of another request or generator, with everything that differs.
 fn check_same(store: &Store, index: usize, found: &SampleOrigin, expected: &SampleOrigin) -> Result<(), ImageSetError> {
-    // By the key, which leaves out what changes no pixel.
+    // By the key, which omits what does not change the pixels.
     let key = |origin: &SampleOrigin| CacheKey::new(&origin.request, origin.fingerprint);
     if key(found) == key(expected) && found.card == expected.card {
         return Ok(());
@@ -232,7 +233,7 @@ fn check_same(store: &Store, index: usize, found: &SampleOrigin, expected: &Samp
     Err(RunFolderError::OtherRun { path: store.describe(&file_name(index)), differences }.into())
 }
 
-/// What decides an image, by name.
+/// The settings that decide an image, by name.
 fn facts(origin: &SampleOrigin) -> BTreeMap<String, String> {
     let SampleOrigin { request, fingerprint, card, .. } = origin;
     let labels: Vec<_> = request.labels.iter().map(|label| label.cell()).collect();
@@ -254,7 +255,7 @@ fn facts(origin: &SampleOrigin) -> BTreeMap<String, String> {
     known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// What every image of a set is made with. Prompts and seeds are in the images: a set may grow.
+/// The settings of all images of a set. Prompts and seeds are in the images: a set may grow.
 fn record(synthesizer: &DiffusionSynthesizer) -> Record {
     let settings = synthesizer.settings();
     let [height, width] = settings.size;
@@ -279,7 +280,7 @@ fn record(synthesizer: &DiffusionSynthesizer) -> Record {
     record
 }
 
-/// Compares a set's record with that of the images that are there. Version 0.1.0 wrote none: its images speak for themselves.
+/// Compares a set's record with the existing images. Version 0.1.0 wrote no record: its images describe themselves.
 fn check_record(store: &Store, now: &Record) -> Result<(), ImageSetError> {
     let Some(bytes) = store.read(RECORD).map_err(io_error(store, "read", RECORD))? else { return Ok(()) };
     let earlier = Record::parse(&bytes, &store.describe(RECORD))?;
@@ -291,7 +292,7 @@ fn check_record(store: &Store, now: &Record) -> Result<(), ImageSetError> {
     Err(RunFolderError::OtherRun { path, differences }.into())
 }
 
-/// Keeps a local folder from other commands. Processes that make one set share it: each image is a function of its request.
+/// Locks a local folder against other commands. Processes that make one set share it: each image is a function of its request.
 fn lock(store: &Store) -> Result<Option<FolderLock>, RunFolderError> {
     store.local_folder().map(FolderLock::shared).transpose()
 }
@@ -301,7 +302,7 @@ fn io_error(store: &Store, action: &'static str, name: &str) -> impl FnOnce(io::
     move |source| ImageSetError::Io { action, path, source }
 }
 
-/// How many requests were cut, and the most tokens that one lost.
+/// How many prompts were cut, and the largest number of tokens lost.
 fn cut_prompts<'a>(
     synthesizer: &DiffusionSynthesizer,
     requests: impl Iterator<Item = &'a SampleRequest>,

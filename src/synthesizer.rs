@@ -7,7 +7,8 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
-use crate::diffusion::{DiffusionError, ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
 
 /// A checkpoint folder with sampling settings, as a generator of radiographs. It reads prompts and seeds; labels only pass through.
 ///

@@ -1,11 +1,8 @@
-//! What the pages say is there: files and headings behind links, readers in tables.
+//! What the pages name exists: files behind relative links, headings behind anchors, and every path and item of the map.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use roentgen_augment::formats::{FORMATS, Format};
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -68,26 +65,28 @@ fn relative_links_lead_to_files_and_headings() {
     assert!(seen > 50, "only {seen} links were found: does the test still read the pages?");
 }
 
-/// The rows of the table below a heading of a page: the cells of its first two columns.
-fn rows<'a>(page: &'a str, heading: &str) -> Vec<(&'a str, &'a str)> {
-    let below = page.split_once(&format!("\n{heading}\n")).expect("the page has the heading").1;
-    let table = below.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
-    let cells = |line: &'a str| line.trim_matches('|').split_once(" | ").map(|(name, text)| (name.trim(), text.trim()));
-    table.skip(2).filter_map(cells).collect()
+/// The code spans of a line.
+fn spans(line: &str) -> Vec<&str> {
+    line.split('`').skip(1).step_by(2).collect()
 }
 
+/// A code span with a slash in it is a path from the top of the repository. Names beside the path of a file occur in that file.
 #[test]
-fn help_and_docs_list_the_readers_that_there_are() {
-    let page = fs::read_to_string(top().join("docs/run-file.md")).unwrap();
-    let listed: Vec<_> = FORMATS.iter().map(|format| (format!("`{}`", format.name), format.reads)).collect();
-    let expected: Vec<_> = listed.iter().map(|(name, reads)| (name.as_str(), *reads)).collect();
-    assert_eq!(rows(&page, "### Formats"), expected);
-
-    let help = Command::new(env!("CARGO_BIN_EXE_roentgen")).args(["data", "--help"]).output().unwrap();
-    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let help = words(&String::from_utf8(help.stdout).unwrap());
-    for Format { name, reads, .. } in FORMATS {
-        let line = words(&format!("{name} {}", reads.replace('`', "")));
-        assert!(help.contains(&line), "`{line}` is not in:\n{help}");
+fn the_map_names_what_exists() {
+    let map = fs::read_to_string(top().join("docs/architecture.md")).unwrap();
+    let (mut paths, mut items, mut wrong) = (0, 0, Vec::new());
+    for line in prose(&map) {
+        let (files, names): (Vec<_>, Vec<_>) = spans(line).into_iter().partition(|span| span.contains('/'));
+        paths += files.len();
+        wrong.extend(files.iter().filter(|path| !top().join(path).exists()).map(|path| format!("no such path: {path}")));
+        let file = files.last().map(|path| top().join(path)).filter(|path| path.is_file());
+        if let Some(text) = file.and_then(|path| fs::read_to_string(path).ok()) {
+            items += names.len();
+            let is_missing = |name: &&&str| !text.contains(name.rsplit("::").next().unwrap_or(name));
+            wrong
+                .extend(names.iter().filter(is_missing).map(|name| format!("{} does not name {name}", files[files.len() - 1])));
+        }
     }
+    assert!(wrong.is_empty(), "docs/architecture.md:\n{}", wrong.join("\n"));
+    assert!(paths > 30 && items >= 10, "only {paths} paths and {items} items were found: does the test still read the map?");
 }

@@ -8,7 +8,7 @@ use roentgen_augment::image::{GrayDepth, GrayImage, encode_png};
 use roentgen_augment::supply::{SampleOrigin, decode_sample};
 use serde_json::{Value, json};
 
-/// A folder with a tiny pipeline in `tiny`, and whatever a test makes of it.
+/// A folder with a tiny pipeline in `tiny`, and the outputs of a test.
 struct Bench {
     folder: tempfile::TempDir,
 }
@@ -71,7 +71,7 @@ impl Bench {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Expects a failure that is explained, without a panic and without a manifest.
+    /// Expects an explained failure, without a panic and without a manifest.
     fn refuses(&self, more: &[&str], said: &[&str]) {
         let output = self.generate(more);
         let message = String::from_utf8_lossy(&output.stderr);
@@ -200,7 +200,7 @@ fn a_start_image_decides_as_much_as_strength_leaves() {
     let negative: Vec<u8> = samples.iter().map(|sample| 255 - sample).collect();
     let negative = encode_png(&GrayImage::from_u8(image.width(), image.height(), negative));
     std::fs::write(bench.path("negative.png"), negative).unwrap();
-    // How much two start images differ in what is made of them with one seed.
+    // The difference between images made from two start images with one seed.
     let distance = |strength: &str| {
         let images = ["start.png", "negative.png"].map(|start| {
             std::fs::remove_dir_all(bench.path("out")).ok();
@@ -353,7 +353,7 @@ fn inspect_says_what_a_folder_is() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("holds a pipeline already"));
 }
 
-/// A comparison whose synthetic films a checkpoint makes.
+/// A comparison whose synthetic images a checkpoint makes.
 #[test]
 fn a_checkpoint_is_the_generator_of_a_study() {
     let bench = Bench::new();

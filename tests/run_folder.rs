@@ -1,4 +1,5 @@
-//! One run folder for every command: whatever changed between two starts is refused by name, and nobody else writes meanwhile.
+//! One run folder for every command: whatever changed between two starts is refused by name, and no other process writes
+//! meanwhile.
 
 use std::io::Write;
 use std::path::Path;
@@ -55,7 +56,8 @@ fn the_weights_of_one_seed_or_arm_never_pass_for_those_of_another() {
     edit(&study.path("run.toml"), "batch_size = 4", "batch_size = 5");
     study.refuses(&train(&["--seed", "1"]), &["another run", "training.batch_size: 4, now 5"]);
     edit(&study.path("run.toml"), "batch_size = 5", "batch_size = 4");
-    // Words change nothing, and nothing is trained anew.
+    study.refuses(&train(&["--seed", "18446744073709551615"]), &["--seed is 18446744073709551615", "at most"]);
+    // Texts change nothing, and nothing is trained again.
     edit(&study.path("run.toml"), "Tiny <study>", "Another title");
     succeeds(&study.roentgen(&train(&["--seed", "1"])));
     assert!(std::fs::read(study.path("out/model.safetensors")).unwrap() == weights);
@@ -200,7 +202,7 @@ fn records_that_a_kill_or_a_hand_left_damaged_are_named() {
     edit_json(&record, |record| record["format"] = json!(99));
     study.refuses(&COMPARE, &["a later version"]);
     std::fs::write(&record, &whole).unwrap();
-    // Files that can be made anew from the rest: the remedy works.
+    // Files that can be rebuilt from the rest: the remedy works.
     for name in ["config.toml", "data.csv"] {
         let path = study.path("out").join(name);
         let text = std::fs::read(&path).unwrap();
@@ -269,11 +271,11 @@ fn folders_of_the_version_before_are_read_as_far_as_they_say_what_they_hold() {
     study.refuses(&COMPARE, &["synthetic images of arm `mixed`", "now "]);
     make_old(&study, "out");
     std::fs::write(&pools, known).unwrap();
-    // What it did not record is said, once.
+    // What it did not record is stated, once.
     let output = study.roentgen(&COMPARE);
     succeeds(&output);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("version 0.1.0") && said.contains("images") && said.contains("on trust"), "{said}");
+    assert!(said.contains("version 0.1.0") && said.contains("images") && said.contains("can't be checked"), "{said}");
     assert!(std::fs::read(study.path("out/report.json")).unwrap() == report, "nothing was trained again");
     assert!(study.roentgen(&COMPARE).stderr.is_empty());
     // Of one run of `train` it did not record the seed.
@@ -286,7 +288,7 @@ fn folders_of_the_version_before_are_read_as_far_as_they_say_what_they_hold() {
     }
 }
 
-/// A limit on the size of files stands in for a full disk: whatever is written is whole or absent.
+/// A limit on the size of files stands in for a full disk: every file is complete or absent.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_whole_files_or_none() {

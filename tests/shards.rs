@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use burn::tensor::FloatDType;
-use roentgen::diffusion::{RandomSize, write_random_pipeline};
+use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
 
 /// Runs `roentgen generate` on a table of two prompts, three images each.
 fn generate(folder: &tempfile::TempDir, out: &str, more: &[&str]) -> Output {

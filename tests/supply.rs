@@ -8,7 +8,7 @@ use burn::tensor::{Device, FloatDType};
 use roentgen::compare::{Comparison, PoolError, PoolJob, Pools, fill, pools};
 use roentgen::config::{PhantomConfig, RunConfig, SplitConfig, SupplyMode};
 use roentgen::data;
-use roentgen::diffusion::{RandomSize, write_random_pipeline};
+use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
 use roentgen::run_folder::{RunFolder, StudyCommand, StudyStart};
 use roentgen::shard::Shard;
 use roentgen_augment::AugmentError;
@@ -239,6 +239,10 @@ fn settings_of_gate_and_plan_are_checked() {
     );
     refuses(("{ name = \"real\" }", "{ name = \"real\", gate = true }"), "arms.real.gate");
     refuses((table, "[generator]\nplan = { count = { Mass = 1 } }\n"), "unknown variant `count`");
+    let twice = "`Effusion` and `Pleural Effusion` are the same finding";
+    refuses((table, "[generator]\nplan = { counts = { Effusion = 5, \"Pleural Effusion\" = 7 } }\n"), twice);
+    let limits = "{ Effusion = { positive = 0.5 }, \"Pleural Effusion\" = { positive = 0.6 } }";
+    refuses((table, &format!("[gate]\nagreement = {{ limits = {limits} }}\n[generator]\n")), twice);
     refuses(("0.4 } }", "0.4 } }, ramp = { from = 1.0, to = 0.0, epochs = 3 }"), "one of the three");
     refuses(
         ("mode = { add = { synthetic_per_real = 0.4 } }", "ramp = { from = 0.0, to = 1.5, epochs = 3 }"),

@@ -5,7 +5,7 @@
 //! | `bounds` | any number in a run file is used or refused by name |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and doing it again |
-//! | `docs` | the links of the documentation lead somewhere |
+//! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `memory` | peaks that do not grow with the number of images |

@@ -37,7 +37,7 @@ pub struct CxrBatcher {
     pub input: InputRange,
 }
 
-/// Targets of rows as the losses and the statistics take them: row-major `B * F`, NaN where the label is ignored.
+/// Targets of rows as the losses and the statistics use them: row-major `B * F`, NaN where the label is ignored.
 #[must_use]
 pub fn targets(records: &[Arc<CxrRecord>], vocabulary: &Vocabulary, policy: &LabelPolicy) -> Vec<f32> {
     let row = |record: &Arc<CxrRecord>| {
@@ -57,7 +57,7 @@ impl CxrBatcher {
     /// A batch of these images and rows.
     ///
     /// # Panics
-    /// If there is no image, or a row has another number of labels than the vocabulary.
+    /// If there is no image, or a row's number of labels differs from the vocabulary's.
     #[must_use]
     pub fn stack(&self, images: &[Pixels<Signed>], records: Vec<Arc<CxrRecord>>, device: &Device) -> CxrBatch {
         let findings = self.vocabulary.len();
@@ -85,14 +85,14 @@ impl Batcher<CxrSample, CxrBatch> for CxrBatcher {
 
 /// The pixel range and channels that a set of weights was trained with.
 ///
-/// Feeding another range than the weights know is the commonest silent error with pretrained chest X-ray networks, so the range
-/// is part of a checkpoint and never a caller's arithmetic.
+/// A range other than that of the weights is the most common silent error with pretrained chest X-ray networks, so the range
+/// is part of a checkpoint and not left to the caller's arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InputRange {
     /// One channel in `[-1024, 1024]` (torchxrayvision).
     Xrv,
-    /// Gray copied to three channels, `[0, 1]` less the ImageNet mean over its deviation (torchvision).
+    /// Gray copied to three channels, `[0, 1]` minus the ImageNet mean, divided by its deviation (torchvision).
     Imagenet,
     /// One channel in `[-1, 1]`; for networks trained from scratch.
     Signed,

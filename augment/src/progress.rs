@@ -1,12 +1,12 @@
-//! How far long work has come, told to whoever shows it.
+//! Progress of long work.
 //!
-//! The library begins tasks and counts on them; a program decides whether that becomes a bar, a line now and then, or nothing.
+//! The library starts tasks and counts their units; a program decides whether to show a bar, some lines, or nothing.
 
 use std::fmt;
 
 /// Shows the progress of long work.
 pub trait Progress: fmt::Debug + Send + Sync {
-    /// Begins a task called `name` of `total` units; a `total` of 0 is not known yet. The task ends when it is dropped.
+    /// Starts a task `name` of `total` units; a `total` of 0 is unknown. The task ends when it is dropped.
     fn begin(&self, name: &str, total: u64, unit: &'static str) -> Box<dyn Task>;
 }
 
@@ -15,7 +15,7 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// Corrects the number of units of the whole task.
     fn set_total(&self, total: u64);
 
-    /// Units that an earlier start did: the time left is estimated without them.
+    /// Units of earlier starts: the time left is estimated without them.
     fn resume_at(&self, done: u64);
 
     /// Units done so far, those of earlier starts included.
@@ -24,14 +24,14 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// More units are done.
     fn advance(&self, by: u64);
 
-    /// What else there is to say of the task now, such as a loss; replaces what was said before.
+    /// Further text on the task, such as a loss; replaces the text before.
     fn message(&self, text: &str);
 
     /// A line that stays, such as a warning.
     fn note(&self, text: &str);
 }
 
-/// Shows nothing but notes, which go to standard error.
+/// Shows only notes, on standard error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

@@ -11,10 +11,10 @@ use roentgen_augment::record::{CxrSample, Vocabulary};
 
 use crate::error::{ClassifierError, SettingError, chain};
 
-/// A data set cut into batches, in order, read anew by every pass.
+/// A data set cut into batches, in order, read again in every pass.
 ///
-/// A pass decodes ahead of the network on another thread. Memory holds a few batches, however many images there are; what should not
-/// be decoded twice belongs into the data set's cache, which has a bound.
+/// A pass decodes ahead of the network on another thread. Memory holds a few batches, however many images there are; to decode
+/// images only once, use the data set's cache, which has a bound.
 #[derive(Clone)]
 pub struct Batches {
     set: Arc<dyn Dataset<CxrSample>>,
@@ -24,7 +24,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Batches that a pass keeps ready or works on, besides the one it has handed out.
+    /// Batches that a pass prepares or holds, besides the one it has returned.
     pub const AHEAD: usize = 2;
 
     /// Batches of `batch_size` images on `device`; the last one may be smaller.
@@ -47,13 +47,13 @@ impl Batches {
         self.set.len()
     }
 
-    /// What the columns of targets and scores are.
+    /// The findings of the columns of targets and scores.
     #[must_use]
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.batcher.vocabulary
     }
 
-    /// Every batch, in order. An unreadable image is the error of its batch, at its place.
+    /// Every batch, in order. An unreadable image is the error of its batch, in its place.
     #[must_use]
     pub fn pass(&self) -> Pass<'_> {
         Pass { batches: self, samples: self.samples() }
@@ -167,9 +167,10 @@ mod tests {
         let most = |images: usize| {
             let (batches, made) = counted(images, usize::MAX);
             let alive = || made.lock().unwrap().iter().filter(|record| record.strong_count() > 0).count();
-            // The batch in hand, and those ahead of it.
+            // The current batch, and those ahead of it.
             let most = batches.pass().map(|batch| (batch.unwrap(), alive()).1).max().unwrap();
-            assert_eq!((made.lock().unwrap().len(), alive()), (images, 0));
+            assert_eq!(alive(), 0);
+            assert_eq!(made.lock().unwrap().len(), images);
             most
         };
         for images in [40, 400] {

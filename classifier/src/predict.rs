@@ -16,7 +16,7 @@ use crate::networks::DenseNet;
 /// Probabilities of one network for the rows of one held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// Image and patient of each row; an image without a patient stands for itself.
+    /// Image and patient of each row; an image without a patient counts as its own patient.
     pub rows: Vec<PredictedRow>,
     /// Names of the findings.
     pub findings: Vec<String>,
@@ -26,7 +26,7 @@ pub struct Predictions {
     pub targets: Vec<f64>,
 }
 
-/// Who a row is of.
+/// Image and patient of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PredictedRow {
     /// Image name.
@@ -52,7 +52,7 @@ impl Predictions {
         Ok(of_each.remove(0))
     }
 
-    /// The predictions of each of `nets`, for which every image is read once.
+    /// The predictions of each of `nets`; every image is read once for all of them.
     ///
     /// # Errors
     /// As [`Predictions::of`].
@@ -95,7 +95,7 @@ impl Predictions {
 }
 
 /// Writes the predictions of several runs into one CSV: `seed, image, patient_id`, then `target_F` and `score_F` for each
-/// finding. A blank target is an ignored label. Scores have every digit that an f64 needs to be read back.
+/// finding. A blank target is an ignored label. Scores have all digits that reading back an f64 needs.
 ///
 /// # Errors
 /// [`ClassifierError::Io`].

@@ -5,14 +5,21 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use roentgen::config::ConfigError;
 use roentgen::config::limits::{MOST_BATCH, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES};
-use roentgen::diffusion::SamplingPreset;
-use roentgen::diffusion::samplers::SamplerKind;
+use roentgen::diffusion::pipeline::SamplingPreset;
+use roentgen::diffusion::samplers::{SAMPLERS, SamplerKind};
 use roentgen::shard::Shard;
 use roentgen::store::StorePlace;
 
 use super::{Common, ComputeType, LoraChoice};
+
+/// The names of samplers, each with what it is.
+fn samplers() -> impl TypedValueParser<Value = SamplerKind> {
+    let values = SAMPLERS.map(|entry| PossibleValue::new(entry.name).help(entry.title));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<SamplerKind>())
+}
 
 /// `generate`.
 #[derive(Args, Debug)]
@@ -45,11 +52,11 @@ pub struct GenerateArgs {
     /// third of the time) or draft (unipc, 10, 4: for a look)
     #[arg(long)]
     pub preset: Option<SamplingPreset>,
-    /// ddpm, ddim, pndm, euler, euler-a, dpm++2m or unipc; the preset's or the folder's own if absent
-    #[arg(long)]
+    /// How latents are denoised; the preset's or the folder's own sampler if absent
+    #[arg(long, value_parser = samplers())]
     pub sampler: Option<SamplerKind>,
-    /// Karras's noise levels, for euler, dpm++2m and unipc
-    #[arg(long)]
+    /// Karras's noise levels
+    #[arg(long, help = format!("Karras's noise levels, with the sampler {}", SamplerKind::names_with_karras()))]
     pub karras: bool,
     /// Fresh noise of DDIM's steps: 0 for none, 1 for as much as DDPM's
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]

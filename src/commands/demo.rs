@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use roentgen::config::RunConfig;
-use roentgen::diffusion::write_phantom_pipeline;
+use roentgen::diffusion::pipeline::write_phantom_pipeline;
 use roentgen::finetune::run::{INTERRUPTED, end_at_first_signal};
 use roentgen::finetune::{Assembly, FinetuneConfig};
 use roentgen::shard::Shard;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use roentgen::diffusion::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
+use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
 use roentgen::image_set::{ImageSet, Outcome, Progress, make, merge, prompts};
 use roentgen::memory::{Estimate, machine_bytes};

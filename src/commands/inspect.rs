@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use roentgen::diffusion::inspect;
+use roentgen::diffusion::pipeline::inspect;
 
 use crate::cli::InspectArgs;
 use crate::commands::print;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use roentgen::diffusion::{RandomSize, write_random_pipeline};
+use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
 
 use crate::cli::{RandomPipelineArgs, RandomSizeChoice};
 use crate::commands::print;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use roentgen::diffusion::write_text_projection;
+use roentgen::diffusion::pipeline::write_text_projection;
 
 use crate::cli::TextProjectionArgs;
 use crate::commands::print;

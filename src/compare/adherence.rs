@@ -1,4 +1,4 @@
-//! Whether synthetic films show what was asked for, as classifiers see it that were trained on real films alone.
+//! Whether synthetic images show what was requested, by classifiers that were trained on real images alone.
 
 use std::path::{Path, PathBuf};
 
@@ -18,16 +18,16 @@ use crate::config::RunConfig;
 use crate::report::{AdherenceFinding, AdherenceReport};
 use crate::run_folder::RunFolder;
 
-/// Films of a kind below which a finding is not judged.
+/// Fewest images with and without a finding for it to be judged.
 const FEWEST: usize = 10;
 
-/// Films that are judged at most: more would narrow intervals that are narrow.
+/// Most images that are judged: more would narrow intervals that are narrow already.
 const MOST: usize = 2_000;
 
 /// Name of the predictions in the run folder.
 const FILE: &str = "adherence.csv";
 
-/// What is judged, by whom.
+/// What is judged, and by which classifiers.
 pub(super) struct AdherenceJob<'a> {
     pub config: &'a RunConfig,
     /// The pool of each arm.
@@ -39,7 +39,8 @@ pub(super) struct AdherenceJob<'a> {
 }
 
 impl AdherenceJob<'_> {
-    /// Scores the films of the largest pool with the baseline's classifier of every seed; the labels that were asked for are the targets.
+    /// Scores the images of the largest pool with the baseline's classifier of every seed; the requested labels are the
+    /// targets.
     ///
     /// `None` where nothing can be said: no arm has synthetic films, the baseline trains on some itself, its weights were deleted, or films
     /// are made on demand, and would all have to be made once more.
@@ -68,7 +69,7 @@ impl AdherenceJob<'_> {
         Ok(Some(summary(runs, &arm.name, &config.baseline, bootstrap)?))
     }
 
-    /// Scores by the weights of each seed, which are written down.
+    /// Scores by the weights of each seed, which are saved.
     fn judged(&self, weights: &[PathBuf], pool: &SyntheticDataset) -> Result<Vec<Predictions>, ClassifierError> {
         let config = self.config;
         let films = PartialDataset::new(pool.clone(), 0, judged_images(pool));
@@ -81,7 +82,7 @@ impl AdherenceJob<'_> {
         Ok(runs)
     }
 
-    /// Scores that were written down: of these seeds and films, whose names are digests of all that determines them, and later than the
+    /// Saved scores: of these seeds and images, whose names are digests of all that determines them, and newer than the
     /// weights.
     fn known(&self, weights: &[PathBuf], pool: &SyntheticDataset) -> Option<Vec<Predictions>> {
         let path = self.folder.path().join(FILE);
@@ -101,7 +102,7 @@ fn judged_images(pool: &SyntheticDataset) -> usize {
     pool.records().len().min(MOST)
 }
 
-/// The AUROCs of `runs` on the films of `arm`; findings that were asked for too seldom, or left out too seldom, are counted and not
+/// The AUROCs of `runs` on the images of `arm`; findings that were requested or left out too rarely are counted and not
 /// judged.
 fn summary(
     mut runs: Vec<Predictions>,
@@ -143,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// Forty films; the first finding is asked for on half of them, the second on five.
+    /// Forty images; the first finding is requested for half of them, the second for five.
     fn predictions(score: impl Fn(usize) -> f64) -> Predictions {
         let row = |i: usize| PredictedRow { image: format!("{i}.png"), patient: format!("p{}", i / 2) };
         Predictions {
@@ -175,7 +176,7 @@ mod tests {
     fn a_rare_finding_is_counted_and_not_judged() {
         let report = of(|i| i as f64 / 40.0);
         assert_eq!((report.findings[1].asked_for, report.findings[1].auroc), (5, None));
-        // The mean is over the other one alone.
+        // The mean is that of the other one.
         assert_eq!(report.macro_auroc.unwrap().value, report.findings[0].auroc.unwrap().value);
     }
 }

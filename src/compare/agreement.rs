@@ -1,4 +1,4 @@
-//! A classifier that says whether a sample shows what was asked for.
+//! A classifier that decides whether a sample shows what was requested.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -18,10 +18,10 @@ use roentgen_classifier::predict::Predictions;
 
 use crate::config::{AgreementConfig, FindingLimits};
 
-/// Validation images of a kind below which no limit is learnt from them.
+/// Fewest validation images of a kind for learning a limit from them.
 const FEWEST: usize = 5;
 
-/// Images a forward pass.
+/// Images per forward pass.
 const BATCH: usize = 64;
 
 /// What a [`ClassifierJudge`] is made of.
@@ -33,7 +33,7 @@ pub struct JudgeParts<'a> {
     pub weights: Fingerprint,
     /// How its images are prepared, and in which order its outputs are.
     pub batcher: CxrBatcher,
-    /// How decoded images become its pictures.
+    /// How decoded images become its input.
     pub preprocess: Preprocess,
     /// Where it computes.
     pub device: &'a Device,
@@ -41,7 +41,7 @@ pub struct JudgeParts<'a> {
     pub valid: &'a HeldOut,
 }
 
-/// Rejects samples whose scores a classifier finds unlike those of real images with the labels that were asked for.
+/// Rejects samples whose classifier scores differ from those of real images with the requested labels.
 pub struct ClassifierJudge {
     net: Mutex<DenseNet>,
     batcher: CxrBatcher,
@@ -52,7 +52,7 @@ pub struct ClassifierJudge {
 }
 
 impl ClassifierJudge {
-    /// Learns the limits that `config` does not give.
+    /// Learns the limits that `config` does not set.
     ///
     /// # Errors
     /// [`ClassifierError::Training`] for an unreadable validation image.
@@ -102,7 +102,7 @@ impl Judge for ClassifierJudge {
         findings
             .map(|(finding, limits)| {
                 format!(
-                    "{finding}: score at least {} if asked for, at most {} if not",
+                    "{finding}: score at least {} if requested, at most {} if not",
                     number(limits.positive),
                     number(limits.negative)
                 )
@@ -117,7 +117,7 @@ impl Judge for ClassifierJudge {
             return Err(JudgeError { message, source: None });
         }
         let mut verdicts = Vec::with_capacity(candidates.len());
-        // One image a pass: what a score is must not depend on the images beside it, to the last bit.
+        // One image per pass: a score must not depend on the images beside it, to the last bit.
         for candidate in candidates {
             let picture = self.preprocess.apply(candidate.image);
             let input = self.batcher.input.stack(&[picture], &self.device);

@@ -12,7 +12,7 @@ use super::pool::cache_warning;
 use crate::config::RunConfig;
 use crate::report::{DataCard, FindingCount, GridColumn, GridImage, Protocol, SampleGrid};
 
-/// Positives in the test set below which a warning is printed.
+/// Fewer positives than this in the test set cause a warning.
 const FEW_POSITIVES: usize = 20;
 
 /// What every arm shares.
@@ -83,7 +83,7 @@ pub(super) fn warnings(config: &RunConfig, data: &DataCard, pools: &[Option<Synt
     }
     if config.seeds.len() < 3 {
         warnings.push(format!(
-            "{} classifier seed(s) an arm: the spread between training runs is not shown by the intervals, which hold the runs fixed.",
+            "{} classifier seed(s) per arm: the spread between training runs is not shown by the intervals, which hold the runs fixed.",
             config.seeds.len()
         ));
     }

@@ -34,7 +34,7 @@ impl<'a> ArmGate<'a> {
         Self { job, made: None }
     }
 
-    /// Sends the requests of an arm through the gate, and leaves every verdict in the arm's `gate.csv`.
+    /// Sends the requests of an arm through the gate, and records every verdict in the arm's `gate.csv`.
     pub fn settle(&mut self, arm: &ArmConfig, requests: &[SampleRequest], supply: &Supply) -> Result<Settled, PoolError> {
         if self.made.is_none() {
             self.made = Some((self.gate()?, self.ledger()?));
@@ -129,7 +129,7 @@ impl<'a> ArmGate<'a> {
         let (config, train, splits, device) = (job.config, job.train, job.splits, job.device);
         let run = SeedRun { config, arm: &arm, seed, train, pool: None, splits, device };
         run.train(&folder, &batcher(config, train.data().vocabulary()), task).map_err(failed)?;
-        // The weights are what is needed; the optimiser's state has no further use.
+        // Only the weights are needed further; the optimiser's state is not.
         let _ = std::fs::remove_dir_all(folder.join("checkpoints"));
         Ok(weights)
     }

@@ -1,4 +1,4 @@
-//! The main job: train every arm over several seeds, and say with intervals how they differ.
+//! The main job: train every arm over several seeds, and report their differences with intervals.
 
 mod adherence;
 mod agreement;

@@ -14,19 +14,19 @@ use crate::shard::Shard;
 /// The synthetic images of every arm of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Pools {
-    /// One an arm, in order; `None` for an arm without synthetic images.
+    /// One per arm, in order; `None` for an arm without synthetic images.
     pub arms: Vec<Option<SyntheticDataset>>,
-    /// What the gate did, one an arm; `None` for an arm without a gate.
+    /// What the gate did, one per arm; `None` for an arm without a gate.
     pub gates: Vec<Option<GateReport>>,
     /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts.
     pub prompts: Option<PromptSummary>,
 }
 
 impl Pools {
-    /// Takes the folder for runs of these arms with these images.
+    /// Claims the folder for runs of these arms with these images.
     ///
     /// # Errors
-    /// [`RunFolderError::OtherRun`] if the folder was taken for others.
+    /// [`RunFolderError::OtherRun`] if the folder was claimed for others.
     pub fn claim(&self, arms: &[ArmConfig], folder: &RunFolder) -> Result<(), RunFolderError> {
         let pools = arms.iter().zip(&self.arms).filter_map(|(arm, pool)| Some((arm, pool.as_ref()?)));
         pools.into_iter().try_for_each(|(arm, pool)| folder.claim_synthetic(&arm.name, pool.digest()))
@@ -83,7 +83,7 @@ pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usiz
         }
         let held_out = job.train.held_out_patients();
         let set = if arm.gate {
-            // Verdicts may be known of samples that were judged on demand, or evicted since.
+            // Verdicts may exist for samples that were judged on demand, or evicted since.
             let settled = gate.settle(arm, &mine, &supply)?;
             SyntheticDataset::gated(&settled.accepted, supply.clone(), job.config.preprocess, held_out)?
         } else {
@@ -95,7 +95,7 @@ pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usiz
     Ok(supply.cache().map_or(0, |cache| cache.report().written as usize))
 }
 
-/// A supply and the requests of each arm; `None` if no arm asks for synthetic images.
+/// A supply and the requests of each arm; `None` if no arm has synthetic images.
 type Asked = (Supply, Vec<Vec<SampleRequest>>, Option<PromptSummary>);
 
 fn asked(job: &PoolJob<'_>, mode: Option<SupplyMode>) -> Result<Option<Asked>, PoolError> {
@@ -112,7 +112,7 @@ fn asked(job: &PoolJob<'_>, mode: Option<SupplyMode>) -> Result<Option<Asked>, P
     Ok(Some((supply, requests, asking.summary())))
 }
 
-/// What is to be said of the cache after a run: damaged samples were found and made again.
+/// A note on the cache after a run: damaged samples were found and made again.
 #[must_use]
 pub fn cache_warning(pools: &[Option<SyntheticDataset>]) -> Option<String> {
     let cache = pools.iter().flatten().find_map(|pool| pool.supply()?.cache())?;

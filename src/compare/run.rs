@@ -81,7 +81,7 @@ impl Comparison<'_> {
     /// Trains what is not trained yet, assesses everything, writes `predictions.csv` for each arm and `report.json`.
     ///
     /// # Errors
-    /// [`CompareError`] names the arm and seed; what is finished by then is kept and not done again.
+    /// [`CompareError`] names the arm and seed; what was finished before is kept and not repeated.
     pub fn run(&self) -> Result<ComparisonReport, CompareError> {
         let config = self.config;
         let batcher = batcher(config, self.train.data().vocabulary());
@@ -91,7 +91,7 @@ impl Comparison<'_> {
 
         let total = self.progress.begin("", (config.seeds.len() * config.arms.len()) as u64, "runs");
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
-        // Seed by seed, so that an interrupted comparison has every arm equally often.
+        // Seed by seed, so that an interrupted comparison has equally many runs of every arm.
         for &seed in &config.seeds {
             for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.arms.iter().zip(&mut finished)) {
                 let found = self.finished(arm, seed);

@@ -22,7 +22,7 @@ use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::RunReport;
 
-/// Weight of the positive term at most, for findings with hardly any positive.
+/// Largest weight of the positive term, for findings with very few positives.
 const MAX_POS_WEIGHT: f32 = 20.0;
 
 /// Folder of one seed of one arm in the folder of a comparison.
@@ -50,7 +50,7 @@ pub struct SeedRun<'a> {
 }
 
 impl SeedRun<'_> {
-    /// Trains into `folder`, or continues there; leaves `model.safetensors`. The report's test AUROC is not filled in.
+    /// Trains into `folder`, or continues there; writes `model.safetensors`. The report's test AUROC is not filled in.
     ///
     /// # Errors
     /// As [`train`].

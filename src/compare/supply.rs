@@ -1,4 +1,4 @@
-//! What makes the synthetic images of a study, and what it is asked for.
+//! The generator of a study, and the requests to it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use roentgen_classifier::ClassifierError;
 
 use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
 use crate::device::DeviceError;
-use crate::diffusion::{Checkpoint, DiffusionError, OpenOptions};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
 use crate::run_folder::RunFolderError;
 use crate::synthesizer::DiffusionSynthesizer;
 
-/// Why there are no synthetic images to draw from.
+/// Why there is no pool of synthetic images.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -36,7 +37,7 @@ pub enum PoolError {
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
     /// No training row has a prompt.
-    #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or take `from = \"report-else-template\"`")]
+    #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or use `from = \"report-else-template\"`")]
     NoPrompts(PromptSummary),
     /// The device it generates on.
     #[error(transparent)]
@@ -48,7 +49,7 @@ pub enum PoolError {
     #[error(transparent)]
     JudgeWeights(#[from] JudgeError),
     /// Nothing passed the gate.
-    #[error("arm `{arm}`: no sample passed the gate ({report}); loosen [gate], or look at {}", table.display())]
+    #[error("arm `{arm}`: no sample passed the gate ({report}); loosen [gate], or see {}", table.display())]
     NothingPassed {
         /// The arm.
         arm: String,
@@ -79,8 +80,8 @@ pub struct PoolJob<'a> {
     pub progress: &'a dyn Progress,
 }
 
-/// The generator that a `[generator]` table describes, for images that are `size` pixels a side unless it says otherwise; a
-/// checkpoint's are of the size it was trained on.
+/// The generator that a `[generator]` table describes, for images of `size` pixels per side unless the table has a size; a
+/// checkpoint's images have the size it was trained on.
 ///
 /// # Errors
 /// [`PoolError`] for a checkpoint that can't be loaded.
@@ -131,7 +132,7 @@ pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_c
     Ok(Supply::new(config.supply, synthesizer(config, train, size)?, cache)?)
 }
 
-/// What every arm can ask for: the prompts of the training rows, or a table of prompts.
+/// What every arm can request: the prompts of the training rows, or a table of prompts.
 pub(super) struct Asking<'a> {
     config: &'a GeneratorConfig,
     vocabulary: &'a Vocabulary,
@@ -157,7 +158,7 @@ impl<'a> Asking<'a> {
         read.then(|| self.prompted.summary.clone())
     }
 
-    /// The requests of an arm whose pool has `size` images; none for an arm without.
+    /// The requests of an arm whose pool has `size` images; none for an arm without a pool.
     pub fn requests(&self, arm: &ArmConfig, size: usize) -> Result<Vec<SampleRequest>, PoolError> {
         if size == 0 {
             return Ok(Vec::new());

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SAMPLING_STEPS, within};
 use crate::device::DeviceChoice;
+use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
-use crate::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 
 pub use roentgen_augment::supply::SupplyMode;
 
@@ -253,8 +253,7 @@ impl DiffusionConfig {
 
 /// The sampler of that name, if one is named.
 pub(crate) fn sampler_named(key: &str, name: Option<&str>) -> Result<Option<SamplerKind>, ConfigError> {
-    let known = || SamplerKind::ALL.map(|kind| kind.to_string()).join(", ");
-    let parse = |name: &str| name.parse().map_err(|_| ConfigError::value(key, name, known()));
+    let parse = |name: &str| name.parse().map_err(|_| ConfigError::value(key, name, SamplerKind::names()));
     name.map(parse).transpose()
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::weights::Difference;
+use roentgen_classifier::ClassifierError;
+
+use crate::diffusion::weights::Difference;
 
 /// Everything that can go wrong with a diffusion model. Each message names the file, key or tensor, what was expected, and what to
 /// do next.
@@ -137,7 +139,7 @@ pub enum DiffusionError {
     },
     /// A PyTorch file that can't be read safely.
     #[error(transparent)]
-    Pytorch(#[from] roentgen_classifier::ClassifierError),
+    Pytorch(ClassifierError),
     /// A generated image is NaN or infinite.
     #[error(
         "image {image} has values that are no numbers after step {step}; use --dtype f32, a lower guidance, or other weights"
@@ -154,4 +156,19 @@ pub enum DiffusionError {
         /// Sampler step, from 1.
         step: usize,
     },
+}
+
+/// Of the readers of weights files, which the classifier has too.
+impl From<ClassifierError> for DiffusionError {
+    fn from(error: ClassifierError) -> Self {
+        match error {
+            ClassifierError::Io { action, path, source } => Self::Io { action, path, source },
+            ClassifierError::DamagedWeights { path, source } => Self::DamagedWeights { path, message: source.to_string() },
+            ClassifierError::WeightType { path, tensor, found } => Self::WeightType { path, tensor, found },
+            ClassifierError::NonFiniteWeight { path, tensor, index, value } => {
+                Self::NonFiniteWeight { path, tensor, index, value }
+            }
+            other => Self::Pytorch(other),
+        }
+    }
 }

@@ -128,11 +128,11 @@ pub(super) fn conv3x3(channels: [usize; 2], device: &Device) -> Conv2d {
 
 #[cfg(test)]
 mod tests {
-    use super::super::autoencoder::testing::{assert_shown, draw, fill};
     use roentgen_kernels::silu;
 
-    use super::super::weights::KeyMap;
     use super::*;
+    use crate::diffusion::autoencoder::testing::{assert_shown, draw, fill};
+    use crate::diffusion::weights::KeyMap;
 
     struct SameNames;
     impl KeyMap for SameNames {}

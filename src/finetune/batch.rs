@@ -3,7 +3,9 @@
 use burn::tensor::Tensor;
 
 use super::FinetuneError;
-use crate::diffusion::{Checkpoint, Encoded, Posterior};
+use crate::diffusion::autoencoder::Posterior;
+use crate::diffusion::pipeline::Checkpoint;
+use crate::diffusion::text::Encoded;
 
 /// A batch of samples. Tensors are F32 on the compute device, without autodiff.
 #[derive(Clone, Debug)]

@@ -7,7 +7,8 @@ use super::batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition
 use super::networks::Values;
 use super::objective::Task;
 use super::{FinetuneError, Strategy, Trainee};
-use crate::diffusion::{Autoencoder, Encoded, Slices, TextEncoder, TextEncoderModel, TextInput};
+use crate::diffusion::autoencoder::{Autoencoder, Slices};
+use crate::diffusion::text::{Encoded, TextEncoder, TextEncoderModel, TextInput};
 
 impl Trainee {
     /// Losses `[B]`.

@@ -7,10 +7,11 @@ use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::lora::{self, Factors};
 use super::{FinetuneError, Part, Strategy, TraineeSettings, Tuning};
+use crate::diffusion::autoencoder::Autoencoder;
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
+use crate::diffusion::text::{TextEncoderModel, TextProjection, TextProjectionKeys};
+use crate::diffusion::unet::UNet;
 use crate::diffusion::weights::{KeyMap, Slot, each, extract, rewrite};
-use crate::diffusion::{
-    Autoencoder, Checkpoint, OpenOptions, StableDiffusion, TextEncoderModel, TextProjection, TextProjectionKeys, UNet,
-};
 
 /// A weight under training, or a factor of an adapter.
 #[derive(Debug)]

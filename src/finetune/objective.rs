@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::FinetuneError;
 use super::settings::within;
+use crate::diffusion::autoencoder::{Autoencoder, Slices};
 use crate::diffusion::samplers::{NoiseSchedule, Prediction};
-use crate::diffusion::{Autoencoder, Slices};
 
 /// The denoiser's loss: the mean over samples of weight times mean squared error.
 ///

@@ -13,7 +13,7 @@ use rand_distr::StandardNormal;
 use tempfile::TempDir;
 
 use super::{Denoising, Latents, Reconstruction, TextCondition, TrainBatch, Trainee, TraineeSettings, TraineeState};
-use crate::diffusion::{Checkpoint, RandomSize, write_random_pipeline};
+use crate::diffusion::pipeline::{Checkpoint, RandomSize, write_random_pipeline};
 
 /// Latents a side; the U-Net halves them three times.
 const SIDE: usize = 8;

@@ -12,7 +12,7 @@ use super::{
     FinetuneError, Latents, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings, Tuning,
     Which,
 };
-use crate::diffusion::{Checkpoint, OpenOptions, StableDiffusion};
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
 
 fn settings(strategy: Strategy) -> TraineeSettings {
     TraineeSettings { ema: Some(EmaConfig::default()), ..TraineeSettings::new(strategy) }

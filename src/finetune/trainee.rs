@@ -13,7 +13,7 @@ use super::lora::{self, Lora};
 use super::networks::{self, Leaves, Networks, Values};
 use super::settings::TraineeSettings;
 use super::strategy::Part;
-use crate::diffusion::{Checkpoint, StableDiffusion};
+use crate::diffusion::pipeline::{Checkpoint, StableDiffusion};
 
 /// A pipeline under training: its networks, what of them trains, optimiser, moving average and counters.
 ///

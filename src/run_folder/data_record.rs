@@ -1,4 +1,4 @@
-//! `data.csv`: the rows that a run learns from and is judged on, to be compared at the next start.
+//! `data.csv`: the rows of a run, for training and evaluation, compared at the next start.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -17,18 +17,18 @@ use serde::{Deserialize, Serialize};
 
 use super::error::RunFolderError;
 
-/// One image with what is known of it, as a run uses it.
+/// One image and its row, as a run uses them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedRow {
     /// Where it is.
     pub split: Split,
     /// The image's name.
     pub id: String,
-    /// What changes when the image's file does, see [`stamp`]; empty for an image that is no file of its own.
+    /// What changes when the image's file does, see [`stamp`]; empty for an image that is not a separate file.
     pub stamp: String,
     /// Digest of the image: of its file, or as decoded. Empty for one that the settings determine.
     pub image: String,
-    /// The rest of the row that matters: a text to learn, or labels and everything else.
+    /// The rest of the row: a text to learn, or labels and everything else.
     #[serde(alias = "prompt")]
     pub row: String,
 }
@@ -37,10 +37,10 @@ pub struct RecordedRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataRecord(BTreeMap<(Split, String), RecordedRow>);
 
-/// Differences of one kind that are spelt out.
+/// Most differences of one kind that are listed.
 const SPELT_OUT: usize = 5;
 
-/// How long a file must have been left alone before its times can tell that it was not changed again: clocks of file systems tick, the
+/// How long a file must be unchanged before its times can show a later change: the clocks of file systems tick, the
 /// slowest every two seconds.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -83,7 +83,7 @@ impl DataRecord {
         Ok(Self(rows))
     }
 
-    /// Reads a file; `None` if it is not there.
+    /// Reads a file; `None` if it does not exist.
     ///
     /// # Errors
     /// [`RunFolderError::Io`]; [`RunFolderError::Damaged`].
@@ -98,7 +98,7 @@ impl DataRecord {
             path: path.to_owned(),
             what: "the rows of a run",
             message: error.to_string(),
-            remedy: "delete the file to have it written anew: run.json holds a digest of it",
+            remedy: "delete the file to have it written again: run.json holds a digest of it",
         })
     }
 
@@ -122,14 +122,14 @@ impl DataRecord {
         (!stamp.is_empty() && row.stamp == stamp).then(|| parse(&row.image)).flatten()
     }
 
-    /// Digest of every row with its place; not of when files were written.
+    /// Digest of every row with its place, but not of modification times.
     #[must_use]
     pub fn digest_of_all(&self) -> Fingerprint {
         let line = |row: &RecordedRow| format!("{}\t{}\t{}\t{}\n", row.split, row.id, row.image, row.row);
         Fingerprint::of(&[self.0.values().map(line).collect::<String>().as_bytes()])
     }
 
-    /// How this record differs from an `earlier` one, in words; empty if training on it goes on as before.
+    /// How this record differs from an `earlier` one, in words; empty if training can continue on it.
     #[must_use]
     pub fn changes(&self, earlier: &Self) -> Vec<String> {
         let name = |(split, id): &(Split, String)| format!("{id} ({split})");
@@ -205,9 +205,10 @@ pub fn pixel_digest(image: &GrayImage) -> Fingerprint {
     }
 }
 
-/// Length, times of change and, on Unix, device and inode of a file: as long as all of them stay, its content is taken to be the same.
+/// Length, times of change and, on Unix, device and inode of a file: as long as none of them changes, its content counts as the
+/// same.
 ///
-/// Empty for what is no file, and for one that was changed in the last two seconds, in which it could change again without a trace.
+/// Empty if it is not a file, and for one that was changed in the last two seconds, in which it could change again undetected.
 #[must_use]
 pub fn stamp(path: &Path) -> String {
     let settled = |file: &Metadata| {
@@ -248,7 +249,8 @@ fn place(path: &Path, _: &Metadata) -> String {
     blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16].to_owned()
 }
 
-/// What is known of an image, apart from its pixels. A report is given by its digest: it may hold what should not be copied.
+/// Everything known about an image except its pixels. A report is represented by its digest: it may hold text that should not
+/// be copied.
 fn words(record: &CxrRecord) -> String {
     let labels: Vec<_> = record.labels.iter().map(|label| label.cell()).collect();
     let mut words = vec![format!("labels {}", labels.join(","))];
@@ -272,7 +274,7 @@ fn words(record: &CxrRecord) -> String {
     words.join(", ")
 }
 
-/// Digest of the rows' order: a run that takes them in another order is another run.
+/// Digest of the rows' order: a run with another order is another run.
 #[must_use]
 pub fn order_digest<'a>(ids: impl IntoIterator<Item = &'a str>) -> Fingerprint {
     let mut hasher = blake3::Hasher::new();
@@ -304,7 +306,7 @@ mod tests {
         for (split, id, stamp) in [(Split::Valid, "a", "5-1"), (Split::Train, "c", "5-1"), (Split::Train, "a", "5-2")] {
             assert_eq!(record.digest(split, id, stamp), None);
         }
-        // Version 0.1.0 of the program called the last column otherwise.
+        // Version 0.1.0 of the program had another name for the last column.
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("image,row", "image,prompt", 1)).unwrap();
         assert_eq!(DataRecord::read(&path).unwrap(), Some(record));

@@ -1,4 +1,4 @@
-//! Why a run folder can't be used.
+//! Errors of run folders.
 
 use std::fmt;
 use std::io;
@@ -36,29 +36,29 @@ pub enum RunFolderError {
     },
     /// The folder holds another run.
     #[error(
-        "{} holds another run; since it was started there, this changed:\n{}\nrepeat what it was started with to go on, or give another --out",
+        "{} holds another run; since it was started, this changed:\n{}\nrepeat what it was started with to continue, or give another --out",
         path.display(),
         listed(differences)
     )]
     OtherRun {
         /// The folder.
         path: PathBuf,
-        /// Every one that was found.
+        /// All differences that were found.
         differences: Vec<Difference>,
     },
-    /// A file that says what the folder holds is damaged.
+    /// A file that describes the folder is damaged.
     #[error("{} can't be read as {what}: {message}; {remedy}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What it should be.
         what: &'static str,
-        /// The parser's words.
+        /// The parser's message.
         message: String,
         /// What to do.
         remedy: &'static str,
     },
-    /// The folder holds results, and nothing says of what.
+    /// The folder holds results, but no description of their run.
     #[error(
         "{} holds results ({found}) but no run.json that says what they were made from; give another --out, or delete the folder to start again",
         path.display()
@@ -69,7 +69,7 @@ pub enum RunFolderError {
         /// The first result.
         found: &'static str,
     },
-    /// The record of another version of this program, which says too little or too much.
+    /// The record of another version of this program, with missing or unknown entries.
     #[error("{} was written by {writer} of this program, {reason}; give another --out, or delete the folder to start again", path.display())]
     OtherVersion {
         /// The folder.

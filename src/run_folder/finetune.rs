@@ -1,4 +1,4 @@
-//! What `finetune` records.
+//! The record of `finetune`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,8 +14,8 @@ use super::record::{Found, Record};
 use super::{CONFIG, RunFolder};
 use crate::finetune::FinetuneConfig;
 
-/// Settings that change no trained weight: words, places, threads, devices, how often something is written or looked at. What the places
-/// hold is compared by itself.
+/// Settings that change no trained weight: texts, paths, threads, devices, intervals of logging and evaluation. What the paths
+/// lead to is compared separately.
 const MAY_CHANGE: [&str; 15] = [
     "preset",
     "title",
@@ -39,7 +39,7 @@ const MODEL: &str = "weights and configurations of [model]";
 /// Name of the digest of the order of pairs.
 const ORDER: &str = "order of the rows";
 
-/// A start of the trainer in a folder that it has taken.
+/// A start of the trainer in a locked folder.
 pub struct FinetuneStart {
     folder: RunFolder,
     earlier: Option<Record>,
@@ -48,7 +48,7 @@ pub struct FinetuneStart {
     config: String,
 }
 
-/// What is known once images and weights were read.
+/// The values that are known once images and weights were read.
 pub struct FinetuneFound<'a> {
     /// Digest of what training starts from.
     pub model: Fingerprint,
@@ -56,12 +56,12 @@ pub struct FinetuneFound<'a> {
     pub data: &'a DataRecord,
     /// Digest of their order.
     pub order: Fingerprint,
-    /// What else is written down, for people.
+    /// Further entries, for people.
     pub facts: BTreeMap<String, Value>,
 }
 
 impl FinetuneStart {
-    /// Takes `path` for this start, making it if it is not there, and compares the settings with those of earlier ones.
+    /// Locks `path` for this start, creating it if it is missing, and compares the settings with those of earlier ones.
     ///
     /// # Errors
     /// [`RunFolderError::OtherRun`] names every setting that changed; [`RunFolderError::Busy`]; and whatever else is wrong with the
@@ -90,7 +90,7 @@ impl FinetuneStart {
         &self.known
     }
 
-    /// Compares data and weights with those of earlier starts, and writes everything down.
+    /// Compares data and weights with those of earlier starts, and records everything.
     ///
     /// # Errors
     /// [`RunFolderError::OtherRun`] names what changed.
@@ -113,7 +113,7 @@ fn record(config: &FinetuneConfig) -> Record {
     if config.model.is_base() {
         may_change.push("model.base");
     }
-    // Under a constant learning rate, a longer run begins like a shorter one.
+    // With a constant learning rate, a longer run begins like a shorter one.
     if config.schedule.shape == LearningRateSchedule::Constant {
         may_change.push("schedule.steps");
     }

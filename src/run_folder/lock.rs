@@ -9,7 +9,7 @@ use super::error::{Holder, RunFolderError};
 /// Name of the lock file. It stays when a run ends: only the operating system's lock on it counts.
 const FILE: &str = ".lock";
 
-/// A folder that no other process writes, or that several share, until this is dropped or the process ends in whatever way.
+/// A folder that no other process writes, or that several share, until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
@@ -18,7 +18,7 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Takes the folder for `command` alone; it is made if it is not there.
+    /// Locks the folder for `command` alone; it is created if it is missing.
     ///
     /// # Errors
     /// [`RunFolderError::Busy`] names the process that has it; [`RunFolderError::Io`].
@@ -31,7 +31,7 @@ impl FolderLock {
         Ok(Self { _file: file, is_held })
     }
 
-    /// Takes the folder together with others that share it.
+    /// Locks the folder together with others that share it.
     ///
     /// # Errors
     /// As [`exclusive`](Self::exclusive).
@@ -39,13 +39,13 @@ impl FolderLock {
         let mut file = open(folder, FILE)?;
         let is_held = taken(file.try_lock_shared(), folder, &mut file)?;
         if is_held {
-            // The process that it names has left.
+            // The process that it names has ended.
             name_holder(&mut file, "", folder)?;
         }
         Ok(Self { _file: file, is_held })
     }
 
-    /// Waits until a lock file of the folder is free, then takes it alone.
+    /// Waits until a lock file of the folder is free, then locks it exclusively.
     ///
     /// # Errors
     /// [`RunFolderError::Io`].
@@ -77,7 +77,7 @@ fn name_holder(file: &mut File, text: &str, folder: &Path) -> Result<(), RunFold
     written.map_err(RunFolderError::io("write", &folder.join(FILE)))
 }
 
-/// Nobody, where the file is empty, cut short by a kill, or locked against reading.
+/// Unknown if the file is empty, truncated by a kill, or locked against reading.
 fn holder(file: &mut File) -> Holder {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut text));

@@ -1,8 +1,7 @@
-//! A run folder: what was asked, what is done, and whether both belong together.
+//! A run folder: the settings, data and results of a run, and the check that a start belongs to them.
 //!
-//! Every command that writes results goes through the same door. It takes the folder under a lock, compares what it is about to do with
-//! what the folder was started with, refuses another run with every difference by name, and writes down what it starts with. See
-//! `docs/run-folder.md`.
+//! Every command that writes results uses it. It locks the folder, compares the start with the record of the first one,
+//! refuses another run with every difference by name, and records what it starts with. See `docs/run-folder.md`.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -32,18 +31,18 @@ pub use study::{StudyCommand, StudyStart};
 
 use record::Found;
 
-/// What a run was started with.
+/// The record of a run's start.
 const RECORD: &str = "run.json";
-/// The rows it learns from and is judged on.
+/// The rows for training and evaluation.
 const DATA: &str = "data.csv";
 /// Its settings as a run file, for people.
 const CONFIG: &str = "config.toml";
 /// Digests of the arms' synthetic images, in version 0.1.0 of the program.
 const OLD_POOLS: &str = "pools.json";
-/// What only a run leaves behind.
+/// Files that only a run writes.
 const RESULTS: [&str; 6] = ["arms", "checkpoints", "metrics.jsonl", "model.safetensors", "pipeline", "report.json"];
 
-/// A folder that a run writes into and goes on from; held until it is dropped, or the process ends in whatever way.
+/// A folder that a run writes to and continues from; locked until this is dropped or the process ends.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -52,7 +51,7 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Takes the folder for `command` alone, making it if it is not there.
+    /// Locks the folder for `command` alone, creating it if it is missing.
     ///
     /// # Errors
     /// [`RunFolderError::Busy`] if another process has it; [`RunFolderError::Io`].
@@ -60,7 +59,7 @@ impl RunFolder {
         FolderLock::exclusive(path, command).map(|lock| Self::new(path, lock))
     }
 
-    /// Takes the folder together with other processes that share it, all of which write the same.
+    /// Locks the folder together with other processes that share it, all of which write the same.
     ///
     /// # Errors
     /// As [`take`](Self::take).
@@ -70,7 +69,7 @@ impl RunFolder {
 
     fn new(path: &Path, lock: FolderLock) -> Self {
         let unlocked = (!lock.is_held).then(|| {
-            format!("the file system of {} has no locks: make sure that no other process writes into it", path.display())
+            format!("the file system of {} has no locks: make sure that no other process writes to it", path.display())
         });
         Self { path: path.to_owned(), _lock: lock, notes: unlocked.into_iter().collect() }
     }
@@ -81,13 +80,13 @@ impl RunFolder {
         &self.path
     }
 
-    /// What the user should know of it: that it can't be locked, or that an older version of the program recorded less of it.
+    /// Notes for the user: that it can't be locked, or that an older version of the program recorded less.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Writes a file of the folder, whole or not at all.
+    /// Writes a file of the folder, completely or not at all.
     ///
     /// # Errors
     /// [`RunFolderError::Io`].
@@ -96,7 +95,7 @@ impl RunFolder {
         write_atomic(&path, |file| file.write_all(bytes)).map_err(RunFolderError::io("write", &path))
     }
 
-    /// Compares a value that becomes known only after the start with that of earlier starts, or records it as the first.
+    /// Compares a value that becomes known only after the start with that of earlier starts, or records it if it is the first.
     ///
     /// # Errors
     /// [`RunFolderError::OtherRun`]; [`RunFolderError::NoRecord`] if nothing was started in the folder.
@@ -114,12 +113,12 @@ impl RunFolder {
         }
     }
 
-    /// Waits until no other process that shares the folder is between comparing and writing down.
+    /// Waits until no other process that shares the folder is between comparing and recording.
     fn settle(&self) -> Result<FolderLock, RunFolderError> {
         FolderLock::wait(&self.path, ".record.lock")
     }
 
-    /// What the folder says that it holds; `None` for one in which nothing was started.
+    /// The folder's record; `None` if nothing was started in it.
     fn found(&self) -> Result<Option<Found>, RunFolderError> {
         let path = self.path.join(RECORD);
         match std::fs::read(&path) {
@@ -134,7 +133,7 @@ impl RunFolder {
         }
     }
 
-    /// A text file of the folder; `None` if it is not there.
+    /// A text file of the folder; `None` if it does not exist.
     fn read(&self, name: &str) -> Result<Option<String>, RunFolderError> {
         let path = self.path.join(name);
         match std::fs::read_to_string(&path) {
@@ -145,7 +144,7 @@ impl RunFolder {
     }
 
     /// The settings of the last start as they were written for people. They must be there if an old version recorded them nowhere else;
-    /// damaged ones are refused in any case, as somebody changed them.
+    /// damaged ones are always refused, as somebody changed them.
     fn config(&self, is_old: bool) -> Result<Option<String>, RunFolderError> {
         let damaged = |message: String| RunFolderError::Damaged {
             path: self.path.join(CONFIG),
@@ -153,7 +152,7 @@ impl RunFolder {
             message,
             remedy: match is_old {
                 true => "restore the file, which alone has the settings, or give another --out",
-                false => "delete the file to have it written anew: run.json holds the settings too",
+                false => "delete the file to have it written again: run.json holds the settings too",
             },
         };
         match self.read(CONFIG) {
@@ -168,14 +167,14 @@ impl RunFolder {
         }
     }
 
-    /// Compares a start with the record of an earlier one, if there is one, and writes it down.
+    /// Compares a start with the record of an earlier one, if there is one, and records it.
     fn begin(&self, mut now: Record, earlier: Option<Record>, data: &DataRecord, config: &str) -> Result<(), RunFolderError> {
         let path = self.path.join(DATA);
         if let Some(earlier) = earlier {
             let mut differences = earlier.settings_differences(&now);
             let digests = earlier.digest_differences(&now);
             let is_data = |difference: &Difference| matches!(difference, Difference::Value { key, .. } if key == "data");
-            // Rows say more than their digest.
+            // Rows are more specific than their digest.
             let rows = match DataRecord::read(&path)? {
                 Some(rows) if digests.iter().any(is_data) => data.changes(&rows),
                 _ => Vec::new(),
@@ -209,7 +208,7 @@ impl RunFolder {
 
     fn note_old(&mut self, what: &str) {
         self.notes.push(format!(
-            "{} was started by version 0.1.0 of this program, which recorded no digest of {what}: that they are the same is taken on trust",
+            "{} was started by version 0.1.0 of this program, which recorded no digest of {what}: whether they are the same can't be checked",
             self.path.display()
         ));
     }

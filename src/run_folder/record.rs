@@ -1,4 +1,4 @@
-//! `run.json`: what a run was started with, and how a later start differs from it.
+//! `run.json`: the record of a run's start, and the differences of a later start from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,15 +15,15 @@ pub(super) const FORMAT: u32 = 2;
 /// Settings by their full key, each as a TOML value.
 pub type Settings = BTreeMap<String, String>;
 
-/// What a run was started with.
+/// The record of a run's start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Of this file.
+    /// Version of this file.
     format: u32,
-    /// Of the program that wrote it last.
+    /// Version of the program that wrote it last.
     version: String,
-    /// What the folder is for: `compare`, `train`, `finetune` or `generate`.
+    /// The command of the folder: `compare`, `train`, `finetune` or `generate`.
     pub command: String,
     /// Settings that every start must repeat.
     pub settings: Settings,
@@ -36,10 +36,10 @@ pub struct Record {
     /// As `digests`, but known only after the start, one by one: the device, the synthetic images of each arm.
     #[serde(default)]
     pub claims: BTreeMap<String, String>,
-    /// What else the last start wrote down. Never compared.
+    /// Further entries of the last start. Never compared.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, serde_json::Value>,
-    /// Of a version that knew fewer digests: those that it lacks are not compared.
+    /// Whether it is from a version with fewer digests: those that it lacks are not compared.
     #[serde(skip)]
     pub(super) is_partial: bool,
 }
@@ -107,7 +107,7 @@ impl Record {
     /// Reads the bytes of `run.json`; `path` is named in errors.
     ///
     /// # Errors
-    /// [`RunFolderError::Damaged`]; [`RunFolderError::OtherVersion`] for a record of version 0.1.0, or of one that is yet to come.
+    /// [`RunFolderError::Damaged`]; [`RunFolderError::OtherVersion`] for a record of version 0.1.0, or of a later one.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, RunFolderError> {
         let folder = || path.parent().unwrap_or(path).to_owned();
         match Found::parse(bytes, path)? {
@@ -121,11 +121,11 @@ impl Record {
     }
 }
 
-/// What a folder says that it holds.
+/// The record of a folder.
 pub(super) enum Found {
-    /// Of this version.
+    /// From this version.
     Record(Box<Record>),
-    /// Of version 0.1.0, whose files differed from command to command.
+    /// From version 0.1.0, whose files differed between commands.
     Old(serde_json::Value),
 }
 
@@ -161,7 +161,7 @@ pub fn differences(recorded: &BTreeMap<String, String>, now: &BTreeMap<String, S
         .collect()
 }
 
-/// Something that is not as it was recorded.
+/// A difference from the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// A setting or a digest.
@@ -203,7 +203,7 @@ fn shortened(value: &str) -> String {
     if is_digest { format!("{}…", &value[..12]) } else { value.to_owned() }
 }
 
-/// Every value that is no table, with the parts of its key.
+/// Every value that is not a table, with the parts of its key.
 fn collect<'a>(table: &'a Table, above: &mut Vec<&'a str>, found: &mut Vec<(Vec<&'a str>, String)>) {
     for (name, value) in table {
         above.push(name);
@@ -215,7 +215,7 @@ fn collect<'a>(table: &'a Table, above: &mut Vec<&'a str>, found: &mut Vec<(Vec<
     }
 }
 
-/// The key as TOML writes it.
+/// The key in TOML's syntax.
 fn key(parts: &[&str]) -> String {
     let is_bare = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     let written = |part: &&str| if is_bare(part) { (*part).to_owned() } else { format!("{part:?}") };

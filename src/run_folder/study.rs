@@ -1,4 +1,4 @@
-//! What `compare`, `train` and `fill` record of a study.
+//! The record of a study by `compare`, `train` and `fill`.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use super::record::{Found, Record};
 use super::{OLD_POOLS, RunFolder};
 use crate::config::RunConfig;
 
-/// Settings that change no trained network and no score: words, places, threads, statistics, how many seeds. What the places hold is
-/// compared by itself.
+/// Settings that change no trained network and no score: texts, paths, threads, statistics, the number of seeds. What the paths
+/// lead to is compared separately.
 const MAY_CHANGE: [&str; 18] = [
     "title",
     "baseline",
@@ -36,17 +36,17 @@ const MAY_CHANGE: [&str; 18] = [
     "generator.diffusion.trained_on",
 ];
 
-/// The same for tables that are named.
+/// The same for named tables.
 const MAY_CHANGE_IN_ARMS: [&str; 2] = ["arms.*.description", "arm.description"];
 
-/// Which command starts.
+/// The starting command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StudyCommand {
-    /// `compare`: every arm and seed, in a folder of its own each.
+    /// `compare`: every arm and seed, in a separate folder each.
     Compare,
     /// `fill`: samples for a comparison. Several processes may do so at once.
     Fill,
-    /// `train`: one arm with one seed, the only ones in the run's configuration.
+    /// `train`: one arm with one seed, the only ones in the configuration.
     Train,
 }
 
@@ -63,8 +63,8 @@ pub struct StudyStart<'a> {
 }
 
 impl StudyStart<'_> {
-    /// Takes `path` for this start, making it if it is not there, and compares it with earlier ones; `progress` is told after each row
-    /// whose image was digested or found unchanged.
+    /// Locks `path` for this start, creating it if it is missing, and compares it with earlier ones; `progress` is called after
+    /// each row whose image was digested or found unchanged.
     ///
     /// # Errors
     /// [`RunFolderError::OtherRun`] names everything that changed; [`RunFolderError::Busy`]; and whatever else is wrong with the folder
@@ -168,7 +168,7 @@ impl StudyStart<'_> {
 }
 
 impl RunFolder {
-    /// Takes the folder for runs on that kind of device: the same run has other bits on another.
+    /// Claims the folder for runs on that kind of device: other devices give other bits.
     ///
     /// # Errors
     /// [`RunFolderError::OtherRun`].
@@ -177,10 +177,10 @@ impl RunFolder {
         self.claim("device", name.split(':').next().unwrap_or(&name))
     }
 
-    /// Takes the folder for runs of an arm with those synthetic images.
+    /// Claims the folder for runs of an arm with those synthetic images.
     ///
     /// # Errors
-    /// [`RunFolderError::OtherRun`] if the folder was taken for others: runs of two generators would pass for runs of one.
+    /// [`RunFolderError::OtherRun`] if it was claimed for others: runs of two generators would be mixed.
     pub fn claim_synthetic(&self, arm: &str, images: Fingerprint) -> Result<(), RunFolderError> {
         self.claim(&synthetic_of(arm), &images.to_string())
     }

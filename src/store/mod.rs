@@ -32,8 +32,8 @@ pub enum StoreError {
 
 /// A flat folder of files: on disk, or under a prefix of an object store.
 ///
-/// Files are whole or absent: on disk they are written under another name, synced and renamed, and an object store shows an object when
-/// all of it is there.
+/// Files are complete or absent: on disk they are written under a temporary name, synced and renamed, and an object store shows
+/// an object when all of it is there.
 #[derive(Clone)]
 pub struct Store(Place);
 
@@ -45,13 +45,13 @@ enum Place {
 }
 
 impl Store {
-    /// A local folder, made when something is written.
+    /// A local folder, created when something is written.
     #[must_use]
     pub fn folder(path: &Path) -> Self {
         Self(Place::Folder(path.to_owned()))
     }
 
-    /// An object store; `url` is what messages call it.
+    /// An object store; messages call it `url`.
     ///
     /// # Errors
     /// [`StoreError::Runtime`].
@@ -76,7 +76,7 @@ impl Store {
             StorePlace::Url(url) => Ok(Self(Place::Bucket(bucket::Bucket::open(url)?))),
             #[cfg(not(feature = "buckets"))]
             StorePlace::Url(url) => {
-                Err(StoreError::Open { url: url.clone(), message: "this build knows no object store".to_owned() })
+                Err(StoreError::Open { url: url.clone(), message: "this build supports no object store".to_owned() })
             }
         }
     }
@@ -97,7 +97,7 @@ impl Store {
         }
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file, completely or not at all.
     ///
     /// # Errors
     /// If it can't be written; the old file, if there was one, is untouched.

@@ -120,7 +120,7 @@ fn a_save_that_fails_leaves_the_last_checkpoint() {
     let output = std::process::Command::new("sh").args(["-c", &limited]).current_dir(bench.path("")).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && !message.contains("panicked"), "{message}");
-    for part in ["cannot save step 4", "make room on the disk", "the checkpoint of step 3 is untouched"] {
+    for part in ["cannot save step 4", "free space on the disk", "the checkpoint of step 3 is intact"] {
         assert!(message.contains(part), "no `{part}` in: {message}");
     }
     let left: Vec<_> = std::fs::read_dir(bench.path("full/checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();

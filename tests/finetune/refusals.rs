@@ -1,4 +1,4 @@
-//! Bad input: each is refused with what is wrong and what to do.
+//! Bad input: each is refused with a message that says what is wrong and what to do.
 
 use std::process::Stdio;
 

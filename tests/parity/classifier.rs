@@ -48,7 +48,7 @@ fn array<const D: usize>(tensor: Tensor<D>) -> Array {
     Array::new(&tensor.dims(), &tensor.into_data().try_to_vec::<f32>().unwrap())
 }
 
-/// Only what the case asks for.
+/// Only the outputs of the case.
 fn outputs(case: &Case, all: Vec<(&str, Array)>) -> Outputs {
     let wanted: Vec<&str> = case.output_names().collect();
     all.into_iter().filter(|(name, _)| wanted.contains(name)).map(|(name, array)| (name.to_owned(), array)).collect()

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use roentgen::diffusion::autoencoder::{AutoencoderKlConfig, AutoencoderKlKeys};
+use roentgen::diffusion::text::{TextEncoder, TextEncoderConfig, TextInput};
+use roentgen::diffusion::unet::UNetConfig;
 use roentgen::diffusion::weights::{KeyMap, init_with};
-use roentgen::diffusion::{AutoencoderKlConfig, AutoencoderKlKeys, TextEncoder, TextEncoderConfig, TextInput, UNetConfig};
 use serde_json::{Value, json};
 
 use super::{Array, Case, Outputs, rule};

@@ -126,6 +126,17 @@ fn every_topic_of_the_tree_is_known() {
     }
 }
 
+/// Also where another tree is walked in its place.
+#[test]
+fn the_tree_of_the_repository_can_be_read() {
+    for name in topics(&fixtures()) {
+        let topic = Topic::read(&fixtures().join(&name)).unwrap();
+        let unreadable: Vec<_> =
+            topic.cases.iter().filter_map(|entry| Some((&entry.name, entry.case.as_ref().err()?))).collect();
+        assert!(!topic.cases.is_empty() && unreadable.is_empty(), "{name}: {unreadable:?}");
+    }
+}
+
 /// They are not skipped silently: their cases are read and counted.
 #[test]
 fn topics_that_are_not_built_yet_are_read_and_named() {

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use roentgen::diffusion::pipeline::{ImageRequest, OpenOptions, Settings, StableDiffusion, Start};
 use roentgen::diffusion::samplers::SchedulerConfig;
-use roentgen::diffusion::{ImageRequest, OpenOptions, Settings, StableDiffusion, Start};
 use serde_json::Value;
 
 use super::{Array, Case, Outputs};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
-use roentgen::diffusion::{TextEncoder, TextEncoderConfig, TextInput, Tokenizer};
+use roentgen::diffusion::text::{TextEncoder, TextEncoderConfig, TextInput, Tokenizer};
 use serde_json::Value;
 
 use super::{Array, Case, Outputs};

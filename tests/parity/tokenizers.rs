@@ -1,6 +1,6 @@
 //! 01_tokenizers.
 
-use roentgen::diffusion::Tokenizer;
+use roentgen::diffusion::text::Tokenizer;
 
 use super::{Array, Case, Outputs};
 

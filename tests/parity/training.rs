@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use roentgen::diffusion::{Checkpoint, Encoded, OpenOptions, StableDiffusion};
+use roentgen::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
+use roentgen::diffusion::text::Encoded;
 use roentgen::finetune::{
     Denoising, ImageCodes, Latents, LearningRates, Lora, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee,
     TraineeSettings, Tuning, Which,

@@ -1,8 +1,9 @@
 //! 04_unet.
 
 use burn::tensor::{Bool, Device, FloatDType, Tensor, TensorData};
+use roentgen::diffusion::Trace;
+use roentgen::diffusion::unet::UNetConfig;
 use roentgen::diffusion::weights::{Stem, load};
-use roentgen::diffusion::{Trace, UNetConfig};
 
 use super::{Array, Case, Outputs};
 

@@ -1,8 +1,9 @@
 //! 03_vae: the autoencoder's two directions, by the product's own code.
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use roentgen::diffusion::Trace;
+use roentgen::diffusion::autoencoder::{Autoencoder, AutoencoderConfig, Slices};
 use roentgen::diffusion::weights::{Stem, load};
-use roentgen::diffusion::{Autoencoder, AutoencoderConfig, Slices, Trace};
 
 use super::{Array, Case, Outputs};
 

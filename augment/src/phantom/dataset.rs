@@ -25,7 +25,7 @@ pub struct PhantomDatasetConfig {
     pub studies: usize,
     /// Seed of everybody and everything.
     pub seed: u64,
-    /// Pixels a side.
+    /// Pixels per side.
     pub size: usize,
     /// Columns of the labels.
     pub vocabulary: Vocabulary,

@@ -15,7 +15,7 @@ pub struct AdamWNumbers {
     pub betas: [f64; 2],
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Share of a weight that a learning rate of 1 takes off it in a step.
+    /// Share of a weight that a step with a learning rate of 1 subtracts.
     pub weight_decay: f64,
 }
 
@@ -112,7 +112,7 @@ impl AdamWStep {
         *weight -= self.step * *first / (second.sqrt() / self.root + self.epsilon);
     }
 
-    /// The same on any device, an operation at a time; devices with fusion make one kernel of it.
+    /// The same on any device, one operation at a time; devices with fusion turn it into one kernel.
     fn by_tensors<const D: usize>(self, before: Stepped<D>, gradient: Tensor<D>) -> Stepped<D> {
         let gradient = gradient * self.gradient;
         let [first, second] = before.moments;
@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// A tensor that somebody else holds, or that is a transposed view, stays as it was.
+    /// A tensor that something else holds, or that is a transposed view, is not changed.
     #[test]
     fn what_others_hold_is_left_alone() {
         let (device, mut draws) = (Device::flex(), Draws::new(1));
@@ -181,7 +181,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
-        /// The way of the CPU and that of other devices.
+        /// The implementation for the CPU and that for other devices.
         #[test]
         fn one_pass_is_an_operation_at_a_time(rows in 1usize..40, width in 1usize..900, scale in 0.01f64..1.0, rate in 1e-6f64..1e-2, seed: u64) {
             let mut draws = Draws::new(seed);

@@ -5,13 +5,14 @@
 //! processor is asked once for each process. Nothing else in this crate chooses, but the matrix products, which the `gemm` crate
 //! makes: it asks the same questions and has the same answers.
 //!
-//! To see what another instruction set does, run the program on an emulated processor; there is no switch.
+//! To try another instruction set, run the program on an emulated processor; there is no switch.
 
 use pulp::WithSimd;
 
 /// Calls `op`, compiled for the best instruction set that this processor has.
 ///
-/// `op` is a closure, or a [`WithSimd`] where the length of a vector matters. What it calls has to be inlined to be compiled with it:
+/// `op` is a closure, or a [`WithSimd`] where the length of a vector matters. The functions it calls must be inlined to be compiled
+/// with it:
 /// `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn run<Op: WithSimd>(op: Op) -> Op::Output {

@@ -1,4 +1,5 @@
-//! CPU kernels for [burn](https://burn.dev): what burn-flex computes in several passes or on one thread, in one pass on all threads.
+//! CPU kernels for [burn](https://burn.dev) that compute in one pass on all threads what burn-flex computes in several passes
+//! or on one thread.
 //!
 //! Each kernel that gradients go through is a burn backend extension with its own backward pass, behind a function on tensors that
 //! has the semantics of burn's own composition. It is used for 32-bit floats on the CPU; on every other backend and type that

@@ -15,7 +15,7 @@ use crate::applies;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::{PIECE, Values};
 
-/// The largest of every 3x3 window; windows are 2 apart, and a border of 1 around the image never counts.
+/// The largest of every 3x3 window; windows are 2 apart, and a border of 1 around the image is ignored.
 ///
 /// # Shapes
 /// - input: `[B, C, H, W]`
@@ -27,7 +27,7 @@ pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
     plain_max(x)
 }
 
-/// The mean of every 2x2 block; a last odd row or column is left out.
+/// The mean of every 2x2 block; a last odd row or column is ignored.
 ///
 /// # Shapes
 /// - input: `[B, C, H, W]`
@@ -92,9 +92,9 @@ pub trait PoolBackend: Backend {
 pub trait PoolGradients: PoolBackend {
     /// The output, and for each element the place of the largest in its window: 0 to 8, in rows.
     fn max_pool_with_places(x: FloatTensor<Self>) -> (FloatTensor<Self>, Vec<u8>);
-    /// The gradient by an input of this shape: each gradient goes to the largest of its window.
+    /// The gradient w.r.t. an input of this shape: each gradient goes to the largest of its window.
     fn max_pool_backward(shape: Shape, places: &[u8], gradient: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient by an input of this shape: each gradient goes to its block in equal parts.
+    /// The gradient w.r.t. an input of this shape: each gradient goes to its block in equal parts.
     fn average_pool_backward(shape: Shape, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

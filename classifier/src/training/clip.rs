@@ -1,4 +1,4 @@
-//! Clipping of gradients by their global norm.
+//! Clipping of gradients w.r.t. their global norm.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;

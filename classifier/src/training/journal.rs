@@ -311,3 +311,43 @@ impl MetricsRenderer for NoRenderer {
     fn manual_close(&mut self) {}
     fn register_metric(&mut self, _: MetricDefinition) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::lr_scheduler::LrSchedulerRecord;
+    use roentgen_augment::progress::Silent;
+
+    use super::*;
+    use crate::training::Selection;
+
+    /// burn-train saves the parts of a checkpoint on three threads and waits for none of them: whichever is behind, the checkpoint
+    /// before stays whole until the new one is.
+    #[test]
+    fn a_kill_between_two_parts_leaves_the_checkpoint_before() {
+        for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+            let folder = tempfile::tempdir().unwrap();
+            let config = TrainConfig::default();
+            let checkpoints = CheckpointFolder::open(folder.path(), LAYOUT).unwrap();
+            let journal = Journal::open(Opening {
+                config: &config,
+                log: TrainingLog::open(folder.path(), 0, 1, |_| true).unwrap(),
+                metrics: &[],
+                history: History::resume(&[], Selection::Last, config.eval_every, 0),
+                clock: WaitClock::default(),
+                interrupter: Interrupter::new(),
+                task: Box::new(Silent),
+            });
+            let parts = journal.checkpointers(&checkpoints);
+            for (round, before) in [(1, vec![]), (2, vec![1])] {
+                for part in order {
+                    assert_eq!(checkpoints.numbers().unwrap(), before, "{part} of {order:?}");
+                    let record = LrSchedulerRecord::new().with_scalar("step", round as u64);
+                    parts[part].save(round, record).unwrap();
+                }
+                assert_eq!(checkpoints.numbers().unwrap(), [round as u64]);
+                let found: LrSchedulerRecord = parts[0].restore(round).unwrap();
+                assert_eq!(found.scalar::<u64>("step"), Some(round as u64));
+            }
+        }
+    }
+}

@@ -1,4 +1,15 @@
-//! Training of a classifier with burn-train, counted in optimiser steps and resumable bit for bit on the CPU.
+//! Training: of classifiers with burn-train, counted in optimiser steps and resumable bit for bit on the CPU; and what fine-tuning
+//! shares with it.
+//!
+//! | file | what it holds | shared with fine-tuning |
+//! |---|---|---|
+//! | `adamw`, `clip`, `schedule` | a step of the optimiser, the norm of gradients, the learning rate by step | yes |
+//! | `smoothing` | the smoothed loss and whether it runs away; the moving average of weights | yes |
+//! | `checkpoints` | folders that are whole at any moment, pruned, the newest readable one | yes |
+//! | `log`, `tensorboard` | `metrics.jsonl` and TensorBoard event files | yes |
+//! | `config`, `augmentation` | settings of a classifier's run | |
+//! | `loader`, `trainee` | what burn-train's loop pulls from and calls | |
+//! | `journal`, `history` | what that loop tells of a run: written down, shown, saved; the rounds and the best of them | |
 
 mod adamw;
 mod augmentation;
@@ -23,12 +34,13 @@ use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointingStrategy;
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::{Interrupter, Learner, SupervisedTraining};
-use journal::{Journal, LAYOUT, MODEL, NoRenderer, Opening};
-use loader::{RoundLoader, WholeSetLoader};
 use roentgen_augment::batch::{CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::mix::MixedStream;
 use roentgen_augment::progress::Task;
+
+use journal::{Journal, LAYOUT, MODEL, NoRenderer, Opening};
+use loader::{RoundLoader, WholeSetLoader};
 
 pub use adamw::{AdamWConfig, Moments};
 pub use augmentation::Augmentation;
@@ -104,16 +116,12 @@ impl Trained {
 ///
 /// # Errors
 /// [`ClassifierError::Setting`] and [`ClassifierError::UndefinedSelection`] before anything is trained,
-/// [`ClassifierError::NonFiniteLoss`] with the last good checkpoint kept, [`ClassifierError::Training`] for an unreadable image or
-/// a full disk.
+/// [`ClassifierError::DamagedCheckpoint`] if there are checkpoints and none is whole, [`ClassifierError::NonFiniteLoss`] with the last
+/// good checkpoint kept, [`ClassifierError::Training`] for an unreadable image or a full disk.
 pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let config = job.config;
     config.validate()?;
-    std::fs::create_dir_all(&job.folder).map_err(|source| ClassifierError::Io {
-        action: "create",
-        path: job.folder.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(&job.folder).map_err(ClassifierError::io("create", &job.folder))?;
     let checkpoints = CheckpointFolder::open(&job.folder, LAYOUT)?;
     let (newest, damaged) = checkpoints.newest(|_| Ok::<_, ClassifierError>(()))?;
     damaged.iter().for_each(|message| job.task.note(&format!("warning: {message}")));
@@ -183,6 +191,14 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
         }
         if let Some(stop) = result.interrupted {
             return Err(ClassifierError::Training { message: stop.reason.unwrap_or_else(|| "interrupted".to_owned()) });
+        }
+        // The threads that save have ended by now; what went wrong in the last of them reached nobody.
+        let last = history.rounds().last().map(|round| round.round as u64);
+        if checkpoints.numbers()?.last().copied() != last {
+            let message = format!(
+                "the checkpoint of step {last_good} was not written; make room on the disk and run the same command again"
+            );
+            return Err(ClassifierError::Training { message });
         }
     }
     let best = *history.best().ok_or_else(|| ClassifierError::Training { message: "no round was finished".to_owned() })?;

@@ -1,14 +1,14 @@
 //! What our own files say about a net beside its tensors.
 
-use std::fs::File;
-use std::io::Read;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use roentgen_augment::batch::InputRange;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::source::{Format, format_of, safetensors_header_len};
+use super::safetensors::open_safetensors;
+use super::source::{Format, format_of};
 use crate::ClassifierError;
 use crate::networks::DenseNetConfig;
 
@@ -77,7 +77,7 @@ impl Card {
 /// version, or its card is damaged; [`ClassifierError::NotWeights`] if it is no weights file at all.
 pub fn read_card(path: &Path) -> Result<Card, ClassifierError> {
     let found = match format_of(path)? {
-        Format::Safetensors => find(path)?,
+        Format::Safetensors => of(path, &open_safetensors(path)?.notes)?,
         Format::Pytorch => None,
     };
     found.ok_or_else(|| ClassifierError::Card {
@@ -87,12 +87,11 @@ pub fn read_card(path: &Path) -> Result<Card, ClassifierError> {
     })
 }
 
-/// The card of a safetensors file, `None` if it is another program's.
-pub(super) fn find(path: &Path) -> Result<Option<Card>, ClassifierError> {
+/// The card among the notes of a safetensors file, `None` if it is another program's.
+pub(super) fn of(path: &Path, notes: &BTreeMap<String, String>) -> Result<Option<Card>, ClassifierError> {
     let damaged = |message: String| ClassifierError::Card { path: path.to_owned(), message };
-    let Some(text) = metadata(path)?.remove(METADATA_KEY) else { return Ok(None) };
-    let stored: Stored =
-        serde_json::from_str(&text).map_err(|e| damaged(format!("it is damaged ({e}); save the net again")))?;
+    let Some(text) = notes.get(METADATA_KEY) else { return Ok(None) };
+    let stored: Stored = serde_json::from_str(text).map_err(|e| damaged(format!("it is damaged ({e}); save the net again")))?;
     if stored.format != FORMAT {
         return Err(damaged(format!("it is of a `{}`, expected a `{FORMAT}`", stored.format)));
     }
@@ -104,24 +103,6 @@ pub(super) fn find(path: &Path) -> Result<Option<Card>, ClassifierError> {
     }
     let card = serde_json::from_value(stored.card).map_err(|e| damaged(format!("it is damaged ({e}); save the net again")))?;
     Ok(Some(card))
-}
-
-/// The `__metadata__` of a safetensors file, without its tensors.
-fn metadata(path: &Path) -> Result<std::collections::BTreeMap<String, String>, ClassifierError> {
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(default, rename = "__metadata__")]
-        metadata: std::collections::BTreeMap<String, String>,
-    }
-    let io = |source| ClassifierError::Io { action: "read", path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
-    let mut start = [0; 8];
-    file.read_exact(&mut start).map_err(io)?;
-    let mut header = Vec::new();
-    file.take(safetensors_header_len(start)).read_to_end(&mut header).map_err(io)?;
-    let header: Header = serde_json::from_slice(&header)
-        .map_err(|source| ClassifierError::DamagedWeights { path: path.to_owned(), source: Box::new(source) })?;
-    Ok(header.metadata)
 }
 
 #[cfg(test)]

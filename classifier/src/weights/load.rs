@@ -8,7 +8,7 @@ use burn::tensor::{Device, TensorData};
 use super::config::{Shapes, infer, shapes_of};
 use super::difference::{Difference, WrongShape};
 use super::keys;
-use super::source::{Source, floats};
+use super::source::Source;
 use crate::ClassifierError;
 use crate::networks::DenseNet;
 
@@ -68,8 +68,7 @@ fn fill(mut net: DenseNet, path: &Path, source: &Source, options: LoadOptions) -
     }
     let mut tensors = Vec::with_capacity(expected.len());
     for (name, shape) in &expected {
-        let data = floats(path, name, &source.tensors[name])?;
-        check_finite(path, name, &data)?;
+        let data = source.tensors[name].finite_floats(path, name)?;
         let data = if data.shape().to_vec() == *shape { data } else { sum_channels(&data) };
         let module_path = keys::module_path(name).expect("names of a net are in the key table");
         tensors.push(bridge::from_data(data, module_path, None));
@@ -80,7 +79,7 @@ fn fill(mut net: DenseNet, path: &Path, source: &Source, options: LoadOptions) -
         "names and shapes were compared before: {applied}"
     );
     let op_threshs = source.op_threshs.as_ref().filter(|_| !options.replace_head);
-    let op_threshs = op_threshs.map(|tensor| floats(path, keys::OP_THRESHS, tensor)).transpose()?.map(values);
+    let op_threshs = op_threshs.map(|tensor| tensor.floats(path, keys::OP_THRESHS)).transpose()?.map(values);
     Ok(LoadedWeights { net, op_threshs })
 }
 
@@ -104,10 +103,10 @@ fn compare(expected: &Shapes, source: &Source, options: LoadOptions) -> Differen
     let known = |name: &String| expected.contains_key(name) || (options.replace_head && is_head(name));
     difference.unexpected.extend(found.into_iter().filter(|(name, _)| !known(name)));
     if let (Some(threshs), Some(head), false) = (&source.op_threshs, expected.get("classifier.bias"), options.replace_head)
-        && threshs.shape.to_vec() != *head
+        && threshs.shape() != *head
         && !difference.wrong_shape.iter().any(|wrong| is_head(&wrong.name))
     {
-        let (expected, found) = (head.clone(), threshs.shape.to_vec());
+        let (expected, found) = (head.clone(), threshs.shape());
         difference.wrong_shape.push(WrongShape { name: keys::OP_THRESHS.to_owned(), expected, found });
     }
     difference
@@ -129,15 +128,6 @@ fn sum_channels(data: &TensorData) -> TensorData {
     let tap = |filter: &[f32], i| (0..channels).map(|c| f64::from(filter[c * kernel + i])).sum::<f64>() as f32;
     let summed = filters.flat_map(|filter| (0..kernel).map(move |i| tap(filter, i))).collect();
     TensorData::new::<f32, _>(summed, [out, 1, height, width])
-}
-
-fn check_finite(path: &Path, name: &str, data: &TensorData) -> Result<(), ClassifierError> {
-    match data.iter::<f32>().enumerate().find(|(_, value)| !value.is_finite()) {
-        Some((index, value)) => {
-            Err(ClassifierError::NonFiniteWeight { path: path.to_owned(), tensor: name.to_owned(), index, value })
-        }
-        None => Ok(()),
-    }
 }
 
 fn values(data: TensorData) -> Vec<f32> {

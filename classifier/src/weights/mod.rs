@@ -13,9 +13,11 @@ mod keys;
 mod load;
 mod pickle;
 mod pytorch;
+mod safetensors;
 mod save;
 mod source;
 mod state_dict;
+mod stored;
 #[cfg(test)]
 mod testing;
 
@@ -24,6 +26,8 @@ pub use config::infer_config;
 pub use difference::{Difference, WrongShape};
 pub use keys::torchvision_name;
 pub use load::{LoadOptions, LoadedWeights, load_weights};
-pub use pytorch::pytorch_tensors;
+pub use pytorch::open_pytorch;
+pub use safetensors::{SafetensorsFile, open_f32, open_safetensors, safetensors_header, write_f32};
 pub use save::save_weights;
 pub use state_dict::save_state_dict;
+pub use stored::StoredTensor;

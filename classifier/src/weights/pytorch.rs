@@ -3,15 +3,18 @@
 //! [`PytorchReader`] reads them as data and never calls what a pickle names, and neither does anything here. A file that names more
 //! than tensors and modules need is refused all the same: in Python it would run, and a user passes files on.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::Path;
 
-use burn::store::pytorch_reader::{MAX_PICKLE_SIZE, PytorchReader, Tensor};
+use burn::store::bridge;
+use burn::store::pytorch_reader::{MAX_PICKLE_SIZE, PytorchReader};
 use zip::ZipArchive;
 
 use super::pickle::{ClassId, Imports, invalid, scan};
 use super::source::damaged;
+use super::stored::StoredTensor;
 use crate::ClassifierError;
 
 /// Packages whose classes a weights file may name.
@@ -49,11 +52,11 @@ const BUILTINS: [&str; 14] = [
 /// Pickles in a file of PyTorch before 1.6: magic number, protocol, system, the object, storage keys.
 const LEGACY_PICKLES: usize = 5;
 
-/// The tensors of a PyTorch file of any net, unread, by their dotted path.
+/// Opens a PyTorch file of any net: its tensors, unread, by their dotted path.
 ///
 /// # Errors
 /// [`ClassifierError::UnsafePickle`] names what a pickle would run; [`ClassifierError::DamagedWeights`] for a truncated file.
-pub fn pytorch_tensors(path: &Path) -> Result<Vec<Tensor>, ClassifierError> {
+pub fn open_pytorch(path: &Path) -> Result<BTreeMap<String, StoredTensor>, ClassifierError> {
     let imports = imports_of(path).map_err(|e| damaged(path, e))?;
     if let Some(global) = imports.globals.into_iter().find(|name| !is_allowed(name)) {
         return Err(ClassifierError::UnsafePickle { path: path.to_owned(), global });
@@ -65,7 +68,37 @@ pub fn pytorch_tensors(path: &Path) -> Result<Vec<Tensor>, ClassifierError> {
         // The reader keeps the file open, so its name may go.
         PytorchReader::new(plain.path())
     };
-    Ok(reader.map_err(|e| damaged(path, e))?.into_tensors().into_values().collect())
+    let most = most_bytes(path).map_err(|e| damaged(path, e))?;
+    let mut tensors = BTreeMap::new();
+    for tensor in reader.map_err(|e| damaged(path, e))?.into_tensors().into_values().map(bridge::from_pytorch) {
+        // With a stride of 0 a few bytes stand for as many values as a pickle likes.
+        let bytes = tensor.shape.iter().try_fold(tensor.dtype.size(), |bytes, size| bytes.checked_mul(*size));
+        if bytes.is_none_or(|bytes| bytes as u64 > most) {
+            let (name, shape) = (&tensor.name, tensor.shape.to_vec());
+            return Err(damaged(path, invalid(&format!("`{name}` of shape {shape:?} is larger than the whole file"))));
+        }
+        tensors.insert(tensor.name.clone(), StoredTensor::of(tensor));
+    }
+    Ok(tensors)
+}
+
+/// The size of what the file holds, unpacked.
+fn most_bytes(path: &Path) -> io::Result<u64> {
+    /// Of deflate, which no packed entry outdoes.
+    const HIGHEST_RATIO: u64 = 1032;
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut start = [0; 2];
+    if file.read(&mut start)? < 2 || start != *b"PK" {
+        return Ok(length);
+    }
+    let mut archive = ZipArchive::new(BufReader::new(file))?;
+    let mut total = 0u64;
+    for i in 0..archive.len() {
+        let entry = archive.by_index_raw(i)?;
+        total = total.saturating_add(entry.size().min(entry.compressed_size().saturating_mul(HIGHEST_RATIO)));
+    }
+    Ok(total)
 }
 
 fn is_allowed(global: &str) -> bool {
@@ -144,9 +177,11 @@ fn without_class_ids(path: &Path, class_ids: &[ClassId]) -> io::Result<tempfile:
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use zip::write::SimpleFileOptions;
 
-    use super::super::testing::{fixture, folder};
+    use super::super::save_state_dict;
+    use super::super::testing::{fixture, folder, trained};
     use super::*;
     use crate::networks::DenseNet;
 
@@ -179,6 +214,76 @@ mod tests {
             let error = DenseNet::load(&path, &burn::tensor::Device::flex()).unwrap_err();
             assert!(matches!(&error, ClassifierError::UnsafePickle { global, .. } if global == "os.system"), "{error}");
             assert!(error.to_string().contains("`os.system`"), "{error}");
+        }
+    }
+
+    /// The net of the tests as a state dict whose pickle has `to` in place of the first `from`.
+    fn doctored(from: &[u8], to: &[u8]) -> Vec<u8> {
+        let folder = folder();
+        let path = folder.path().join("net.pt");
+        save_state_dict(&trained(), &path).unwrap();
+        let mut archive = ZipArchive::new(File::open(&path).unwrap()).unwrap();
+        let mut out = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for i in 0..archive.len() {
+            let mut entry = archive.by_index(i).unwrap();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            if entry.name().ends_with(".pkl") {
+                let place = bytes.windows(from.len()).position(|window| window == from).expect("the pickle has this");
+                bytes.splice(place..place + from.len(), to.iter().copied());
+            }
+            let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+            out.start_file(entry.name(), options).unwrap();
+            out.write_all(&bytes).unwrap();
+        }
+        out.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn a_tensor_larger_than_its_file_is_refused_before_it_is_read() {
+        let folder = folder();
+        let path = folder.path().join("net.pt");
+        // The shape and stride of a norm's weight.
+        let plain = b"(J\x05\0\0\0t(J\x01\0\0\0t";
+        std::fs::write(&path, doctored(plain, plain)).unwrap();
+        assert!(open_pytorch(&path).unwrap().contains_key("features.norm0.weight"));
+        std::fs::write(&path, doctored(plain, b"(J\xff\xff\xff\x7ft(J\0\0\0\0t")).unwrap();
+        let error = crate::error::chain(&open_pytorch(&path).unwrap_err());
+        assert!(error.contains("net.pt") && error.contains("[2147483647] is larger than the whole file"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn no_change_of_a_file_panics(
+            legacy in any::<bool>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            length in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let folder = folder();
+            let path = folder.path().join("net.pt");
+            let mut bytes = match legacy {
+                true => std::fs::read(fixture("torchvision/model_legacy.pth")).unwrap(),
+                false => {
+                    save_state_dict(&trained(), &path).unwrap();
+                    std::fs::read(&path).unwrap()
+                }
+            };
+            for (place, value) in changes {
+                // Most of a file is values: the pickle is at its start.
+                let place = place.index(bytes.len().min(8192));
+                bytes[place] = value;
+            }
+            if let Some(length) = length {
+                bytes.truncate(length.index(bytes.len()));
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            if let Ok(tensors) = open_pytorch(&path) {
+                for (name, stored) in tensors {
+                    let _ = stored.floats(&path, &name);
+                }
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! A net into our own file: safetensors that PyTorch reads.
+//! Saving a net as our own file: safetensors that PyTorch reads.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     I64,
 }
 
-/// A net's state dict: torchvision's names and order, with the counters that its strict loading asks for.
+/// A net's state dict: torchvision's names and order, with the counters that its strict loading requires.
 pub(super) fn state_dict(net: &DenseNet) -> Vec<Entry> {
     let mut entries = Vec::new();
     // `valid` settles the norms: in training the newest batch's statistics are still pending.
@@ -45,7 +45,7 @@ pub(super) fn state_dict(net: &DenseNet) -> Vec<Entry> {
 }
 
 /// Writes `net` and its card as safetensors under torchvision's names, so that torchvision's `load_state_dict(strict=True)` takes
-/// the result of `safetensors.torch.load_file`. Written whole or not at all; equal nets and cards give equal bytes.
+/// the result of `safetensors.torch.load_file`. Written completely or not at all; equal nets and cards give equal bytes.
 ///
 /// # Errors
 /// [`ClassifierError::Card`] if the card is of another net, [`ClassifierError::Io`].

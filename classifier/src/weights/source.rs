@@ -5,13 +5,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use burn::store::burn_pack::Tensor as StoredTensor;
-use burn::store::{ModuleStore, SafetensorsStore, bridge};
-use burn::tensor::{DType, TensorData};
-
 use super::card::{self, Card};
 use super::config::Shapes;
-use super::{keys, pytorch};
+use super::keys;
+use super::pytorch::open_pytorch;
+use super::safetensors::{MAX_HEADER, SafetensorsFile, open_safetensors};
+use super::stored::StoredTensor;
 use crate::ClassifierError;
 
 /// A file's layout, by content.
@@ -36,44 +35,40 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, ClassifierError> {
         match format_of(path)? {
             Format::Safetensors => {
-                let mut store = SafetensorsStore::from_file(path);
-                let tensors = store.get_all_tensors().map_err(|e| damaged(path, e))?;
-                Self::sort(path, tensors.values().cloned(), card::find(path)?)
+                let SafetensorsFile { tensors, notes } = open_safetensors(path)?;
+                Self::sort(path, tensors, card::of(path, &notes)?)
             }
-            Format::Pytorch => Self::sort(path, pytorch::pytorch_tensors(path)?.into_iter().map(bridge::from_pytorch), None),
+            Format::Pytorch => Self::sort(path, open_pytorch(path)?, None),
         }
     }
 
     /// Gives each tensor its place.
-    fn sort(path: &Path, tensors: impl Iterator<Item = StoredTensor>, card: Option<Card>) -> Result<Self, ClassifierError> {
-        let mut tensors: Vec<_> = tensors.collect();
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    fn sort(path: &Path, tensors: BTreeMap<String, StoredTensor>, card: Option<Card>) -> Result<Self, ClassifierError> {
+        let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
         let Some(prefix) = prefix(&names).map(str::to_owned) else {
             return Err(ClassifierError::NotWeights { path: path.to_owned(), looks_like: looks_like(&names) });
         };
         // Beside `state_dict` stand an optimiser's tensors and the like; within it every tensor counts.
         let container = prefix.split_inclusive('.').next().filter(|first| CONTAINERS.contains(first)).unwrap_or("");
         let mut source = Self { tensors: BTreeMap::new(), op_threshs: None, unexpected: Vec::new(), card };
-        for tensor in tensors {
-            if !tensor.name.starts_with(container) {
+        for (stored, tensor) in tensors {
+            if !stored.starts_with(container) {
                 continue;
             }
-            let name = tensor.name.strip_prefix(&prefix).map(keys::current);
-            match name {
+            match stored.strip_prefix(&prefix).map(keys::current) {
                 Some(name) if name == keys::OP_THRESHS => source.op_threshs = Some(tensor),
                 Some(name) if is_counter(&name) => {}
                 Some(name) if keys::module_path(&name).is_some() && !source.tensors.contains_key(&name) => {
                     source.tensors.insert(name, tensor);
                 }
-                _ => source.unexpected.push((tensor.name, tensor.shape.to_vec())),
+                _ => source.unexpected.push((stored, tensor.shape())),
             }
         }
         Ok(source)
     }
 
     pub(super) fn shapes(&self) -> Shapes {
-        self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.to_vec())).collect()
+        self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape())).collect()
     }
 }
 
@@ -91,31 +86,12 @@ fn is_counter(name: &str) -> bool {
     norm.is_some_and(|norm| keys::module_path(&format!("{norm}running_var")).is_some())
 }
 
-/// A tensor's values as 32-bit floats, row-major in PyTorch's layout.
-pub(super) fn floats(path: &Path, name: &str, tensor: &StoredTensor) -> Result<TensorData, ClassifierError> {
-    if !matches!(tensor.dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
-        return Err(ClassifierError::WeightType {
-            path: path.to_owned(),
-            tensor: name.to_owned(),
-            found: format!("{:?}", tensor.dtype),
-        });
-    }
-    Ok(bridge::to_data(tensor).map_err(|e| damaged(path, e))?.convert::<f32>())
-}
-
-/// Length of the JSON header that the first 8 bytes of a safetensors file announce.
-pub(super) fn safetensors_header_len(start: [u8; 8]) -> u64 {
-    u64::from_le_bytes(start)
-}
-
 /// The format that a file's first bytes tell.
 pub(super) fn format_of(path: &Path) -> Result<Format, ClassifierError> {
-    /// The limit of the safetensors format.
-    const MAX_HEADER: u64 = 100_000_000;
     let io = |source| ClassifierError::Io { action: "read", path: path.to_owned(), source };
     let mut start = Vec::new();
     File::open(path).map_err(io)?.take(512).read_to_end(&mut start).map_err(io)?;
-    if let Some(length) = start.first_chunk::<8>().map(|bytes| safetensors_header_len(*bytes))
+    if let Some(length) = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
         && length <= MAX_HEADER
         && start.get(8) == Some(&b'{')
     {

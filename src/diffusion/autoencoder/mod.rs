@@ -1,21 +1,23 @@
 //! Pixels to latents and back, by either kind of autoencoder.
 
-mod config;
-mod options;
 #[cfg(test)]
-pub(super) mod testing;
+pub(in crate::diffusion) mod testing;
 mod tiles;
+mod tiny_vae;
+mod vae;
+
+use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
-pub use config::AutoencoderConfig;
-pub(super) use tiles::by_slices;
+use crate::diffusion::DiffusionError;
+use crate::diffusion::options::Options;
+use crate::diffusion::weights::KeyMap;
+
 pub use tiles::{Slices, Tile};
-
-use super::tiny_vae::{AutoencoderTiny, AutoencoderTinyKeys};
-use super::vae::{AutoencoderKl, AutoencoderKlKeys};
-use super::weights::KeyMap;
+pub use tiny_vae::{AutoencoderTiny, AutoencoderTinyConfig, AutoencoderTinyKeys, TinyActivation, is_taesd, write_taesd};
+pub use vae::{AutoencoderKl, AutoencoderKlConfig, AutoencoderKlKeys, Posterior};
 
 /// An autoencoder as the pipeline uses it: latents here are the denoiser's, that is, the encoder's times
 /// [`scaling_factor`](Self::scaling_factor).
@@ -122,11 +124,61 @@ impl Autoencoder {
     }
 }
 
+/// Architecture of an [`Autoencoder`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum AutoencoderConfig {
+    /// `diffusers.AutoencoderKL`.
+    Kl(AutoencoderKlConfig),
+    /// `diffusers.AutoencoderTiny`.
+    Tiny(AutoencoderTinyConfig),
+}
+
+impl AutoencoderConfig {
+    /// Reads a `config.json`; its `_class_name` decides, [`AutoencoderKl`] where there is none.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Io`]; otherwise those of [`parse`](Self::parse).
+    pub fn read(path: &Path) -> Result<Self, DiffusionError> {
+        Self::from_options(Options::read(path)?)
+    }
+
+    /// Reads the text of a `config.json`; `path` is for messages.
+    ///
+    /// # Errors
+    /// Those of [`AutoencoderKlConfig::parse`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, DiffusionError> {
+        Self::from_options(Options::parse(text, path)?)
+    }
+
+    fn from_options(options: Options) -> Result<Self, DiffusionError> {
+        match options.peek("_class_name").is_some_and(|class| class == AutoencoderTinyConfig::CLASS) {
+            true => AutoencoderTinyConfig::from_options(options).map(Self::Tiny),
+            false => AutoencoderKlConfig::from_options(options).map(Self::Kl),
+        }
+    }
+
+    /// Its class in diffusers.
+    #[must_use]
+    pub fn class_name(&self) -> &'static str {
+        match self {
+            Self::Kl(_) => "AutoencoderKL",
+            Self::Tiny(_) => AutoencoderTinyConfig::CLASS,
+        }
+    }
+
+    /// A model of this shape; its weights are drawn when first used, unless they are loaded before.
+    #[must_use]
+    pub fn init(&self, device: &Device) -> Autoencoder {
+        match self {
+            Self::Kl(config) => Autoencoder::Kl(config.init(device)),
+            Self::Tiny(config) => Autoencoder::Tiny(config.init(device)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use burn::tensor::{Device, Tolerance};
+    use burn::tensor::Tolerance;
 
     use super::testing::{draw, fill};
     use super::*;

@@ -5,45 +5,57 @@
 //! seeds ─► noise [B, 4, H/8, W/8] ─► (sampler × U-Net with guidance) × steps ─► latents ─► VAE decoder ─► [B, 3, H, W] ─► gray
 //! ```
 //!
+//! | file | what it holds |
+//! |---|---|
+//! | `model_index`, `checkpoint` | a folder in diffusers' layout, before and while its weights are read |
+//! | `settings` | how images are sampled; presets |
+//! | `text` | prompts to text states |
+//! | `start`, `denoise`, `picture` | from noise or a picture to latents, and from the decoder's pixels to gray |
+//! | `inspect` | what a folder is, without loading it |
+//! | `random`, `phantom` | untrained pipelines for tests, and the trained one that comes with the program |
+//!
 //! Reference: diffusers 0.42.1, `StableDiffusionPipeline.__call__`.
 
+mod checkpoint;
 mod denoise;
-mod export;
-mod facts;
-mod folder;
-mod guidance;
-mod noise;
-mod open;
+mod inspect;
+mod model_index;
+mod phantom;
 mod picture;
-mod sampling_preset;
+mod random;
 mod settings;
 mod start;
 mod text;
-mod text_cache;
 
+use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
+use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::digest::Fingerprint;
+use serde_json::{Value, json};
 
-use self::denoise::Denoise;
-use self::noise::ImageNoise;
-use super::text_projection::{TEXT_PROJECTION, TextProjection, TextProjectionKeys};
-use super::weights;
-use super::{Autoencoder, DiffusionError, Slices, TextEncoderModel, UNet};
+use crate::diffusion::autoencoder::{Autoencoder, Slices};
+use crate::diffusion::text::{TEXT_PROJECTION, TextEncoderModel, TextProjection, TextProjectionKeys};
+use crate::diffusion::unet::UNet;
+use crate::diffusion::weights::{Stem, save};
+use crate::diffusion::{DiffusionError, weights};
+use denoise::{Denoise, ImageNoise};
 
+pub use checkpoint::{Checkpoint, OpenOptions};
 pub use denoise::Step;
-pub use folder::Checkpoint;
-pub(super) use folder::check_fit;
-pub use open::OpenOptions;
+pub use inspect::{Component, Inspection, Weights, inspect};
+pub use model_index::ModelIndex;
+pub use phantom::write_phantom_pipeline;
 pub use picture::{Depth, Picture};
-pub use sampling_preset::SamplingPreset;
-pub use settings::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings};
+pub(crate) use random::draw_text_projection;
+pub use random::{RandomSize, write_random_pipeline, write_text_projection};
+pub use settings::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset, Settings};
 pub use start::{Start, initial_pixels};
 pub use text::EncodedText;
-pub(crate) use text_cache::TextCache;
+pub(crate) use text::TextCache;
 
 /// One image to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,5 +219,78 @@ impl StableDiffusion {
         let vae = self.vae.on(&self.device);
         let slices = Slices { one_by_one: true, tile: tiled.then(|| vae.default_tile()) };
         vae.from_latents(latents, &slices)
+    }
+}
+
+impl StableDiffusion {
+    /// Writes the whole folder in diffusers' layout: configurations and vocabularies byte for byte, weights as safetensors in the
+    /// type that their files had (exact, unless the pipeline computes in a narrower one). `model_index.json` comes last, so that
+    /// a folder with one is whole. The safety checker, which is not read, is entered as absent.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Io`].
+    pub fn save(&self, folder: &Path) -> Result<(), DiffusionError> {
+        let write = |path: &Path, bytes: &[u8]| {
+            let path = folder.join(path);
+            write_atomic(&path, |out| out.write_all(bytes)).map_err(|source| DiffusionError::Io {
+                action: "write",
+                path: path.clone(),
+                source,
+            })
+        };
+        let (indices, others): (Vec<_>, Vec<_>) =
+            self.texts.iter().partition(|(path, _)| path.as_path() == Path::new("model_index.json"));
+        for (path, bytes) in others {
+            write(path, bytes)?;
+        }
+        let file = |component: &str, stem: Stem| folder.join(component).join(stem.file_name());
+        let text = &self.text_encoder;
+        save(&text.model, &file("text_encoder", Stem::Transformers), self.checkpoint.text_encoder.keys(), text.stored)?;
+        if let (Some(projection), Some(config)) = (&self.projection, self.checkpoint.projection) {
+            write(&Path::new(TEXT_PROJECTION).join("config.json"), config.to_json().as_bytes())?;
+            save(&projection.model, &file(TEXT_PROJECTION, Stem::Diffusers), &TextProjectionKeys, projection.stored)?;
+        }
+        let unet = &self.unet;
+        save(&unet.model, &file("unet", Stem::Diffusers), &self.checkpoint.unet.keys(), unet.stored)?;
+        let vae = &self.vae;
+        save(&vae.model, &file("vae", Stem::Diffusers), vae.model.keys(), vae.stored)?;
+        for (path, bytes) in indices {
+            write(path, &without_checker(bytes))?;
+        }
+        Ok(())
+    }
+}
+
+/// The index with components that are not in the folder entered as absent; unchanged where there are none.
+fn without_checker(index: &[u8]) -> Vec<u8> {
+    let mut value: Value = serde_json::from_slice(index).expect("the index was read when the folder was opened");
+    let mut changed = false;
+    for component in ["safety_checker", "feature_extractor", "image_encoder"] {
+        if let Some(entry) = value.get_mut(component).filter(|entry| entry.get(0).is_some_and(|library| !library.is_null())) {
+            *entry = json!([null, null]);
+            changed = true;
+        }
+    }
+    if !changed {
+        return index.to_vec();
+    }
+    value["requires_safety_checker"] = json!(false);
+    let mut text = serde_json::to_vec_pretty(&value).expect("JSON values can be written");
+    text.push(b'\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checker_that_is_left_out_is_entered_as_absent() {
+        let plain = br#"{"unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null]}"#;
+        assert_eq!(without_checker(plain), plain);
+        let with = br#"{"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "unet": ["a", "b"]}"#;
+        let value: Value = serde_json::from_slice(&without_checker(with)).unwrap();
+        assert_eq!(value["safety_checker"], json!([null, null]));
+        assert_eq!(value["requires_safety_checker"], json!(false));
     }
 }

@@ -6,10 +6,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use roentgen_augment::AugmentError;
 use roentgen_augment::image::{Filter, GrayImage, Signed};
 
-use super::noise::{self, ImageNoise};
-use super::{Settings, StableDiffusion};
+use super::StableDiffusion;
+use super::denoise::{ImageNoise, next_noise};
+use super::settings::Settings;
+use crate::diffusion::DiffusionError;
+use crate::diffusion::autoencoder::Slices;
 use crate::diffusion::samplers::Sampler;
-use crate::diffusion::{DiffusionError, Slices};
 
 /// What an image starts from.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +43,7 @@ impl StableDiffusion {
         let [height, width] = settings.size.map(|side| side / vae.factor());
         let shape = [vae.latent_channels(), height, width];
         match start {
-            Start::Noise => Ok((noise::next(noises, shape, &self.device) * sampler.init_noise_sigma(), 0)),
+            Start::Noise => Ok((next_noise(noises, shape, &self.device) * sampler.init_noise_sigma(), 0)),
             Start::Latents(latents) => {
                 let expected = [noises.len(), shape[0], height, width];
                 if latents.dims() != expected {
@@ -77,12 +79,12 @@ impl StableDiffusion {
         // A sampler may evaluate the U-Net more often than it was asked for steps (PNDM's second timestep comes twice).
         let begin = (settings.steps - steps).min(sampler.timesteps().len() - 1);
         let vae = self.vae.on(&self.device);
-        let draw = noise::next(noises, shape, &self.device);
+        let draw = next_noise(noises, shape, &self.device);
         let batch = noises.len();
         let pixels = pixels.clone().to_device(&self.device);
         let slices = Slices { one_by_one: true, tile: None };
         let latents = vae.to_latents(pixels.expand([batch, 3, height, width]), Some(draw), &slices);
-        let noise = noise::next(noises, shape, &self.device);
+        let noise = next_noise(noises, shape, &self.device);
         Ok((sampler.add_noise(latents, noise, begin), begin))
     }
 }

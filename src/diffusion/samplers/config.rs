@@ -6,18 +6,20 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::Sampler;
 use super::ddim::DdimConfig;
 use super::ddpm::DdpmConfig;
 use super::dpm_solver::DpmSolverConfig;
-use super::euler::EulerConfig;
-use super::euler_ancestral::EulerAncestralConfig;
-use super::known::KNOWN;
+use super::euler::{EulerAncestralConfig, EulerConfig};
+use super::list::SamplerKind;
+use super::noise_schedule::NoiseSchedule;
 use super::pndm::PndmConfig;
-use super::spacing::{Timesteps, refuse_steps};
+use super::prediction::Prediction;
+use super::steps::{Timesteps, refuse_steps};
 use super::unipc::UniPcConfig;
-use super::{NoiseSchedule, Prediction, Sampler, SamplerKind};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
@@ -49,7 +51,8 @@ pub struct SchedulerConfig {
     eta: f64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 enum Class {
     Ddpm(DdpmConfig),
     Ddim(DdimConfig),
@@ -147,7 +150,7 @@ impl SchedulerConfig {
             _ if !on => {}
             _ => {
                 let value = format!("on with the sampler {}", self.kind);
-                let expected = "off, or one of the samplers euler, dpm++2m, unipc".to_owned();
+                let expected = format!("off, or the sampler {}", SamplerKind::names_with_karras());
                 return Err(DiffusionError::Setting { key: "karras", value, expected });
             }
         }
@@ -170,7 +173,7 @@ impl SchedulerConfig {
 
     fn of_kind(options: Options, text: String, kind: SamplerKind) -> Result<Self, DiffusionError> {
         let mut left = options.clone();
-        let timesteps = Timesteps::take(&mut left, kind.default_spacing())?;
+        let timesteps = Timesteps::take(&mut left, kind.entry().spacing)?;
         let prediction = Prediction::take(&mut left, kind)?;
         let class = match kind {
             SamplerKind::Ddpm => Class::Ddpm(DdpmConfig::take(&mut left, timesteps, prediction)?),
@@ -211,6 +214,19 @@ impl SchedulerConfig {
         &self.text
     }
 
+    /// Everything in it that a run depends on, and nothing else: equal for files that differ in notes, in the order of their options or in
+    /// options that this sampler hasn't.
+    pub(in crate::diffusion) fn canonical(&self) -> Value {
+        let Self { options: _, text: _, kind, prediction, schedule, class, eta } = self;
+        json!({
+            "sampler": kind.entry().name,
+            "prediction": prediction.to_string(),
+            "noise_schedule": schedule.fingerprint().to_string(),
+            "options": class,
+            "eta": eta,
+        })
+    }
+
     /// A sampler for one run.
     ///
     /// # Errors
@@ -248,10 +264,57 @@ fn read(path: &Path) -> Result<(String, PathBuf), DiffusionError> {
     }
 }
 
+/// Options of the classes that Stable Diffusion's schedulers can be turned into, in diffusers 0.42.1 (`KarrasDiffusionSchedulers`). A file
+/// of one of them may have those of any other, as traces of where it came from.
+const KNOWN: [&str; 44] = [
+    "algorithm_type",
+    "beta_end",
+    "beta_schedule",
+    "beta_start",
+    "clip_sample",
+    "clip_sample_range",
+    "disable_corrector",
+    "dynamic_thresholding_ratio",
+    "euler_at_final",
+    "final_sigmas_type",
+    "flow_shift",
+    "interpolation_type",
+    "lambda_min_clipped",
+    "lower_order_final",
+    "num_train_timesteps",
+    "predict_x0",
+    "prediction_type",
+    "rescale_betas_zero_snr",
+    "rho",
+    "sample_max_value",
+    "set_alpha_to_one",
+    "shift_terminal",
+    "sigma_data",
+    "sigma_max",
+    "sigma_min",
+    "sigma_schedule",
+    "skip_prk_steps",
+    "solver_order",
+    "solver_p",
+    "solver_type",
+    "steps_offset",
+    "thresholding",
+    "time_shift_type",
+    "timestep_spacing",
+    "timestep_type",
+    "trained_betas",
+    "use_beta_sigmas",
+    "use_dynamic_shifting",
+    "use_exponential_sigmas",
+    "use_flow_sigmas",
+    "use_karras_sigmas",
+    "use_lu_lambdas",
+    "variance_type",
+    "noise_sampler_seed",
+];
+
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     fn parse(options: &Value) -> Result<SchedulerConfig, DiffusionError> {

@@ -3,16 +3,17 @@
 //! Reference: diffusers 0.42.1, `schedulers/scheduling_ddim.py`.
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Prediction};
-use super::spacing::Timesteps;
+use super::steps::Timesteps;
 use super::{Sampler, fresh};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// Options of `DDIMScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct DdimConfig {
     timesteps: Timesteps,
     prediction: Prediction,
@@ -89,7 +90,7 @@ impl Sampler for Ddim {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// The first five are in diffusers' `test_scheduler_ddim.py`; the others were computed with diffusers 0.42.1 in the same way.

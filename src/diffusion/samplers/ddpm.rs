@@ -3,18 +3,18 @@
 //! Reference: diffusers 0.42.1, `schedulers/scheduling_ddpm.py`.
 
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Mix, Prediction};
-use super::spacing::Timesteps;
+use super::steps::Timesteps;
 use super::{Sampler, fresh};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// Variance of the noise that a step adds. The learned ones need a network with twice the channels; `fixed_large_log` is the square
 /// root of a logarithm in the reference, which is no number.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 enum Variance {
     /// That of the posterior; `fixed_small_log` takes the root by way of the logarithm.
     #[serde(rename = "fixed_small", alias = "fixed_small_log")]
@@ -25,7 +25,7 @@ enum Variance {
 }
 
 /// Options of `DDPMScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct DdpmConfig {
     timesteps: Timesteps,
     prediction: Prediction,
@@ -99,7 +99,7 @@ impl Sampler for Ddpm {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// Computed with diffusers 0.42.1, its random noise replaced by the one given here.

@@ -5,19 +5,18 @@
 use std::collections::VecDeque;
 
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Prediction};
-use super::sigmas::{LastSigma, SigmaSpacing, Sigmas, at_timesteps, timestep_of};
-use super::spacing::Timesteps;
+use super::steps::{LastSigma, SigmaSpacing, Sigmas, Timesteps, at_timesteps, timestep_of};
 use super::{Sampler, combine, fresh};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// Which equation is solved.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 enum Algorithm {
     /// The ordinary equation in the noise.
     #[serde(rename = "dpmsolver")]
@@ -44,7 +43,7 @@ impl Algorithm {
 }
 
 /// The second-order rule.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum SolverType {
     /// The reference reads the types of DEIS and UniPC files so.
@@ -54,7 +53,7 @@ enum SolverType {
 }
 
 /// Options of `DPMSolverMultistepScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct DpmSolverConfig {
     timesteps: Timesteps,
     prediction: Prediction,
@@ -65,10 +64,16 @@ pub(super) struct DpmSolverConfig {
     order: usize,
     lower_order_final: bool,
     euler_at_final: bool,
+    /// Minus infinity, which JSON has no number for, where nothing is cut.
+    #[serde(serialize_with = "as_text")]
     lambda_min: f64,
     /// Timesteps of Karras' ratios are cut to whole numbers with cosine betas, rounded with others. The cut can differ by one from the
     /// reference's, where f32 tables decide it.
     cuts_timesteps: bool,
+}
+
+fn as_text<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
 }
 
 impl DpmSolverConfig {
@@ -262,7 +267,7 @@ impl Sampler for DpmSolver {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// Computed with diffusers 0.42.1.

@@ -2,13 +2,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `kind` | the samplers by name |
-//! | `config`, `known` | `scheduler_config.json` and the way from it to a sampler |
+//! | `list` | the samplers: names, titles, classes |
+//! | `config` | `scheduler_config.json` and the way from it to a sampler |
 //! | `noise_schedule` | betas and their products; noising for training |
-//! | `spacing` | which timesteps are visited |
-//! | `sigmas` | noise-to-signal ratios of those timesteps, Karras' among them |
+//! | `steps` | which timesteps are visited, and their noise-to-signal ratios, Karras' among them |
 //! | `prediction` | what the network's output means; limits on the clean estimate |
-//! | `ddpm`, `ddim`, `pndm`, `euler`, `euler_ancestral`, `dpm_solver`, `unipc` | one sampler each |
+//! | `ddpm`, `ddim`, `pndm`, `euler`, `dpm_solver`, `unipc` | one sampler each |
 //!
 //! Reference: diffusers 0.42.1, `schedulers/scheduling_*.py`. It computes its tables in f32; here tables and coefficients are f64 on
 //! the host and are applied to tensors as one linear combination per step, so that results differ by the reference's own rounding.
@@ -20,14 +19,11 @@ mod ddim;
 mod ddpm;
 mod dpm_solver;
 mod euler;
-mod euler_ancestral;
-mod kind;
-mod known;
+mod list;
 mod noise_schedule;
 mod pndm;
 mod prediction;
-mod sigmas;
-mod spacing;
+mod steps;
 #[cfg(test)]
 mod testing;
 mod unipc;
@@ -37,7 +33,7 @@ use std::fmt::Debug;
 use burn::tensor::Tensor;
 
 pub use config::SchedulerConfig;
-pub use kind::SamplerKind;
+pub use list::{SAMPLERS, SamplerEntry, SamplerKind};
 pub use noise_schedule::NoiseSchedule;
 pub use prediction::Prediction;
 

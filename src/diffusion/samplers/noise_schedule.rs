@@ -5,6 +5,7 @@
 use std::f64::consts::FRAC_PI_2;
 
 use burn::tensor::{Tensor, TensorData};
+use roentgen_augment::digest::Fingerprint;
 use serde::Deserialize;
 
 use super::combine;
@@ -69,6 +70,14 @@ impl NoiseSchedule {
             })
             .collect();
         Self { betas, alphas_cumprod }
+    }
+
+    /// Digest of the betas, bit for bit.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        // What else there is follows from them.
+        let Self { betas, alphas_cumprod: _ } = self;
+        let bytes: Vec<u8> = betas.iter().flat_map(|beta| beta.to_le_bytes()).collect();
+        Fingerprint::of(&[&bytes])
     }
 
     /// Takes the options that make the betas. `rescales`: whether the scheduler class knows `rescale_betas_zero_snr` (PNDM doesn't).

@@ -5,16 +5,17 @@
 use std::collections::VecDeque;
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Mix, Prediction};
-use super::spacing::{Timesteps, refuse_steps};
+use super::steps::{Timesteps, refuse_steps};
 use super::{Sampler, combine};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// Options of `PNDMScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct PndmConfig {
     timesteps: Timesteps,
     prediction: Prediction,
@@ -181,7 +182,7 @@ impl Sampler for Pndm {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// The first two are in diffusers' `test_scheduler_pndm.py`; the others were computed with diffusers 0.42.1 in the same way.

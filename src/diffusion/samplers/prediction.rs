@@ -3,15 +3,16 @@
 use std::fmt;
 
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::combine;
+use super::list::SamplerKind;
 use super::noise_schedule::Level;
-use super::{SamplerKind, combine};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// What the network was trained to predict (`prediction_type`).
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Prediction {
     /// `epsilon`: the noise (Stable Diffusion 1, 2-base and RoentGen).
     #[serde(rename = "epsilon")]
@@ -91,7 +92,8 @@ impl Prediction {
 }
 
 /// How an estimate of the clean sample is kept in range.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Limit {
     Unlimited,
     /// To `[-range, range]`.

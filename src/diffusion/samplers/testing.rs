@@ -5,7 +5,8 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 
-use super::{SamplerKind, SchedulerConfig};
+use super::config::SchedulerConfig;
+use super::list::SamplerKind;
 
 /// Largest distance from the reference: of the sum of 768 absolute values, and of one value. The reference computes in f32.
 const TOLERANCES: [f64; 2] = [1e-3, 3e-6];

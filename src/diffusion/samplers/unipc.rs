@@ -5,18 +5,17 @@
 use std::collections::VecDeque;
 
 use burn::tensor::Tensor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::noise_schedule::NoiseSchedule;
 use super::prediction::{Limit, Prediction};
-use super::sigmas::{LastSigma, SigmaSpacing, Sigmas, at_timesteps, timestep_of};
-use super::spacing::Timesteps;
+use super::steps::{LastSigma, SigmaSpacing, Sigmas, Timesteps, at_timesteps, timestep_of};
 use super::{Sampler, combine};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
 /// The function B of the paper's section 3.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum SolverType {
     /// `h`.
@@ -27,7 +26,7 @@ enum SolverType {
 }
 
 /// Options of `UniPCMultistepScheduler`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct UniPcConfig {
     timesteps: Timesteps,
     prediction: Prediction,
@@ -230,7 +229,7 @@ impl Sampler for UniPc {
 mod tests {
     use serde_json::json;
 
-    use super::super::SamplerKind;
+    use super::super::list::SamplerKind;
     use super::super::testing::{Run, check};
 
     /// Computed with diffusers 0.42.1.

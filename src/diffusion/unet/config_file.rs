@@ -1,17 +1,17 @@
 //! The U-Net's architecture from the options of its `config.json`.
 //!
 //! Defaults and meanings: diffusers 0.42.1, `UNet2DConditionModel.__init__`. Options that no Stable Diffusion 1 or 2 model sets
-//! must have the value that leaves them out.
+//! must have the value that leaves them out. Many options have one value for all levels or one for each.
 
 use std::ops::RangeInclusive;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::super::DiffusionError;
-use super::super::options::Options;
-use super::config::UNetConfig;
-use super::level::{UNetBlock, levels};
-use super::per_level::{PerLevel, WIDTH, in_range};
+use super::config::{UNetBlock, UNetConfig, levels};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::options::Options;
 
 pub(super) fn read(mut options: Options) -> Result<UNetConfig, DiffusionError> {
     refuse_other_models(&options)?;
@@ -161,6 +161,52 @@ fn check(config: &UNetConfig, options: &Options) -> Result<(), DiffusionError> {
     Ok(())
 }
 
+/// Far above any model, far below what overflows: the largest width is 1280.
+pub(super) const WIDTH: RangeInclusive<usize> = 1..=65_536;
+/// The same for numbers of layers, of which there are 2.
+pub(super) const LAYERS: RangeInclusive<usize> = 1..=100;
+
+/// One value for all levels, or one for each from the highest resolution to the lowest.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "one value or a list of them")]
+enum PerLevel<T> {
+    One(T),
+    Each(Vec<T>),
+}
+
+/// A value for each of `count` levels.
+pub(super) fn per_level<T>(options: &mut Options, key: &str, default: T, count: usize) -> Result<Vec<T>, DiffusionError>
+where
+    T: Clone + DeserializeOwned,
+{
+    match options.take(key)? {
+        None => Ok(vec![default; count]),
+        Some(PerLevel::One(value)) => Ok(vec![value; count]),
+        Some(PerLevel::Each(values)) => same_length(options, key, values.len(), count).map(|()| values),
+    }
+}
+
+pub(super) fn same_length(options: &Options, key: &str, found: usize, count: usize) -> Result<(), DiffusionError> {
+    match found == count {
+        true => Ok(()),
+        false => {
+            Err(options.refuse(key, &format!("a list of {found}"), &format!("{count}, one for each of block_out_channels")))
+        }
+    }
+}
+
+pub(super) fn in_range(
+    options: &Options,
+    key: &str,
+    values: &[usize],
+    range: RangeInclusive<usize>,
+) -> Result<(), DiffusionError> {
+    match values.iter().find(|value| !range.contains(value)) {
+        None => Ok(()),
+        Some(value) => Err(options.refuse(key, &value.to_string(), &format!("{} to {}", range.start(), range.end()))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -169,9 +215,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
-    use super::super::super::weights::summarize;
-    use super::super::level::UNetLevel;
+    use super::super::config::UNetLevel;
     use super::*;
+    use crate::diffusion::weights::summarize;
 
     fn parse(text: &str) -> Result<UNetConfig, DiffusionError> {
         UNetConfig::parse(text, Path::new("unet/config.json"))

@@ -1,6 +1,6 @@
 //! Tensor names of U-Net files.
 
-use super::super::weights::KeyMap;
+use crate::diffusion::weights::KeyMap;
 
 /// Names and shapes that diffusers gives the tensors of a `UNet2DConditionModel`.
 ///
@@ -36,9 +36,9 @@ mod tests {
 
     use burn::tensor::{Device, FloatDType};
 
-    use super::super::super::DiffusionError;
-    use super::super::super::weights::{Stem, load};
-    use super::super::UNetConfig;
+    use super::super::config::UNetConfig;
+    use crate::diffusion::DiffusionError;
+    use crate::diffusion::weights::{Stem, load};
 
     /// Every name and shape that files of this configuration have, sorted; without a value being made.
     fn tensors(config: &str) -> Vec<(String, Vec<usize>)> {

@@ -9,36 +9,24 @@
 //!
 //! Reference: diffusers 0.42.1, `models/unets/unet_2d_condition.py` (`UNet2DConditionModel`); Rombach et al. 2022.
 
-mod condition;
+mod blocks;
 mod config;
 mod config_file;
-mod cross_attention;
-mod down_block;
-mod feed_forward;
 mod keys;
-mod layer;
-mod level;
-mod mid_block;
-mod per_level;
-
 mod time_embedding;
 mod transformer;
-mod up_block;
 
 use burn::module::Module;
 use burn::tensor::{Bool, FloatDType, Tensor};
 use roentgen_classifier::nn::{Conv2d, GroupNorm};
 use roentgen_kernels::silu;
 
-use super::Trace;
-use condition::Condition;
-pub use config::UNetConfig;
-use down_block::DownBlock;
-pub use keys::UNetKeys;
-pub use level::{UNetBlock, UNetLevel};
-use mid_block::MidBlock;
+use crate::diffusion::Trace;
+use blocks::{Condition, DownBlock, MidBlock, UpBlock};
 use time_embedding::{TimeEmbedding, TimeProjection};
-use up_block::UpBlock;
+
+pub use config::{UNetBlock, UNetConfig, UNetLevel};
+pub use keys::UNetKeys;
 
 /// Predicts, from latents with noise, the timestep and a text, what was added to them.
 ///
@@ -150,8 +138,8 @@ mod tests {
     use burn::tensor::{Device, Gradients, TensorData};
     use proptest::prelude::*;
 
-    use super::super::weights::init_with;
     use super::*;
+    use crate::diffusion::weights::init_with;
 
     /// Two levels with attention in the first.
     const SMALL: &str = r#"{

@@ -1,17 +1,16 @@
-//! The transformer between the U-Net's residual blocks.
+//! The transformer between the U-Net's residual blocks: attention to the pixels and to the text, and a feed-forward network.
 //!
-//! Reference: diffusers 0.42.1, `models/transformers/transformer_2d.py` (`Transformer2DModel`) and `models/attention.py`
-//! (`BasicTransformerBlock`).
+//! Reference: diffusers 0.42.1, `models/transformers/transformer_2d.py` (`Transformer2DModel`), `models/attention.py`
+//! (`BasicTransformerBlock`, `FeedForward`), `models/attention_processor.py` (`Attention`, `AttnProcessor2_0`) and
+//! `models/activations.py` (`GEGLU`).
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use roentgen_kernels::Visible;
+use roentgen_kernels::{Visible, attention, geglu};
 
-use super::super::Trace;
-use super::condition::Condition;
-use super::cross_attention::{CrossAttention, CrossAttentionConfig};
-use super::feed_forward::FeedForward;
+use super::blocks::Condition;
+use crate::diffusion::Trace;
 
 /// Configuration of a [`Transformer2d`].
 #[derive(Clone, Copy, Debug)]
@@ -119,5 +118,83 @@ impl TransformerBlock {
         let x = self.ff.forward(self.norm3.forward(tokens.clone()));
         trace.record("ff", &x);
         tokens + x
+    }
+}
+
+/// Configuration of a [`CrossAttention`].
+#[derive(Clone, Copy, Debug)]
+struct CrossAttentionConfig {
+    /// Width of the tokens that ask.
+    width: usize,
+    /// Width of the tokens that are asked.
+    context_width: usize,
+    /// Number of heads, each `width / heads` wide.
+    heads: usize,
+    /// Compute scores in 32 bits whatever the type of the weights: Stable Diffusion 2.1's exceed half precision's range.
+    upcast: bool,
+}
+
+/// Multi-head attention; queries, keys and values have no bias.
+#[derive(Module, Debug)]
+struct CrossAttention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    heads: usize,
+    upcast: bool,
+}
+
+impl CrossAttentionConfig {
+    fn init(&self, device: &Device) -> CrossAttention {
+        let linear = |input, bias| LinearConfig::new(input, self.width).with_bias(bias).init(device);
+        CrossAttention {
+            to_q: linear(self.width, false),
+            to_k: linear(self.context_width, false),
+            to_v: linear(self.context_width, false),
+            to_out: linear(self.width, true),
+            heads: self.heads,
+            upcast: self.upcast,
+        }
+    }
+}
+
+impl CrossAttention {
+    /// # Shapes
+    /// - tokens: `[B, N, C]`
+    /// - context: `[B, L, D]`
+    /// - output: `[B, N, C]`
+    fn forward(&self, tokens: Tensor<3>, context: Tensor<3>, visible: &Visible) -> Tensor<3> {
+        let dtype = tokens.dtype();
+        let query = self.to_q.forward(tokens);
+        let key = self.to_k.forward(context.clone());
+        let value = self.to_v.forward(context);
+        let attended = if self.upcast && matches!(dtype, DType::F16 | DType::BF16) {
+            let wide = |x: Tensor<3>| x.cast(FloatDType::F32);
+            attention(wide(query), wide(key), wide(value), self.heads, visible).cast(FloatDType::from(dtype))
+        } else {
+            attention(query, key, value, self.heads, visible)
+        };
+        self.to_out.forward(attended)
+    }
+}
+
+/// A gated linear unit with GELU, four times as wide inside (Shazeer 2020, GEGLU).
+#[derive(Module, Debug)]
+struct FeedForward {
+    /// Values and gates.
+    proj: Linear,
+    out: Linear,
+}
+
+impl FeedForward {
+    fn new(width: usize, device: &Device) -> Self {
+        let inner = 4 * width;
+        Self { proj: LinearConfig::new(width, 2 * inner).init(device), out: LinearConfig::new(inner, width).init(device) }
+    }
+
+    /// `[B, N, C]` to `[B, N, C]`.
+    fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
+        self.out.forward(geglu(self.proj.forward(tokens)))
     }
 }

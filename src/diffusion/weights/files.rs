@@ -1,10 +1,12 @@
-//! Which files of a folder hold a model's weights.
+//! The tensors of a component's files, whatever their format, under current names, unread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use roentgen_classifier::weights::{StoredTensor, open_pytorch, open_safetensors};
 use serde::Deserialize;
 
+use super::KeyMap;
 use crate::diffusion::DiffusionError;
 
 /// The library whose file names a component's weights have.
@@ -37,12 +39,12 @@ impl Stem {
 
 /// Files that together hold a model's weights.
 #[derive(Debug)]
-pub(super) struct WeightFiles {
+struct WeightFiles {
     /// The file, or the index of the shards; for messages.
-    pub(super) path: PathBuf,
-    pub(super) shards: Vec<PathBuf>,
+    path: PathBuf,
+    shards: Vec<PathBuf>,
     /// Tensor name to shard, where there is an index.
-    pub(super) index: Option<BTreeMap<String, PathBuf>>,
+    index: Option<BTreeMap<String, PathBuf>>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +54,7 @@ struct Index {
 
 /// The weights of a component's folder: safetensors before PyTorch files, whole files before shards, the plain name before
 /// variants (`….fp16.safetensors`).
-pub(super) fn find(folder: &Path, stem: Stem) -> Result<WeightFiles, DiffusionError> {
+fn find(folder: &Path, stem: Stem) -> Result<WeightFiles, DiffusionError> {
     for (name, extension) in stem.names() {
         let whole = folder.join(format!("{name}.{extension}"));
         if whole.is_file() {
@@ -112,4 +114,56 @@ fn read_index(folder: &Path, path: PathBuf) -> Result<WeightFiles, DiffusionErro
         });
     }
     Ok(WeightFiles { path, shards: shards.into_iter().collect(), index: Some(index) })
+}
+
+/// All tensors of a component.
+pub(super) struct Source {
+    /// The file or index, for messages.
+    pub(super) path: PathBuf,
+    /// By current name: the file, the name there, the tensor.
+    pub(super) tensors: BTreeMap<String, (PathBuf, String, StoredTensor)>,
+    /// Tensors that come twice under one current name.
+    pub(super) twice: Vec<String>,
+}
+
+impl Source {
+    pub(super) fn open(folder: &Path, stem: Stem, keys: &dyn KeyMap) -> Result<Self, DiffusionError> {
+        let files = find(folder, stem)?;
+        let mut source = Self { path: files.path.clone(), tensors: BTreeMap::new(), twice: Vec::new() };
+        for shard in &files.shards {
+            let found = read(shard)?;
+            check_shard(&files, shard, &found)?;
+            for (name, stored) in found {
+                let Some(current) = keys.canonical(&name) else { continue };
+                if source.tensors.insert(current, (shard.clone(), name.clone(), stored)).is_some() {
+                    source.twice.push(name);
+                }
+            }
+        }
+        Ok(source)
+    }
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, StoredTensor>, DiffusionError> {
+    match path.extension().is_some_and(|extension| extension == "safetensors") {
+        true => Ok(open_safetensors(path)?.tensors),
+        false => Ok(open_pytorch(path)?),
+    }
+}
+
+/// An index and its shards agree: a shard of another model, or of another save, is found here.
+fn check_shard(files: &WeightFiles, shard: &Path, found: &BTreeMap<String, StoredTensor>) -> Result<(), DiffusionError> {
+    let Some(index) = &files.index else { return Ok(()) };
+    let wrong = |message| Err(DiffusionError::DamagedWeights { path: shard.to_owned(), message });
+    for (name, _) in index.iter().filter(|(_, file)| *file == shard) {
+        if !found.contains_key(name) {
+            return wrong(format!("it has no `{name}`, which {} looks for here: it is another shard", files.path.display()));
+        }
+    }
+    match found.keys().find(|name| index.get(*name).is_none_or(|file| file != shard)) {
+        Some(name) => {
+            wrong(format!("it has `{name}`, which {} does not expect here: it is another shard", files.path.display()))
+        }
+        None => Ok(()),
+    }
 }

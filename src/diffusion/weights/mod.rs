@@ -5,25 +5,19 @@
 
 mod difference;
 mod draw;
-mod expected;
-mod export;
 mod files;
-mod fill;
-mod place;
+mod load;
 mod rewrite;
-mod safetensors;
-mod source;
+mod save;
 #[cfg(test)]
 mod testing;
 
-pub use difference::Difference;
+pub use difference::{Difference, Summary, summarize};
 pub use draw::{draw, draw_normal, draw_uniform};
-pub use expected::{Summary, summarize};
-pub use export::save;
 pub use files::Stem;
-pub use fill::{Facts, Loaded, check, init_with, load};
+pub use load::{Facts, Loaded, check, init_with, load};
 pub use rewrite::{Slot, digest, each, extract, rewrite};
-pub(crate) use safetensors::{open_f32, write_f32};
+pub use save::save;
 
 /// How the tensor names of files correspond to the parameters of a model.
 ///
@@ -45,5 +39,52 @@ pub trait KeyMap {
     fn file_shape(&self, key: &str, shape: Vec<usize>) -> Vec<usize> {
         let _ = key;
         shape
+    }
+}
+
+/// The path to the parameter that a visitor or mapper is at.
+#[derive(Default)]
+struct Place {
+    /// Field names with the type of what holds them.
+    stack: Vec<(String, String)>,
+}
+
+impl Place {
+    fn enter(&mut self, name: &str, container: &str) {
+        self.stack.push((name.to_owned(), container.to_owned()));
+    }
+
+    fn exit(&mut self) {
+        self.stack.pop();
+    }
+
+    /// The current name in files of the parameter here.
+    fn key(&self, keys: &dyn KeyMap) -> String {
+        // The name of an enum's variant says which kind of layer there is, and is no part of the path.
+        let fields = self.stack.iter().filter(|(_, container)| !container.starts_with("Enum:"));
+        let mut path = fields.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+        let (last, container) = self.stack.last().expect("a parameter is within a module");
+        if matches!(container.as_str(), "Struct:GroupNorm" | "Struct:LayerNorm") {
+            let name = match last.as_str() {
+                "gamma" => "weight",
+                "beta" => "bias",
+                other => other,
+            };
+            *path.last_mut().expect("a norm's fields are no enum variants") = name;
+        }
+        keys.key(&path.join("."))
+    }
+
+    /// Whether the parameter here is the matrix of a linear layer: `[in, out]` in memory, `[out, in]` in files.
+    fn is_linear_weight(&self) -> bool {
+        matches!(self.stack.last(), Some((name, container)) if name == "weight" && container == "Struct:Linear")
+    }
+
+    /// The shape in files of the parameter here, by its name in files and its shape in memory.
+    fn file_shape(&self, keys: &dyn KeyMap, key: &str, mut shape: Vec<usize>) -> Vec<usize> {
+        if self.is_linear_weight() {
+            shape.reverse();
+        }
+        keys.file_shape(key, shape)
     }
 }

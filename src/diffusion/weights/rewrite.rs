@@ -4,9 +4,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use roentgen_augment::digest::Fingerprint;
 
-use super::KeyMap;
-use super::fill::transpose;
-use super::place::Place;
+use super::load::transpose;
+use super::{KeyMap, Place};
 
 /// A parameter of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]

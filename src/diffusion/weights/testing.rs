@@ -7,7 +7,8 @@ use roentgen_classifier::nn::{
     Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
 
-use super::{KeyMap, init_with};
+use super::KeyMap;
+use super::load::init_with;
 
 #[derive(Module, Debug)]
 pub(super) enum Projection {

@@ -14,12 +14,13 @@ use serde_json::{Map, Value};
 
 use self::scratch::Recipe;
 use super::FinetuneError;
+use crate::diffusion::DiffusionError;
+use crate::diffusion::autoencoder::AutoencoderConfig;
+use crate::diffusion::pipeline::{Checkpoint, ModelIndex, draw_text_projection};
 use crate::diffusion::samplers::SchedulerConfig;
+use crate::diffusion::text::{TEXT_PROJECTION, TextEncoderConfig, TextProjectionConfig};
+use crate::diffusion::unet::UNetConfig;
 use crate::diffusion::weights::{KeyMap, Loaded, Stem, load, save};
-use crate::diffusion::{
-    AutoencoderConfig, Checkpoint, DiffusionError, ModelIndex, TEXT_PROJECTION, TextEncoderConfig, TextProjectionConfig,
-    UNetConfig, draw_text_projection,
-};
 
 /// Where a component comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::module::Module;
 use burn::tensor::{FloatDType, TensorData};
 
-use crate::diffusion::TextEncoderConfig;
+use crate::diffusion::text::TextEncoderConfig;
 use crate::diffusion::weights::{KeyMap, draw_normal, draw_uniform, each, init_with};
 
 /// Whose defaults.
@@ -79,7 +79,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::diffusion::UNetConfig;
+    use crate::diffusion::unet::UNetConfig;
 
     fn values<M: Module>(model: &M, keys: &dyn KeyMap) -> BTreeMap<String, Vec<f32>> {
         let mut values = BTreeMap::new();

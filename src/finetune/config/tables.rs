@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::limits::{MOST_GUIDANCE, MOST_LEARNING_RATE, MOST_SAMPLES, MOST_SAMPLING_STEPS, MOST_STEPS, within};
 use crate::config::{ConfigError, sampler_named};
+use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
 use crate::diffusion::samplers::SamplerKind;
-use crate::diffusion::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS};
 use crate::finetune::LearningRates;
 
 /// Pictures of one prompt on a sample sheet.

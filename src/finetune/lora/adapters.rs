@@ -8,8 +8,8 @@ use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use roentgen_augment::digest::Fingerprint;
 
 use super::settings::check_alpha;
-use super::{Factors, matrix};
-use crate::diffusion::StableDiffusion;
+use super::{Factors, shapes};
+use crate::diffusion::pipeline::StableDiffusion;
 use crate::diffusion::weights::{KeyMap, Slot, each, rewrite};
 use crate::finetune::{FinetuneError, Part};
 
@@ -45,6 +45,12 @@ impl Adapter {
     pub(super) fn alpha(&self) -> f64 {
         self.alpha.unwrap_or(self.rank() as f64)
     }
+}
+
+/// Whether two shapes are the same but for ones at the end: a 1x1 convolution is also kept as a matrix.
+fn same_matrix(found: &[usize], expected: &[usize]) -> bool {
+    let ones = |shape: &[usize]| shape.iter().rev().take_while(|size| **size == 1).count();
+    found[..found.len() - ones(found)] == expected[..expected.len() - ones(expected)]
 }
 
 impl Lora {
@@ -124,11 +130,13 @@ impl Lora {
     /// Whether the adapter of a weight, if it has one, is of its shape.
     pub(super) fn check_one(&self, part: Part, slot: &Slot, path: &Path) -> Result<(), FinetuneError> {
         let Some(adapter) = self.get(part, &slot.key) else { return Ok(()) };
-        let ([outputs, inputs], rank) = (matrix(slot), adapter.rank());
-        if [adapter.a.num_elements(), adapter.b.num_elements()] == [rank * inputs, outputs * rank] {
-            return Ok(());
-        }
         let [a, b] = [&adapter.a, &adapter.b].map(|factor| factor.shape().to_vec());
+        if slot.file_shape.len() > 1 {
+            let [expected_a, expected_b] = shapes(slot, adapter.rank());
+            if same_matrix(&a, &expected_a) && same_matrix(&b, &expected_b) {
+                return Ok(());
+            }
+        }
         let message = format!(
             "the adapter of {part}.{} has factors {a:?} and {b:?}, the weight is {:?}: it was trained on another model",
             slot.key, slot.file_shape

@@ -1,11 +1,10 @@
 //! Adapters from the files of diffusers and peft.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, TensorData};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use burn::tensor::TensorData;
+use roentgen_classifier::weights::{SafetensorsFile, StoredTensor, open_safetensors};
 use serde_json::{Map, Value};
 
 use super::adapters::{Adapter, Lora, plain};
@@ -51,7 +50,7 @@ impl Lora {
 struct Parsed {
     tensors: Vec<(String, TensorData)>,
     /// Of its header.
-    notes: HashMap<String, String>,
+    notes: BTreeMap<String, String>,
 }
 
 struct Reader<'a> {
@@ -64,8 +63,7 @@ impl Reader<'_> {
     }
 
     fn diffusers(&self, file: &Path) -> Result<Lora, FinetuneError> {
-        let bytes = read(file)?;
-        let Parsed { tensors, notes } = self.parse(&bytes)?;
+        let Parsed { tensors, notes } = self.parse(file)?;
         let metadata: Map<String, Value> = notes
             .get(METADATA)
             .map(|text| serde_json::from_str(text))
@@ -91,8 +89,7 @@ impl Reader<'_> {
             .map_err(|source| DiffusionError::NotJson { path: config.to_owned(), source })?;
         self.check_config(&config.iter().map(|(key, value)| (key.as_str(), value)).collect())?;
         let alpha = config.get("lora_alpha").and_then(Value::as_f64);
-        let bytes = read(file)?;
-        let Parsed { tensors, .. } = self.parse(&bytes)?;
+        let Parsed { tensors, .. } = self.parse(file)?;
         self.assemble(
             &tensors,
             |_| alpha,
@@ -147,23 +144,33 @@ impl Reader<'_> {
             let Some((part, module, role)) = located else {
                 return Err(self.refuse(unknown(name)));
             };
-            found.entry((part, plain(&module).to_owned())).or_default()[role as usize] = Some(data.clone());
+            let place = &mut found.entry((part, plain(&module).to_owned())).or_default()[role as usize];
+            if place.replace(data.clone()).is_some() {
+                return Err(self.refuse(format!("`{name}` comes twice, under names of different ages: write the file again")));
+            }
         }
         let mut lora = Lora::default();
         for ((part, module), factors) in found {
             let [Some(a), Some(b), own_alpha] = factors else {
                 return Err(self.refuse(format!("{part}.{module} has one factor of two: the file is cut short or edited")));
             };
-            // A tensor may have no dimension at all.
-            let ranks = (a.shape().first().copied(), b.shape().get(1).copied());
-            let (Some(rank), true) = (ranks.0, ranks.0 == ranks.1 && a.shape().len() >= 2) else {
-                let [a, b] = [a.shape().to_vec(), b.shape().to_vec()];
-                let expected = "expected [rank, inputs, …] and [outputs, rank, …]";
-                return Err(
-                    self.refuse(format!("the factors of {part}.{module} are {a:?} and {b:?}: their ranks differ; {expected}"))
-                );
+            let rank = match (a.shape().as_slice(), b.shape().as_slice()) {
+                ([rank, _, ..], [_, other, ..]) if rank == other && *rank > 0 => *rank,
+                (a, b) => {
+                    return Err(self.refuse(format!(
+                        "the factors of {part}.{module} are {a:?} and {b:?}, expected [rank, inputs] and [outputs, rank]: their ranks \
+                         differ, or are none"
+                    )));
+                }
             };
-            let own_alpha = own_alpha.and_then(|alpha| alpha.iter::<f64>().next());
+            let own_alpha = match own_alpha {
+                None => None,
+                Some(data) if data.num_elements() == 1 => data.iter::<f64>().next(),
+                Some(data) => {
+                    let shape = data.shape();
+                    return Err(self.refuse(format!("the alpha of {part}.{module} is of shape {shape:?}, expected one number")));
+                }
+            };
             let alpha = own_alpha.or_else(|| alpha(part));
             lora.adapters.insert((part, module), Adapter { a, b, alpha });
         }
@@ -174,34 +181,13 @@ impl Reader<'_> {
     }
 
     /// Every tensor as 32-bit floats, and the header's notes.
-    fn parse(&self, bytes: &[u8]) -> Result<Parsed, FinetuneError> {
-        let damaged = |error: safetensors::SafeTensorError| {
-            self.refuse(format!("it is no safetensors file, or cut short ({error}); download or save it again"))
+    fn parse(&self, file: &Path) -> Result<Parsed, FinetuneError> {
+        let SafetensorsFile { tensors, notes } = open_safetensors(file).map_err(DiffusionError::from)?;
+        let floats = |(name, stored): (String, StoredTensor)| match stored.finite_floats(file, &name) {
+            Ok(data) => Ok((name, data)),
+            Err(error) => Err(DiffusionError::from(error).into()),
         };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-        let notes = header.metadata().clone().unwrap_or_default();
-        let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
-        let mut tensors = Vec::new();
-        for (name, view) in file.iter() {
-            tensors.push((name.to_owned(), self.floats(name, &view)?));
-        }
-        Ok(Parsed { tensors, notes })
-    }
-
-    fn floats(&self, name: &str, view: &TensorView<'_>) -> Result<TensorData, FinetuneError> {
-        let dtype = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::F64 => DType::F64,
-            other => return Err(self.refuse(format!("`{name}` is of type {other:?}, expected F32, F16, BF16 or F64"))),
-        };
-        let data = TensorData::from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype).convert::<f32>();
-        let broken = data.iter::<f32>().find(|value| !value.is_finite());
-        match broken {
-            Some(value) => Err(self.refuse(format!("`{name}` holds {value}; the file is broken, use an earlier one"))),
-            None => Ok(data),
-        }
+        Ok(Parsed { tensors: tensors.into_iter().map(floats).collect::<Result<_, FinetuneError>>()?, notes })
     }
 }
 

@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::*;
-use crate::diffusion::{Checkpoint, OpenOptions, StableDiffusion};
+use crate::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
 use crate::finetune::testing::{batch, fixture, noise, pipeline, trainee};
 use crate::finetune::{Trainee, TraineeSettings, Which};
 
@@ -171,8 +171,8 @@ fn targets_are_ends_of_names_cut_at_a_dot() {
 fn files_that_do_not_fit_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lora.safetensors");
-    let write = |tensors: &[(&str, [usize; 2])]| {
-        let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, shape)| vec![0; 4 * shape[0] * shape[1]]).collect();
+    let write = |tensors: &[(&str, &[usize])]| {
+        let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, shape)| vec![0; 4 * shape.iter().product::<usize>()]).collect();
         let views = tensors
             .iter()
             .zip(&bytes)
@@ -181,17 +181,34 @@ fn files_that_do_not_fit_are_named() {
     };
     let q = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
     let (down, up) = (format!("unet.{q}.lora.down.weight"), format!("unet.{q}.lora.up.weight"));
+    let (a, alpha) = (format!("unet.{q}.lora_A.weight"), format!("unet.{q}.alpha"));
     let message = || match Lora::read(&path) {
         Ok(lora) => lora.merge(open(), 1.0, &path).unwrap_err().to_string(),
         Err(error) => error.to_string(),
     };
     for (tensors, said) in [
-        (&[(down.as_str(), [4, 32])][..], "one factor of two"),
-        (&[(&down, [4, 32]), (&up, [32, 5])], "their ranks differ"),
-        (&[(&down, [4, 30]), (&up, [32, 4])], "it was trained on another model"),
-        (&[("unet.nowhere.lora_A.weight", [4, 8]), ("unet.nowhere.lora_B.weight", [8, 4])], "the first unet.nowhere"),
-        (&[("lora_unet_mid_block.lora_down.weight", [4, 8])], "kohya"),
-        (&[("conv_in.weight", [4, 8])], "no tensor of a LoRA"),
+        (&[(down.as_str(), &[4, 32][..])][..], "one factor of two"),
+        (&[(&down, &[4, 32]), (&up, &[32, 5])], "their ranks differ"),
+        // As many dimensions as a file likes.
+        (&[(&down, &[]), (&up, &[32, 4])], "are [] and [32, 4], expected [rank, inputs]"),
+        (&[(&down, &[4, 32]), (&up, &[])], "are [4, 32] and []"),
+        (&[(&down, &[4]), (&up, &[32, 4])], "are [4] and [32, 4]"),
+        (&[(&down, &[4, 32]), (&up, &[4])], "are [4, 32] and [4]"),
+        (&[(&down, &[0, 32]), (&up, &[32, 0])], "or are none"),
+        (&[(&down, &[4, 30]), (&up, &[32, 4])], "it was trained on another model"),
+        (&[(&down, &[4, 8, 4]), (&up, &[32, 4])], "it was trained on another model"),
+        (&[(&down, &[4, 32]), (&up, &[16, 4, 2])], "it was trained on another model"),
+        (&[(&down, &[4, 32]), (&up, &[32, 4]), (&alpha, &[2])], "alpha of unet.mid_block"),
+        (&[(&down, &[4, 32]), (&up, &[32, 4]), (&alpha, &[0])], "expected one number"),
+        (&[(&down, &[4, 32]), (&up, &[32, 4]), (&a, &[4, 32])], "comes twice"),
+        (
+            &[("unet.conv_in.bias.lora_A.weight", &[4, 8]), ("unet.conv_in.bias.lora_B.weight", &[8, 4])],
+            "the first unet.conv_in.bias",
+        ),
+        (&[("unet.conv_norm_out.lora_A.weight", &[4, 8]), ("unet.conv_norm_out.lora_B.weight", &[8, 4])], "another model"),
+        (&[("unet.nowhere.lora_A.weight", &[4, 8]), ("unet.nowhere.lora_B.weight", &[8, 4])], "the first unet.nowhere"),
+        (&[("lora_unet_mid_block.lora_down.weight", &[4, 8])], "kohya"),
+        (&[("conv_in.weight", &[4, 8])], "no tensor of a LoRA"),
         (&[], "it holds no adapter"),
     ] {
         write(tensors);

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::training::{CheckpointFolder, CheckpointLayout, LossWatch, file_digest};
+use roentgen_classifier::weights::{open_f32, write_f32};
 use serde::{Deserialize, Serialize};
 
 use super::error::RunError;
-use crate::diffusion::weights::{open_f32, write_f32};
 use crate::finetune::TraineeState;
 
 /// The `[checkpoints]` table.

@@ -1,4 +1,4 @@
-//! What can end a run.
+//! Errors that end a run.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::diffusion::DiffusionError;
 use crate::finetune::FinetuneError;
 use crate::run_folder::RunFolderError;
 
-/// Everything that can end a run of the trainer. Whatever it is, the last checkpoint stays.
+/// Everything that can end a fine-tuning run. The last checkpoint always stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -27,7 +27,7 @@ pub enum RunError {
     /// An image or a row.
     #[error(transparent)]
     Image(#[from] AugmentError),
-    /// The mathematics.
+    /// Fine-tuning itself.
     #[error(transparent)]
     Finetune(#[from] FinetuneError),
     /// The logs and the checkpoints.
@@ -65,7 +65,7 @@ pub enum RunError {
     Folder(#[from] RunFolderError),
     /// No row has a text to learn from.
     #[error(
-        "no text is left for the {rows} images of the {split} split ({reasons}); relax [prompts.cleaning], or take prompts.from = \
+        "no text is left for the {rows} images of the {split} split ({reasons}); relax [prompts.cleaning], or use prompts.from = \
          \"template\" to learn from labels"
     )]
     NoPrompts {
@@ -78,11 +78,11 @@ pub enum RunError {
     },
     /// A device's thread ended.
     #[error(
-        "one of the devices gave up, see above; run the same command again to go on from the last checkpoint, with fewer devices \
+        "one of the devices failed, see above; run the same command again to continue from the last checkpoint, with fewer devices \
              or a higher accumulation if its memory was full"
     )]
     DeviceLost,
-    /// The loss ran away.
+    /// The loss diverged.
     #[error(
         "step {step}: the run diverges, its smoothed loss {smoothed:.3} is {ratio:.0} times the best ({best:.3}); {}: start again in \
          another folder with a lower learning rate, or raise watch.stop_above",
@@ -100,7 +100,7 @@ pub enum RunError {
         /// The newest checkpoint; 0 for none.
         kept: u64,
     },
-    /// The loss or a gradient is no number.
+    /// The loss or a gradient is not finite.
     #[error("{}", last_good(*kept))]
     NonFinite {
         /// The newest checkpoint; 0 for none.
@@ -129,13 +129,13 @@ fn last_good(kept: u64) -> String {
 fn after_a_failed_save(source: &io::Error, kept: u64) -> String {
     let remedy = match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            "make room on the disk (or lower checkpoints.keep)"
+            "free space on the disk (or lower checkpoints.keep)"
         }
         _ => "make the folder writable",
     };
     let rest = match kept {
-        0 => "there is no earlier checkpoint, and it starts again".to_owned(),
-        kept => format!("the checkpoint of step {kept} is untouched, and it goes on from there"),
+        0 => "there is no earlier checkpoint, so the run starts again".to_owned(),
+        kept => format!("the checkpoint of step {kept} is intact, and the run continues from it"),
     };
     format!("{remedy} and run the same command again: {rest}")
 }

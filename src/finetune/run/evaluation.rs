@@ -12,7 +12,7 @@ use roentgen_classifier::training::BinnedLoss;
 use super::error::RunError;
 use super::interrupt::Interrupt;
 use super::samples::{Coder, SampleMaker};
-use crate::diffusion::{ImageRequest, Settings, StableDiffusion, Start, Step};
+use crate::diffusion::pipeline::{ImageRequest, Settings, StableDiffusion, Start, Step};
 use crate::finetune::{SampleConfig, TrainBatch, Trainee, Which};
 
 /// A fixed validation set: every image once in each range of timesteps.

@@ -16,7 +16,7 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// The logs of a run that goes on after `step`, 0 for one that begins; `pending` if what is due after that step has still to be
+    /// The logs of a run that continues after `step`, 0 for a new one; `pending` if the work due after that step is still to be
     /// done.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl RunLog {
         Ok(())
     }
 
-    /// What is done between steps is no part of their speed.
+    /// Excludes the time between steps from their speed.
     pub fn restart(&mut self) {
         self.log.restart();
     }

@@ -1,15 +1,15 @@
-//! A run of the trainer: everything around the mathematics.
+//! A fine-tuning run: everything around the training steps.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `open`, `start` | from a run file to a run; the pipeline it starts from |
 //! | `pairs` | radiographs with their texts |
 //! | `random` | every random number and the order of the rows, each a function of the seed and its purpose |
-//! | `samples`, `cache` | samples on the host, batches of them on the device, and what frozen networks made, on disk |
+//! | `samples`, `cache` | samples on the host, batches of them on the device, and the outputs of frozen networks, on disk |
 //! | `steps` | the loop |
 //! | `replicas` | the same weights on several devices, and the sum of their gradients |
-//! | `evaluation` | losses on held-out images, pictures of fixed prompts |
-//! | `checkpoints`, `interrupt` | what a run goes on from, and Ctrl-C |
+//! | `evaluation` | losses on held-out images, images of fixed prompts |
+//! | `checkpoints`, `interrupt` | the state that a run continues from, and Ctrl-C |
 //! | `log` | progress bar, `metrics.jsonl`, TensorBoard, the loss plot |
 
 mod cache;

@@ -23,7 +23,7 @@ use super::start::StartingPoint;
 use super::steps::Run;
 use crate::config::ConfigError;
 use crate::data;
-use crate::diffusion::{Checkpoint, Depth};
+use crate::diffusion::pipeline::{Checkpoint, Depth};
 use crate::finetune::{FinetuneConfig, Strategy, Trainee};
 use crate::run_folder::{DataRecord, FinetuneFound, FinetuneStart, order_digest};
 
@@ -141,7 +141,7 @@ impl Run {
             0 => None,
             _ => {
                 let settings =
-                    crate::diffusion::Settings { size: [config.preprocess.size; 2], depth: Depth::Eight, ..settings };
+                    crate::diffusion::pipeline::Settings { size: [config.preprocess.size; 2], depth: Depth::Eight, ..settings };
                 Some(SampleSheet::new(&out.join("samples"), &config.samples, prompts, settings)?)
             }
         };

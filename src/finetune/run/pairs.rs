@@ -1,4 +1,4 @@
-//! Radiographs with their texts: what a generator learns from.
+//! Radiographs with their texts, from which a generator learns.
 
 use std::sync::Arc;
 
@@ -33,15 +33,15 @@ pub struct PairSet {
     stamps: Vec<String>,
 }
 
-/// How pairs are made of rows.
+/// How pairs are made from rows.
 pub struct Pairing<'a> {
     /// How texts are made.
     pub prompts: &'a PromptSettings,
     /// Tokens of a text as the text encoder sees it, begin and end included.
     pub count: &'a dyn Fn(&str) -> usize,
-    /// What is known of the images from before: those whose files have not changed since are not read again.
+    /// Records of earlier starts: images whose files have not changed since are not read again.
     pub known: &'a DataRecord,
-    /// Told after each image that was looked at.
+    /// Called after each image.
     pub progress: &'a (dyn Fn() + Sync),
 }
 
@@ -98,7 +98,7 @@ impl PairSet {
         &self.data
     }
 
-    /// What a later start compares with.
+    /// The record that a later start compares with.
     #[must_use]
     pub fn record(&self) -> Vec<RecordedRow> {
         let recorded = |(pair, stamp): (&Pair, &String)| RecordedRow {

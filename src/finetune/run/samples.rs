@@ -12,7 +12,7 @@ use super::cache::CodeCache;
 use super::error::RunError;
 use super::pairs::PairSet;
 use super::random::{Purpose, Randomness};
-use crate::diffusion::Posterior;
+use crate::diffusion::autoencoder::Posterior;
 use crate::finetune::{Denoising, ImageCodes, Latents, Reconstruction, Strategy, TextCondition, TrainBatch, Trainee};
 
 /// An image or a text: itself, or a frozen network's code of it.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use roentgen_augment::digest::Fingerprint;
 
 use super::error::RunError;
-use crate::diffusion::{Checkpoint, is_taesd, write_taesd};
+use crate::diffusion::autoencoder::{is_taesd, write_taesd};
+use crate::diffusion::pipeline::Checkpoint;
 use crate::finetune::{Assembly, Origin};
 use crate::run_folder::pipeline_digest;
 

@@ -286,8 +286,10 @@ fn child_process() {
 }
 
 fn spawn_child(folder: &TempDir) -> Child {
+    // Tests are named without the crate.
+    let (_, module) = module_path!().split_once("::").unwrap();
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "cache::tests::child_process", "--ignored"])
+        .args(["--exact", &format!("{module}::child_process"), "--ignored"])
         .env(CHILD_CACHE, folder.path())
         .stdout(std::process::Stdio::piped())
         .spawn()

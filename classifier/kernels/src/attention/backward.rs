@@ -15,7 +15,7 @@ use crate::memory::output::{Block, Output, Places};
 use crate::memory::product::{Matrix, Product};
 use crate::memory::values::{PIECE, Values, overwrite};
 
-/// What the forward pass has left, and the gradient by its results.
+/// Results of the forward pass, and the gradient w.r.t. its results.
 #[derive(Clone, Copy)]
 pub(super) struct Outputs<'a> {
     /// `[B, Lq, heads * size]`
@@ -26,7 +26,7 @@ pub(super) struct Outputs<'a> {
     pub(super) gradient: &'a [f32],
 }
 
-/// Where a task works.
+/// The scratch memory of a task.
 struct Scratch {
     /// `[size, queries]`
     query: Vec<f32>,
@@ -71,11 +71,11 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Writes the gradients by keys and values, and returns that by the queries, which is of this shape.
+    /// Writes the gradients w.r.t. keys and values, and returns that w.r.t. the queries, which is of this shape.
     ///
     /// A task has one pair, and where there are fewer pairs than threads keep busy, a part of its keys. Each part then has its
-    /// own gradient by the queries, and these are added in the order of the keys: the sums depend on the number of threads, but
-    /// never on their timing.
+    /// own gradient w.r.t. the queries, and these are added in the order of the keys: the sums depend on the number of threads,
+    /// but never on their timing.
     pub(super) fn run(self, shape: &Shape) -> FlexTensor {
         let Self { problem, .. } = self;
         let tiles = problem.keys.div_ceil(problem.most_keys());
@@ -84,7 +84,7 @@ impl Pass<'_> {
         let run = |scratch: &mut Scratch, task: usize| {
             let (pair, part) = (task / parts, task % parts);
             let tiles = tiles * part / parts..tiles * (part + 1) / parts;
-            // SAFETY: no other task has these keys of this pair, nor this part of its gradient by the queries.
+            // SAFETY: no other task has these keys of this pair, nor this part of its gradient w.r.t. the queries.
             unsafe { self.attend(pair, tiles, of_parts[part].places(), scratch) };
         };
         for_each_task(problem.pairs() * parts, problem.work() / parts, || Scratch::new(problem), run);
@@ -105,7 +105,7 @@ impl Pass<'_> {
     /// No other task may have these keys of this pair, or write the pair's place in `towards_query`.
     unsafe fn attend(self, pair: usize, tiles: Range<usize>, towards_query: &Places, scratch: &mut Scratch) {
         let Self { problem, inputs, .. } = self;
-        // The gradients by each tile's values and keys, which the queries' tiles add to.
+        // The gradients w.r.t. each tile's values and keys, which the queries' tiles add to.
         let mut tiles: Vec<(Range<usize>, [Block; 2])> = tiles
             .map(|tile| {
                 let keys = tile * problem.most_keys()..((tile + 1) * problem.most_keys()).min(problem.keys);
@@ -130,7 +130,8 @@ impl Pass<'_> {
         }
     }
 
-    /// The norms of some queries, and the means of the gradients by their weights: the inner product of result and gradient.
+    /// The norms of some queries, and the means of the gradients w.r.t. their weights: the inner product of result and
+    /// gradient.
     fn per_query(self, pair: usize, rows: Rows, scratch: &mut Scratch) {
         let Self { problem, outputs, .. } = self;
         let norms = &outputs.norms[pair * problem.queries + rows.start..][..rows.count];
@@ -145,7 +146,7 @@ impl Pass<'_> {
         }
     }
 
-    /// The weights of a tile, and the gradients by its scores.
+    /// The weights of a tile, and the gradients w.r.t. its scores.
     fn slopes(self, pair: usize, rows: Rows, keys: Range<usize>, scratch: &mut Scratch) {
         let Self { problem, inputs, .. } = self;
         let scores = &mut scratch.scores[..keys.len() * rows.padded];

@@ -22,7 +22,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Where a task works.
+/// The scratch memory of a task.
 struct Scratch {
     /// `[size, queries]`
     query: Vec<f32>,

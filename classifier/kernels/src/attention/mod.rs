@@ -100,7 +100,7 @@ pub trait TiledAttention: AttentionBackend {
     /// `[B, heads, Lq]`.
     fn tiles(inputs: [FloatTensor<Self>; 3], problem: &Problem) -> [FloatTensor<Self>; 2];
 
-    /// The gradients by query, key and value, from those and what [`tiles`](Self::tiles) made of them.
+    /// The gradients w.r.t. query, key and value, from those and what [`tiles`](Self::tiles) made of them.
     fn tiles_backward(
         inputs: [FloatTensor<Self>; 3],
         outputs: [FloatTensor<Self>; 2],

@@ -14,7 +14,7 @@ pub struct Problem {
     pub(super) queries: usize,
     pub(super) keys: usize,
     pub(super) heads: usize,
-    /// Numbers a head has for each token.
+    /// Width of a head: numbers per token.
     pub(super) size: usize,
     pub(super) causal: bool,
     /// `[B, Lk]`

@@ -1,4 +1,4 @@
-//! What happens to a tile of scores between the matrix products.
+//! The operations on a tile of scores between the matrix products.
 //!
 //! A tile is `[keys, queries]`: a vector holds one key's scores for neighbouring queries, so sums and maxima over keys stay in it.
 
@@ -15,7 +15,7 @@ pub(super) struct Step<'a> {
     pub(super) maximum: &'a mut [f32],
     /// Of all tiles so far.
     pub(super) sum: &'a mut [f32],
-    /// What the results of the tiles before have to be multiplied with.
+    /// Factor of the results of earlier tiles.
     pub(super) rescale: &'a mut [f32],
 }
 
@@ -46,7 +46,7 @@ impl WithSimd for Step<'_> {
     }
 }
 
-/// Multiplies every row of a tile with the same factors.
+/// Multiplies every row of a tile by the same factors.
 pub(super) struct Rescale<'a> {
     pub(super) rows: &'a mut [f32],
     pub(super) factors: &'a [f32],
@@ -63,13 +63,14 @@ impl WithSimd for Rescale<'_> {
     }
 }
 
-/// The gradient of the softmax: scores become weights `p`, and gradients by weights become those by scores, `p (g - mean of g)`.
+/// The gradient of the softmax: scores become weights `p`, and gradients w.r.t. weights become those w.r.t. scores, `p (g -
+/// mean of g)`.
 pub(super) struct Slope<'a> {
     pub(super) scores: &'a mut [f32],
     pub(super) gradients: &'a mut [f32],
     /// Logarithm of the sum of exponentials of a query's scores; infinite for one that sees no key.
     pub(super) norms: &'a [f32],
-    /// Mean of a query's gradients by its weights.
+    /// Mean of a query's gradients w.r.t. its weights.
     pub(super) means: &'a [f32],
 }
 

@@ -27,7 +27,7 @@ fn inputs(draws: &mut Draws, batch: usize, [queries, keys]: [usize; 2], width: u
     [draws.normal([batch, queries, width]), draws.normal([batch, keys, width]), draws.normal([batch, keys, width])]
 }
 
-/// The results of `f`, and the gradients by the three inputs of `sum(results * towards)`.
+/// The results of `f`, and the gradients w.r.t. the three inputs of `sum(results * towards)`.
 fn with_gradients(
     f: impl Fn(Tensor<3>, Tensor<3>, Tensor<3>, usize, &Visible) -> Tensor<3>,
     inputs: &[Tensor<3>; 3],
@@ -174,7 +174,7 @@ fn views_are_taken() {
 #[test]
 fn gives_the_same_bits_again() {
     let mut draws = Draws::new(1);
-    // One pair over several tiles of keys: parts whose gradients by the queries are added.
+    // One pair over several tiles of keys: parts whose gradients w.r.t. the queries are added.
     let inputs = inputs(&mut draws, 1, [300, 1000], 24);
     let towards = draws.normal([1, 300, 24]);
     let once = with_gradients(attention, &inputs, &towards, 1, &Visible::default());

@@ -1,4 +1,4 @@
-//! What the passes over tiles share.
+//! Helpers shared by the passes over tiles.
 
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
@@ -7,9 +7,9 @@ use crate::memory::output::{Block, Places};
 use crate::memory::product::Matrix;
 use crate::memory::transpose::transpose_slice;
 
-/// Runs every task; each thread has a scratch of its own. `work` is the number of multiplications of a task.
+/// Runs every task; each thread has its own scratch. `work` is the number of multiplications of a task.
 pub(super) fn for_each_task<S>(tasks: usize, work: usize, scratch: impl Fn() -> S + Sync, run: impl Fn(&mut S, usize) + Sync) {
-    /// Below this a task is done before another thread has woken up.
+    /// Below this, a task is done before another thread has woken up.
     const WORTH_A_THREAD: usize = 1 << 18;
     let together = WORTH_A_THREAD.div_ceil(work.max(1));
     if tasks <= together {

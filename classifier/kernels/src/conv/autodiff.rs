@@ -10,7 +10,7 @@ use burn::tensor::ops::ConvOptions;
 
 use super::ConvolutionBackend;
 
-/// Input and weight as they are kept for backward, and what else it needs.
+/// Input, weight and settings, as kept for the backward pass.
 type Kept = (NodeId, NodeId, ConvOptions<2>);
 
 /// The backward pass; with a bias it has a third parent.
@@ -79,7 +79,7 @@ impl<B: ConvolutionBackend, C: CheckpointStrategy> ConvolutionBackend for Autodi
     }
 }
 
-/// An output that knows its parents: input and weight, and a bias if it has one.
+/// An output with its parents: input and weight, and a bias if it has one.
 fn tracked<B: ConvolutionBackend, C: CheckpointStrategy, const N: usize>(
     parents: [NodeGuard; N],
     [input, weight]: [FloatTensor<Autodiff<B, C>>; 2],

@@ -1,4 +1,4 @@
-//! Weights times patches: a convolution, or the gradient by its input.
+//! Weights times patches: a convolution, or the gradient w.r.t. its input.
 
 use std::ops::Range;
 
@@ -106,7 +106,7 @@ impl Correlation<'_> {
                 }
                 Sums::InPlace(block.transposed())
             } else {
-                // A few points more cost nothing where there is room for them.
+                // A few more points cost nothing if there is room for them.
                 Sums::Apart { values: apart, points: tile.len().next_multiple_of(LANES), row }
             };
             for first in (0..self.source.channels).step_by(channels) {

@@ -1,4 +1,4 @@
-//! Which pixels see which, one axis at a time.
+//! The geometry of a convolution, one axis at a time.
 
 /// A tap of a kernel along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Whether each point sees its own place alone.
+    /// Whether each point reads only its own place.
     pub(super) fn is_identity(&self) -> bool {
         self.step == 1 && self.source == self.points && matches!(self.taps[..], [Tap { offset: 0, .. }])
     }
@@ -74,7 +74,7 @@ impl Window {
         }
     }
 
-    /// Gradients by the inputs from those by the outputs.
+    /// Gradients w.r.t. the inputs from those w.r.t. the outputs.
     ///
     /// Tap `k` of output `o` saw input `i = stride * o + dilation * k - padding`. So the taps that reach an input depend on its
     /// remainder by the stride: each remainder is a grid of its own, which may have no taps.

@@ -1,7 +1,7 @@
 //! Convolution in two dimensions: a tile of points at a time, what it sees as a matrix, times the weights.
 //!
 //! The matrix of a whole image (`im2col`; Chellapilla et al. 2006) is as many times larger as the kernel has taps. That of a tile
-//! stays in a core's caches, and nothing else is kept: backward makes it anew.
+//! stays in a core's caches, and nothing else is kept: the backward pass makes it again.
 
 mod autodiff;
 mod correlation;
@@ -20,8 +20,8 @@ use burn::tensor::{Tensor, module};
 use crate::applies;
 use lattice::Window;
 
-/// Convolution (cross-correlation, as everywhere in this field): burn's [`conv2d`](module::conv2d) with a backward pass that is
-/// made of matrix products, too.
+/// Convolution (cross-correlation, as everywhere in this field): burn's [`conv2d`](module::conv2d) with a backward pass of
+/// matrix products, too.
 ///
 /// Groups other than 1 are computed by burn.
 ///
@@ -89,21 +89,21 @@ pub trait ConvolutionBackend: Backend {
         bias: FloatTensor<Self>,
         options: ConvOptions<2>,
     ) -> FloatTensor<Self>;
-    /// The gradient by an input of the shape `input`.
+    /// The gradient w.r.t. an input of the shape `input`.
     fn convolve_by_input(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         input: [usize; 4],
         options: ConvOptions<2>,
     ) -> FloatTensor<Self>;
-    /// The gradient by a weight of the shape `weight`.
+    /// The gradient w.r.t. a weight of the shape `weight`.
     fn convolve_by_weight(
         input: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         weight: [usize; 4],
         options: ConvOptions<2>,
     ) -> FloatTensor<Self>;
-    /// The gradient by the bias.
+    /// The gradient w.r.t. the bias.
     fn convolve_by_bias(gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

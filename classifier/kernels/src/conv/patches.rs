@@ -1,4 +1,4 @@
-//! What a tile of points sees, as a matrix: a row for each channel and tap, a column for each point.
+//! The inputs of a tile of points, as a matrix: a row for each channel and tap, a column for each point.
 
 use std::ops::Range;
 
@@ -6,8 +6,8 @@ use super::lattice::Axis;
 
 /// Values that are copied at once.
 ///
-/// Copies run over the end of a run of points. What they spoil is written later or never read, and both buffers are that much
-/// longer than their contents.
+/// Copies run over the end of a run of points. The values they overwrite are written later or never read, and both buffers are
+/// that much longer than their contents.
 const CHUNK: usize = 8;
 
 /// Points of one row of one image that follow each other in a tile.
@@ -34,7 +34,7 @@ impl Run {
     }
 }
 
-/// A row of the source that a tile sees.
+/// A row of the source that a tile reads.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     image: usize,
@@ -43,7 +43,7 @@ struct Line {
     copied: usize,
 }
 
-/// Columns of the source with one remainder by the step: they lie side by side in the copy, so that steps are no gaps.
+/// Columns of the source with one remainder by the step: they lie side by side in the copy, so that strides leave no gaps.
 #[derive(Clone, Copy, Debug)]
 struct Comb {
     /// First column of the source, and of the copy.
@@ -122,7 +122,7 @@ impl<'a> Patches<'a> {
         &self.runs
     }
 
-    /// Whether every point sees its own place alone.
+    /// Whether every point reads only its own place.
     pub(super) fn are_pointwise(&self) -> bool {
         self.axes.iter().all(|axis| axis.is_identity())
     }

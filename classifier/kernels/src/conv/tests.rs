@@ -26,7 +26,7 @@ impl Case {
         Self { input: draws.uniform(input), weight, bias: Some(draws.uniform([outputs])), options }
     }
 
-    /// Output, and the gradients by input, weight and bias of a loss that weighs every output differently.
+    /// Output, and the gradients w.r.t. input, weight and bias of a loss that weighs every output differently.
     fn run(&self, convolve: Convolve) -> Vec<TensorData> {
         let device = Device::flex().autodiff();
         fn tracked<const D: usize>(x: &Tensor<D>, device: &Device) -> Tensor<D> {

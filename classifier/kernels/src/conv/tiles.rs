@@ -1,4 +1,4 @@
-//! How work is cut: in tiles whose matrices stay in a core's caches, and in enough parts for all threads.
+//! Dividing the work: into tiles whose matrices stay in a core's caches, and into enough parts for all threads.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use super::lattice::Axis;
 pub(super) const DEPTH: usize = 256;
 /// Values of the longest vector register.
 pub(super) const LANES: usize = 16;
-/// Fewest rows of a part that pay for gathering its patches once more.
+/// Fewest rows of a part for which gathering its patches again is worth it.
 const WORTHWHILE: usize = 32;
 
 /// Cuts the points of a batch in tiles of about `usual`: parts of images, or several whole images where they are small.
 ///
-/// Tiles of whole rows, or of equal parts of a row, are preferred: they copy least beside what they need. Among these, those that
-/// are equally large: threads that take one after the other then end together.
+/// Tiles of whole rows, or of equal parts of a row, are preferred: they copy least. Among these, tiles of equal
+/// size: threads that take one after the other then end together.
 pub(super) fn tiles([y, x]: [&Axis; 2], batch: usize, usual: usize) -> Vec<Range<usize>> {
     let area = y.points * x.points;
     let cut = |first: usize, length: usize, size: usize| {
@@ -40,7 +40,7 @@ pub(super) fn fair(total: usize, usual: usize) -> usize {
 
 /// Length of the parts of `length` rows, so that `others` times their number keeps all threads busy and none has over `most`.
 pub(super) fn part(length: usize, others: usize, most: usize) -> usize {
-    /// Parts a thread: the last to end then makes the others wait less.
+    /// Parts per thread: the others then wait less for the last one.
     const EACH: usize = 3;
     let threads = rayon::current_num_threads();
     let wanted = if others >= threads { 1 } else { (EACH * threads).div_ceil(others) };

@@ -1,4 +1,4 @@
-//! The gradients by weights and bias: sums over the points of all images.
+//! The gradients w.r.t. weights and bias: sums over the points of all images.
 
 use std::ops::Range;
 
@@ -72,7 +72,7 @@ impl WeightGradient<'_> {
         let copy = tiles.iter().map(|(patches, _)| patches.copy_len(at_once)).max().unwrap_or(0);
         let matrix = tiles.iter().map(|(patches, _)| patches.matrix_len(at_once, row)).max().unwrap_or(0);
         let (wide, weights) = (outputs.len(), channels.len() * taps);
-        // A sum of one term is written where it belongs; others grow in the caches.
+        // A sum of one term is written to its place; others accumulate in the caches.
         let one_term = tiles.len() == 1;
         let sums = if one_term { 0 } else { weights * wide };
         with_scratch([copy, matrix, wide * row, sums], |[copy, matrix, gradients, sums]| {

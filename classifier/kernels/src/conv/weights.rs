@@ -9,9 +9,10 @@ use crate::memory::product::Matrix;
 /// The weights of a correlation.
 #[derive(Clone, Copy)]
 pub(super) enum Weights<'a> {
-    /// `[outputs, channels, taps]`, as they lie.
+    /// `[outputs, channels, taps]`, unchanged.
     Straight { values: &'a [f32], channels: usize, taps: usize },
-    /// Those of a convolution, to give the gradient by its input: its outputs are the channels here, its channels the outputs.
+    /// Those of a convolution, to give the gradient w.r.t. its input: its outputs are the channels here, its channels the
+    /// outputs.
     Turned(Turned<'a>),
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Turned<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// Scratch that a [`part`](Self::part) needs; none where the weights can be read as they lie.
+    /// Scratch that a [`part`](Self::part) needs; none if the weights can be read in place.
     pub(super) fn scratch_len(&self, outputs: usize, channels: usize) -> usize {
         match self {
             Self::Straight { .. } | Self::Turned(Turned { kernel: 1, .. }) => 0,

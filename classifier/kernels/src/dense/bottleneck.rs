@@ -26,7 +26,7 @@ pub(super) struct Bottleneck {
     pub(super) options: BottleneckOptions,
 }
 
-/// How the output, or the gradient by it, lies in memory.
+/// How the output, or the gradient w.r.t. it, lies in memory.
 #[derive(Clone, Copy)]
 struct OutputLayout {
     channels: usize,
@@ -40,11 +40,11 @@ impl OutputLayout {
     }
 }
 
-/// What a thread gathers from its tiles.
+/// The sums of a thread's tiles.
 struct Share {
     /// By the weight, `[O, C]`.
     weight: Vec<f32>,
-    /// For each channel: sums of the gradient by z, and of its products with `x - mean`.
+    /// For each channel: sums of the gradient w.r.t. z, and of its products with `x - mean`.
     sums: Vec<[f64; 2]>,
 }
 
@@ -102,10 +102,11 @@ impl Bottleneck {
         output.tensor()
     }
 
-    /// The gradients by weight, gamma and beta; that by the maps is added to theirs.
+    /// The gradients w.r.t. weight, gamma and beta; that w.r.t. the maps is added to theirs.
     pub(super) fn backward(&self, maps: &mut Maps, gradient: &Values) -> (FlexTensor, FlexTensor, FlexTensor) {
         let tiles = Tile::all(maps.batch, maps.plane(), self.channels());
-        // Two shares a thread even out their speeds. Which tiles a share has depends on the number of threads, not on who is first.
+        // Two shares per thread even out their speeds. The tiles of a share depend on the number of threads, not on their
+        // timing.
         let shares = (2 * rayon::current_num_threads()).min(tiles.len());
         let shares: Vec<Share> = {
             let lines = self.lines();
@@ -130,7 +131,7 @@ impl Bottleneck {
             of_gamma[channel] = (product * rstd) as f32;
             of_beta[channel] = sum as f32;
             if self.options.of_batch {
-                // As in `Pullback`; the part of the gradient by z is in the buffer already.
+                // As in `Pullback`; the part of the gradient w.r.t. z is in the buffer already.
                 let gamma = f64::from(self.gamma.as_slice()[channel]);
                 let [first, second] = [gamma * sum / count, gamma * product * rstd / count];
                 let of_x = -rstd * rstd * second;
@@ -191,7 +192,7 @@ impl Pull<'_> {
         share
     }
 
-    /// By the output, `[O, columns]`: where it lies if the tile is in one image, else gathered.
+    /// By the output, `[O, columns]`: in place if the tile is in one image, else gathered.
     fn gradient_of<'g>(&'g self, tile: &Tile, gathered: &'g mut [f32]) -> Matrix<'g> {
         let output = OutputLayout { channels: self.layer.outputs(), plane: self.plane };
         if tile.images.len() == 1 {
@@ -205,7 +206,7 @@ impl Pull<'_> {
         rows(gathered, tile.columns())
     }
 
-    /// Adds to the gradient by the maps, and to the sums of each channel.
+    /// Adds to the gradient w.r.t. the maps, and to the sums of each channel.
     #[inline(always)]
     fn through_norm(&self, tile: &Tile, normal: &[f32], by_normal: &mut [f32], totals: &mut [[f64; 2]]) {
         let (columns, pixels) = (tile.columns(), tile.pixels.len());

@@ -1,4 +1,4 @@
-//! The buffers of a dense block: feature maps, and the gradients by them.
+//! The buffers of a dense block: feature maps, and the gradients w.r.t. them.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,7 +21,7 @@ pub struct Growth(Arc<Mutex<Maps>>);
 /// Feature maps, `[B, C, H, W]` with room for all channels, and what belongs to them.
 pub(super) struct Maps {
     pub(super) batch: usize,
-    /// Room, in channels.
+    /// Capacity in channels.
     pub(super) capacity: usize,
     sides: [usize; 2],
     values: Storage,
@@ -66,7 +66,7 @@ impl Maps {
         (values, gradient)
     }
 
-    /// Adds `a x + b` to the gradient by a channel.
+    /// Adds `a x + b` to the gradient w.r.t. a channel.
     pub(super) fn add_pending(&mut self, channel: usize, [a, b]: [f64; 2]) {
         let pending = &mut self.pending[channel];
         *pending = [pending[0] + a, pending[1] + b];
@@ -102,7 +102,7 @@ impl Growth {
         f(&mut self.lock())
     }
 
-    /// Copies `x` to the channels from `at` on, and takes their moments on the way.
+    /// Copies `x` to the channels from `at` on, and computes their moments.
     pub(super) fn put(&self, x: &Values, at: usize) {
         let mut maps = self.lock();
         let (plane, batch) = (maps.plane(), maps.batch);
@@ -153,7 +153,7 @@ impl Growth {
         [moments.iter().map(|x| x.mean() as f32).collect(), moments.iter().map(|x| x.variance() as f32).collect()]
     }
 
-    /// The maps as a tensor; nothing can be put after that.
+    /// The maps as a tensor; nothing can be added after that.
     pub(super) fn take(&self) -> FlexTensor {
         let mut maps = self.lock();
         let shape = maps.shape(maps.capacity);
@@ -168,7 +168,7 @@ impl Growth {
         tensor
     }
 
-    /// Adds the gradient by all maps to those of layers.
+    /// Adds the gradient w.r.t. all maps to those of layers.
     pub(super) fn add_gradient(&self, gradient: FlexTensor) {
         let mut maps = self.lock();
         assert_eq!(gradient.layout().shape(), &maps.shape(maps.capacity), "a gradient has its output's shape");
@@ -180,7 +180,7 @@ impl Growth {
         }
     }
 
-    /// The whole gradient by `count` channels from `at` on.
+    /// The whole gradient w.r.t. `count` channels from `at` on.
     pub(super) fn gradient_of(&self, at: usize, count: usize) -> FlexTensor {
         let mut maps = self.lock();
         maps.values_and_gradient();

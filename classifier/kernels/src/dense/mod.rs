@@ -1,4 +1,4 @@
-//! A dense block's feature maps in one buffer, which every layer reads and adds its channels to.
+//! A dense block's feature maps in one buffer, from which every layer reads and to which it adds its channels.
 //!
 //! Huang et al. (arXiv 1608.06993) concatenate all earlier maps for every layer: copies and activations that grow with the square
 //! of the depth. Here new channels are written once, with their batch statistics, which later layers share because those of a batch
@@ -31,7 +31,7 @@ use growth::Growth;
 /// The feature maps of a dense block so far, on the CPU in 32 bits.
 #[derive(Debug)]
 pub struct DenseFeatures {
-    /// Carries no value; through it the autodiff graph knows what came before what.
+    /// Carries no value; it gives the autodiff graph the order of operations.
     order: Tensor<1>,
     growth: Growth,
     channels: usize,
@@ -154,7 +154,7 @@ pub trait DenseBackend: Backend {
         options: BottleneckOptions,
         growth: Growth,
     ) -> FloatTensor<Self>;
-    /// The gradients by weight, gamma and beta, from that by the output; adds that by the channels to their buffer.
+    /// The gradients w.r.t. weight, gamma and beta, from that w.r.t. the output; adds that w.r.t. the channels to their buffer.
     fn dense_bottleneck_backward(
         weight: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -168,7 +168,7 @@ pub trait DenseBackend: Backend {
     fn dense_take(order: FloatTensor<Self>, growth: Growth) -> FloatTensor<Self>;
     /// Adds to the buffer of gradients.
     fn dense_take_backward(gradient: FloatTensor<Self>, growth: Growth) -> FloatTensor<Self>;
-    /// The gradient by some channels that were put, which no layer before has anything to do with.
+    /// The gradient w.r.t. some channels that were put, which no earlier layer has read.
     fn dense_put_backward(order: FloatTensor<Self>, at: usize, count: usize, growth: Growth) -> FloatTensor<Self>;
 }
 

@@ -9,7 +9,7 @@ use crate::testing::{Draws, affine_map, loss, off_kink, tracked};
 
 const EPSILON: f64 = 1e-2;
 
-/// What a layer is made of: gamma, beta and the weight of its 1x1 convolution, `[O, C, 1, 1]`.
+/// The weights of a layer: gamma, beta and the weight of its 1x1 convolution, `[O, C, 1, 1]`.
 struct Layer {
     affine: [Tensor<1>; 2],
     weight: Tensor<4>,
@@ -65,12 +65,12 @@ fn concatenated(x: Tensor<4>, layers: &[Layer]) -> Tensor<4> {
     concatenation(x, layers).0
 }
 
-/// Whether all implementations take the same sides of every ReLU.
+/// Whether all implementations are on the same side of every ReLU.
 fn sides_are_sure(x: &Tensor<4>, layers: &[Layer]) -> bool {
     concatenation(tracked(x.clone()), layers).1.iter().all(off_kink)
 }
 
-/// The output, and the gradients by `x` and by the weights of every layer.
+/// The output, and the gradients w.r.t. `x` and the weights of every layer.
 fn with_gradients(x: &Tensor<4>, layers: &[Layer], f: impl Fn(Tensor<4>, &[Layer]) -> Tensor<4>) -> Vec<TensorData> {
     let x = tracked(x.clone());
     let output = f(x.clone(), layers);

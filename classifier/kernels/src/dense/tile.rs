@@ -1,10 +1,10 @@
-//! How the columns of a 1x1 convolution, the pixels of all images, are cut.
+//! Dividing the columns of a 1x1 convolution, the pixels of all images.
 
 use std::ops::Range;
 
 /// Elements of the normalised tile that a thread multiplies by: half of a second-level cache of 512 KiB.
 const ELEMENTS: usize = 1 << 16;
-/// Columns that a matrix product pays for, and enough.
+/// Fewest columns for which a matrix product is worth it.
 const COLUMNS: [usize; 2] = [16, 512];
 
 /// Some pixels: all of several images, or a part of one.

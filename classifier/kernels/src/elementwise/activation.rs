@@ -68,7 +68,7 @@ pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 pub trait ActivationBackend: Backend {
     /// The function of every element.
     fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
-    /// The gradient by `x`, from that by the output.
+    /// The gradient w.r.t. `x`, from that w.r.t. the output.
     fn activate_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
 }
 

@@ -44,7 +44,7 @@ fn compose<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 pub trait GegluBackend: Backend {
     /// The values times the activated gates.
     fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient by `x`, from that by the output.
+    /// The gradient w.r.t. `x`, from that w.r.t. the output.
     fn geglu_backward(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

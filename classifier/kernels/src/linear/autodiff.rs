@@ -56,7 +56,7 @@ impl<B: LinearBackend, C: CheckpointStrategy> LinearBackend for Autodiff<B, C> {
     }
 }
 
-/// An output that knows its parents: input and weight, and a bias if it has one.
+/// An output with its parents: input and weight, and a bias if it has one.
 fn tracked<B: LinearBackend, C: CheckpointStrategy, const N: usize>(
     parents: [NodeGuard; N],
     [x, weight]: [FloatTensor<Autodiff<B, C>>; 2],

@@ -14,7 +14,7 @@ use crate::memory::values::{Values, vector};
 
 /// Rows and columns of a result that a thread takes at a time: they fit the second-level cache.
 const PART: [usize; 2] = [256, 512];
-/// Least side of a part that pays for packing its operands once more.
+/// Smallest side of a part for which packing its operands again is worth it.
 const LEAST: usize = 64;
 /// Values of the longest vector register.
 const LANES: usize = 16;
@@ -115,7 +115,7 @@ unsafe fn block<'a>(result: &'a Places, first: usize, columns: &Range<usize>, ro
     unsafe { result.claim(first * width + columns.start, [rows, columns.len()], [width, 1]) }
 }
 
-/// How a matrix is cut.
+/// The division of a matrix.
 struct Parts {
     sizes: [usize; 2],
     part: [usize; 2],
@@ -138,7 +138,7 @@ fn parts(sizes: [usize; 2], depth: usize) -> Parts {
 }
 
 impl Parts {
-    /// Calls `f` for every part, on all threads if it is worth it.
+    /// Calls `f` for every part, on all threads if that is worth it.
     fn run(&self, f: impl Fn([Range<usize>; 2]) + Sync) {
         self.run_images(1, |_, part| f(part));
     }

@@ -1,7 +1,7 @@
 //! Linear layers: parts of rows and outputs, each one matrix product on one thread.
 //!
-//! burn-flex hands the whole product to all threads at once, whose shares of a wide matrix are uneven, and adds the bias in a pass
-//! of its own on one thread.
+//! burn-flex shares the whole product between all threads, whose shares of a wide matrix are uneven, and adds the bias in a
+//! separate pass on one thread.
 
 mod autodiff;
 mod flex;
@@ -13,8 +13,8 @@ use burn::tensor::{Tensor, module};
 
 use crate::applies;
 
-/// `x weight + bias`: burn's [`linear`](module::linear) in one pass, with a backward pass that is made of matrix products, too. A
-/// transposed view, such as planes seen as tokens, is read where it lies.
+/// `x weight + bias`: burn's [`linear`](module::linear) in one pass, with a backward pass of matrix products, too. A
+/// transposed view, such as planes seen as tokens, is read in place.
 ///
 /// # Shapes
 /// - x: `[.., I]`
@@ -49,11 +49,11 @@ pub trait LinearBackend: Backend {
     fn linear_map(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
     /// The output.
     fn affine_map(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient by `x`.
+    /// The gradient w.r.t. `x`.
     fn linear_by_input(weight: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient by the weight.
+    /// The gradient w.r.t. the weight.
     fn linear_by_weight(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// The gradient by the bias.
+    /// The gradient w.r.t. the bias.
     fn linear_by_bias(gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

@@ -6,7 +6,7 @@ use crate::testing::{Draws, loss, tracked};
 
 type Layer = fn(Tensor<3>, Tensor<2>, Option<Tensor<1>>) -> Tensor<3>;
 
-/// The output, and the gradients by input, weight and bias.
+/// The output, and the gradients w.r.t. input, weight and bias.
 fn with_gradients(f: Layer, x: &Tensor<3>, turned: bool, weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> Vec<TensorData> {
     let (x, weight, bias) = (tracked(x.clone()), tracked(weight.clone()), bias.map(|bias| tracked(bias.clone())));
     let seen = if turned { x.clone().swap_dims(1, 2) } else { x.clone() };

@@ -1,4 +1,4 @@
-//! A tensor as a stack of matrices, where it lies.
+//! A tensor as a stack of matrices, in place.
 
 use burn::tensor::Shape;
 use burn_flex::FlexTensor;
@@ -45,7 +45,7 @@ impl View {
         Matrix { values: &values[at(row, column)..], row: row_step, column: column_step }
     }
 
-    /// The same rows as so many images, where they are one.
+    /// The same rows as several images, if they are one.
     pub(super) fn in_images(self, images: usize) -> Self {
         if self.images > 1 {
             return self;

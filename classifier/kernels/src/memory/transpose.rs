@@ -5,7 +5,7 @@
 /// # Safety
 /// The rows must lie in buffers that may be read and written, those of `to` by this thread alone.
 pub(super) unsafe fn transpose([rows, columns]: [usize; 2], from: (*const f32, usize), to: (*mut f32, usize)) {
-    /// Numbers a side of the blocks that the compiler transposes in registers.
+    /// Numbers per side of the blocks that the compiler transposes in registers.
     const SIDE: usize = 4;
     let at = |row: usize, column: usize| from.0.wrapping_add(row * from.1 + column);
     let place = |row: usize, column: usize| to.0.wrapping_add(column * to.1 + row);

@@ -24,7 +24,7 @@ pub trait NormBackend: Backend {
         beta: FloatTensor<Self>,
         norm: Norm,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-    /// The gradients by `x`, `gamma` and `beta`, from the statistics and the gradient by the output.
+    /// The gradients w.r.t. `x`, `gamma` and `beta`, from the statistics and the gradient w.r.t. the output.
     fn norm_backward(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,

@@ -12,7 +12,7 @@ use crate::isa;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::PIECE;
 
-/// How a tensor is cut.
+/// The division of a tensor.
 #[derive(Clone, Copy)]
 struct Sizes {
     batch: usize,

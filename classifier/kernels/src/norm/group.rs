@@ -12,7 +12,7 @@ use crate::isa;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::PIECE;
 
-/// How a tensor is cut.
+/// The division of a tensor.
 #[derive(Clone, Copy)]
 struct Sizes {
     batch: usize,
@@ -80,13 +80,13 @@ pub(crate) fn forward<F: Function>(input: &Input, groups: usize) -> (FlexTensor,
     (output.tensor(), statistics)
 }
 
-/// One group's share of the gradient by `x`, and what it is made of.
+/// One group's share of the gradient w.r.t. `x`, and its inputs.
 struct Group<'a> {
     x: &'a [f32],
     gradient: &'a [f32],
     statistics: &'a [f32],
     out: Block<'a>,
-    /// For each plane: sums of the gradient by z, and of its products with `x - mean`.
+    /// For each plane: sums of the gradient w.r.t. z, and of its products with `x - mean`.
     sums: &'a mut [[f64; 2]],
 }
 

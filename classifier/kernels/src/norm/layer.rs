@@ -73,14 +73,14 @@ pub(crate) fn backward<F: Function>(pulled: &Pulled) -> Pulls {
     (of_x.tensor(), totals)
 }
 
-/// Writes every element of `rows.out`; returns these rows' share of the gradients by gamma and beta.
+/// Writes every element of `rows.out`; returns these rows' share of the gradients w.r.t. gamma and beta.
 #[inline(always)]
 fn pull<F: Function>(input: &Input, rows: Rows<'_>) -> [Vec<f32>; 2] {
     let Rows { x, gradient, statistics, mut out } = rows;
     let (gamma, beta) = (input.gamma.as_slice(), input.beta.as_slice());
     let width = gamma.len();
     let [mut of_gamma, mut of_beta] = [vec![0f32; width], vec![0f32; width]];
-    // The gradient by z, then gamma times that, and the normalised row.
+    // The gradient w.r.t. z, then gamma times that, and the normalised row.
     let [mut pulled, mut normal] = [vec![0f32; width], vec![0f32; width]];
     for ((x, gradient), statistics) in x.chunks(width).zip(gradient.chunks(width)).zip(statistics.chunks(2)) {
         let [mean, rstd] = input.scale(statistics).map(|x| x as f32);

@@ -23,7 +23,7 @@ pub use self::problem::{Norm, Over};
 use crate::applies;
 use crate::shapes::{check_filled, check_vectors};
 
-/// A normalised batch and what it was normalised by; no gradient goes to the statistics.
+/// A normalised batch and its statistics; no gradient goes to the statistics.
 #[derive(Clone, Debug)]
 pub struct BatchNormed<const D: usize> {
     /// `[B, C, ..]`

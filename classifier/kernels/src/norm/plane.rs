@@ -1,4 +1,4 @@
-//! What group and batch norm do to one plane, the `H * W` elements of a channel of an image.
+//! The operations of group and batch norm on one plane, the `H * W` elements of a channel of an image.
 
 use super::moments::sums;
 use crate::elementwise::function::Function;
@@ -33,7 +33,7 @@ impl Line {
         out.append(x.len(), x.iter().map(|x| F::value(self.at(*x))));
     }
 
-    /// The gradient by `z`, from that by `f(z)`; returns its sum and that of its products with `x - mean`.
+    /// The gradient w.r.t. `z`, from that w.r.t. `f(z)`; returns its sum and that of its products with `x - mean`.
     #[inline(always)]
     pub(crate) fn write_gradient<F: Function>(self, plane: Plane, out: &mut Block) -> [f64; 2] {
         let Plane { x, gradient, mean } = plane;
@@ -57,9 +57,9 @@ pub(crate) struct Plane<'a> {
     pub(crate) mean: f32,
 }
 
-/// The gradient by `x`, from that by `z`: `of_z dz + (of_x (x - centre) + plus)`. The bracket carries what goes through mean and
-/// deviation. Without the centre, the rounding of a large `plus` would be the same in every element, and a gradient whose sum is 0, such
-/// as that by a bias before a batch norm, would come out as noise that Adam takes for a direction.
+/// The gradient w.r.t. `x`, from that w.r.t. `z`: `of_z dz + (of_x (x - centre) + plus)`. The bracket carries what goes through
+/// mean and deviation. Without the centre, the rounding of a large `plus` would be the same in every element, and a gradient
+/// whose sum is 0, such as that by a bias before a batch norm, would become noise that Adam treats as a direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pullback {
     of_z: f32,
@@ -78,7 +78,7 @@ impl Pullback {
         Self { of_z: (f64::from(gamma) * rstd) as f32, of_x, centre, plus: plus as f32 }
     }
 
-    /// In place of the gradient by `z`.
+    /// In place of the gradient w.r.t. `z`.
     #[inline(always)]
     pub(crate) fn apply(self, x: &[f32], gradient: &mut [f32]) {
         for (gradient, x) in gradient.iter_mut().zip(x) {

@@ -8,7 +8,7 @@ use crate::memory::values::Values;
 /// `activation(gamma (x - mean) / sqrt(variance + epsilon) + beta)`
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
-    /// What mean and variance are of.
+    /// The elements of a mean and a variance.
     pub over: Over,
     /// Added to the variance.
     pub epsilon: f64,
@@ -16,10 +16,10 @@ pub struct Norm {
     pub activation: Activation,
 }
 
-/// What is normalised together.
+/// The elements that are normalised together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
-    /// One of so many equal groups of channels of an image.
+    /// One of this many equal groups of channels of an image.
     Groups(usize),
     /// A channel of all images.
     Batch,
@@ -27,7 +27,7 @@ pub enum Over {
     Last,
 }
 
-/// What a forward kernel reads.
+/// The input of a forward kernel.
 pub(crate) struct Input {
     pub(crate) x: Values,
     pub(crate) gamma: Values,
@@ -35,7 +35,7 @@ pub(crate) struct Input {
     pub(crate) epsilon: f64,
 }
 
-/// What a backward kernel reads.
+/// The input of a backward kernel.
 pub(crate) struct Pulled {
     pub(crate) input: Input,
     /// Mean and variance of each group.
@@ -44,7 +44,7 @@ pub(crate) struct Pulled {
     pub(crate) gradient: Values,
 }
 
-/// What a backward kernel gives: the gradient by `x`, and the sums that are those by `gamma` and `beta`.
+/// The output of a backward kernel: the gradient w.r.t. `x`, and the sums that are those w.r.t. `gamma` and `beta`.
 pub(crate) type Pulls = (FlexTensor, [Vec<f64>; 2]);
 
 impl Input {

@@ -1,0 +1,223 @@
+//! Text to ids.
+//!
+//! The kinds of tokenizers that transformers builds for CLIP, BERT and RoBERTa, by the library it builds them with; reference:
+//! transformers 5.23.0, `models/{clip,bert,roberta}/tokenization_*.py` and `tokenization_utils_tokenizers.py`.
+
+mod build;
+mod special;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use tokenizers::{PaddingDirection, PostProcessor, TruncationDirection};
+
+use crate::diffusion::DiffusionError;
+use build::{Side, TokenizerConfig};
+use special::SpecialTokens;
+use vocabulary::Vocabulary;
+
+/// Text to ids, as the text encoder beside it was trained with.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    folder: PathBuf,
+    inner: tokenizers::Tokenizer,
+    padding: Padding,
+    truncation: TruncationDirection,
+    model_max_length: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Padding {
+    token: String,
+    id: u32,
+    direction: PaddingDirection,
+}
+
+impl Tokenizer {
+    /// Opens a `tokenizer` folder: `tokenizer.json`, or `vocab.json` and `merges.txt` (CLIP, RoBERTa), or `vocab.txt` (BERT).
+    ///
+    /// The kind is `tokenizer_class` in `tokenizer_config.json`; where that is silent, `tokenizer.json` is taken as it stands and the
+    /// kind of a vocabulary is seen from its special tokens. As in transformers, a `tokenizer.json` beside a known class gives
+    /// its vocabulary and added tokens, not its normaliser.
+    ///
+    /// # Errors
+    /// [`DiffusionError::MissingFile`], [`DiffusionError::Io`], [`DiffusionError::NotJson`] and [`DiffusionError::Option`] name the
+    /// file; [`DiffusionError::Tokenizer`] for files that don't fit each other; [`DiffusionError::OtherModel`] for another class.
+    pub fn open(folder: &Path) -> Result<Self, DiffusionError> {
+        let config = TokenizerConfig::read(folder)?;
+        let vocabulary = Vocabulary::read(folder)?;
+        let kind = config.kind.or_else(|| vocabulary.kind()).ok_or_else(|| DiffusionError::Tokenizer {
+            path: vocabulary.path().to_owned(),
+            message:
+                "its special tokens are neither CLIP's nor RoBERTa's, and no tokenizer_config.json names a `tokenizer_class`"
+                    .to_owned(),
+        })?;
+        let special = SpecialTokens::read(folder, kind, &config, &vocabulary)?;
+        let baked = vocabulary.baked.clone();
+        let inner = build::build(kind, vocabulary, &config, &special)?;
+        let missing = |token: &str| DiffusionError::Tokenizer {
+            path: folder.to_owned(),
+            message: format!("{token}; take the folder that save_pretrained wrote"),
+        };
+        let token = special.named("pad_token").map(str::to_owned).or_else(|| baked.pad_token.clone());
+        let token = token.ok_or_else(|| missing("no file names its `pad_token`"))?;
+        let id = inner.token_to_id(&token).ok_or_else(|| missing(&format!("its pad token `{token}` has no id")))?;
+        let direction = match config.padding_side.or(baked.padding_side) {
+            Some(Side::Left) => PaddingDirection::Left,
+            _ => PaddingDirection::Right,
+        };
+        let truncation = match config.truncation_side.or(baked.truncation_side) {
+            Some(Side::Left) => TruncationDirection::Left,
+            _ => TruncationDirection::Right,
+        };
+        let padding = Padding { token, id, direction };
+        Ok(Self { folder: folder.to_owned(), inner, padding, truncation, model_max_length: config.model_max_length })
+    }
+
+    /// Ids of every text, padded to `max_length` and cut to it; the end token stays.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] where `max_length` leaves no room for a token beside the start and end tokens;
+    /// [`DiffusionError::Tokenizer`] where a character is in no vocabulary and there is no token for unknown ones.
+    pub fn encode(&self, texts: &[&str], max_length: usize) -> Result<Encoded, DiffusionError> {
+        let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        if max_length <= added {
+            return Err(DiffusionError::Setting {
+                key: "max_length",
+                value: max_length.to_string(),
+                expected: format!("at least {}: {added} tokens frame every text", added + 1),
+            });
+        }
+        let mut encoded = Encoded::with_capacity(texts.len(), max_length);
+        for text in texts {
+            let failed = |error: tokenizers::Error| DiffusionError::Tokenizer {
+                path: self.folder.clone(),
+                message: format!("it has no ids for the text {:?}: {error}", excerpt(text)),
+            };
+            let mut tokens = self.inner.encode_fast(*text, false).map_err(failed)?;
+            let untruncated = tokens.len() + added;
+            tokens.truncate(max_length - added, 0, self.truncation);
+            let mut tokens = self.inner.post_process(tokens, None, true).map_err(failed)?;
+            tokens.pad(max_length, self.padding.id, 0, &self.padding.token, self.padding.direction);
+            encoded.push(&tokens, untruncated);
+        }
+        Ok(encoded)
+    }
+
+    /// [`encode`](Self::encode) to the length the tokenizer itself names; where it names none, to that of the longest text, but
+    /// at most `limit` (the positions that the text encoder has).
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
+    pub fn encode_to_model_length(&self, texts: &[&str], limit: usize) -> Result<Encoded, DiffusionError> {
+        match self.model_max_length {
+            Some(length) => self.encode(texts, length.min(limit)),
+            None => {
+                let longest = self.encode(texts, limit)?.untruncated_length.into_iter().max().unwrap_or(limit);
+                self.encode(texts, longest.min(limit))
+            }
+        }
+    }
+
+    /// Tokens of a whole text, start and end tokens included.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Tokenizer`] where a character is in no vocabulary and there is no token for unknown ones.
+    pub fn count(&self, text: &str) -> Result<usize, DiffusionError> {
+        let tokens = self.inner.encode_fast(text, true).map_err(|error| DiffusionError::Tokenizer {
+            path: self.folder.clone(),
+            message: format!("it has no ids for the text {:?}: {error}", excerpt(text)),
+        })?;
+        Ok(tokens.len())
+    }
+
+    /// Most tokens of a text that the model was made for (77 for CLIP); `None` where the files name no usable number.
+    #[must_use]
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.model_max_length
+    }
+
+    /// One more than the largest id: the rows that a text encoder needs at least.
+    #[must_use]
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The id that fills up short texts.
+    #[must_use]
+    pub fn pad_id(&self) -> u32 {
+        self.padding.id
+    }
+}
+
+/// The start of a text, for a message.
+fn excerpt(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+/// Ids of a batch of texts, all of one length; shapes with `B` texts of `L` tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Length of every row.
+    pub max_length: usize,
+    /// `[B, L]`.
+    pub input_ids: Vec<Vec<u32>>,
+    /// `[B, L]`, false where a token only fills up the row.
+    pub attention_mask: Vec<Vec<bool>>,
+    /// `[B, L]`, 0 for every token of a single text.
+    pub token_type_ids: Vec<Vec<u32>>,
+    /// `[B]`, tokens of the whole text, start and end tokens included.
+    pub untruncated_length: Vec<usize>,
+}
+
+impl Encoded {
+    pub(super) fn with_capacity(texts: usize, max_length: usize) -> Self {
+        Self {
+            max_length,
+            input_ids: Vec::with_capacity(texts),
+            attention_mask: Vec::with_capacity(texts),
+            token_type_ids: Vec::with_capacity(texts),
+            untruncated_length: Vec::with_capacity(texts),
+        }
+    }
+
+    pub(super) fn push(&mut self, tokens: &tokenizers::Encoding, untruncated: usize) {
+        self.input_ids.push(tokens.get_ids().to_vec());
+        self.attention_mask.push(tokens.get_attention_mask().iter().map(|seen| *seen != 0).collect());
+        self.token_type_ids.push(tokens.get_type_ids().to_vec());
+        self.untruncated_length.push(untruncated);
+    }
+
+    /// `[B]`, tokens that were cut off every text.
+    #[must_use]
+    pub fn dropped(&self) -> Vec<usize> {
+        self.untruncated_length.iter().map(|length| length.saturating_sub(self.max_length)).collect()
+    }
+
+    /// [`input_ids`](Self::input_ids) on a device.
+    #[must_use]
+    pub fn ids(&self, device: &Device) -> Tensor<2, Int> {
+        self.integers(&self.input_ids, device)
+    }
+
+    /// [`token_type_ids`](Self::token_type_ids) on a device.
+    #[must_use]
+    pub fn token_types(&self, device: &Device) -> Tensor<2, Int> {
+        self.integers(&self.token_type_ids, device)
+    }
+
+    /// [`attention_mask`](Self::attention_mask) on a device.
+    #[must_use]
+    pub fn mask(&self, device: &Device) -> Tensor<2, Bool> {
+        let shape = [self.attention_mask.len(), self.max_length];
+        Tensor::from_data(TensorData::new(self.attention_mask.concat(), shape), device)
+    }
+
+    fn integers(&self, rows: &[Vec<u32>], device: &Device) -> Tensor<2, Int> {
+        let values: Vec<i32> = rows.iter().flatten().map(|id| id.cast_signed()).collect();
+        Tensor::from_data(TensorData::new(values, [rows.len(), self.max_length]), device)
+    }
+}
