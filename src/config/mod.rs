@@ -169,16 +169,8 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Parse`].
     pub fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, ConfigError> {
-        let unread = |error: toml::de::Error| ConfigError::Parse {
-            path: path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
-        };
-        let mut config: Self = toml::from_str(text).map_err(unread)?;
-        let table = toml::from_str(text).map_err(unread)?;
-        for findings in ["generator.plan.counts", "gate.agreement.limits", "data.policy.uncertain_for", "data.policy.blank_for"]
-        {
-            table::refuse_aliases(&table, findings).map_err(|error| error.in_file(path, text))?;
-        }
+        let mut config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
         let data = config.data.paths_mut();
         let weights = config.network.weights.iter_mut();
         let cache = config.generator.iter_mut().filter_map(|generator| generator.cache.as_mut());
@@ -242,12 +234,8 @@ impl RunConfig {
         let mut names = std::collections::BTreeMap::new();
         for arm in &self.arms {
             if let Some(other) = names.insert(arm.name.trim_end_matches('.').to_ascii_lowercase(), &arm.name) {
-                let value = format!("{other} and {}", arm.name);
-                return Err(ConfigError::value(
-                    "arms.name",
-                    value,
-                    "names that differ, and not in case alone: each is a folder",
-                ));
+                let expected = format!("names that differ, and not in case alone as from `{other}`: each is a folder");
+                return Err(ConfigError::value("arms.name", &arm.name, expected));
             }
             arm.validate(self.generator.is_some())?;
         }

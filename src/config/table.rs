@@ -1,6 +1,5 @@
 //! TOML tables: one over another, keys set from the command line, and where a key is.
 
-use roentgen_augment::record::Finding;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
@@ -101,26 +100,6 @@ fn indexed(value: &Spanned<DeValue<'_>>, rest: &str) -> Option<usize> {
     Some(inner.unwrap_or(item.span().start))
 }
 
-/// Refuses two names of one finding in a table whose keys are findings, of which only one value would count.
-pub(crate) fn refuse_aliases(table: &Table, path: &str) -> Result<(), ConfigError> {
-    let mut inner = table;
-    for name in path.split('.') {
-        match inner.get(name) {
-            Some(Value::Table(next)) => inner = next,
-            _ => return Ok(()),
-        }
-    }
-    let mut seen = std::collections::BTreeMap::new();
-    for name in inner.keys() {
-        let finding = Finding::parse(name).map_or_else(|_| name.trim().to_lowercase(), |finding| finding.name().to_owned());
-        if let Some(other) = seen.insert(finding, name) {
-            let value = format!("set beside `{other}`, another name of the same finding");
-            return Err(ConfigError::value(format!("{path}.{name}"), value, "each finding once"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,14 +113,6 @@ mod tests {
         assert_eq!((line("arms.a.pool"), line("arms.a.b.pool"), line("arms.a.b.name")), (Some(5), Some(7), Some(8)));
         assert_eq!((line("arms.a.b.phases[1].epochs"), line("arms.a.b.phases[9]")), (Some(11), Some(9)));
         assert_eq!((line("gate.attempts"), line_of("= =", "a")), (None, None));
-    }
-
-    #[test]
-    fn two_names_of_one_finding_are_refused() {
-        let text = "[generator.plan.counts]\nEffusion = 5\n\"Pleural Effusion\" = 7\n";
-        let error = refuse_aliases(&table(text), "generator.plan.counts").unwrap_err().to_string();
-        assert!(error.contains("`Effusion`") && error.contains("Pleural Effusion"), "{error}");
-        refuse_aliases(&table("[generator.plan.counts]\nEffusion = 5\nMass = 7\n"), "generator.plan.counts").unwrap();
     }
 
     fn table(text: &str) -> Table {

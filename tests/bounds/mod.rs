@@ -165,7 +165,7 @@ fn numbers_near_the_largest_integer_are_refused() {
         (kind, format!("{kind}\nplan = {{ counts = {{ Mass = MOST, Nodule = MOST }} }}"), "generator.plan.counts"),
     ] {
         study.edit_run(from, &to.replace("MOST", most));
-        study.refuses(&["compare", "run.toml", "--out", "out"], &["run.toml, line ", key, most, "at most"]);
+        study.refuses(&["compare", "run.toml", "--out", "out"], &["run.toml, line ", key, most, "expected a"]);
     }
     // 60,000 samples per real image are ordinary numbers whose product is not.
     study.edit_run("synthetic_per_real = 0.5", "synthetic_per_real = 1e4");

@@ -174,9 +174,6 @@ impl FinetuneConfig {
         if let Some(preset) = preset {
             table = table::merged(preset.table(), table);
         }
-        for findings in ["data.policy.uncertain_for", "data.policy.blank_for"] {
-            table::refuse_aliases(&table, findings).map_err(|error| error.in_file(path, text))?;
-        }
         let mut config: Self = table.try_into().map_err(|error: toml::de::Error| parse(error.to_string()))?;
         let cache = config.cache.folder.iter_mut();
         for path in config.data.paths_mut().into_iter().chain(model_paths(&mut config.model)).chain(cache) {
