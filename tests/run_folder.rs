@@ -87,7 +87,9 @@ fn data_that_changed_under_the_same_names_are_refused() {
     let (image, table, run) = (study.path("films/3.png"), study.path("table.csv"), study.path("run.toml"));
     let before = [&image, &table, &run].map(|path| (path.clone(), std::fs::read(path).unwrap()));
     let restore = || before.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
-    let changes: [(&str, &dyn Fn(), &[&str]); 6] = [
+    /// What is changed, how, and what the refusal says of it.
+    type Change<'a> = (&'a str, &'a dyn Fn(), &'a [&'a str]);
+    let changes: [Change<'_>; 6] = [
         (
             "an image",
             &|| assert!(std::fs::copy(study.path("films/4.png"), &image).is_ok()),

@@ -185,7 +185,8 @@ mod tests {
     /// Every count at its extremes is either refused by its name or harmless.
     #[test]
     fn counts_near_the_largest_integer_are_refused_or_harmless() {
-        let set: [(&str, fn(&mut TrainConfig, usize)); 8] = [
+        type Setter = fn(&mut TrainConfig, usize);
+        let set: [(&str, Setter); 8] = [
             ("steps", |config, n| config.steps = n),
             ("batch_size", |config, n| config.batch_size = n),
             ("accumulation", |config, n| config.accumulation = n),

@@ -154,17 +154,14 @@ impl Reader<'_> {
             let [Some(a), Some(b), own_alpha] = factors else {
                 return Err(self.refuse(format!("{part}.{module} has one factor of two: the file is cut short or edited")));
             };
-            let ranks_agree = match (a.shape().as_slice(), b.shape().as_slice()) {
-                ([rank, _, ..], [_, other, ..]) => rank == other && *rank > 0,
-                // A tensor may have no dimension at all.
-                _ => false,
-            };
-            if !ranks_agree {
-                let [a, b] = [a.shape().to_vec(), b.shape().to_vec()];
-                return Err(self.refuse(format!(
-                    "the factors of {part}.{module} are {a:?} and {b:?}, expected [rank, inputs] and [outputs, rank]: their ranks \
-                     differ, or are none"
-                )));
+            match (a.shape().as_slice(), b.shape().as_slice()) {
+                ([rank, _, ..], [_, other, ..]) if rank == other && *rank > 0 => {}
+                (a, b) => {
+                    return Err(self.refuse(format!(
+                        "the factors of {part}.{module} are {a:?} and {b:?}, expected [rank, inputs] and [outputs, rank]: their ranks \
+                         differ, or are none"
+                    )));
+                }
             }
             let own_alpha = match own_alpha {
                 None => None,
