@@ -56,7 +56,6 @@ fn the_weights_of_one_seed_or_arm_never_pass_for_those_of_another() {
     edit(&study.path("run.toml"), "batch_size = 4", "batch_size = 5");
     study.refuses(&train(&["--seed", "1"]), &["another run", "training.batch_size: 4, now 5"]);
     edit(&study.path("run.toml"), "batch_size = 5", "batch_size = 4");
-    study.refuses(&train(&["--seed", "18446744073709551615"]), &["--seed is 18446744073709551615", "at most"]);
     // Texts change nothing, and nothing is trained again.
     edit(&study.path("run.toml"), "Tiny <study>", "Another title");
     succeeds(&study.roentgen(&train(&["--seed", "1"])));
@@ -270,7 +269,10 @@ fn folders_of_the_version_before_are_read_as_far_as_they_say_what_they_hold() {
     let pools = study.path("out/pools.json");
     let known = std::fs::read(&pools).unwrap();
     edit_json(&pools, |pools| pools["mixed"] = json!("cd".repeat(32)));
-    study.refuses(&COMPARE, &["synthetic images of arm `mixed`", "now "]);
+    // A note comes first.
+    let refused = study.roentgen(&COMPARE);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && message.contains("synthetic images of arm `mixed`"), "{message}");
     make_old(&study, "out");
     std::fs::write(&pools, known).unwrap();
     // What it did not record is stated, once.

@@ -15,9 +15,6 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
     let name = args.arm.clone().unwrap_or_else(|| config.baseline.clone());
     let seed = args.seed.unwrap_or(config.seeds[0]);
-    if i64::try_from(seed).is_err() {
-        return Err(anyhow!("--seed is {seed}, expected at most {}, the largest number of a run file", i64::MAX));
-    }
     config.arms.retain(|arm| arm.name == name);
     if config.arms.is_empty() {
         return Err(anyhow!("{} has no arm `{name}`; give --arm the name of one of its [[arms]]", args.run.display()));

@@ -94,12 +94,17 @@ impl DataRecord {
             Err(error) => return Err(RunFolderError::io("read", path)(error)),
         };
         let rows: Result<Vec<RecordedRow>, csv::Error> = csv::Reader::from_reader(bytes.as_slice()).deserialize().collect();
-        rows.map(|rows| Some(Self::new(rows))).map_err(|error| RunFolderError::Damaged {
+        rows.map(|rows| Some(Self::new(rows))).map_err(|error| Self::damaged(path, error.to_string()))
+    }
+
+    /// The error for a file that can't be used.
+    pub(super) fn damaged(path: &Path, message: String) -> RunFolderError {
+        RunFolderError::Damaged {
             path: path.to_owned(),
             what: "the rows of a run",
-            message: error.to_string(),
-            remedy: "delete the file to have it written again: run.json holds a digest of it",
-        })
+            message,
+            remedy: "delete the file to have it written again: run.json has a digest of it",
+        }
     }
 
     /// Writes it.
@@ -310,7 +315,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("image,row", "image,prompt", 1)).unwrap();
         assert_eq!(DataRecord::read(&path).unwrap(), Some(record));
-        std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+        std::fs::write(&path, "split,id,stamp,image,row\ntrain,a,5-1\n").unwrap();
         let message = DataRecord::read(&path).unwrap_err().to_string();
         assert!(message.contains("data.csv") && message.contains("delete the file"), "{message}");
     }

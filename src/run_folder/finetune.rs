@@ -80,7 +80,7 @@ impl FinetuneStart {
         if let Some(earlier) = &earlier {
             folder.refuse(earlier.settings_differences(&settings))?;
         }
-        let known = folder.known_data()?;
+        let known = folder.known_data(earlier.as_ref())?;
         Ok(Self { folder, earlier, known, settings, config: config.to_toml() })
     }
 

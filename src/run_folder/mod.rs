@@ -190,9 +190,17 @@ impl RunFolder {
         self.write(CONFIG, config.as_bytes())
     }
 
-    /// The rows of the last start, whose digests need not be made again.
-    fn known_data(&self) -> Result<DataRecord, RunFolderError> {
-        Ok(DataRecord::read(&self.path.join(DATA))?.unwrap_or_default())
+    /// The rows of the last start, whose digests need not be made again. They must be those of the record: a file that was cut short may
+    /// well be a table.
+    fn known_data(&self, earlier: Option<&Record>) -> Result<DataRecord, RunFolderError> {
+        let path = self.path.join(DATA);
+        let Some(rows) = DataRecord::read(&path)? else { return Ok(DataRecord::default()) };
+        match earlier.and_then(|earlier| earlier.digests.get("data")) {
+            Some(digest) if *digest != rows.digest_of_all().to_string() => {
+                Err(DataRecord::damaged(&path, "its digest is not that of run.json".to_owned()))
+            }
+            _ => Ok(rows),
+        }
     }
 
     fn refuse(&self, differences: Vec<Difference>) -> Result<(), RunFolderError> {

@@ -90,7 +90,7 @@ impl StudyStart<'_> {
             folder.refuse(earlier.settings_differences(&now))?;
         }
         let drawn = self.config.data.format.name == "phantom";
-        let known = folder.known_data()?;
+        let known = folder.known_data(earlier.as_ref())?;
         let data = DataRecord::of_study(self.train, self.splits, drawn, &known, progress)?;
         now.digests.insert("data".to_owned(), data.digest_of_all().to_string());
         now.digests.insert("order of the rows".to_owned(), self.order().to_string());
