@@ -93,13 +93,18 @@ impl DataRecord {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(RunFolderError::io("read", path)(error)),
         };
-        let rows: Result<Vec<RecordedRow>, csv::Error> = csv::Reader::from_reader(bytes.as_slice()).deserialize().collect();
-        rows.map(|rows| Some(Self::new(rows))).map_err(|error| RunFolderError::Damaged {
+        let damaged = |message: String| RunFolderError::Damaged {
             path: path.to_owned(),
             what: "the rows of a run",
-            message: error.to_string(),
+            message,
             remedy: "delete the file to have it written again: run.json holds a digest of it",
-        })
+        };
+        // A reader of CSV takes a quote that the end of the file leaves open for a whole field.
+        if bytes.last().is_some_and(|last| *last != b'\n') {
+            return Err(damaged("its last line is cut off".to_owned()));
+        }
+        let rows: Result<Vec<RecordedRow>, csv::Error> = csv::Reader::from_reader(bytes.as_slice()).deserialize().collect();
+        rows.map(|rows| Some(Self::new(rows))).map_err(|error| damaged(error.to_string()))
     }
 
     /// Writes it.
