@@ -91,7 +91,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub arm: Option<String>,
     /// Seed; the run file's first if absent
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED), allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Folder to write; an interrupted run found there is continued
     #[arg(long)]
@@ -127,7 +127,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Override `seed`
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=MOST_SEED), allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Override `preset`: roentgen-v1, roentgen-v2 or small
     #[arg(long)]
@@ -242,7 +242,7 @@ pub struct RandomPipelineArgs {
     #[arg(long, default_value = "tiny")]
     pub size: RandomSizeChoice,
     /// Of the weights
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Type of the weights in the files
     #[arg(long, default_value = "f32")]
@@ -258,7 +258,7 @@ pub struct TextProjectionArgs {
     /// Checkpoint folder in diffusers' layout; gets a folder `text_projection`
     pub folder: PathBuf,
     /// Of the weights
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
 }
 

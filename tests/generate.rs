@@ -224,7 +224,7 @@ fn a_prompt_of_ten_thousand_words_is_cut_and_said_so() {
     let output = bench.generate(&["--prompts", "long.csv"]);
     assert!(output.status.success());
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(message.contains("1 prompts exceed the length of the text encoder"), "{message}");
+    assert!(message.contains("1 prompt is longer than the text encoder reads and was cut"), "{message}");
 }
 
 #[test]

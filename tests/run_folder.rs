@@ -56,6 +56,10 @@ fn the_weights_of_one_seed_or_arm_never_pass_for_those_of_another() {
     edit(&study.path("run.toml"), "batch_size = 4", "batch_size = 5");
     study.refuses(&train(&["--seed", "1"]), &["another run", "training.batch_size: 4, now 5"]);
     edit(&study.path("run.toml"), "batch_size = 5", "batch_size = 4");
+    study.refuses(
+        &train(&["--seed", "18446744073709551615"]),
+        &["'18446744073709551615' for '--seed <SEED>'", "9223372036854775807"],
+    );
     // Texts change nothing, and nothing is trained again.
     edit(&study.path("run.toml"), "Tiny <study>", "Another title");
     succeeds(&study.roentgen(&train(&["--seed", "1"])));

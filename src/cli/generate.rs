@@ -43,10 +43,10 @@ pub struct GenerateArgs {
     #[arg(long, default_value = "")]
     pub negative_prompt: String,
     /// Images per prompt
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub count: u32,
     /// Seed of the first image; the others count on from it
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Sampler, steps and guidance by one name: roentgen-v1 (pndm, 75, 4), roentgen-v2 (pndm, 75, 3), fast (dpm++2m, 25, 4: a
     /// third of the time) or draft (unipc, 10, 4: for trying prompts)
@@ -62,7 +62,7 @@ pub struct GenerateArgs {
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub eta: f64,
     /// Sampling steps; the preset's or 75 if absent
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Classifier-free guidance scale; 1 and below disable guidance and halve the work; the preset's or 4 if absent
     #[arg(long, allow_negative_numbers = true)]
@@ -84,7 +84,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE[:SCALE]")]
     pub lora: Vec<LoraChoice>,
     /// Images made at a time: faster on a GPU, more memory
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", allow_negative_numbers = true)]
     pub batch_size: NonZeroUsize,
     /// Bit depth of the PNGs, 8 or 16
     #[arg(long, default_value = "8", value_parser = clap::builder::PossibleValuesParser::new(["8", "16"]))]

@@ -152,7 +152,10 @@ fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, d
         None => print(format!("shard {}; --merge writes the manifest once all are done", args.shard))?,
     }
     if cut > 0 {
-        eprintln!("note: {cut} prompts exceed the length of the text encoder; the longest lost its last {most} tokens");
+        let (prompts, were) = if cut == 1 { ("prompt is", "was") } else { ("prompts are", "were") };
+        eprintln!(
+            "note: {cut} {prompts} longer than the text encoder reads and {were} cut; the longest lost its last {most} tokens"
+        );
     }
     if outcome.mean_channel_spread > COLOURED {
         eprintln!(

@@ -81,13 +81,17 @@ fn find(table: &DeTable<'_>, key: &str) -> Option<usize> {
 fn inside(value: &Spanned<DeValue<'_>>, key: &str) -> Option<usize> {
     match value.get_ref() {
         DeValue::Table(table) => find(table, key),
-        // Arms go by their names.
-        DeValue::Array(items) => items.iter().find_map(|item| {
-            let table = item.get_ref().as_table()?;
-            let rest = key.strip_prefix(table.get("name")?.get_ref().as_str()?)?;
-            let inner = rest.is_empty().then_some("").or_else(|| rest.strip_prefix('.'))?;
-            Some(find(table, inner).unwrap_or(item.span().start))
-        }),
+        // Arms go by their names. These may have dots in them, so the longest that fits is meant.
+        DeValue::Array(items) => {
+            let named = |item: &Spanned<DeValue<'_>>| {
+                let table = item.get_ref().as_table()?;
+                let name = table.get("name")?.get_ref().as_str()?;
+                let rest = key.strip_prefix(name)?;
+                let inner = rest.is_empty().then_some("").or_else(|| rest.strip_prefix('.'))?;
+                Some((name.len(), find(table, inner).unwrap_or(item.span().start)))
+            };
+            items.iter().filter_map(named).max_by_key(|(length, _)| *length).map(|(_, begin)| begin)
+        }
         _ => None,
     }
 }
@@ -134,7 +138,7 @@ mod tests {
         set(&mut found, &overrides).unwrap();
         assert_eq!(found, table("seed = 2\ntitle = \"a b\"\n[schedule]\nsteps = 7\n[ema]\ndecay = 0.5"));
         assert!(set(&mut found, &["seed".to_owned()]).unwrap_err().to_string().contains("KEY=VALUE"));
-        assert!(set(&mut found, &["seed.x=1".to_owned()]).unwrap_err().to_string().contains("no table"));
+        assert!(set(&mut found, &["seed.x=1".to_owned()]).unwrap_err().to_string().contains("is not a table"));
         // A table in a table, 60,000 deep, would overflow the stack.
         assert!(set(&mut found, &[format!("{}x=1", "a.".repeat(60_000))]).unwrap_err().to_string().contains("KEY=VALUE"));
         assert!(set(&mut found, &["=1".to_owned()]).is_err());

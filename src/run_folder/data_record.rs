@@ -93,6 +93,10 @@ impl DataRecord {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(RunFolderError::io("read", path)(error)),
         };
+        // A reader of CSV takes a quote that the end of the file leaves open for a whole field.
+        if bytes.last().is_some_and(|last| *last != b'\n') {
+            return Err(Self::damaged(path, "its last line is cut off".to_owned()));
+        }
         let rows: Result<Vec<RecordedRow>, csv::Error> = csv::Reader::from_reader(bytes.as_slice()).deserialize().collect();
         rows.map(|rows| Some(Self::new(rows))).map_err(|error| Self::damaged(path, error.to_string()))
     }
@@ -103,7 +107,7 @@ impl DataRecord {
             path: path.to_owned(),
             what: "the rows of a run",
             message,
-            remedy: "delete the file to have it written again: run.json has a digest of it",
+            remedy: "delete the file to have it written again: run.json holds a digest of it",
         }
     }
 
@@ -315,7 +319,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("image,row", "image,prompt", 1)).unwrap();
         assert_eq!(DataRecord::read(&path).unwrap(), Some(record));
-        std::fs::write(&path, "split,id,stamp,image,row\ntrain,a,5-1\n").unwrap();
+        std::fs::write(&path, &text[..text.len() / 2]).unwrap();
         let message = DataRecord::read(&path).unwrap_err().to_string();
         assert!(message.contains("data.csv") && message.contains("delete the file"), "{message}");
     }

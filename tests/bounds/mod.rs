@@ -34,7 +34,7 @@ fn plan_study(text: &str, images: usize) -> Result<(), ConfigError> {
 
 /// Everything that is planned from a fine-tuning before its data and weights are read.
 fn plan_finetuning(text: &str) -> Result<(), ConfigError> {
-    let config = FinetuneConfig::parse(text, Path::new("run.toml"), Path::new("."), &[])?;
+    let config = FinetuneConfig::parse(text, Path::new("run.toml"), Path::new("/"), &[])?;
     config.validate()?;
     let (schedule, trainee) = (config.schedule, config.trainee());
     for step in [0, 1, schedule.warmup_steps, schedule.steps - 1, schedule.steps] {
