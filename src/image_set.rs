@@ -250,7 +250,8 @@ fn facts(origin: &SampleOrigin) -> BTreeMap<String, String> {
         ("sampler", card.sampler.clone()),
         ("steps", card.steps.map(|steps| steps.to_string())),
         ("guidance", card.guidance_scale.map(|scale| scale.to_string())),
-        ("weights and all settings", Some(fingerprint.to_string())),
+        // Builds before canonical settings took their debug text, so that their digests can't be compared.
+        ("digest of weights and all settings (earlier versions computed it differently)", Some(fingerprint.to_string())),
     ];
     known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
@@ -273,7 +274,7 @@ fn record(synthesizer: &DiffusionSynthesizer) -> Record {
     let mut record = Record::new("generate", &table, &[]);
     let mut digest = |name: &str, digest: Fingerprint| drop(record.digests.insert(name.to_owned(), digest.to_string()));
     digest("weights, configurations, adapters and type of the pipeline", synthesizer.pipeline().fingerprint());
-    digest("configuration of the sampler", Fingerprint::of(&[format!("{:?}", settings.scheduler).as_bytes()]));
+    digest("settings, with the configuration of the sampler", Fingerprint::of(&[settings.canonical().as_bytes()]));
     if let Some(start) = synthesizer.start_digest() {
         digest("start image and strength", start);
     }
