@@ -24,19 +24,3 @@ pub mod weights;
 
 pub use error::DiffusionError;
 pub use trace::Trace;
-
-// Names under their former path, while others move over.
-#[doc(hidden)]
-pub use autoencoder::{
-    Autoencoder, AutoencoderConfig, AutoencoderKlConfig, AutoencoderKlKeys, Posterior, Slices, Tile, is_taesd, write_taesd,
-};
-#[doc(hidden)]
-pub use pipeline::{
-    Checkpoint, Depth, EncodedText, ImageRequest, ModelIndex, OpenOptions, Picture, ROENTGEN_GUIDANCE, ROENTGEN_STEPS,
-    RandomSize, SamplingPreset, Settings, StableDiffusion, Start, Step, initial_pixels, inspect, write_phantom_pipeline,
-    write_random_pipeline, write_text_projection,
-};
-#[doc(hidden)]
-pub use text::{Encoded, TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, Tokenizer};
-#[doc(hidden)]
-pub use unet::{UNet, UNetConfig};
