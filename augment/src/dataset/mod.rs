@@ -184,7 +184,7 @@ impl CxrDataset {
     /// The file that holds image `index` and nothing else; `None` if there is no such file.
     ///
     /// # Panics
-    /// As [`RealDataset::record`].
+    /// As [`CxrDataset::record`].
     #[must_use]
     pub fn file(&self, index: usize) -> Option<&Path> {
         self.source.file(self.rows[index].image)

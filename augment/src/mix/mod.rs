@@ -28,7 +28,7 @@ const PLANS: usize = 3;
 /// Real and synthetic images in a stated mixture.
 ///
 /// [`MixedDataset::epoch`] gives the burn [`Dataset`] of one epoch; item `i` of it is a function of (seed, epoch, `i`) alone.
-/// [`MixedStream`](crate::mix::MixedStream) runs through the epochs in batches. Clones share everything.
+/// [`MixedStream`] runs through the epochs in batches. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct MixedDataset {
     shared: Arc<Shared>,

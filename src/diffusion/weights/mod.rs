@@ -22,7 +22,7 @@ pub use save::save;
 /// How the tensor names of files correspond to the parameters of a model.
 ///
 /// Models give their fields the names that diffusers or transformers use, so most names agree. Norm parameters are `weight` and
-/// `bias`, and linear weights `[out, in]`, on the file's side everywhere: that is done by [`load`] and [`save`].
+/// `bias`, and linear weights `[out, in]`, on the file's side everywhere: that is done by [`load()`] and [`save()`].
 pub trait KeyMap {
     /// The current name of a tensor of a file, whatever its age or wrapper; `None` for one that is not part of the model and
     /// may be skipped (a buffer, the head of another task).

@@ -157,7 +157,7 @@ fn width(options: &mut Options, default: usize, resolutions: [usize; 2]) -> Resu
     Ok(width.unwrap_or(default))
 }
 
-/// Names of an [`AutoencoderTiny`](super::AutoencoderTiny) in files: positions in PyTorch's sequences, which count activations too.
+/// Names of an [`AutoencoderTiny`] in files: positions in PyTorch's sequences, which count activations too.
 #[derive(Clone, Copy, Debug)]
 pub struct AutoencoderTinyKeys;
 

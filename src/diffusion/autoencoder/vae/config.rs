@@ -164,7 +164,7 @@ impl AutoencoderKlConfig {
     }
 }
 
-/// Names of an [`AutoencoderKl`](super::AutoencoderKl) in files.
+/// Names of an [`AutoencoderKl`] in files.
 ///
 /// Before diffusers 0.17 the attention's layers had other names, which most Stable Diffusion checkpoints still have.
 #[derive(Clone, Copy, Debug)]
