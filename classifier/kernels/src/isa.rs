@@ -11,9 +11,9 @@ use pulp::WithSimd;
 
 /// Calls `op`, compiled for the best instruction set that this processor has.
 ///
-/// `op` is a closure, or a [`WithSimd`] where the length of a vector matters. The functions it calls must be inlined to be compiled
-/// with it:
-/// `#[inline(always)]`.
+/// `op` is a closure, or a [`WithSimd`] where it is long or the length of a vector matters. All instruction sets share one closure,
+/// which the compiler inlines into each of them only if it is short; a [`WithSimd`] is generated anew for each. The functions that `op`
+/// calls must be inlined to be compiled with it: `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn run<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)

@@ -2,6 +2,7 @@
 
 use burn::tensor::Shape;
 use burn_flex::FlexTensor;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSlice};
 
 use super::BottleneckOptions;
@@ -187,7 +188,7 @@ impl Pull<'_> {
             by_weight.to_slice(&mut share.weight, [outputs, channels], [channels, 1], i > 0);
             let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs, scale: 1.0 };
             by_tile.to_slice(by_normal, [channels, columns], [columns, 1], false);
-            isa::run(|| self.through_norm(tile, normal, by_normal, &mut share.sums));
+            isa::run(ThroughNorm { pull: self, tile, normal, by_normal, totals: &mut share.sums });
         }
         share
     }
@@ -229,5 +230,23 @@ impl Pull<'_> {
                 by_x.row(channel).iter_mut().zip(dz).for_each(|(by_x, dz)| *by_x += line.scale * dz);
             }
         }
+    }
+}
+
+/// [`Pull::through_norm`]
+struct ThroughNorm<'a> {
+    pull: &'a Pull<'a>,
+    tile: &'a Tile,
+    normal: &'a [f32],
+    by_normal: &'a mut [f32],
+    totals: &'a mut [[f64; 2]],
+}
+
+impl WithSimd for ThroughNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.pull.through_norm(self.tile, self.normal, self.by_normal, self.totals);
     }
 }

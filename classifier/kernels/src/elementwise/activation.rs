@@ -13,12 +13,13 @@ use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{gelu as burn_gelu, relu as burn_relu, sigmoid, silu as burn_silu};
 use burn_flex::{Flex, FlexTensor};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use crate::applies;
 use crate::elementwise::function::{Activation, Function, QUICK, by_function};
 use crate::isa;
-use crate::memory::output::Output;
+use crate::memory::output::{Block, Output};
 use crate::memory::values::{PIECE, Values, overwritable};
 
 impl Activation {
@@ -92,9 +93,25 @@ fn forward<F: Function>(mut x: FlexTensor) -> FlexTensor {
     let x = Values::of(x);
     let mut output = Output::new(x.shape());
     output.whole().par_chunks(PIECE).zip(x.as_slice().par_chunks(PIECE)).for_each(|(mut out, x)| {
-        isa::run(|| _ = out.append(x.len(), x.iter().map(|x| F::value(*x))));
+        isa::run(Append { out: &mut out, x, function: PhantomData::<F> });
     });
     output.tensor()
+}
+
+/// Appends the function of every element.
+struct Append<'a, 'b, F> {
+    out: &'a mut Block<'b>,
+    x: &'a [f32],
+    function: PhantomData<F>,
+}
+
+impl<F: Function> WithSimd for Append<'_, '_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.out.append(self.x.len(), self.x.iter().map(|x| F::value(*x)));
+    }
 }
 
 fn backward<F: Function>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {

@@ -191,12 +191,7 @@ impl<'a> Block<'a> {
     #[inline(always)]
     pub(crate) fn append(&mut self, count: usize, values: impl IntoIterator<Item = f32>) -> &mut [f32] {
         let places = self.next(count);
-        let mut written = 0;
-        for (place, value) in places.iter_mut().zip(values) {
-            place.write(value);
-            written += 1;
-        }
-        assert!(written == count, "{written} values for {count} places");
+        write_all(places, values);
         // SAFETY: this is reached only where each of them was written.
         let values: *mut [f32] = unsafe { places.assume_init_mut() };
         *self.done.get_mut() += count;
@@ -209,17 +204,22 @@ impl<'a> Block<'a> {
     pub(crate) fn append_pairs(&mut self, count: usize, values: impl IntoIterator<Item = [f32; 2]>) {
         let (first, second) = self.next(2 * count).split_at_mut(count);
         let mut written = 0;
-        for ((first, second), [a, b]) in first.iter_mut().zip(second).zip(values) {
+        first.iter_mut().zip(second).zip(values).for_each(|((first, second), [a, b])| {
             first.write(a);
             second.write(b);
             written += 1;
+        });
+        if written != count {
+            too_few(written, count);
         }
-        assert!(written == count, "{written} pairs for {count} places");
         *self.done.get_mut() += 2 * count;
     }
 
     /// The places of the next `count` elements.
-    #[inline(always)]
+    ///
+    /// Not inlined, like all that panics here: what [`isa::run`](crate::isa::run) compiles for an instruction set has to stay so small
+    /// that it is inlined there.
+    #[inline(never)]
     fn next(&mut self, count: usize) -> &mut [MaybeUninit<f32>] {
         let ([rows, columns], done) = (self.sizes, *self.done.get_mut());
         // Blocks of one row are the most, and need no division.
@@ -229,7 +229,7 @@ impl<'a> Block<'a> {
             "{count} elements after {done} of {rows} rows of {columns}"
         );
         // SAFETY: they are in the block, whose claim has seen that it is inside the memory, and side by side.
-        unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.steps[0] + column).cast(), count) }
+        unsafe { std::slice::from_raw_parts_mut(self.first.wrapping_add(row * self.steps[0] + column).cast(), count) }
     }
 
     /// Writes all elements, the values of a row at a time.
@@ -241,13 +241,21 @@ impl<'a> Block<'a> {
         let [rows, columns] = self.sizes;
         assert!(*self.done.get_mut() == 0, "a block is filled once");
         for row in 0..rows {
+            let first = self.first.wrapping_add(row * self.steps[0]);
+            if self.steps[1] == 1 {
+                // SAFETY: the row is in the block, whose claim has seen that it is inside the memory.
+                write_all(unsafe { std::slice::from_raw_parts_mut(first.cast(), columns) }, values(row));
+                continue;
+            }
             let mut written = 0;
             for (column, value) in (0..columns).zip(values(row)) {
-                // SAFETY: row and column are in the block, whose claim has seen that it is inside the memory.
-                unsafe { self.first.add(row * self.steps[0] + column * self.steps[1]).write(value) };
+                // SAFETY: as above.
+                unsafe { first.add(column * self.steps[1]).write(value) };
                 written += 1;
             }
-            assert!(written == columns, "{written} values for a row of {columns}");
+            if written != columns {
+                too_few(written, columns);
+            }
         }
         *self.done.get_mut() = rows * columns;
     }
@@ -285,7 +293,7 @@ impl<'a> Block<'a> {
     }
 
     /// A row, once everything is written.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
         let [rows, columns] = self.sizes;
         assert!(self.is_written() && row < rows && self.steps[1] == 1, "row {row} of {rows} that are written");
@@ -317,6 +325,27 @@ impl<'a> Block<'a> {
     pub(super) unsafe fn after_product(&mut self) {
         *self.done.get_mut() = self.len();
     }
+}
+
+/// # Panics
+/// If there are fewer values than places.
+#[inline(always)]
+fn write_all(places: &mut [MaybeUninit<f32>], values: impl IntoIterator<Item = f32>) {
+    let mut written = 0;
+    // `for_each`, which compilers turn into vector instructions where they do not see through `next`.
+    places.iter_mut().zip(values).for_each(|(place, value)| {
+        place.write(value);
+        written += 1;
+    });
+    if written != places.len() {
+        too_few(written, places.len());
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn too_few(written: usize, count: usize) -> ! {
+    panic!("{written} values for {count} places")
 }
 
 /// Room for `count` values. Where it is large, Linux is asked for large pages: fresh memory then costs one fault in 2 MiB, not one

@@ -1,7 +1,10 @@
 //! Group norm: one pass over memory forward, one backward.
 
+use std::marker::PhantomData;
+
 use burn::tensor::Shape;
 use burn_flex::FlexTensor;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use super::moments::Moments;
@@ -69,15 +72,38 @@ pub(crate) fn forward<F: Function>(input: &Input, groups: usize) -> (FlexTensor,
         let first = sizes.first_channel(group);
         let pieces = out.par_chunks(sizes.piece()).zip(x.par_chunks(sizes.piece())).enumerate();
         pieces.for_each(|(piece, (mut out, x))| {
-            isa::run(|| {
-                for (channel, x) in (first + piece * sizes.planes_at_a_time()..).zip(x.chunks(sizes.plane)) {
-                    Line::normalising(scale, input.affine(channel)).write::<F>(x, &mut out);
-                }
-            });
+            let first = first + piece * sizes.planes_at_a_time();
+            let function = PhantomData::<F>;
+            isa::run(Planes { input, scale, first, plane: sizes.plane, x, out: &mut out, function });
         });
     });
     drop(whole);
     (output.tensor(), statistics)
+}
+
+/// Some planes of a group.
+struct Planes<'a, 'b, F> {
+    input: &'a Input,
+    /// Mean and reciprocal deviation.
+    scale: [f64; 2],
+    /// The channel of the first plane.
+    first: usize,
+    /// Elements of a plane.
+    plane: usize,
+    x: &'a [f32],
+    out: &'a mut Block<'b>,
+    function: PhantomData<F>,
+}
+
+impl<F: Function> WithSimd for Planes<'_, '_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (channel, x) in (self.first..).zip(self.x.chunks(self.plane)) {
+            Line::normalising(self.scale, self.input.affine(channel)).write::<F>(x, self.out);
+        }
+    }
 }
 
 /// One group's share of the gradient w.r.t. `x`, and its inputs.
