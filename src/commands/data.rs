@@ -12,8 +12,8 @@ use roentgen_augment::dataset::{CheckReport, CxrDataset, DataSummary, ImageCopy}
 use roentgen_augment::formats::MissingImages;
 
 use crate::cli::DataArgs;
-use crate::commands::print;
 use crate::commands::progress::Bars;
+use crate::commands::{print, say_notes};
 
 /// Most faults of one kind that are printed; `--json` has them all.
 const SHOWN: usize = 20;
@@ -22,6 +22,7 @@ fn planned(args: &DataArgs, missing: MissingImages) -> Result<CxrDataset> {
     let config = RunConfig::read_data(&args.run)?;
     config.image_memory().check(machine_bytes())?;
     let data = data::read(&config.data, config.preprocess, missing)?;
+    say_notes(data.notes());
     Ok(data::plan(&config.data).apply(&data)?)
 }
 

@@ -11,8 +11,8 @@ use roentgen::finetune::run::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
 use roentgen::memory::machine_bytes;
 
 use crate::cli::{Common, FinetuneArgs};
-use crate::commands::print;
 use crate::commands::progress::Bars;
+use crate::commands::{print, say_notes};
 
 pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
     let mut overrides = args.set.clone();
@@ -57,6 +57,7 @@ fn devices(common: &Common, config: &FinetuneConfig) -> Result<Devices> {
 }
 
 fn announce(opened: &Opened) {
+    say_notes(&opened.notes);
     for message in &opened.damaged {
         eprintln!("warning: {message}");
     }

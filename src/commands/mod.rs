@@ -44,6 +44,7 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
 pub fn study_data(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
     config.memory(device.is_host()).check(machine_bytes())?;
     let (train, splits) = roentgen::data::open(&config.data, config.preprocess)?;
+    say_notes(train.data().notes());
     config.validate_counts(train.data().rows().len())?;
     Ok((train, splits))
 }
@@ -55,10 +56,15 @@ pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &Bars) -> Result<Run
     let task = bars.begin("", rows as u64, "images looked at");
     let folder = start.open(out, &|| task.advance(1))?;
     drop(task);
-    for note in folder.notes() {
+    say_notes(folder.notes());
+    Ok(folder)
+}
+
+/// Says what is doubtful, a line each.
+pub fn say_notes(notes: &[String]) {
+    for note in notes {
         eprintln!("note: {note}");
     }
-    Ok(folder)
 }
 
 /// Prints what the prompts of a generator were made from, and what the gate did.

@@ -19,8 +19,8 @@ use roentgen_classifier::predict::{Predictions, write_predictions};
 use roentgen_classifier::weights::read_card;
 
 use crate::cli::{PredictArgs, SplitChoice};
-use crate::commands::print;
 use crate::commands::progress::Bars;
+use crate::commands::{print, say_notes};
 
 pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read_data(&args.run)?;
@@ -37,6 +37,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     // Each image is read once: there is nothing to keep.
     config.data.cache_mib = 0;
     let data = rows(&config, preprocess, args.split)?;
+    say_notes(data.notes());
     let (device, _) = args.common.device.open()?;
     let net = DenseNet::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);

@@ -61,9 +61,14 @@ pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -
     }
 }
 
-/// What a reader must know before quoting a number.
-pub(super) fn warnings(config: &RunConfig, data: &DataCard, pools: &[Option<SyntheticDataset>]) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// What a reader must know before quoting a number; `notes` are those of the data.
+pub(super) fn warnings(
+    config: &RunConfig,
+    notes: &[String],
+    data: &DataCard,
+    pools: &[Option<SyntheticDataset>],
+) -> Vec<String> {
+    let mut warnings = notes.to_vec();
     if pools.iter().any(Option::is_some)
         && let Some(generator) = &config.generator
     {

@@ -183,7 +183,7 @@ impl Comparison<'_> {
             title: config.title.clone(),
             device: self.device_name.clone(),
             baseline: config.baseline.clone(),
-            warnings: warnings(config, &data, &self.pools.arms),
+            warnings: warnings(config, self.train.data().notes(), &data, &self.pools.arms),
             prompts: self.pools.prompts.clone(),
             adherence,
             protocol: protocol(config, finished[0][0].0.parameters),

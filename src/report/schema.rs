@@ -198,3 +198,31 @@ pub struct Difference {
     /// `p_bootstrap` after Holm's correction over the findings of this arm; `None` for macro.
     pub p_holm: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assume, proptest};
+
+    use super::RunReport;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+        /// A comparison that is continued reads the reports of its finished runs and writes them again.
+        #[test]
+        fn numbers_survive_being_written_and_read(seconds in any::<f64>(), wait_share in 0.0f64..1.0) {
+            prop_assume!(seconds.is_finite());
+            let run = RunReport {
+                seed: 1,
+                best_step: 2,
+                valid_macro_auroc: Some(wait_share),
+                test_macro_auroc: None,
+                seconds,
+                wait_share,
+            };
+            let text = serde_json::to_string(&run).unwrap();
+            let read: RunReport = serde_json::from_str(&text).unwrap();
+            prop_assert!(read.seconds.to_bits() == seconds.to_bits() && read.wait_share.to_bits() == wait_share.to_bits());
+            prop_assert!(serde_json::to_string(&read).unwrap() == text);
+        }
+    }
+}

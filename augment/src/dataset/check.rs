@@ -48,6 +48,8 @@ pub struct SharedPatient {
 /// Everything found wrong with a data set, and the sizes of its images.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
+    /// What is doubtful in how they were read, see [`CxrDataset::notes`].
+    pub notes: Vec<String>,
     /// Images examined.
     pub images: usize,
     /// Images that can't be decoded.
@@ -76,7 +78,12 @@ impl CheckReport {
             seen
         };
         let seen: Vec<Result<(String, Fingerprint), AugmentError>> = (0..data.len()).into_par_iter().map(look).collect();
-        let mut report = Self { images: data.len(), patients_across_splits: shared_patients(data), ..Self::default() };
+        let mut report = Self {
+            notes: data.notes().to_vec(),
+            images: data.len(),
+            patients_across_splits: shared_patients(data),
+            ..Self::default()
+        };
         let mut alike: BTreeMap<Fingerprint, Vec<ImageCopy>> = BTreeMap::new();
         for (index, seen) in seen.into_iter().enumerate() {
             let row = &data.rows()[index];

@@ -42,6 +42,7 @@ pub struct CxrDataset {
     source: Arc<dyn ImageSource>,
     preprocess: Preprocess,
     cache: Option<Arc<ImageCache>>,
+    notes: Arc<[String]>,
 }
 
 impl CxrDataset {
@@ -71,7 +72,7 @@ impl CxrDataset {
             }
         }
         let preprocess = Preprocess::default();
-        Ok(Self { name: name.into(), vocabulary, rows: rows.into(), source, preprocess, cache: None })
+        Ok(Self { name: name.into(), vocabulary, rows: rows.into(), source, preprocess, cache: None, notes: Arc::default() })
     }
 
     /// A data set whose record `i` has image `i` of `source`, for data that do not come from a table.
@@ -155,6 +156,20 @@ impl CxrDataset {
     #[must_use]
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
+    }
+
+    /// Adds what is doubtful in how the data were read, for [`notes`](Self::notes).
+    #[must_use]
+    pub fn with_note(self, note: impl Into<String>) -> Self {
+        let notes = self.notes.iter().cloned().chain([note.into()]).collect();
+        Self { notes, ..self }
+    }
+
+    /// What is doubtful in how the data were read, a sentence each. Every command that reads the data says them once, and a
+    /// comparison report repeats them.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The rows in order.

@@ -53,6 +53,8 @@ pub struct AgeQuantiles {
 pub struct DataSummary {
     /// The data set.
     pub name: String,
+    /// What is doubtful in how they were read, see [`CxrDataset::notes`].
+    pub notes: Vec<String>,
     /// Rows.
     pub images: usize,
     /// Distinct patients.
@@ -86,6 +88,7 @@ impl DataSummary {
         let counts = |(column, finding): (usize, &Finding)| finding_counts(*finding, column, &records);
         Self {
             name: data.name().to_owned(),
+            notes: data.notes().to_vec(),
             images: records.len(),
             patients: patients.len(),
             unidentified: count(|record| record.patient_id.is_none()),

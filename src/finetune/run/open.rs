@@ -51,6 +51,8 @@ pub struct Opened {
     pub steps: u64,
     /// Checkpoints that could not be read.
     pub damaged: Vec<String>,
+    /// What is doubtful in how the data were read.
+    pub notes: Vec<String>,
 }
 
 /// Prompts on a sample sheet if none are named.
@@ -71,6 +73,7 @@ impl Run {
         let interrupt = Interrupt::listen();
         let folder = FinetuneStart::open(out, config)?;
         let (train, splits) = data::open(&config.data, config.preprocess)?;
+        let notes = train.data().notes().to_vec();
         let opening = progress.begin("opening the run", 0, "images");
         opening.message("reading the pipeline");
         let start = StartingPoint::open(&config.model, out)?;
@@ -149,7 +152,8 @@ impl Run {
         let task = progress.begin("", config.schedule.steps, "steps");
         task.resume_at(steps);
         let log = RunLog::open(&folder, steps, memory.pending, config.log_every, task)?;
-        let opened = Opened { train: train_summary, valid: valid_summary, parameters: trainee.parameters(), steps, damaged };
+        let opened =
+            Opened { train: train_summary, valid: valid_summary, parameters: trainee.parameters(), steps, damaged, notes };
         let samples = maker(train, Randomness::training(config.seed), config.caption_dropout);
         let run = Self {
             config: config.clone(),
