@@ -276,7 +276,7 @@ pub enum RandomSizeChoice {
 pub struct Common {
     #[arg(long, default_value_t, help = DeviceChoice::HELP)]
     pub device: DeviceChoice,
-    /// Print JSON for scripts, and no progress bars
+    /// Print JSON for scripts; progress is lines on standard error, not bars
     #[arg(long)]
     pub json: bool,
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
+use roentgen::compare::{Outlook, PoolJob, SeedRun, batcher, pools};
 use roentgen::config::RunConfig;
 use roentgen::run_folder::{StudyCommand, StudyStart};
 
@@ -34,7 +34,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let pools = pools(&job)?;
     pools.claim(&config.arms, &folder)?;
     say_pools(&config, &pools);
-    let task = bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
+    let task = Outlook::new(&config, &splits, 1).watch(bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps"));
     let run =
         SeedRun { config: &config, arm, seed, train: &train, pool: pools.arms[0].as_ref(), splits: &splits, device: &device };
     let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), task)?;
