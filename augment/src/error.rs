@@ -167,8 +167,8 @@ pub enum AugmentError {
         /// Share requested for test.
         test: f64,
     },
-    /// A split without an image.
-    #[error("{name}: the {split} split has no image; give it a larger fraction, another seed, or fill the split column")]
+    /// A split without a real image.
+    #[error("{name}: the {split} split has no real image; give it a larger fraction, another seed, or fill the split column")]
     EmptySplit {
         /// The data set.
         name: String,
