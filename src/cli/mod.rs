@@ -11,7 +11,7 @@ use burn::tensor::FloatDType;
 use clap::{Args, Parser, Subcommand};
 use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
-use roentgen::shard::Shard;
+use roentgen::generate::Shard;
 use roentgen_augment::formats::{FORMATS, Format};
 
 pub use generate::GenerateArgs;
