@@ -125,6 +125,13 @@ impl CxrDataset {
         Ok(Self { rows: self.rows.iter().map(remap).collect(), vocabulary: Arc::new(vocabulary), ..self })
     }
 
+    /// The real rows alone, or the synthetic ones.
+    #[must_use]
+    pub fn of_origin(&self, synthetic: bool) -> Self {
+        let rows = self.rows.iter().filter(|row| row.record.origin.is_synthetic() == synthetic);
+        Self { rows: rows.cloned().collect(), ..self.clone() }
+    }
+
     /// The rows at `indices`, in that order.
     ///
     /// # Panics

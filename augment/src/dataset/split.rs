@@ -95,6 +95,24 @@ impl Splits {
         self.synthetic.as_ref()
     }
 
+    /// The rows of `train`, a training set of these splits, and after them the synthetic rows: for a generator that is to learn from
+    /// both.
+    ///
+    /// # Errors
+    /// [`AugmentError::HeldOutPatient`] for a synthetic row that descends from a patient of validation or test.
+    pub fn with_synthetic(&self, train: &TrainSet) -> Result<CxrDataset, AugmentError> {
+        let synthetic = self.synthetic.as_ref().map_or(&[][..], CxrDataset::rows);
+        for (index, row) in synthetic.iter().enumerate() {
+            let held_out = row.record.patients().find(|patient| self.train.held_out.contains(*patient));
+            if let Some(patient) = held_out {
+                let (image, patient) = (row.record.id.clone(), patient.clone());
+                return Err(AugmentError::HeldOutPatient { index, image, patient });
+            }
+        }
+        let rows = train.data.rows.iter().chain(synthetic).cloned().collect();
+        Ok(CxrDataset { rows, ..train.data.clone() })
+    }
+
     /// Patients of validation and test: nothing that descends from them may train.
     #[must_use]
     pub fn held_out_patients(&self) -> &Arc<HashSet<PatientId>> {
@@ -334,7 +352,6 @@ mod tests {
     use super::*;
     use crate::dataset::SplitBy;
     use crate::dataset::tests::{dataset, record, synthetic};
-    use crate::record::CxrRecord;
     use proptest::prelude::{Strategy, any, prop};
     use proptest::{prop_assert, prop_assert_eq, proptest};
     use std::collections::BTreeSet;
