@@ -163,8 +163,10 @@ pub enum SplitChoice {
     Valid,
     /// Test rows.
     Test,
-    /// Every row.
+    /// Every real row.
     All,
+    /// The synthetic rows, which are in no split.
+    Synthetic,
 }
 
 /// The layouts that `data.format` names, from the list of readers.
