@@ -46,12 +46,7 @@ impl Splits {
     pub fn new(data: &CxrDataset, plan: &SplitPlan) -> Result<Self, AugmentError> {
         let data = plan.apply(data)?;
         check_rows(&data)?;
-        let part = |split| {
-            let rows: Vec<_> = (0..data.len()).filter(|&i| data.record(i).split == Some(split)).collect();
-            let empty = || AugmentError::EmptySplit { name: data.name().to_owned(), split };
-            (!rows.is_empty()).then(|| data.select(&rows)).ok_or_else(empty)
-        };
-        let (train, valid, test) = (part(Split::Train)?, part(Split::Valid)?, part(Split::Test)?);
+        let (train, valid, test) = (part(&data, Split::Train)?, part(&data, Split::Valid)?, part(&data, Split::Test)?);
         let judged = valid.rows().iter().chain(test.rows());
         // An image without a patient counts as a separate patient, here as in requests.
         let patient = |row: &Row| row.record.patient_id.clone().unwrap_or_else(|| PatientId::new(&row.record.id));
@@ -62,6 +57,16 @@ impl Splits {
             test: HeldOut { data: test, split: Split::Test },
             unidentified: data.rows().iter().filter(|row| row.record.patient_id.is_none()).count(),
         })
+    }
+
+    /// One part of `data`, for scoring: the others may be empty.
+    ///
+    /// # Errors
+    /// As [`Splits::new`], of the parts that there are.
+    pub fn part(data: &CxrDataset, plan: &SplitPlan, split: Split) -> Result<CxrDataset, AugmentError> {
+        let data = plan.apply(data)?;
+        check_rows(&data)?;
+        part(&data, split)
     }
 
     /// The training part.
@@ -93,6 +98,13 @@ impl Splits {
     pub fn unidentified(&self) -> usize {
         self.unidentified
     }
+}
+
+/// The rows of `split`.
+fn part(data: &CxrDataset, split: Split) -> Result<CxrDataset, AugmentError> {
+    let rows: Vec<_> = (0..data.len()).filter(|&i| data.record(i).split == Some(split)).collect();
+    let empty = || AugmentError::EmptySplit { name: data.name().to_owned(), split };
+    (!rows.is_empty()).then(|| data.select(&rows)).ok_or_else(empty)
 }
 
 /// Refuses synthetic rows outside training, and a patient in two splits.
