@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use roentgen::compare::macro_auroc;
 use roentgen::config::{RunConfig, SplitConfig};
 use roentgen::data;
@@ -63,10 +63,11 @@ fn rows(config: &RunConfig, preprocess: Preprocess, split: Option<SplitChoice>) 
     let data = data::read_unlabelled(&config.data, preprocess)?;
     let is_divided = config.data.split != SplitConfig::Given || data.rows().iter().any(|row| row.record.split.is_some());
     let part = match split {
-        Some(SplitChoice::All) => return Ok(data),
+        Some(SplitChoice::All) => return of_origin(&data, false),
+        Some(SplitChoice::Synthetic) => return of_origin(&data, true),
         None if !is_divided => {
             let note = format!("{} names no splits: all of its images are scored", data.name());
-            return Ok(data.with_note(note));
+            return Ok(of_origin(&data, false)?.with_note(note));
         }
         Some(SplitChoice::Train) => Split::Train,
         Some(SplitChoice::Valid) => Split::Valid,
@@ -77,4 +78,18 @@ fn rows(config: &RunConfig, preprocess: Preprocess, split: Option<SplitChoice>) 
         Some(images) => Ok(Splits::new(&data, &plan)?.train().subset(images, plan.seed)?.data().clone()),
         None => Ok(Splits::part(&data, &plan, part)?),
     }
+}
+
+/// The real rows, on which alone a classifier is judged, or the synthetic ones.
+fn of_origin(data: &CxrDataset, synthetic: bool) -> Result<CxrDataset> {
+    let rows = data.of_origin(synthetic);
+    let others = data.rows().len() - rows.rows().len();
+    if rows.rows().is_empty() {
+        let (wanted, other) = if synthetic { ("synthetic", "all") } else { ("real", "synthetic") };
+        bail!("{} has no {wanted} row; give `--split {other}`", data.name());
+    }
+    Ok(match (synthetic, others) {
+        (false, 1..) => rows.with_note(format!("{others} synthetic rows are left out: `--split synthetic` scores them")),
+        _ => rows,
+    })
 }
