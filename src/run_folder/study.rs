@@ -13,9 +13,9 @@ use super::record::{Found, Record};
 use super::{OLD_POOLS, RunFolder};
 use crate::config::RunConfig;
 
-/// Settings that change no trained network and no score: texts, paths, threads, statistics, the number of seeds. What the paths
-/// lead to is compared separately.
-const MAY_CHANGE: [&str; 18] = [
+/// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
+/// and images that they lead to are compared separately.
+const MAY_CHANGE: [&str; 20] = [
     "title",
     "baseline",
     "seeds",
@@ -25,6 +25,8 @@ const MAY_CHANGE: [&str; 18] = [
     "data.name",
     "data.labels",
     "data.images",
+    "data.columns",
+    "data.missing",
     "data.cache_mib",
     "network.weights",
     "gate.agreement.weights",

@@ -1,6 +1,7 @@
 //! A data set on disk or in memory: rows, and images decoded on demand.
 
 mod check;
+mod filter;
 mod split;
 mod summary;
 
@@ -123,6 +124,23 @@ impl CxrDataset {
             Row { record: Arc::new(CxrRecord { labels, ..CxrRecord::clone(&row.record) }), ..row.clone() }
         };
         Ok(Self { rows: self.rows.iter().map(remap).collect(), vocabulary: Arc::new(vocabulary), ..self })
+    }
+
+    /// The same rows with the labels of `vocabulary`, in its order; unknown where the data set has no such finding, with a note.
+    #[must_use]
+    pub fn with_vocabulary_or_blank(self, vocabulary: Vocabulary) -> Self {
+        let columns: Vec<Option<usize>> = vocabulary.findings().iter().map(|f| self.vocabulary.position(*f)).collect();
+        let absent: Vec<_> =
+            vocabulary.findings().iter().zip(&columns).filter(|(_, c)| c.is_none()).map(|(f, _)| f.name()).collect();
+        let note = format!("{} has no labels of {}; they are taken as unknown", self.name, absent.join(", "));
+        let is_whole = absent.is_empty();
+        let label = |row: &Row, column: &Option<usize>| column.map_or(Label::Missing, |column| row.record.labels[column]);
+        let remap = |row: &Row| {
+            let labels = columns.iter().map(|column| label(row, column)).collect();
+            Row { record: Arc::new(CxrRecord { labels, ..CxrRecord::clone(&row.record) }), ..row.clone() }
+        };
+        let data = Self { rows: self.rows.iter().map(remap).collect(), vocabulary: Arc::new(vocabulary), ..self };
+        if is_whole { data } else { data.with_note(note) }
     }
 
     /// The real rows alone, or the synthetic ones.
