@@ -1,11 +1,13 @@
 //! From the `[data]` table to a data set split by patient.
 
 use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
+use roentgen_augment::dataset::{CheckReport, CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
 use roentgen_augment::formats::{DataSource, MissingImages, PhantomGroups};
 use roentgen_augment::image::Preprocess;
+use roentgen_classifier::training::check_selection;
 
-use crate::config::{ConfigError, DataConfig, MissingConfig, PhantomConfig, SplitConfig};
+use crate::compare::batcher;
+use crate::config::{ConfigError, DataConfig, MissingConfig, PhantomConfig, RunConfig, SplitConfig};
 
 /// Why a data set can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,38 @@ pub fn open(config: &DataConfig, preprocess: Preprocess) -> Result<(TrainSet, Sp
         None => splits.train().clone(),
     };
     Ok((train, splits))
+}
+
+/// Reads the data of a study as [`open`] does and decodes every image, but goes on after a fault where it can: what it finds nothing wrong
+/// with can be trained on, and of what can't be it says why.
+///
+/// `progress(done, all)` is called after every image, from any thread.
+#[must_use]
+pub fn check(config: &RunConfig, progress: impl Fn(usize, usize) + Sync) -> CheckReport {
+    let data = match read(&config.data, config.preprocess, MissingImages::Keep) {
+        Ok(data) => data,
+        Err(error) => return CheckReport::unread(&error),
+    };
+    let mut report = CheckReport::of(&data, &plan(&config.data), progress);
+    if report.is_usable() {
+        // The rest is said by what training itself calls.
+        match open(&config.data, config.preprocess) {
+            Ok((train, splits)) => {
+                let batcher = batcher(config, train.data().vocabulary());
+                if let Err(error) = check_selection(config.training.select, splits.valid(), &batcher) {
+                    report.push(&error);
+                }
+                if let Err(error) = config.validate_counts(train.data().rows().len()) {
+                    report.push(&error);
+                }
+                if let Err(error) = splits.with_synthetic(&train) {
+                    report.warn("descends-from-held-out", &error);
+                }
+            }
+            Err(error) => report.push(&error),
+        }
+    }
+    report
 }
 
 /// What is doubtful in how the data of a study were read, and which of its rows are not used.

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
 use roentgen::data;
 use roentgen::memory::machine_bytes;
-use roentgen_augment::dataset::{CheckReport, CxrDataset, DataSummary, ImageCopy};
+use roentgen_augment::dataset::{CheckReport, DataSummary, ImageCopy};
 use roentgen_augment::formats::MissingImages;
 
 use crate::cli::DataArgs;
@@ -18,16 +18,20 @@ use crate::commands::{print, say_notes};
 /// Most faults of one kind that are printed; `--json` has them all.
 const SHOWN: usize = 20;
 
-fn planned(args: &DataArgs, missing: MissingImages) -> Result<CxrDataset> {
+/// The run file that says where the data are, and that the machine has the memory for its images.
+fn config(args: &DataArgs) -> Result<RunConfig> {
     let config = RunConfig::read_data(&args.run)?;
     config.image_memory().check(machine_bytes())?;
-    let data = data::read(&config.data, config.preprocess, missing)?;
-    say_notes(data.notes());
-    Ok(data::plan(&config.data).apply(&data)?)
+    Ok(config)
 }
 
 pub fn summary(args: &DataArgs) -> Result<ExitCode> {
-    let summary = DataSummary::of(&planned(args, MissingImages::Keep)?);
+    let config = config(args)?;
+    let data = data::read(&config.data, config.preprocess, MissingImages::Keep)?;
+    say_notes(data.notes());
+    // Rows without a split are counted as such; that they can't be trained on is for `data check` to say.
+    let divided = data::plan(&config.data).apply(&data).ok();
+    let summary = DataSummary::of(divided.as_ref().unwrap_or(&data));
     if args.json {
         print(serde_json::to_string_pretty(&summary)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -68,24 +72,27 @@ pub fn summary(args: &DataArgs) -> Result<ExitCode> {
 }
 
 pub fn check(args: &DataArgs) -> Result<ExitCode> {
-    let data = planned(args, MissingImages::Keep)?;
+    let config = config(args)?;
     let bars = Bars::new(args.json);
-    let task = bars.begin("", data.rows().len() as u64, "images");
-    let report = CheckReport::of(&data, |_, _| task.advance(1));
+    let task = bars.begin("", 0, "images");
+    let report = data::check(&config, |_, all| {
+        task.set_total(all as u64);
+        task.advance(1);
+    });
     drop(task);
+    say_notes(&report.notes);
     if args.json {
         print(serde_json::to_string_pretty(&report)?)?;
     } else {
-        faults(&report)?;
+        say(&report)?;
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn faults(report: &CheckReport) -> std::io::Result<()> {
-    print(format!("{} images examined", report.images))?;
-    for (size, count) in &report.sizes {
-        print(format!("  {count} of {size}"))?;
-    }
+fn say(report: &CheckReport) -> std::io::Result<()> {
+    let sizes = if report.size_range.is_empty() { String::new() } else { format!(": {}", report.size_range) };
+    print(format!("{} images examined{sizes}", report.images))?;
+    list("faults", report.faults.clone())?;
     let unreadable = report.unreadable.iter().map(|fault| format!("row {}: {}: {}", fault.row, fault.image, fault.reason));
     list("unreadable images", unreadable.collect())?;
     let patients = report.patients_across_splits.iter().map(|shared| {
@@ -94,9 +101,15 @@ fn faults(report: &CheckReport) -> std::io::Result<()> {
     });
     list("patients in two splits", patients.collect())?;
     list("images in two splits", report.duplicates_across_splits.iter().map(|copies| same(copies)).collect())?;
-    list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect())?;
     if report.is_clean() {
         print("no problems found")?;
+    }
+    list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect())?;
+    for warning in &report.warnings {
+        let more = if warning.count > warning.examples.len() && !warning.examples.is_empty() { "; …" } else { "" };
+        let examples =
+            if warning.examples.is_empty() { String::new() } else { format!(" ({}{more})", warning.examples.join("; ")) };
+        print(format!("warning: {}{examples}", warning.text))?;
     }
     Ok(())
 }

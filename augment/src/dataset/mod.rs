@@ -1,6 +1,7 @@
 //! A data set on disk or in memory: rows, and images decoded on demand.
 
 mod check;
+mod doubts;
 mod filter;
 mod split;
 mod summary;
@@ -18,6 +19,7 @@ use crate::image::{GrayImage, ImageCache, ImageSource, Preprocess};
 use crate::record::{CxrRecord, CxrSample, Label, Vocabulary};
 
 pub use check::{CheckReport, ImageCopy, SharedPatient, Unreadable};
+pub use doubts::DataWarning;
 pub use split::{HeldOut, SplitBy, SplitPlan, Splits, TrainSet};
 pub use summary::{AgeQuantiles, DataSummary, FindingCounts, LabelCounts};
 
