@@ -31,6 +31,11 @@ impl Npz {
         Ok(Self { path: path.to_owned(), archive })
     }
 
+    /// Names of the arrays.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.archive.file_names().map(|name| name.trim_end_matches(".npy").to_owned()).collect()
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.archive.index_for_name(&format!("{name}.npy")).is_some()
     }
@@ -84,8 +89,7 @@ impl Npz {
         read: impl FnOnce(&str, &mut dyn Read, u64) -> std::io::Result<Option<Vec<T>>>,
     ) -> Result<Array<T>, AugmentError> {
         if !self.contains(name) {
-            let names: Vec<_> = self.archive.file_names().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
-            return Err(self.bad_array(name, format!("not there (there are: {})", names.join(", ")), expected));
+            return Err(self.bad_array(name, format!("not there (there are: {})", self.names().join(", ")), expected));
         }
         let archive = |source| AugmentError::Archive { path: self.path.clone(), source };
         let entry = self.archive.by_name(&format!("{name}.npy")).map_err(archive)?;
