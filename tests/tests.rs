@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `bounds` | any number in a run file is used or refused by name |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
+//! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
@@ -17,6 +18,7 @@
 
 mod bounds;
 mod cli;
+mod data;
 mod demo;
 mod docs;
 mod finetune;
