@@ -16,7 +16,7 @@ use self::columns::{Columns, Wanted, split_of};
 use self::header::Declared;
 use super::MissingImages;
 use super::folder::absent;
-use super::sheet::{Rows, Sheet};
+use super::sheet::{Delimiter, Rows, Sheet};
 use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
@@ -58,6 +58,8 @@ pub struct Table {
     pub report: Option<String>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// What separates the cells; guessed if `None`.
+    pub delimiter: Option<Delimiter>,
     /// Findings that are asked of the table: lists that name none of them are negative.
     pub findings: Option<Vocabulary>,
     /// Whether a table without labels is read, with unknown labels of `findings`.
@@ -87,6 +89,7 @@ impl Table {
             extra_columns: Vec::new(),
             report: None,
             missing: MissingImages::Refuse,
+            delimiter: None,
             findings: None,
             unlabelled: false,
         }
@@ -98,7 +101,7 @@ impl Table {
     /// Faults of the table, with row and column; [`AugmentError::BadSetting`] for a column that the run file names and the table lacks;
     /// [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let sheet = Sheet::read(&self.path, Rows::Equal)?;
+        let sheet = Sheet::read(&self.path, Rows::Equal, self.delimiter)?;
         let root = self.images.clone().or_else(|| self.path.parent().map(Path::to_owned)).unwrap_or_default();
         self.read_parts(&[Part { sheet, prefix: String::new(), split: None, split_of_path: false }], &root)
     }
@@ -109,8 +112,9 @@ impl Table {
         let (mut rows, mut paths, mut order, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Skipped::default());
         for (part, columns) in parts.iter().zip(&columns) {
             let sheet = &part.sheet;
-            let split_of_path = part.split_of_path && columns.all_in_splits(sheet);
-            for line in &sheet.lines {
+            let split_of_path = part.split_of_path && columns.all_in_splits(sheet)?;
+            for line in sheet.lines()? {
+                let line = &line?;
                 let mut record = columns.record(sheet, line)?;
                 record.id.insert_str(0, &part.prefix);
                 record.split = record.split.or(part.split);
@@ -152,7 +156,8 @@ impl Table {
         };
         let read = |wanted| parts.iter().map(|part| Columns::of(&part.sheet, declared, wanted)).collect::<Result<Vec<_>, _>>();
         let mut columns = read(Wanted { findings: self.findings.as_ref(), unlabelled: self.unlabelled })?;
-        let notes = columns.iter().flat_map(|columns| columns.notes()).cloned().collect();
+        let of_part = |(part, columns): (&Part, &Columns)| [columns.notes(), &columns.notes_of_rows(&part.sheet)].concat();
+        let notes = parts.iter().zip(&columns).flat_map(of_part).collect();
         if columns.len() > 1 && columns.iter().all(Columns::has_lists) {
             // A finding of one file is negative in another that doesn't name it.
             let mut findings = BTreeMap::new();
