@@ -15,7 +15,7 @@ use crate::config::RunConfig;
 
 /// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
 /// and images that they lead to are compared separately.
-const MAY_CHANGE: [&str; 20] = [
+const MAY_CHANGE: [&str; 21] = [
     "title",
     "baseline",
     "seeds",
@@ -26,6 +26,7 @@ const MAY_CHANGE: [&str; 20] = [
     "data.labels",
     "data.images",
     "data.columns",
+    "data.delimiter",
     "data.missing",
     "data.cache_mib",
     "network.weights",
