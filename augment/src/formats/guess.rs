@@ -127,7 +127,7 @@ impl Sighting {
         if start.starts_with(b"PK") {
             return Ok(Self::Arrays(Npz::open(path)?.names()));
         }
-        Ok(Self::Columns(Sheet::read(path, Rows::Ragged)?.columns))
+        Ok(Self::Columns(Sheet::read(path, Rows::Ragged, None)?.columns))
     }
 
     /// Why this is NIH's table.
