@@ -32,7 +32,7 @@ impl GuessedData {
         let is_split = SplitPlan::column().faults(&data).is_empty();
         let table = table(&guess, is_split);
         // What is shown is what is read.
-        let config = RunConfig::parse(&table, path, Path::new(""))?;
+        let config = RunConfig::parse(&table, path, Path::new("."))?;
         Ok(Self { format: guess.format.name, why: guess.why, table, config })
     }
 }
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(guessed.format, "table");
         assert!(guessed.table.contains("extra_columns = [\"my, column\"]") && guessed.table.contains("by = \"patient\""));
         let pasted = format!("{}\n[[arms]]\nname = \"real\"\n", guessed.table);
-        let pasted = RunConfig::parse(&pasted, &labels, Path::new("")).unwrap();
+        let pasted = RunConfig::parse(&pasted, &labels, Path::new(".")).unwrap();
         let [shown, same] =
             [&guessed.config, &pasted].map(|config| read(&config.data, config.preprocess, MissingImages::Refuse));
         let (shown, same) = (shown.unwrap(), same.unwrap());

@@ -102,7 +102,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         change: |_, rows, _| rows.iter_mut().for_each(|row| row[4] = "train".to_owned()),
-        said: &["1 fault", "the test split has no image", "warning: all images are of the train split"],
+        said: &["1 fault", "the test split has no real image", "warning: all images are of the train split"],
     },
     Fault {
         change: |_, rows, _| rows.iter_mut().filter(|row| row[4] == "valid").for_each(|row| row[5..].fill("1".to_owned())),
@@ -168,7 +168,7 @@ fn what_check_passes_can_be_trained_on() {
     for part in [
         "10 images examined: 32x32, 8 bit\n",
         "no problems found",
-        "1 images twice in one split (allowed)",
+        "1 image twice in one split (allowed)",
         "warning: 1 age is below 0 or above 120 years (row 2: 150)",
         "warning: 1 patient is of two sexes (patient p0: F in row 5, M in row 2)",
         "warning: the ages of 1 patient lie more than 20 years apart (patient p0: 50 in row 5, 90 in row 8)",

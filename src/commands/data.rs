@@ -140,19 +140,25 @@ pub fn check(args: &DataArgs) -> Result<ExitCode> {
 fn say(report: &CheckReport) -> io::Result<()> {
     let sizes = if report.size_range.is_empty() { String::new() } else { format!(": {}", report.size_range) };
     print(format!("{} images examined{sizes}", report.images))?;
-    list("faults", report.faults.clone())?;
+    list(["fault", "faults"], report.faults.clone())?;
     let unreadable = report.unreadable.iter().map(|fault| format!("row {}: {}: {}", fault.row, fault.image, fault.reason));
-    list("unreadable images", unreadable.collect())?;
+    list(["unreadable image", "unreadable images"], unreadable.collect())?;
     let patients = report.patients_across_splits.iter().map(|shared| {
         let rows: Vec<_> = shared.rows.iter().map(|(split, row)| format!("{split} (row {row})")).collect();
         format!("patient {}: {}", shared.patient, rows.join(", "))
     });
-    list("patients in two splits", patients.collect())?;
-    list("images in two splits", report.duplicates_across_splits.iter().map(|copies| same(copies)).collect())?;
+    list(["patient in two splits", "patients in two splits"], patients.collect())?;
+    list(
+        ["image in two splits", "images in two splits"],
+        report.duplicates_across_splits.iter().map(|copies| same(copies)).collect(),
+    )?;
     if report.is_clean() {
         print("no problems found")?;
     }
-    list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect())?;
+    list(
+        ["image twice in one split (allowed)", "images twice in one split (allowed)"],
+        report.duplicates_within_split.iter().map(|copies| same(copies)).collect(),
+    )?;
     for warning in &report.warnings {
         let more = if warning.count > warning.examples.len() && !warning.examples.is_empty() { "; …" } else { "" };
         let examples =
@@ -162,11 +168,11 @@ fn say(report: &CheckReport) -> io::Result<()> {
     Ok(())
 }
 
-fn list(title: &str, faults: Vec<String>) -> io::Result<()> {
+fn list([one, many]: [&str; 2], faults: Vec<String>) -> io::Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    print(format!("{} {title}", faults.len()))?;
+    print(format!("{} {}", faults.len(), if faults.len() == 1 { one } else { many }))?;
     for fault in faults.iter().take(SHOWN) {
         print(format!("  {fault}"))?;
     }

@@ -110,17 +110,12 @@ impl Outlook {
 
 /// A time in words, as exact as an estimate is: `15 min`, `2 h 10 min`, `3 days 4 h`.
 fn about(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).round() as u64;
+    let in_units = |unit: f64| (seconds / unit).round() as u64;
+    let (minutes, tens, hours) = (in_units(60.0), in_units(600.0), in_units(3600.0));
     match minutes {
         0..60 => format!("{minutes} min"),
-        60..2880 => {
-            let tens = (minutes + 5) / 10;
-            format!("{} h {:02} min", tens / 6, tens % 6 * 10)
-        }
-        _ => {
-            let hours = (minutes + 30) / 60;
-            format!("{} days {} h", format::count((hours / 24) as usize), hours % 24)
-        }
+        60..2880 => format!("{} h {:02} min", tens / 6, tens % 6 * 10),
+        _ => format!("{} days {} h", format::count((hours / 24) as usize), hours % 24),
     }
 }
 

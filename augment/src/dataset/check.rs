@@ -10,8 +10,8 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::Serialize;
 
 use crate::AugmentError;
-use crate::dataset::doubts::{DataWarning, counted, doubts};
-use crate::dataset::{CxrDataset, SplitPlan};
+use crate::dataset::doubts::{DataWarning, counted, doubts, one_split};
+use crate::dataset::{CxrDataset, SplitBy, SplitPlan};
 use crate::digest::Fingerprint;
 use crate::image::{GrayDepth, GrayImage};
 use crate::record::{Label, PatientId, Split};
@@ -82,6 +82,7 @@ impl CheckReport {
         let faults = plan.faults(data).into_iter();
         // Rows without a split, if there are any, are among the faults; the others are looked at.
         let divided = plan.apply(data);
+        let given = one_split(data).filter(|_| plan.by == SplitBy::Column);
         let data = divided.as_ref().unwrap_or(data);
         let done = AtomicUsize::new(0);
         let look = |index| {
@@ -99,7 +100,7 @@ impl CheckReport {
                 .map(|f| reason(&f))
                 .collect(),
             patients_across_splits: shared_patients(data),
-            warnings: doubts(data),
+            warnings: doubts(data).into_iter().chain(given).collect(),
             ..Self::default()
         };
         let mut alike: BTreeMap<Fingerprint, Vec<usize>> = BTreeMap::new();
@@ -274,8 +275,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::dataset::Splits;
     use crate::dataset::tests::record;
-    use crate::dataset::{SplitBy, Splits};
     use crate::image::ImageSource;
     use crate::record::{CxrRecord, Vocabulary};
 
@@ -349,7 +350,7 @@ mod tests {
         let empty = levels(vec![1, 2, 3], |_, _| ());
         let report = CheckReport::of(&empty, &SplitPlan { valid: 0.0, ..SplitPlan::column() }, |_, _| ());
         assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
-        assert!(!report.is_usable() && report.faults[1].contains("the test split has no image"));
+        assert!(!report.is_usable() && report.faults[1].contains("the test split has no"));
     }
 
     #[test]

@@ -46,10 +46,7 @@ pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
 
 /// What is doubtful in the rows of `data`, without a look at its images.
 pub(super) fn doubts(data: &CxrDataset) -> Vec<DataWarning> {
-    [ages(data), sexes(data), age_spreads(data), one_class(data), unidentified(data), one_split(data)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [ages(data), sexes(data), age_spreads(data), one_class(data), unidentified(data)].into_iter().flatten().collect()
 }
 
 /// The real rows.
@@ -141,7 +138,8 @@ fn unidentified(data: &CxrDataset) -> Option<DataWarning> {
     })
 }
 
-fn one_split(data: &CxrDataset) -> Option<DataWarning> {
+/// All images are of one split of the data set's own.
+pub(super) fn one_split(data: &CxrDataset) -> Option<DataWarning> {
     let splits: BTreeSet<_> = real(data).map(|(record, _)| record.split).collect();
     let mut splits = splits.into_iter();
     match (splits.next(), splits.next()) {
@@ -161,7 +159,8 @@ mod tests {
     use crate::dataset::tests::{dataset, record, synthetic};
 
     fn warnings(records: Vec<CxrRecord>) -> Vec<(&'static str, usize, String, Vec<String>)> {
-        let said = doubts(&dataset(records).unwrap()).into_iter();
+        let data = dataset(records).unwrap();
+        let said = doubts(&data).into_iter().chain(one_split(&data));
         said.filter(|said| said.kind != "one-class").map(|said| (said.kind, said.count, said.text, said.examples)).collect()
     }
 

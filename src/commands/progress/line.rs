@@ -11,6 +11,9 @@ use roentgen_augment::progress::Task;
 /// A task that took less than this part of the pause leaves no line.
 const SHORT: u32 = 30;
 
+/// Between changes, lines are not written more often than this.
+const TICK: Duration = Duration::from_millis(1);
+
 /// Lines about tasks, one per pause while a task goes on, and one at its end.
 ///
 /// Of several tasks at once, the one that began last is reported on: it is a part of the others.
@@ -97,13 +100,14 @@ struct State {
 impl Shared {
     /// Writes a line after every pause until the task ends.
     fn tick(&self) {
+        let pause = self.lines.pause.max(TICK);
         let mut state = lock(&self.state);
         while !state.ended {
-            let left = self.lines.pause.saturating_sub(state.said.elapsed());
-            if left.is_zero() {
+            let left = pause.saturating_sub(state.said.elapsed());
+            // Always waits, and so lets the work change the state.
+            state = self.end.wait_timeout(state, left.max(TICK)).unwrap_or_else(PoisonError::into_inner).0;
+            if !state.ended && state.said.elapsed() >= pause {
                 self.say(&mut state);
-            } else {
-                state = self.end.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
     }
