@@ -75,7 +75,11 @@ pub enum AugmentError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// A row whose image isn't there.
-    #[error("{}, row {row}: image `{image}` is not under {}; fetch it or drop its row", path.display(), folder.display())]
+    #[error(
+        "{}, row {row}: image `{image}` is not under {}; fetch it, drop its row, or write `missing = \"skip\"` in [data] to leave out such rows",
+        path.display(),
+        folder.display()
+    )]
     MissingImage {
         /// The table.
         path: PathBuf,

@@ -28,6 +28,8 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
     config.preprocess = preprocess;
     config.data.findings = Some(card.findings.clone());
+    // Findings that the classifier learnt are known, whatever the run file says.
+    config.data.custom_findings.extend(card.findings.iter().cloned());
     // The size of the images is the weights', which may be of another version or edited.
     config.validate_tables().with_context(|| format!("with the settings that {} names", args.weights.display()))?;
     let side = preprocess.size;
