@@ -12,6 +12,7 @@
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
+//! | `tables` | label tables in the forms that other programs write them |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod bounds;
@@ -26,3 +27,4 @@ mod parity;
 mod run_folder;
 mod shards;
 mod supply;
+mod tables;
