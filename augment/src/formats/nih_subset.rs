@@ -26,8 +26,8 @@ pub struct NihSubset {
     pub missing: MissingImages,
 }
 
-/// A source, and for each row of the table the index of its image in it.
-type Images = (Arc<dyn ImageSource>, Vec<Option<usize>>);
+/// A source, for each row of the table the index of its image in it, and what is doubtful in them.
+type Images = (Arc<dyn ImageSource>, Vec<Option<usize>>, Vec<String>);
 
 impl NihSubset {
     /// Reads the table and finds the images.
@@ -39,7 +39,7 @@ impl NihSubset {
         let sheet = Sheet::read(&self.labels, Rows::Equal)?;
         let columns = Columns::of(&sheet)?;
         let records = sheet.lines.iter().map(|line| columns.record(&sheet, line)).collect::<Result<Vec<_>, _>>()?;
-        let (source, images) = if self.images.extension().is_some_and(|extension| extension == "npz") {
+        let (source, images, notes) = if self.images.extension().is_some_and(|extension| extension == "npz") {
             self.archive(&sheet)?
         } else {
             self.folder(&sheet, &columns)?
@@ -48,7 +48,8 @@ impl NihSubset {
         let rows = with_image
             .filter_map(|((record, line), image)| Some(Row { record: Arc::new(record), image: image?, line: line.number }))
             .collect();
-        CxrDataset::new(&self.labels.display().to_string(), Arc::new(Vocabulary::nih()), rows, source)
+        let data = CxrDataset::new(&self.labels.display().to_string(), Arc::new(Vocabulary::nih()), rows, source)?;
+        Ok(notes.into_iter().fold(data, CxrDataset::with_note))
     }
 
     fn archive(&self, sheet: &Sheet) -> Result<Images, AugmentError> {
@@ -61,22 +62,22 @@ impl NihSubset {
         }
         let name = format!("{}:images", self.images.display());
         let source = ImageArray::new(&name, images.shape[2], images.shape[1], images.values);
-        Ok((Arc::new(source), (0..rows).map(Some).collect()))
+        Ok((Arc::new(source), (0..rows).map(Some).collect(), Vec::new()))
     }
 
     fn folder(&self, sheet: &Sheet, columns: &Columns) -> Result<Images, AugmentError> {
-        let folder = ImageFolder::scan(&self.images)?;
+        let mut folder = ImageFolder::open(&self.images)?;
         let (mut paths, mut images) = (Vec::new(), Vec::new());
         for line in &sheet.lines {
             let promised = columns.has_file.is_none_or(|column| line.cell(column) != "0");
             let name = line.cell(columns.image);
-            let path = if promised { folder.locate(name, (sheet, line), self.missing)? } else { None };
+            let path = if promised { folder.locate(name, (&sheet.path, line.number), self.missing)? } else { None };
             images.push(path.map(|path| {
                 paths.push(path);
                 paths.len() - 1
             }));
         }
-        Ok((Arc::new(ImageFiles::new(paths)), images))
+        Ok((Arc::new(ImageFiles::new(paths)), images, folder.notes()))
     }
 }
 
