@@ -129,7 +129,7 @@ const CURVES: [Curve; 12] = [
         sizes: &[1_000, 10_000, 100_000],
         prepare: |real| {
             let rows = records(real);
-            let vocabulary = films(1).vocabulary().clone();
+            let vocabulary = phantoms(1).vocabulary().clone();
             Box::new(move || {
                 let prompts = template_prompts(&rows, &vocabulary);
                 let plan = RequestPlan::new(&prompts, &vocabulary).expect("labelled rows");
@@ -229,20 +229,20 @@ fn report(rows: usize, findings: usize) -> Box<dyn FnMut()> {
     })
 }
 
-fn films(n: usize) -> PhantomDataset {
+fn phantoms(n: usize) -> PhantomDataset {
     PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0)).expect("a phantom of one pixel")
 }
 
 /// Training rows; they repeat after ten thousand, as making them takes longer than planning with them.
 fn records(n: usize) -> Vec<Arc<CxrRecord>> {
-    let rows: Vec<_> = films(n.min(10_000)).records().into_iter().map(Arc::new).collect();
+    let rows: Vec<_> = phantoms(n.min(10_000)).records().into_iter().map(Arc::new).collect();
     rows.into_iter().cycle().take(n).collect()
 }
 
 fn request() -> SampleRequest {
-    let (records, films) = (records(1), films(1));
-    let prompts = template_prompts(&records, films.vocabulary());
-    let plan = RequestPlan::new(&prompts, films.vocabulary()).expect("a labelled row");
+    let (records, phantoms) = (records(1), phantoms(1));
+    let prompts = template_prompts(&records, phantoms.vocabulary());
+    let plan = RequestPlan::new(&prompts, phantoms.vocabulary()).expect("a labelled row");
     plan.replicas(1).expect("one").remove(0)
 }
 

@@ -46,10 +46,10 @@ impl Synthesizer for Stock {
 
 /// `n` training rows and one request for each.
 fn rows(n: usize) -> (Vec<Arc<CxrRecord>>, Vec<SampleRequest>) {
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0)).expect("phantoms of one pixel");
-    let rows: Vec<_> = films.records().into_iter().map(Arc::new).collect();
-    let prompts = template_prompts(&rows, films.vocabulary());
-    let requests = RequestPlan::new(&prompts, films.vocabulary()).expect("labelled rows").replicas(1).expect("one per row");
+    let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(n, 1, 0)).expect("phantoms of one pixel");
+    let rows: Vec<_> = phantoms.records().into_iter().map(Arc::new).collect();
+    let prompts = template_prompts(&rows, phantoms.vocabulary());
+    let requests = RequestPlan::new(&prompts, phantoms.vocabulary()).expect("labelled rows").replicas(1).expect("one per row");
     (rows, requests)
 }
 
@@ -69,8 +69,8 @@ fn plan_of_real(bencher: Bencher, real: usize) {
 #[divan::bench]
 fn batch_of_32(bencher: Bencher) {
     // A training set comes from a split: of 2,000 rows about 1,200 train.
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(2_000, 1, 0)).expect("phantoms of one pixel");
-    let (vocabulary, records) = (Arc::new(films.vocabulary().clone()), films.records());
+    let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(2_000, 1, 0)).expect("phantoms of one pixel");
+    let (vocabulary, records) = (Arc::new(phantoms.vocabulary().clone()), phantoms.records());
     let pixel = ImageFunction::new("pixel", |_| GrayImage::from_u8(1, 1, [0]));
     let data = CxrDataset::from_records("pixels", vocabulary, records, Arc::new(pixel)).expect("labelled rows");
     let data = data.with_preprocess(Preprocess::new(1)).with_cache(1 << 20);
@@ -97,16 +97,16 @@ impl Filled {
     fn new(size: usize) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         let cache = SampleCache::open(folder.path(), CacheOptions::default()).expect("a new folder");
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(SAMPLES, size, 0)).expect("a few phantoms");
-        let stock = Stock(films.image(0));
+        let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(SAMPLES, size, 0)).expect("a few phantoms");
+        let stock = Stock(phantoms.image(0));
         let (fingerprint, card) = (stock.fingerprint(), stock.card());
         let samples: Vec<_> = rows(SAMPLES)
             .1
             .into_iter()
             .enumerate()
-            .map(|(index, request)| (films.image(index), SampleOrigin::new(request, fingerprint, card.clone())))
+            .map(|(index, request)| (phantoms.image(index), SampleOrigin::new(request, fingerprint, card.clone())))
             .collect();
-        cache.put(&samples, &HashSet::new()).expect("room for a few films");
+        cache.put(&samples, &HashSet::new()).expect("room for a few phantoms");
         let keys = samples.iter().map(|(_, origin)| CacheKey::new(&origin.request, fingerprint)).collect();
         Self { cache, keys, _folder: folder }
     }

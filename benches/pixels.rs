@@ -19,19 +19,19 @@ fn main() {
 }
 
 /// The image as a file of that format, written once to the folder that `peers/torch_peers.py` reads too.
-fn film(extension: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("film-{SIDE}.{extension}"));
+fn phantom(extension: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("phantom-{SIDE}.{extension}"));
     if path.is_file() {
         return path;
     }
-    let film = PhantomDataset::new(PhantomDatasetConfig::new(1, SIDE, 0)).expect("one phantom").image(0);
-    let bytes = if extension == "png" { encode_png(&film) } else { jpeg(&film) };
+    let phantom = PhantomDataset::new(PhantomDatasetConfig::new(1, SIDE, 0)).expect("one phantom").image(0);
+    let bytes = if extension == "png" { encode_png(&phantom) } else { jpeg(&phantom) };
     fs::write(&path, bytes).expect("the target folder can be written");
     path
 }
 
-fn jpeg(film: &GrayImage) -> Vec<u8> {
-    let GrayDepth::U8(samples) = film.depth() else { panic!("phantom images have 8 bits") };
+fn jpeg(phantom: &GrayImage) -> Vec<u8> {
+    let GrayDepth::U8(samples) = phantom.depth() else { panic!("phantom images have 8 bits") };
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
     encoder.write_image(samples, SIDE as u32, SIDE as u32, ExtendedColorType::L8).expect("memory takes every byte");
@@ -41,7 +41,7 @@ fn jpeg(film: &GrayImage) -> Vec<u8> {
 /// File of 1024 x 1024 to samples.
 #[divan::bench(args = ["png", "jpeg"])]
 fn decode_1024px(bencher: Bencher, extension: &str) {
-    let path = film(extension);
+    let path = phantom(extension);
     bencher.bench_local(|| GrayImage::open(black_box(&path)).expect("a sound file"));
 }
 
@@ -58,13 +58,13 @@ fn decode_1024px_to_224px(bencher: Bencher, extension: &str) {
 }
 
 fn decode_to(bencher: Bencher, extension: &str, size: usize) {
-    let (path, preprocess) = (film(extension), Preprocess::new(size));
+    let (path, preprocess) = (phantom(extension), Preprocess::new(size));
     bencher.bench_local(|| preprocess.apply(&GrayImage::open(black_box(&path)).expect("a sound file")));
 }
 
 /// One phantom image of that many pixels per side.
 #[divan::bench(args = [64, 256])]
-fn phantom_film_px(bencher: Bencher, size: usize) {
+fn phantom_phantom_px(bencher: Bencher, size: usize) {
     let (study, physics) = (PhantomStudy::sample(0, &Prevalence::enriched()), PhantomPhysics::reference());
     bencher.bench_local(|| black_box(&study).render(size, &physics));
 }

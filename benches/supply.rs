@@ -12,7 +12,7 @@ use burn::tensor::{Device, FloatDType};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use roentgen::diffusion::pipeline::{Checkpoint, OpenOptions, RandomSize, write_random_pipeline};
-use roentgen::synthesizer::DiffusionSynthesizer;
+use roentgen::generate::DiffusionSynthesizer;
 use roentgen_augment::dataset::{CxrDataset, SplitPlan, Splits};
 use roentgen_augment::gate::{Candidate, Gate, GateJob, ImageSanity, Judge, NearestTraining};
 use roentgen_augment::image::Preprocess;
@@ -50,9 +50,9 @@ static STUDY: LazyLock<Study> = LazyLock::new(|| {
     let pipeline = checkpoint.load(&OpenOptions::new(&Device::flex()), |_| ()).expect("written just now");
     let batch = NonZeroUsize::new(4).expect("4 is not 0");
     let synthesizer = Arc::new(DiffusionSynthesizer::new(pipeline, settings, String::new(), batch));
-    let films = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(400, SIZE, 0)).expect("a small set"))
-        .expect("films");
-    let splits = Splits::new(&films, &SplitPlan { valid: 0.2, test: 0.1, ..SplitPlan::default() }).expect("three parts");
+    let phantoms = CxrDataset::from_phantom(PhantomDataset::new(PhantomDatasetConfig::new(400, SIZE, 0)).expect("a small set"))
+        .expect("phantoms");
+    let splits = Splits::new(&phantoms, &SplitPlan { valid: 0.2, test: 0.1, ..SplitPlan::default() }).expect("three parts");
     let rows: Vec<_> = splits.train().data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
     let vocabulary = splits.train().data().vocabulary();
     let prompted = template_prompts(&rows, vocabulary);
@@ -70,7 +70,7 @@ impl Study {
         let requests = self.requests.clone().into();
         let set = SyntheticDataset::new(requests, self.supply(mode), Preprocess::new(SIZE), &HashSet::new()).expect("no leak");
         if mode == SupplyMode::CacheThenGenerate {
-            set.fill(NonZeroUsize::new(4).expect("4 is not 0"), |_| ()).expect("room for a few films");
+            set.fill(NonZeroUsize::new(4).expect("4 is not 0"), |_| ()).expect("room for a few phantoms");
         }
         set
     }
@@ -92,7 +92,7 @@ fn cached_64px(bencher: Bencher) {
 
 /// One judge on one image.
 fn judged(bencher: Bencher, judge: &dyn Judge) {
-    let image = STUDY.splits.test().data().decode(0).expect("a phantom film");
+    let image = STUDY.splits.test().data().decode(0).expect("a phantom");
     let candidate = Candidate { request: &STUDY.requests[0], image: &image, channel_spread: Some(0.0) };
     bencher.bench_local(|| judge.judge(black_box(&[candidate])).expect("a verdict"));
 }
@@ -106,7 +106,7 @@ fn sanity_64px(bencher: Bencher) {
 #[divan::bench]
 fn copies_of_280(bencher: Bencher) {
     let splits = &STUDY.splits;
-    judged(bencher, &NearestTraining::new(splits.train(), splits.valid(), 0.01).expect("phantom films"));
+    judged(bencher, &NearestTraining::new(splits.train(), splits.valid(), 0.01).expect("phantoms"));
 }
 
 /// The gate over 8 cached samples, without a ledger: reading, decoding and judging.
@@ -114,7 +114,7 @@ fn copies_of_280(bencher: Bencher) {
 fn gate_over_cached_8(bencher: Bencher) {
     let splits = &STUDY.splits;
     let supply = STUDY.set(SupplyMode::CacheThenGenerate).supply().expect("it has one").clone();
-    let nearest = NearestTraining::new(splits.train(), splits.valid(), 0.01).expect("phantom films");
+    let nearest = NearestTraining::new(splits.train(), splits.valid(), 0.01).expect("phantoms");
     let judges: Vec<Arc<dyn Judge>> = vec![Arc::new(ImageSanity::default()), Arc::new(nearest)];
     let gate = Gate::new(judges, NonZeroU32::MIN);
     let batch = NonZeroUsize::new(SAMPLES).expect("not 0");

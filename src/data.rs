@@ -56,6 +56,21 @@ pub fn open(config: &DataConfig, preprocess: Preprocess) -> Result<(TrainSet, Sp
     Ok((train, splits))
 }
 
+/// What is doubtful in how the data of a study were read, and which of its rows are not used.
+#[must_use]
+pub fn data_notes(train: &TrainSet, splits: &Splits) -> Vec<String> {
+    let left_out = synthetic_left_out(splits, "they are a pool, and part of no arm");
+    train.data().notes().iter().cloned().chain(left_out).collect()
+}
+
+/// The note that the synthetic rows of a data set take no part in something, and `remedy`; `None` if there are none.
+#[must_use]
+pub fn synthetic_left_out(splits: &Splits, remedy: &str) -> Option<String> {
+    let synthetic = splits.synthetic()?;
+    let (rows, are) = if synthetic.rows().len() == 1 { ("row", "is") } else { ("rows", "are") };
+    Some(format!("{} synthetic {rows} of {} {are} left out: {remedy}", synthetic.rows().len(), synthetic.name()))
+}
+
 /// How patients are split.
 #[must_use]
 pub fn plan(config: &DataConfig) -> SplitPlan {

@@ -7,7 +7,7 @@ use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
 /// Images in the table that the tests write.
-pub const FILMS: usize = 60;
+pub const PHANTOMS: usize = 60;
 
 /// A folder with a small data set in the project's own table, and a run file.
 pub struct Study {
@@ -17,13 +17,13 @@ pub struct Study {
 impl Study {
     pub fn new() -> Self {
         let study = Self { folder: tempfile::tempdir().unwrap() };
-        let films = PhantomDataset::new(PhantomDatasetConfig::new(FILMS, 32, 7)).unwrap();
-        let names: Vec<_> = films.vocabulary().findings().iter().map(|finding| finding.name()).collect();
+        let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(PHANTOMS, 32, 7)).unwrap();
+        let names: Vec<_> = phantoms.vocabulary().findings().iter().map(|finding| finding.name()).collect();
         let mut table = format!("image,patient_id,age,sex,view,{}\n", names.join(","));
-        std::fs::create_dir(study.path("films")).unwrap();
-        for (i, record) in films.records().iter().enumerate() {
-            let image = format!("films/{i}.png");
-            std::fs::write(study.path(&image), encode_png(&films.image(i))).unwrap();
+        std::fs::create_dir(study.path("phantoms")).unwrap();
+        for (i, record) in phantoms.records().iter().enumerate() {
+            let image = format!("phantoms/{i}.png");
+            std::fs::write(study.path(&image), encode_png(&phantoms.image(i))).unwrap();
             let labels: Vec<_> = record.labels.iter().map(|label| label.cell()).collect();
             let patient = record.patient_id.as_ref().unwrap();
             table.push_str(&format!("{image},{patient},{},M,PA,{}\n", record.age.unwrap(), labels.join(",")));
@@ -132,7 +132,7 @@ fn compare_trains_every_arm_and_leaves_a_whole_report() {
     let json = std::fs::read_to_string(study.path("out/report.json")).unwrap();
     let report: roentgen::report::ComparisonReport = serde_json::from_str(&json).unwrap();
     assert_eq!(report.arms.iter().map(|arm| arm.runs.len()).collect::<Vec<_>>(), [2, 2]);
-    assert_eq!(report.data.images.iter().sum::<usize>(), FILMS);
+    assert_eq!(report.data.images.iter().sum::<usize>(), PHANTOMS);
     assert!(report.arms[0].difference.is_none());
     let page = std::fs::read_to_string(study.path("out/report.html")).unwrap();
     assert!(page.contains("Tiny &lt;study&gt;") && !page.contains("<study>"));
@@ -176,19 +176,19 @@ fn train_then_predict() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&trained).unwrap()["run"]["seed"], 3);
     let args = ["predict", "run.toml", "--weights", "one/model.safetensors", "--split", "all", "--out", "all.csv"];
     let shown = succeeds(&study.roentgen(&args));
-    assert!(shown.contains(&format!("{FILMS} images")), "{shown}");
-    assert_eq!(std::fs::read_to_string(study.path("all.csv")).unwrap().lines().count(), FILMS + 1);
+    assert!(shown.contains(&format!("{PHANTOMS} images")), "{shown}");
+    assert_eq!(std::fs::read_to_string(study.path("all.csv")).unwrap().lines().count(), PHANTOMS + 1);
 }
 
 #[test]
 fn data_is_counted_and_checked() {
     let study = Study::new();
     let summary = succeeds(&study.roentgen(&["data", "summary", "run.toml", "--json"]));
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&summary).unwrap()["images"], FILMS);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&summary).unwrap()["images"], PHANTOMS);
     succeeds(&study.roentgen(&["data", "check", "run.toml"]));
     // Two damaged images: both are listed, and the exit code is 1.
-    for film in ["3", "4"] {
-        let path = study.path(&format!("films/{film}.png"));
+    for phantom in ["3", "4"] {
+        let path = study.path(&format!("phantoms/{phantom}.png"));
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     }
@@ -237,8 +237,8 @@ fn a_table_at_fault_is_explained_with_its_row() {
     let faults: [(&str, &str, &[&str]); 4] = [
         (",PA,", ",UP,", &["table.csv", "row 2", "view", "UP"]),
         ("Effusion", "Efusion", &["table.csv", "Efusion", "Effusion"]),
-        ("films/5.png", "films/none.png", &["table.csv", "row 7", "films/none.png"]),
-        ("films/5.png", "films/4.png", &["films/4.png", "row 7"]),
+        ("phantoms/5.png", "phantoms/none.png", &["table.csv", "row 7", "phantoms/none.png"]),
+        ("phantoms/5.png", "phantoms/4.png", &["phantoms/4.png", "row 7"]),
     ];
     for (from, to, said) in faults {
         let study = Study::new();
@@ -251,17 +251,17 @@ fn a_table_at_fault_is_explained_with_its_row() {
     lines[3] = format!("{},7", lines[3].rsplit_once(',').unwrap().0);
     std::fs::write(study.path("table.csv"), lines.join("\n")).unwrap();
     study.refuses(&["compare", "run.toml", "--out", "out"], &["table.csv", "row 4", "`7`", "-1"]);
-    std::fs::write(study.path("table.csv"), [table.as_bytes(), b"films/0.png,\xff\xfe,,,,,,,,,,,,"].concat()).unwrap();
+    std::fs::write(study.path("table.csv"), [table.as_bytes(), b"phantoms/0.png,\xff\xfe,,,,,,,,,,,,"].concat()).unwrap();
     study.refuses(&["data", "summary", "run.toml"], &["table.csv", "UTF-8"]);
 }
 
 #[test]
 fn a_damaged_image_stops_training_with_its_name() {
     let study = Study::new();
-    for film in 0..FILMS {
-        std::fs::write(study.path(&format!("films/{film}.png")), b"\x89PNG\r\n\x1a\nno more").unwrap();
+    for phantom in 0..PHANTOMS {
+        std::fs::write(study.path(&format!("phantoms/{phantom}.png")), b"\x89PNG\r\n\x1a\nno more").unwrap();
     }
-    study.refuses(&["compare", "run.toml", "--out", "out"], &["films/", ".png"]);
+    study.refuses(&["compare", "run.toml", "--out", "out"], &["phantoms/", ".png"]);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_folder_of_another_run_is_refused() {
     study.write_run(RUN);
     succeeds(&study.roentgen(&["train", "run.toml", "--out", "out", "--json"]));
     let table = std::fs::read_to_string(study.path("table.csv")).unwrap();
-    let shorter: Vec<_> = table.lines().take(FILMS - 3).collect();
+    let shorter: Vec<_> = table.lines().take(PHANTOMS - 3).collect();
     std::fs::write(study.path("table.csv"), shorter.join("\n")).unwrap();
     study.refuses(&["train", "run.toml", "--out", "out"], &["another run", "images gone"]);
 }

@@ -50,7 +50,7 @@ fn the_quick_demo_finetunes_generates_compares_and_goes_on() {
 }
 
 #[test]
-fn the_generator_of_the_demo_learns_from_the_study_s_films() {
+fn the_generator_of_the_demo_learns_from_the_study_s_phantoms() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let study = RunConfig::read(&examples.join("demo.toml")).unwrap();
     let generator = FinetuneConfig::read(&examples.join("finetune-demo.toml"), &[]).unwrap();

@@ -53,8 +53,8 @@ name = "real"
 
 /// A study with `held_out` images in the split of that name and 20 in the others.
 fn study(folder: &Path, split: &str, held_out: usize) {
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(8, SIDE, 3)).unwrap();
-    let pngs: Vec<Vec<u8>> = (0..8).map(|i| encode_png(&films.image(i))).collect();
+    let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(8, SIDE, 3)).unwrap();
+    let pngs: Vec<Vec<u8>> = (0..8).map(|i| encode_png(&phantoms.image(i))).collect();
     let mut table = "image,patient_id,split,Mass,Edema\n".to_owned();
     for other in ["train", "valid", "test"] {
         for i in 0..if other == split { held_out } else { 20 } {

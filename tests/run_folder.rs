@@ -20,7 +20,7 @@ fn study() -> Study {
     let table = std::fs::read_to_string(study.path("table.csv")).unwrap();
     let rows = table.lines().enumerate().map(|(at, line)| match at {
         0 => format!("{line},report\n"),
-        at => format!("{line},Film number {at}.\n"),
+        at => format!("{line},Image number {at}.\n"),
     });
     std::fs::write(study.path("table.csv"), rows.collect::<String>()).unwrap();
     study
@@ -87,7 +87,7 @@ fn a_run_cut_short_is_not_continued_in_the_order_of_another_seed() {
 fn data_that_changed_under_the_same_names_are_refused() {
     let study = study();
     succeeds(&study.roentgen(&COMPARE));
-    let (image, table, run) = (study.path("films/3.png"), study.path("table.csv"), study.path("run.toml"));
+    let (image, table, run) = (study.path("phantoms/3.png"), study.path("table.csv"), study.path("run.toml"));
     let before = [&image, &table, &run].map(|path| (path.clone(), std::fs::read(path).unwrap()));
     let restore = || before.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
     /// What is changed, how, and what the refusal says of it.
@@ -95,12 +95,12 @@ fn data_that_changed_under_the_same_names_are_refused() {
     let changes: [Change<'_>; 6] = [
         (
             "an image",
-            &|| assert!(std::fs::copy(study.path("films/4.png"), &image).is_ok()),
-            &["1 image with other content: films/3.png"],
+            &|| assert!(std::fs::copy(study.path("phantoms/4.png"), &image).is_ok()),
+            &["1 image with other content: phantoms/3.png"],
         ),
-        ("an age", &|| replace_cell(&table, 4, 2, "99"), &["1 image with another row: films/3.png", "age 99"]),
-        ("a view", &|| replace_cell(&table, 4, 4, "AP"), &["films/3.png", "view Pa", "view Ap"]),
-        ("a report", &|| edit(&table, "Film number 4.", "Another film."), &["films/3.png", "report"]),
+        ("an age", &|| replace_cell(&table, 4, 2, "99"), &["1 image with another row: phantoms/3.png", "age 99"]),
+        ("a view", &|| replace_cell(&table, 4, 4, "AP"), &["phantoms/3.png", "view Pa", "view Ap"]),
+        ("a report", &|| edit(&table, "Image number 4.", "Another image."), &["phantoms/3.png", "report"]),
         ("the order", &|| reverse_rows(&table), &["order of the rows"]),
         (
             "the findings",
@@ -220,10 +220,10 @@ fn records_that_a_kill_or_a_hand_left_damaged_are_named() {
     }
     // Without its rows a record still knows the data by their digest.
     std::fs::remove_file(study.path("out/data.csv")).unwrap();
-    std::fs::copy(study.path("films/4.png"), study.path("films/3.png")).unwrap();
+    std::fs::copy(study.path("phantoms/4.png"), study.path("phantoms/3.png")).unwrap();
     study.refuses(&COMPARE, &["another run", "data: "]);
     // A lock file without content is no lock.
-    std::fs::copy(study.path("films/5.png"), study.path("films/3.png")).unwrap();
+    std::fs::copy(study.path("phantoms/5.png"), study.path("phantoms/3.png")).unwrap();
     std::fs::write(study.path("out/.lock"), "").unwrap();
     study.refuses(&COMPARE, &["another run", "data: "]);
 }
@@ -317,7 +317,7 @@ fn a_full_disk_leaves_whole_files_or_none() {
             match name.as_str() {
                 "run.json" => drop(serde_json::from_slice::<Value>(&std::fs::read(&file).unwrap()).unwrap()),
                 "config.toml" => drop(toml::from_str::<toml::Table>(&std::fs::read_to_string(&file).unwrap()).unwrap()),
-                "data.csv" => assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1 + crate::cli::FILMS),
+                "data.csv" => assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1 + crate::cli::PHANTOMS),
                 _ => {}
             }
         }

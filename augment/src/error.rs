@@ -239,8 +239,8 @@ pub enum AugmentError {
         /// Share requested for test.
         test: f64,
     },
-    /// A split without an image.
-    #[error("{name}: the {split} split has no image; give it a larger fraction, another seed, or fill the split column")]
+    /// A split without a real image.
+    #[error("{name}: the {split} split has no real image; give it a larger fraction, another seed, or fill the split column")]
     EmptySplit {
         /// The data set.
         name: String,
@@ -373,11 +373,13 @@ pub enum AugmentError {
     },
     /// A synthetic image that descends from a patient of validation or test.
     #[error(
-        "synthetic sample {index} descends from patient `{patient}`, who is held out for validation or test; make requests from training rows only"
+        "synthetic sample {index} (`{image}`) descends from patient `{patient}`, who is held out for validation or test; leave it out, or make requests from training rows only"
     )]
     HeldOutPatient {
         /// Index of the request or row.
         index: usize,
+        /// Its name.
+        image: String,
         /// The patient.
         patient: crate::record::PatientId,
     },

@@ -10,8 +10,8 @@ use roentgen::config::ConfigError;
 use roentgen::config::limits::{MOST_BATCH, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES};
 use roentgen::diffusion::pipeline::SamplingPreset;
 use roentgen::diffusion::samplers::{SAMPLERS, SamplerKind};
-use roentgen::shard::Shard;
-use roentgen::store::StorePlace;
+use roentgen::generate::Shard;
+use roentgen::generate::store::StorePlace;
 
 use super::{Common, ComputeType, LoraChoice};
 

@@ -8,7 +8,7 @@ use roentgen::config::RunConfig;
 use roentgen::diffusion::pipeline::write_phantom_pipeline;
 use roentgen::finetune::run::{INTERRUPTED, end_at_first_signal};
 use roentgen::finetune::{Assembly, FinetuneConfig};
-use roentgen::shard::Shard;
+use roentgen::generate::Shard;
 
 use crate::cli::DemoArgs;
 use crate::commands::compare::compare;

@@ -7,8 +7,8 @@ use std::time::Instant;
 use anyhow::Result;
 use roentgen::compare::{self, PoolJob};
 use roentgen::config::RunConfig;
+use roentgen::generate::Shard;
 use roentgen::run_folder::{StudyCommand, StudyStart};
-use roentgen::shard::Shard;
 
 use crate::cli::{Common, FillArgs};
 use crate::commands::progress::Bars;

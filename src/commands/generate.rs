@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
-use roentgen::image_set::{ImageSet, Outcome, Progress, make, merge, prompts};
+use roentgen::generate::DiffusionSynthesizer;
+use roentgen::generate::store::Store;
+use roentgen::generate::{ImageSet, Outcome, Progress, make, merge, prompts};
 use roentgen::memory::{Estimate, machine_bytes};
-use roentgen::store::Store;
-use roentgen::synthesizer::DiffusionSynthesizer;
 use roentgen_augment::digest::Fingerprint;
 
 use crate::cli::{GenerateArgs, LoraChoice};

@@ -19,6 +19,7 @@ use std::path::Path;
 use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
+use roentgen::data::data_notes;
 use roentgen::device::DeviceChoice;
 use roentgen::memory::machine_bytes;
 use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
@@ -44,7 +45,7 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
 pub fn study_data(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
     config.memory(device.is_host()).check(machine_bytes())?;
     let (train, splits) = roentgen::data::open(&config.data, config.preprocess)?;
-    say_notes(train.data().notes());
+    say_notes(&data_notes(&train, &splits));
     config.validate_counts(train.data().rows().len())?;
     Ok((train, splits))
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use roentgen::compare::macro_auroc;
 use roentgen::config::RunConfig;
 use roentgen::data;
@@ -80,13 +80,28 @@ fn depth_notes(stated: Option<BitDepth>, trained: Option<BitDepth>) -> Vec<Strin
 }
 
 fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<CxrDataset> {
-    if split == SplitChoice::All {
-        return Ok(data::read(&config.data, preprocess, MissingImages::Refuse)?);
+    if matches!(split, SplitChoice::All | SplitChoice::Synthetic) {
+        let data = data::read(&config.data, preprocess, MissingImages::Refuse)?;
+        return of_origin(&data, split == SplitChoice::Synthetic);
     }
     let (train, splits) = data::open(&config.data, preprocess)?;
     Ok(match split {
         SplitChoice::Train => train.data().clone(),
         SplitChoice::Valid => splits.valid().data().clone(),
-        SplitChoice::Test | SplitChoice::All => splits.test().data().clone(),
+        _ => splits.test().data().clone(),
+    })
+}
+
+/// The real rows, on which alone a classifier is judged, or the synthetic ones.
+fn of_origin(data: &CxrDataset, synthetic: bool) -> Result<CxrDataset> {
+    let rows = data.of_origin(synthetic);
+    let others = data.rows().len() - rows.rows().len();
+    if rows.rows().is_empty() {
+        let (wanted, other) = if synthetic { ("synthetic", "all") } else { ("real", "synthetic") };
+        bail!("{} has no {wanted} row; give `--split {other}`", data.name());
+    }
+    Ok(match (synthetic, others) {
+        (false, 1..) => rows.with_note(format!("{others} synthetic rows are left out: `--split synthetic` scores them")),
+        _ => rows,
     })
 }

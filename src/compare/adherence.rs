@@ -42,7 +42,7 @@ impl AdherenceJob<'_> {
     /// Scores the images of the largest pool with the baseline's classifier of every seed; the requested labels are the
     /// targets.
     ///
-    /// `None` where nothing can be said: no arm has synthetic films, the baseline trains on some itself, its weights were deleted, or films
+    /// `None` where nothing can be said: no arm has synthetic samples, the baseline trains on some itself, its weights were deleted, or samples
     /// are made on demand, and would all have to be made once more.
     pub fn report(&self) -> Result<Option<AdherenceReport>, ClassifierError> {
         let config = self.config;
@@ -72,11 +72,11 @@ impl AdherenceJob<'_> {
     /// Scores by the weights of each seed, which are saved.
     fn judged(&self, weights: &[PathBuf], pool: &SyntheticDataset) -> Result<Vec<Predictions>, ClassifierError> {
         let config = self.config;
-        let films = PartialDataset::new(pool.clone(), 0, judged_images(pool));
-        let films = Batches::new(films, self.batcher, config.training.eval_batch_size, self.device)?;
+        let samples = PartialDataset::new(pool.clone(), 0, judged_images(pool));
+        let samples = Batches::new(samples, self.batcher, config.training.eval_batch_size, self.device)?;
         let nets = weights.iter().map(|path| Ok(DenseNet::load(path, self.device)?.net));
         let nets = nets.collect::<Result<Vec<_>, ClassifierError>>()?;
-        let runs = Predictions::of_each(&nets, &films, |_| {})?;
+        let runs = Predictions::of_each(&nets, &samples, |_| {})?;
         let named: Vec<_> = config.seeds.iter().copied().zip(runs.iter().cloned()).collect();
         write_predictions(&self.folder.path().join(FILE), &named)?;
         Ok(runs)
@@ -92,9 +92,10 @@ impl AdherenceJob<'_> {
             return None;
         }
         let (seeds, runs): (Vec<u64>, Vec<Predictions>) = read_predictions(&path).ok()?.into_iter().unzip();
-        let films = &pool.records()[..judged_images(pool)];
-        let same_films = |run: &Predictions| run.rows.iter().map(|row| &row.image).eq(films.iter().map(|record| &record.id));
-        (seeds == self.config.seeds && runs.iter().all(same_films)).then_some(runs)
+        let samples = &pool.records()[..judged_images(pool)];
+        let same_samples =
+            |run: &Predictions| run.rows.iter().map(|row| &row.image).eq(samples.iter().map(|record| &record.id));
+        (seeds == self.config.seeds && runs.iter().all(same_samples)).then_some(runs)
     }
 }
 
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn films_that_show_what_was_asked_for_have_an_auroc_of_one() {
+    fn samples_that_show_what_was_asked_for_have_an_auroc_of_one() {
         let report = of(|i| if i % 2 == 1 { 0.9 } else { 0.1 });
         assert_eq!(report.findings[0].auroc.unwrap().value, 1.0);
         assert_eq!(report.macro_auroc.unwrap().value, 1.0);
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn films_that_show_anything_are_at_chance() {
+    fn samples_that_show_anything_are_at_chance() {
         assert_eq!(of(|_| 0.5).findings[0].auroc.unwrap().value, 0.5);
     }
 

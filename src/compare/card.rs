@@ -64,11 +64,11 @@ pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -
 /// What a reader must know before quoting a number; `notes` are those of the data.
 pub(super) fn warnings(
     config: &RunConfig,
-    notes: &[String],
+    notes: Vec<String>,
     data: &DataCard,
     pools: &[Option<SyntheticDataset>],
 ) -> Vec<String> {
-    let mut warnings = notes.to_vec();
+    let mut warnings = notes;
     if pools.iter().any(Option::is_some)
         && let Some(generator) = &config.generator
     {

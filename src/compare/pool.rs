@@ -8,8 +8,8 @@ use roentgen_augment::text::PromptSummary;
 use super::gate::ArmGate;
 use super::supply::{Asking, PoolError, PoolJob, supply};
 use crate::config::{ArmConfig, GeneratorConfig};
+use crate::generate::Shard;
 use crate::run_folder::{RunFolder, RunFolderError};
-use crate::shard::Shard;
 
 /// The synthetic images of every arm of a run.
 #[derive(Clone, Debug, Default)]

@@ -18,6 +18,7 @@ use super::card::{data_card, protocol, warnings};
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use crate::config::{ArmConfig, RunConfig};
+use crate::data::data_notes;
 use crate::report::{ArmReport, ComparisonReport, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
 
@@ -183,7 +184,7 @@ impl Comparison<'_> {
             title: config.title.clone(),
             device: self.device_name.clone(),
             baseline: config.baseline.clone(),
-            warnings: warnings(config, self.train.data().notes(), &data, &self.pools.arms),
+            warnings: warnings(config, data_notes(self.train, self.splits), &data, &self.pools.arms),
             prompts: self.pools.prompts.clone(),
             adherence,
             protocol: protocol(config, finished[0][0].0.parameters),

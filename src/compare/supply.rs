@@ -20,8 +20,8 @@ use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, Plan
 use crate::device::DeviceError;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
+use crate::generate::DiffusionSynthesizer;
 use crate::run_folder::RunFolderError;
-use crate::synthesizer::DiffusionSynthesizer;
 
 /// Why there is no pool of synthetic images.
 #[derive(Debug, thiserror::Error)]

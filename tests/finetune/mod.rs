@@ -13,7 +13,7 @@ use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_classifier::training::{Metric, read_metrics};
 
 /// Images in the table: the first in training, then validation, then test.
-const FILMS: [usize; 3] = [14, 4, 4];
+const PHANTOMS: [usize; 3] = [14, 4, 4];
 
 const RUN: &str = r#"
 seed = 3
@@ -179,21 +179,21 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// Images of one patient each, with a line of text that names the image.
 fn write_data(folder: &Path) {
-    let count = FILMS.iter().sum();
-    let films = PhantomDataset::new(PhantomDatasetConfig::new(count, 32, 7)).unwrap();
-    let names: Vec<_> = films.vocabulary().findings().iter().map(|finding| finding.name()).collect();
+    let count = PHANTOMS.iter().sum();
+    let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(count, 32, 7)).unwrap();
+    let names: Vec<_> = phantoms.vocabulary().findings().iter().map(|finding| finding.name()).collect();
     let mut table = format!("image,patient_id,split,report,{}\n", names.join(","));
-    std::fs::create_dir(folder.join("films")).unwrap();
-    for (i, record) in films.records().iter().enumerate() {
+    std::fs::create_dir(folder.join("phantoms")).unwrap();
+    for (i, record) in phantoms.records().iter().enumerate() {
         let split = match i {
-            i if i < FILMS[0] => "train",
-            i if i < FILMS[0] + FILMS[1] => "valid",
+            i if i < PHANTOMS[0] => "train",
+            i if i < PHANTOMS[0] + PHANTOMS[1] => "valid",
             _ => "test",
         };
-        let image = format!("films/{i}.png");
-        std::fs::write(folder.join(&image), encode_png(&films.image(i))).unwrap();
+        let image = format!("phantoms/{i}.png");
+        std::fs::write(folder.join(&image), encode_png(&phantoms.image(i))).unwrap();
         let labels: Vec<_> = record.labels.iter().map(|label| label.cell()).collect();
-        table.push_str(&format!("{image},p{i},{split},Phantom film number {i}.,{}\n", labels.join(",")));
+        table.push_str(&format!("{image},p{i},{split},Phantom image number {i}.,{}\n", labels.join(",")));
     }
     std::fs::write(folder.join("table.csv"), table).unwrap();
 }
@@ -204,7 +204,7 @@ fn a_run_leaves_its_folder() {
     let output = bench.finishes("out", &["--set", "samples.every=8", "--set", "samples.steps=2", "--set", "samples.count=2"]);
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((summary["steps"].as_u64(), summary["interrupted"].as_bool()), (Some(8), Some(false)));
-    assert_eq!(summary["prompts"]["reports"], FILMS[0]);
+    assert_eq!(summary["prompts"]["reports"], PHANTOMS[0]);
     for file in [
         "config.toml",
         "run.json",
@@ -227,8 +227,19 @@ fn a_run_leaves_its_folder() {
     assert!(text.contains("caption_dropout = 0.1"), "defaults are written out: {text}");
     // The folder is a pipeline like any other.
     let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
-    let args =
-        ["generate", "--pipeline", "out/pipeline", "--prompt", "A film.", "--steps", "2", "--out", "images", "--device", "cpu"];
+    let args = [
+        "generate",
+        "--pipeline",
+        "out/pipeline",
+        "--prompt",
+        "An image.",
+        "--steps",
+        "2",
+        "--out",
+        "images",
+        "--device",
+        "cpu",
+    ];
     let output = command.args(args).args(["--size", "32"]).current_dir(bench.path("")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -248,16 +259,16 @@ fn weights_move_and_the_average_lags_behind() {
 fn no_image_of_another_split_is_read_for_training() {
     let bench = Bench::new();
     bench.finishes("whole", &["--set", "validation.every=0"]);
-    for film in FILMS[0]..FILMS.iter().sum() {
-        bench.write(&format!("films/{film}.png"), "no image");
+    for phantom in PHANTOMS[0]..PHANTOMS.iter().sum() {
+        bench.write(&format!("phantoms/{phantom}.png"), "no image");
     }
     bench.finishes("broken", &["--set", "validation.every=0"]);
-    bench.learnt("broken").assert_is(&bench.learnt("whole"), "held-out films are broken");
+    bench.learnt("broken").assert_is(&bench.learnt("whole"), "held-out phantoms are broken");
     let data = std::fs::read_to_string(bench.path("whole/data.csv")).unwrap();
-    assert_eq!(data.lines().filter(|line| line.starts_with("train,")).count(), FILMS[0]);
+    assert_eq!(data.lines().filter(|line| line.starts_with("train,")).count(), PHANTOMS[0]);
     assert!(!data.contains("test,") && !data.contains("valid,"), "{data}");
     // And validation is of the validation split.
-    bench.refuses("valid", &[], &["films/14.png"]);
+    bench.refuses("valid", &[], &["phantoms/14.png"]);
 }
 
 #[test]

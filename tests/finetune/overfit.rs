@@ -15,11 +15,11 @@ fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
-const FILMS: usize = 8;
+const RADIOGRAPHS: usize = 8;
 const SIZE: usize = 64;
 
 /// File, patient and text of the first images of patients that differ in text.
-fn films(labels: &Path) -> Vec<[String; 3]> {
+fn radiographs(labels: &Path) -> Vec<[String; 3]> {
     let mut table = csv::Reader::from_path(labels).unwrap();
     let header = table.headers().unwrap().clone();
     let column = |name: &str| header.iter().position(|column| column == name).unwrap();
@@ -34,11 +34,11 @@ fn films(labels: &Path) -> Vec<[String; 3]> {
             texts.push(text.clone());
             found.push([cell("image"), cell("patient_id"), text]);
         }
-        if found.len() == FILMS {
+        if found.len() == RADIOGRAPHS {
             return found;
         }
     }
-    panic!("{} films in {}", found.len(), labels.display());
+    panic!("{} radiographs in {}", found.len(), labels.display());
 }
 
 fn picture(path: &Path) -> Vec<f32> {
@@ -56,24 +56,24 @@ fn run(folder: &Path, args: &[&str]) {
 
 #[test]
 #[ignore = "some minutes: cargo test --release --test tests -- --ignored every_prompt"]
-fn every_prompt_gives_its_own_film() {
+fn every_prompt_gives_its_own_radiograph() {
     let (Some(nih), Some(minilm), Some(taef2)) = (shared("nih_cxr14"), shared("minilm_l6_v2"), shared("taef2")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let films = films(&nih.join("labels.csv"));
+    let radiographs = radiographs(&nih.join("labels.csv"));
 
     // The example run file with its parts: the images, the encoder under the name that transformers gives it.
     std::fs::create_dir_all(path("overfit")).unwrap();
     let mut table = "image,patient_id,split,report,Effusion\n".to_owned();
     let mut prompts = "prompt,seed\n".to_owned();
-    for (seed, [image, patient, text]) in films.iter().enumerate() {
+    for (seed, [image, patient, text]) in radiographs.iter().enumerate() {
         std::fs::copy(nih.join("images_256").join(image), path("overfit").join(image)).unwrap();
         table.push_str(&format!("{image},{patient},train,\"{text}\",0\n"));
         prompts.push_str(&format!("\"{text}\",{seed}\n"));
     }
     // The other splits may not be empty; nothing reads them.
     for split in ["valid", "test"] {
-        std::fs::copy(path("overfit").join(&films[0][0]), path("overfit").join(format!("{split}.png"))).unwrap();
+        std::fs::copy(path("overfit").join(&radiographs[0][0]), path("overfit").join(format!("{split}.png"))).unwrap();
         table.push_str(&format!("{split}.png,{split},{split},Not read.,0\n"));
     }
     std::fs::write(path("overfit/table.csv"), table).unwrap();
@@ -106,14 +106,14 @@ fn every_prompt_gives_its_own_film() {
         "20",
     ];
     run(folder.path(), &[&generate[..], &["--guidance", "1", "--out", "made", "--device", "cpu", "--json"]].concat());
-    let real: Vec<_> = films.iter().map(|[image, ..]| picture(&path("overfit").join(image))).collect();
+    let real: Vec<_> = radiographs.iter().map(|[image, ..]| picture(&path("overfit").join(image))).collect();
     let mut right = 0;
-    for film in 0..FILMS {
-        let made = picture(&path("made").join(format!("{film:06}.png")));
+    for radiograph in 0..RADIOGRAPHS {
+        let made = picture(&path("made").join(format!("{radiograph:06}.png")));
         let distances: Vec<f32> = real.iter().map(|real| distance(&made, real)).collect();
-        let nearest = (0..FILMS).min_by(|a, b| distances[*a].total_cmp(&distances[*b])).unwrap();
-        println!("film {film}: nearest {nearest}, distances {distances:.3?}");
-        right += usize::from(nearest == film);
+        let nearest = (0..RADIOGRAPHS).min_by(|a, b| distances[*a].total_cmp(&distances[*b])).unwrap();
+        println!("radiograph {radiograph}: nearest {nearest}, distances {distances:.3?}");
+        right += usize::from(nearest == radiograph);
     }
-    assert_eq!(right, FILMS, "prompts that gave their own film");
+    assert_eq!(right, RADIOGRAPHS, "prompts that gave their own radiograph");
 }

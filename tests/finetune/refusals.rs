@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::{Bench, FILMS, copy};
+use super::{Bench, PHANTOMS, copy};
 
 #[test]
 fn run_files() {
@@ -29,31 +29,31 @@ fn run_files() {
 #[test]
 fn a_report_that_is_missing_is_counted_and_one_that_is_needed_is_named() {
     let bench = Bench::new();
-    bench.edit("table.csv", "Phantom film number 2.", "");
+    bench.edit("table.csv", "Phantom image number 2.", "");
     let output = bench.finishes("else", &["--set", "schedule.steps=3"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("13 from reports, 1 template text"));
     let output = bench.finishes("reports", &["--set", "schedule.steps=3", "--set", "prompts.from=\"report\""]);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("13 prompts") && message.contains("no report 1"), "{message}");
     let data = std::fs::read_to_string(bench.path("reports/data.csv")).unwrap();
-    assert!(!data.contains("films/2.png") && data.contains("films/3.png"), "{data}");
+    assert!(!data.contains("phantoms/2.png") && data.contains("phantoms/3.png"), "{data}");
 }
 
 #[test]
 fn prompts_that_are_all_filtered_out() {
     let bench = Bench::new();
     let strict = ["--set", "prompts.from=\"report\"", "--set", "prompts.cleaning.min_tokens=60"];
-    let rows = format!("{} images of the train split", FILMS[0]);
+    let rows = format!("{} images of the train split", PHANTOMS[0]);
     bench.refuses("out", &strict, &["no text is left", &rows, "report too short: 14", "prompts.from = \"template\""]);
 }
 
 #[test]
 fn images_that_are_missing_or_broken() {
     let bench = Bench::new();
-    bench.write("films/3.png", "no image");
-    bench.refuses("out", &[], &["films/3.png"]);
-    std::fs::remove_file(bench.path("films/3.png")).unwrap();
-    bench.refuses("out", &[], &["films/3.png"]);
+    bench.write("phantoms/3.png", "no image");
+    bench.refuses("out", &[], &["phantoms/3.png"]);
+    std::fs::remove_file(bench.path("phantoms/3.png")).unwrap();
+    bench.refuses("out", &[], &["phantoms/3.png"]);
 }
 
 #[test]
@@ -83,18 +83,18 @@ fn what_changed_between_stop_and_resume_is_named() {
     bench.refuses("out", &["--seed", "4", "--set", "validation.every=0"], &["seed: 3, now 4"]);
     bench.refuses("out", &["--set", "schedule.steps=20", "--set", "validation.every=0"], &["schedule.steps: 8, now 20"]);
     // Pixels
-    let film = std::fs::read(bench.path("films/0.png")).unwrap();
-    std::fs::copy(bench.path("films/1.png"), bench.path("films/0.png")).unwrap();
-    bench.refuses("out", &same, &["another run", "data: 1 image with other content: films/0.png (train)"]);
-    std::fs::write(bench.path("films/0.png"), film).unwrap();
+    let phantom = std::fs::read(bench.path("phantoms/0.png")).unwrap();
+    std::fs::copy(bench.path("phantoms/1.png"), bench.path("phantoms/0.png")).unwrap();
+    bench.refuses("out", &same, &["another run", "data: 1 image with other content: phantoms/0.png (train)"]);
+    std::fs::write(bench.path("phantoms/0.png"), phantom).unwrap();
     // Texts
-    bench.edit("table.csv", "Phantom film number 2.", "Another film.");
-    bench.refuses("out", &same, &["1 image with another row: films/2.png", "Phantom film number 2.", "Another film."]);
-    bench.edit("table.csv", "Another film.", "Phantom film number 2.");
+    bench.edit("table.csv", "Phantom image number 2.", "Another image.");
+    bench.refuses("out", &same, &["1 image with another row: phantoms/2.png", "Phantom image number 2.", "Another image."]);
+    bench.edit("table.csv", "Another image.", "Phantom image number 2.");
     // Rows
-    bench.edit("table.csv", "films/4.png,p4,train", "films/4.png,p4,test");
-    bench.refuses("out", &same, &["1 image gone: films/4.png (train)"]);
-    bench.edit("table.csv", "films/4.png,p4,test", "films/4.png,p4,train");
+    bench.edit("table.csv", "phantoms/4.png,p4,train", "phantoms/4.png,p4,test");
+    bench.refuses("out", &same, &["1 image gone: phantoms/4.png (train)"]);
+    bench.edit("table.csv", "phantoms/4.png,p4,test", "phantoms/4.png,p4,train");
     // Weights
     copy(&bench.path("sd"), &bench.path("other"));
     bench.edit("other/scheduler/scheduler_config.json", "0.012", "0.013");
@@ -148,9 +148,9 @@ fn a_folder_of_the_version_before() {
     old(&serde_json::json!("ab".repeat(32)));
     bench.refuses("out", &["--set", "schedule.steps=3"], &["weights and configurations of [model]: abababababab…, now "]);
     old(start);
-    bench.edit("table.csv", "Phantom film number 2.", "Another film.");
-    bench.refuses("out", &["--set", "schedule.steps=3"], &["1 image with another row: films/2.png"]);
-    bench.edit("table.csv", "Another film.", "Phantom film number 2.");
+    bench.edit("table.csv", "Phantom image number 2.", "Another image.");
+    bench.refuses("out", &["--set", "schedule.steps=3"], &["1 image with another row: phantoms/2.png"]);
+    bench.edit("table.csv", "Another image.", "Phantom image number 2.");
     bench.finishes("out", &["--set", "schedule.steps=3"]);
     assert!(read("run.json").contains("\"format\": 2"));
 }

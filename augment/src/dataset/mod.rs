@@ -126,6 +126,13 @@ impl CxrDataset {
         Ok(Self { rows: self.rows.iter().map(remap).collect(), vocabulary: Arc::new(vocabulary), ..self })
     }
 
+    /// The real rows alone, or the synthetic ones.
+    #[must_use]
+    pub fn of_origin(&self, synthetic: bool) -> Self {
+        let rows = self.rows.iter().filter(|row| row.record.origin.is_synthetic() == synthetic);
+        Self { rows: rows.cloned().collect(), ..self.clone() }
+    }
+
     /// The rows at `indices`, in that order.
     ///
     /// # Panics
@@ -274,7 +281,9 @@ fn names(vocabulary: &Vocabulary) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::image::{ImageArray, ImageFiles};
-    use crate::record::{Details, Origin, PatientId, Split};
+    use crate::record::{Details, Origin, PatientId, Provenance, Split};
+    use crate::request::{RequestSource, SampleRequest};
+    use crate::supply::fake::request;
 
     /// A real row of two findings with the given id and patient (`""` for none).
     pub(crate) fn record(id: &str, patient: &str, split: Option<Split>) -> CxrRecord {
@@ -290,6 +299,13 @@ pub(crate) mod tests {
             origin: Origin::Real,
             details: Details::default(),
         }
+    }
+
+    /// The same row as that of a synthetic image, with a request that descends from its patient.
+    pub(crate) fn synthetic(record: CxrRecord) -> CxrRecord {
+        let source = record.patient_id.clone().map(|patient_id| RequestSource { id: String::new(), patient_id, fold: None });
+        let request = SampleRequest { labels: record.labels.clone(), source, ..request(0) };
+        CxrRecord { origin: Origin::Synthetic(Box::new(Provenance::new(request, "fake"))), ..record }
     }
 
     /// A data set of 2x2 images, each of a different gray level.

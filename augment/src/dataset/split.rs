@@ -11,7 +11,7 @@ use crate::dataset::{CxrDataset, Row};
 use crate::digest::Fingerprint;
 use crate::record::{CxrRecord, CxrSample, PatientId, Split};
 
-/// Training data: the only kind that can be mixed with synthetic images.
+/// Training data: real images, and the only kind that can be mixed with synthetic ones.
 #[derive(Clone, Debug)]
 pub struct TrainSet {
     data: CxrDataset,
@@ -27,18 +27,19 @@ pub struct HeldOut {
 
 /// The three parts of a data set, checked once.
 ///
-/// A `Splits` guarantees that no part is empty, no patient is in two parts, and validation and test hold real images
-/// only.
+/// A `Splits` guarantees that no part is empty, that no patient is in two parts, and that all three hold real images only.
+/// Synthetic rows are in none of them: they lie beside, see [`Splits::synthetic`].
 #[derive(Clone, Debug)]
 pub struct Splits {
     train: TrainSet,
     valid: HeldOut,
     test: HeldOut,
+    synthetic: Option<CxrDataset>,
     unidentified: usize,
 }
 
 impl Splits {
-    /// Divides `data` by `plan`.
+    /// Divides the real rows of `data` by `plan`, and puts the synthetic ones aside.
     ///
     /// # Errors
     /// As [`SplitPlan::apply`], and [`AugmentError::SyntheticHeldOut`], [`AugmentError::PatientInTwoSplits`] or
@@ -46,21 +47,26 @@ impl Splits {
     pub fn new(data: &CxrDataset, plan: &SplitPlan) -> Result<Self, AugmentError> {
         let data = plan.apply(data)?;
         check_rows(&data)?;
+        let rows = |wanted: &dyn Fn(&CxrRecord) -> bool| {
+            let rows: Vec<_> = (0..data.len()).filter(|&i| wanted(data.record(i))).collect();
+            (!rows.is_empty()).then(|| data.select(&rows))
+        };
         let part = |split| {
-            let rows: Vec<_> = (0..data.len()).filter(|&i| data.record(i).split == Some(split)).collect();
-            let empty = || AugmentError::EmptySplit { name: data.name().to_owned(), split };
-            (!rows.is_empty()).then(|| data.select(&rows)).ok_or_else(empty)
+            let found = rows(&|record| record.split == Some(split) && !record.origin.is_synthetic());
+            found.ok_or_else(|| AugmentError::EmptySplit { name: data.name().to_owned(), split })
         };
         let (train, valid, test) = (part(Split::Train)?, part(Split::Valid)?, part(Split::Test)?);
         let judged = valid.rows().iter().chain(test.rows());
         // An image without a patient counts as a separate patient, here as in requests.
         let patient = |row: &Row| row.record.patient_id.clone().unwrap_or_else(|| PatientId::new(&row.record.id));
         let held_out = Arc::new(judged.map(patient).collect());
+        let real = [&train, &valid, &test].into_iter().flat_map(CxrDataset::rows);
         Ok(Self {
+            unidentified: real.filter(|row| row.record.patient_id.is_none()).count(),
             train: TrainSet { data: train, held_out },
             valid: HeldOut { data: valid, split: Split::Valid },
             test: HeldOut { data: test, split: Split::Test },
-            unidentified: data.rows().iter().filter(|row| row.record.patient_id.is_none()).count(),
+            synthetic: rows(&|record| record.origin.is_synthetic()),
         })
     }
 
@@ -82,26 +88,54 @@ impl Splits {
         &self.test
     }
 
+    /// The synthetic rows of the data set, which are a pool and no training images; `None` if it has none.
+    /// [`SyntheticDataset::made_elsewhere`](crate::supply::SyntheticDataset::made_elsewhere) makes a pool of them.
+    #[must_use]
+    pub fn synthetic(&self) -> Option<&CxrDataset> {
+        self.synthetic.as_ref()
+    }
+
+    /// The rows of `train`, a training set of these splits, and after them the synthetic rows: for a generator that is to learn from
+    /// both.
+    ///
+    /// # Errors
+    /// [`AugmentError::HeldOutPatient`] for a synthetic row that descends from a patient of validation or test.
+    pub fn with_synthetic(&self, train: &TrainSet) -> Result<CxrDataset, AugmentError> {
+        let synthetic = self.synthetic.as_ref().map_or(&[][..], CxrDataset::rows);
+        for (index, row) in synthetic.iter().enumerate() {
+            let held_out = row.record.patients().find(|patient| self.train.held_out.contains(*patient));
+            if let Some(patient) = held_out {
+                let (image, patient) = (row.record.id.clone(), patient.clone());
+                return Err(AugmentError::HeldOutPatient { index, image, patient });
+            }
+        }
+        let rows = train.data.rows.iter().chain(synthetic).cloned().collect();
+        Ok(CxrDataset { rows, ..train.data.clone() })
+    }
+
     /// Patients of validation and test: nothing that descends from them may train.
     #[must_use]
     pub fn held_out_patients(&self) -> &Arc<HashSet<PatientId>> {
         &self.train.held_out
     }
 
-    /// Images without a patient. Each counts as a separate patient, so images of one person may be on both sides: warn of them.
+    /// Real images without a patient. Each counts as a separate patient, so images of one person may be on both sides: warn of them.
     #[must_use]
     pub fn unidentified(&self) -> usize {
         self.unidentified
     }
 }
 
-/// Refuses synthetic rows outside training, and a patient in two splits.
+/// Refuses synthetic rows for evaluation, and a patient of real rows in two splits.
 fn check_rows(data: &CxrDataset) -> Result<(), AugmentError> {
     let mut seen: HashMap<&PatientId, (Split, u64)> = HashMap::new();
     for row in data.rows() {
         let Some(split) = row.record.split else { continue };
-        if split != Split::Train {
-            refuse_synthetic(data, row, split)?;
+        if row.record.origin.is_synthetic() {
+            if split != Split::Train {
+                refuse_synthetic(data, row, split)?;
+            }
+            continue;
         }
         let Some(patient) = &row.record.patient_id else { continue };
         let &mut (first_split, first_row) = seen.entry(patient).or_insert((split, row.line));
@@ -255,8 +289,8 @@ impl SplitPlan {
 
     /// The same rows with [`CxrRecord::split`] filled in.
     ///
-    /// The split of a row depends on its patient and the seed alone, never on other rows or their order. A row without a
-    /// patient counts as a separate patient.
+    /// The split of a real row depends on its patient and the seed alone, never on other rows or their order. A row without a
+    /// patient counts as a separate patient. No plan puts a synthetic row anywhere but in training.
     ///
     /// # Errors
     /// [`AugmentError::BadFractions`]; [`AugmentError::NoSplit`] for a row whose column is blank.
@@ -268,20 +302,21 @@ impl SplitPlan {
         }
         if by == SplitBy::Patient {
             return Ok(with_split(data, |record| match position(record, seed) {
+                _ if record.origin.is_synthetic() => Split::Train,
                 p if p < test => Split::Test,
                 p if p < test + valid => Split::Valid,
                 _ => Split::Train,
             }));
         }
-        if let Some(row) = data.rows().iter().find(|row| row.record.split.is_none()) {
+        let mut real = data.rows().iter().filter(|row| !row.record.origin.is_synthetic());
+        if let Some(row) = real.clone().find(|row| row.record.split.is_none()) {
             return Err(AugmentError::NoSplit { name: data.name().to_owned(), row: row.line, image: row.record.id.clone() });
         }
-        if data.rows().iter().any(|row| row.record.split == Some(Split::Valid)) {
-            return Ok(data.clone());
-        }
+        let is_whole = real.any(|row| row.record.split == Some(Split::Valid));
         Ok(with_split(data, |record| match record.split {
-            Some(Split::Train) if position(record, seed) < valid => Split::Valid,
+            Some(Split::Train) if !is_whole && !record.origin.is_synthetic() && position(record, seed) < valid => Split::Valid,
             Some(given) => given,
+            // A synthetic row, which needs none.
             None => Split::Train,
         }))
     }
@@ -316,11 +351,8 @@ fn position(record: &CxrRecord, seed: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::dataset::SplitBy;
-    use crate::dataset::tests::{dataset, record};
-    use crate::record::{CxrRecord, Origin, Provenance};
-    use crate::request::SampleRequest;
-    use crate::text::PromptKind;
-    use proptest::prelude::{Strategy, prop};
+    use crate::dataset::tests::{dataset, record, synthetic};
+    use proptest::prelude::{Strategy, any, prop};
     use proptest::{prop_assert, prop_assert_eq, proptest};
     use std::collections::BTreeSet;
 
@@ -360,6 +392,31 @@ mod tests {
                 prop_assert_eq!(parts.map(|part| part.rows().len()).iter().sum::<usize>(), patients_of_rows.len());
                 let held_out: BTreeSet<_> = splits.held_out_patients().iter().cloned().collect();
                 prop_assert_eq!(held_out, valid.union(&test).cloned().collect());
+            }
+        }
+
+        #[test]
+        fn a_synthetic_row_is_in_no_part_and_changes_none(patients_of_rows in any_rows(), made in prop::collection::vec(any::<bool>(), 200), by_column: bool, seed: u64, images in 1usize..60) {
+            let given = |i: usize| Some([Split::Train, Split::Valid, Split::Test][i % 3]);
+            let patient = |i: usize| if by_column { format!("{}{}", patients_of_rows[i], i % 3) } else { patients_of_rows[i].clone() };
+            let row = |i: usize| match made[i] {
+                true => synthetic(record(&format!("r{i}"), &patient(i), Some(Split::Train))),
+                false => record(&format!("r{i}"), &patient(i), given(i)),
+            };
+            let data = dataset((0..patients_of_rows.len()).map(row).collect()).unwrap();
+            let plan = if by_column { SplitPlan { seed, ..SplitPlan::column() } } else { SplitPlan { seed, ..THIRDS } };
+            let real: Vec<usize> = (0..data.len()).filter(|i| !made[*i]).collect();
+            match (Splits::new(&data, &plan), Splits::new(&data.select(&real), &plan)) {
+                (Ok(all), Ok(alone)) => {
+                    let parts = |splits: &Splits| [splits.train().data(), splits.valid().data(), splits.test().data()].map(ids);
+                    prop_assert_eq!(parts(&all), parts(&alone));
+                    prop_assert_eq!(all.held_out_patients(), alone.held_out_patients());
+                    prop_assert_eq!(all.synthetic().map_or(0, CxrDataset::len), data.len() - real.len());
+                    let subset = all.train().subset(images.min(all.train().len()), seed).unwrap();
+                    prop_assert!(subset.data().rows().iter().all(|row| !row.record.origin.is_synthetic()));
+                }
+                (Err(AugmentError::EmptySplit { .. }), Err(AugmentError::EmptySplit { .. })) => {}
+                (all, alone) => prop_assert!(false, "{all:?} {alone:?}"),
             }
         }
 
@@ -418,29 +475,39 @@ mod tests {
         };
         assert!(message(&["1", "2", "3", "1"], &given).starts_with("test: patient 1 is in train (row 1) and in test (row 4)"));
         assert!(message(&["1", "2", "3", "4"], &given[..3]).starts_with("test, row 4 (`r3`): no split"));
-        assert!(message(&["1", "2"], &given[..2]).starts_with("test: the test split has no image"));
+        assert!(message(&["1", "2"], &given[..2]).starts_with("test: the test split has no real image"));
     }
 
     #[test]
     fn a_synthetic_image_cannot_be_held_out() {
-        let request = SampleRequest {
-            prompt: "A mass.".to_owned(),
-            prompt_kind: PromptKind::Template,
-            labels: Vec::new(),
-            seed: 0,
-            replica: 0,
-            source: None,
-            age: None,
-            sex: None,
-            view: None,
-        };
-        let origin = Origin::Synthetic(Box::new(Provenance::new(request, "m")));
-        let made = CxrRecord { origin, ..record("made", "9", Some(Split::Valid)) };
+        let made = synthetic(record("made", "9", Some(Split::Valid)));
         let given = [record("a", "1", Some(Split::Train)), record("b", "2", Some(Split::Test)), made];
         let data = dataset(given.to_vec()).unwrap();
         let error = Splits::new(&data, &SplitPlan::column()).unwrap_err().to_string();
         assert_eq!(error, "test, row 3 (`made`): a synthetic image can't be in the valid split; synthetic data never judges");
         assert!(HeldOut::external(data).is_err());
+    }
+
+    #[test]
+    fn synthetic_rows_lie_beside_the_splits() {
+        let real = |id, split| record(id, id, Some(split));
+        let given = [real("a", Split::Train), real("b", Split::Valid), real("c", Split::Test)];
+        // One of a training patient, one of a patient of the test set, one of nobody and without a split.
+        let made = [("x", "a", Some(Split::Train)), ("y", "c", Some(Split::Train)), ("z", "", None)];
+        let made = made.map(|(id, patient, split)| synthetic(record(id, patient, split)));
+        let data = dataset(given.into_iter().chain(made).collect()).unwrap();
+        let splits = Splits::new(&data, &SplitPlan::column()).unwrap();
+        let parts = [splits.train().data(), splits.valid().data(), splits.test().data()];
+        assert_eq!(parts.map(|part| ids(part).into_iter().collect::<String>()), ["a", "b", "c"]);
+        assert_eq!(ids(splits.synthetic().unwrap()).into_iter().collect::<String>(), "xyz");
+        assert_eq!(splits.unidentified(), 0);
+        // Without validation rows, none is taken from the synthetic ones.
+        let unsplit = data.select(&[0, 2, 3, 4, 5]);
+        let without = SplitPlan { valid: 0.999, ..SplitPlan::column() }.apply(&unsplit).unwrap();
+        assert_eq!(without.rows()[2..].iter().filter(|row| row.record.split == Some(Split::Train)).count(), 3);
+        // A data set of synthetic rows alone has nothing to train on.
+        let alone = Splits::new(&data.select(&[3, 4, 5]), &SplitPlan::column()).unwrap_err().to_string();
+        assert!(alone.starts_with("test: the train split has no real image"), "{alone}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct FindingCounts {
     pub finding: Finding,
     /// All images.
     pub all: LabelCounts,
-    /// By split (`train`, `valid`, `test`, `none`).
+    /// By split (`train`, `valid`, `test`, `none`, `synthetic`).
     pub by_split: BTreeMap<String, LabelCounts>,
 }
 
@@ -71,7 +71,7 @@ pub struct DataSummary {
     pub views: BTreeMap<&'static str, usize>,
     /// Images by sex (`F`, `M`, `unknown`).
     pub sexes: BTreeMap<&'static str, usize>,
-    /// Images by split (`train`, `valid`, `test`, `none`).
+    /// Images by split (`train`, `valid`, `test`, `none`); `synthetic` for those that are in none because they are a pool.
     pub splits: BTreeMap<String, usize>,
     /// Ages, if any is known.
     pub ages: Option<AgeQuantiles>,
@@ -144,6 +144,9 @@ fn sex_name(sex: Option<Sex>) -> &'static str {
 }
 
 fn split_name(record: &CxrRecord) -> String {
+    if record.origin.is_synthetic() {
+        return "synthetic".to_owned();
+    }
     record.split.map_or_else(|| "none".to_owned(), |split| split.to_string())
 }
 

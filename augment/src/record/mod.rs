@@ -152,3 +152,14 @@ pub struct CxrRecord {
     /// Details that only some data sets have: sides, severities, race, template text.
     pub details: Details,
 }
+
+impl CxrRecord {
+    /// Everybody whom the image shows or descends from: the row's patient, and that of the row a synthetic image was requested from.
+    pub fn patients(&self) -> impl Iterator<Item = &PatientId> {
+        let source = match &self.origin {
+            Origin::Synthetic(provenance) => provenance.request.source.as_ref(),
+            Origin::Real => None,
+        };
+        self.patient_id.iter().chain(source.map(|source| &source.patient_id))
+    }
+}

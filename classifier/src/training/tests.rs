@@ -24,14 +24,14 @@ const SIZE: usize = 32;
 
 /// Images that can be loaded this many times before the disk fails.
 struct FailingDisk {
-    films: PhantomDataset,
+    phantoms: PhantomDataset,
     loads_left: AtomicUsize,
 }
 
 impl ImageSource for FailingDisk {
     fn load(&self, index: usize) -> Result<GrayImage, AugmentError> {
         let left = self.loads_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        left.map(|_| self.films.image(index)).map_err(|_| AugmentError::Io {
+        left.map(|_| self.phantoms.image(index)).map_err(|_| AugmentError::Io {
             action: "read",
             path: self.describe(index).into(),
             source: std::io::Error::other("the disk failed"),
@@ -39,14 +39,14 @@ impl ImageSource for FailingDisk {
     }
 
     fn describe(&self, index: usize) -> String {
-        format!("film-{index}.png")
+        format!("phantom-{index}.png")
     }
 }
 
 fn splits(prevalence: Prevalence, loads: usize) -> Splits {
-    let films = PhantomDataset::new(PhantomDatasetConfig { prevalence, ..PhantomDatasetConfig::new(48, SIZE, 3) }).unwrap();
-    let (vocabulary, records) = (Arc::new(films.vocabulary().clone()), films.records());
-    let source = Arc::new(FailingDisk { films, loads_left: AtomicUsize::new(loads) });
+    let phantoms = PhantomDataset::new(PhantomDatasetConfig { prevalence, ..PhantomDatasetConfig::new(48, SIZE, 3) }).unwrap();
+    let (vocabulary, records) = (Arc::new(phantoms.vocabulary().clone()), phantoms.records());
+    let source = Arc::new(FailingDisk { phantoms, loads_left: AtomicUsize::new(loads) });
     let data = CxrDataset::from_records("phantom", vocabulary, records, source).unwrap().with_preprocess(Preprocess::new(SIZE));
     Splits::new(&data, &SplitPlan { by: SplitBy::Patient, valid: 0.3, test: 0.2, seed: 1 }).unwrap()
 }
@@ -117,7 +117,7 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
         let validations = healthy.valid().len() * (1 + whole_rounds);
         let loads = validations + config.batch_size * (whole_rounds * config.eval_every + 1);
         let error = run(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err().to_string();
-        assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
+        assert!(error.contains("phantom-") && error.contains("the disk failed"), "{error}");
         assert_eq!(rounds(folder.path()), (1..=whole_rounds as u64).collect::<Vec<_>>()[whole_rounds.saturating_sub(1)..]);
         let resumed = outcome(&run(&healthy, &config, folder.path()).unwrap());
         assert!(resumed == uninterrupted, "resumed after round {whole_rounds}: {:?} {:?}", resumed.1, uninterrupted.1);
@@ -142,7 +142,7 @@ fn an_image_that_validation_cannot_read_ends_the_run_before_the_checkpoint() {
     for (loads, whole_rounds) in [(valid - 1, 0), (valid + round + valid / 2, 0), (2 * (valid + round) + valid / 2, 1)] {
         let folder = tempfile::tempdir().unwrap();
         let error = run(&splits(Prevalence::enriched(), loads), &config(), folder.path()).unwrap_err().to_string();
-        assert!(error.contains("film-") && error.contains("the disk failed"), "{error}");
+        assert!(error.contains("phantom-") && error.contains("the disk failed"), "{error}");
         assert_eq!(rounds(folder.path()).last().copied().unwrap_or(0), whole_rounds);
     }
 }

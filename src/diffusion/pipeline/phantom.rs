@@ -58,7 +58,7 @@ mod tests {
     use crate::diffusion::samplers::SamplerKind;
 
     /// Images of a kind.
-    const FILMS: u64 = 8;
+    const IMAGES: u64 = 8;
 
     /// With this many pairs of equal noise, 7 or 8 are right by chance once in 28 tries.
     const RIGHT: usize = 7;
@@ -75,9 +75,9 @@ mod tests {
     }
 
     /// Images of `prompt`, image `i` from the noise of seed `i`.
-    fn films(pipeline: &StableDiffusion, settings: &Settings, prompt: &str) -> Vec<Vec<u8>> {
+    fn images(pipeline: &StableDiffusion, settings: &Settings, prompt: &str) -> Vec<Vec<u8>> {
         let request = |seed| ImageRequest { prompt: prompt.to_owned(), negative_prompt: String::new(), seed };
-        let requests: Vec<_> = (0..FILMS).map(request).collect();
+        let requests: Vec<_> = (0..IMAGES).map(request).collect();
         let made = pipeline.generate(&requests, settings, &Start::Noise, &mut |_| ControlFlow::Continue(())).unwrap();
         let samples = |picture: Picture| match picture.image.depth() {
             GrayDepth::U8(samples) => samples.to_vec(),
@@ -87,9 +87,9 @@ mod tests {
     }
 
     /// Mean gray level of a box of an image of 64 pixels: columns, rows.
-    fn mean(film: &[u8], columns: std::ops::Range<usize>, rows: std::ops::Range<usize>) -> f64 {
+    fn mean(image: &[u8], columns: std::ops::Range<usize>, rows: std::ops::Range<usize>) -> f64 {
         let count = (columns.len() * rows.len()) as f64;
-        rows.map(|row| columns.clone().map(|column| f64::from(film[row * 64 + column])).sum::<f64>()).sum::<f64>() / count
+        rows.map(|row| columns.clone().map(|column| f64::from(image[row * 64 + column])).sum::<f64>()).sum::<f64>() / count
     }
 
     #[test]
@@ -102,18 +102,18 @@ mod tests {
 
     /// An effusion whitens the base of its lung; the patient's left is on the right of the image.
     #[test]
-    fn films_follow_side_and_finding() {
+    fn images_follow_side_and_finding() {
         let (_folder, pipeline, settings) = pipeline();
-        let lean = |film: &Vec<u8>| mean(film, 36..60, 30..56) - mean(film, 4..28, 30..56);
+        let lean = |image: &Vec<u8>| mean(image, 36..60, 30..56) - mean(image, 4..28, 30..56);
         let [left, right] =
-            ["left", "right"].map(|side| films(&pipeline, &settings, &format!("Large {side} pleural effusion.")));
+            ["left", "right"].map(|side| images(&pipeline, &settings, &format!("Large {side} pleural effusion.")));
         let right_way = left.iter().zip(&right).filter(|(left, right)| lean(left) > lean(right)).count();
-        assert!(right_way >= RIGHT, "{right_way} of {FILMS} pairs have the effusion on the requested side");
+        assert!(right_way >= RIGHT, "{right_way} of {IMAGES} pairs have the effusion on the requested side");
 
-        let heart = |film: &Vec<u8>| mean(film, 16..48, 32..48);
-        let [large, normal] =
-            ["Severe cardiomegaly.", "No acute cardiopulmonary abnormality."].map(|prompt| films(&pipeline, &settings, prompt));
+        let heart = |image: &Vec<u8>| mean(image, 16..48, 32..48);
+        let [large, normal] = ["Severe cardiomegaly.", "No acute cardiopulmonary abnormality."]
+            .map(|prompt| images(&pipeline, &settings, prompt));
         let larger = large.iter().zip(&normal).filter(|(large, normal)| heart(large) > heart(normal)).count();
-        assert!(larger >= RIGHT, "{larger} of {FILMS} pairs have the larger heart where it was requested");
+        assert!(larger >= RIGHT, "{larger} of {IMAGES} pairs have the larger heart where it was requested");
     }
 }

@@ -41,6 +41,9 @@ pub struct FinetuneConfig {
     /// How images become square pictures.
     #[serde(default = "default_preprocess")]
     pub preprocess: Preprocess,
+    /// Whether synthetic rows of the table train too; their text is the prompt that made them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_synthetic: bool,
     /// What text goes with an image.
     #[serde(default)]
     pub prompts: PromptSettings,

@@ -73,7 +73,12 @@ impl Run {
         let interrupt = Interrupt::listen();
         let folder = FinetuneStart::open(out, config)?;
         let (train, splits) = data::open(&config.data, config.preprocess)?;
-        let notes = train.data().notes().to_vec();
+        let mut notes = train.data().notes().to_vec();
+        let synthetic = config.include_synthetic.then_some(&splits);
+        if synthetic.is_none() {
+            let remedy = "the generator learns from radiographs alone unless `include_synthetic = true`";
+            notes.extend(data::synthetic_left_out(&splits, remedy));
+        }
         let opening = progress.begin("opening the run", 0, "images");
         opening.message("reading the pipeline");
         let start = StartingPoint::open(&config.model, out)?;
@@ -85,7 +90,7 @@ impl Run {
         let count = |text: &str| start.checkpoint.count_tokens(text).unwrap_or(0);
         let looked = || opening.advance(1);
         let pairing = Pairing { prompts: &config.prompts, count: &count, known: folder.known(), progress: &looked };
-        let (train, train_summary) = PairSet::training(&train, &pairing)?;
+        let (train, train_summary) = PairSet::training(&train, synthetic, &pairing)?;
         let valid = match config.validation.every {
             0 => None,
             _ => Some(PairSet::held_out(splits.valid(), config.validation.images, &pairing)?),

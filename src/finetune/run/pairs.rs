@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{CxrDataset, HeldOut, TrainSet};
+use roentgen_augment::dataset::{CxrDataset, HeldOut, Row, Splits, TrainSet};
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::record::Split;
-use roentgen_augment::text::{PromptSettings, PromptSummary};
+use roentgen_augment::record::{CxrRecord, Origin, Split};
+use roentgen_augment::text::{Prompt, PromptSettings, PromptSummary};
 
 use super::error::RunError;
 use crate::run_folder::{DataRecord, RecordedRow, pixel_digest, stamp};
@@ -46,16 +46,25 @@ pub struct Pairing<'a> {
 }
 
 impl PairSet {
-    /// The pairs to train on. They come from a [`TrainSet`] alone, whose patients are in no other split.
+    /// The pairs to train on. They come from a [`TrainSet`], whose patients are in no other split, and, if the splits that it is of
+    /// are given, from their synthetic rows.
     ///
     /// # Errors
-    /// [`RunError::Image`] for an image that can't be read; [`RunError::NoPrompts`] if no row has a text.
-    pub fn training(train: &TrainSet, pairing: &Pairing<'_>) -> Result<(Self, PromptSummary), RunError> {
+    /// [`RunError::Image`] for an image that can't be read; [`RunError::NoPrompts`] if no row has a text; as
+    /// [`Splits::with_synthetic`].
+    pub fn training(
+        train: &TrainSet,
+        synthetic: Option<&Splits>,
+        pairing: &Pairing<'_>,
+    ) -> Result<(Self, PromptSummary), RunError> {
+        let data = match synthetic {
+            Some(splits) => splits.with_synthetic(train)?,
+            None => train.data().clone(),
+        };
         let held_out = train.held_out_patients();
-        let is_held_out =
-            |row: &roentgen_augment::dataset::Row| row.record.patient_id.as_ref().is_some_and(|id| held_out.contains(id));
-        assert!(!train.data().rows().iter().any(is_held_out), "no held-out patient is in a training set");
-        Self::new(train.data(), Split::Train, pairing)
+        let is_held_out = |row: &Row| row.record.patients().any(|id| held_out.contains(id));
+        assert!(!data.rows().iter().any(is_held_out), "no held-out patient is in a training set");
+        Self::new(&data, Split::Train, pairing)
     }
 
     /// The first `images` pairs of a held-out split, to measure the loss on.
@@ -71,7 +80,10 @@ impl PairSet {
         let mut summary = PromptSummary::default();
         let mut prompted = Vec::new();
         for (row, entry) in data.rows().iter().enumerate() {
-            let prompt = pairing.prompts.prompt(&entry.record, data.vocabulary(), pairing.count);
+            let prompt = match own_prompt(&entry.record) {
+                Some(prompt) => Ok(prompt),
+                None => pairing.prompts.prompt(&entry.record, data.vocabulary(), pairing.count),
+            };
             summary.add(&prompt);
             prompted.extend(prompt.ok().map(|prompt| (row, Arc::<str>::from(prompt.text))));
         }
@@ -110,6 +122,13 @@ impl PairSet {
         };
         self.pairs.iter().zip(&self.stamps).map(recorded).collect()
     }
+}
+
+/// The prompt that a synthetic image was made from.
+fn own_prompt(record: &CxrRecord) -> Option<Prompt> {
+    let Origin::Synthetic(provenance) = &record.origin else { return None };
+    let request = &provenance.request;
+    (!request.prompt.is_empty()).then(|| Prompt { text: request.prompt.clone(), kind: request.prompt_kind })
 }
 
 /// The stamp and digest of each row's image.

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_study_without_synthetic_films_says_nothing() {
+    fn a_study_without_synthetic_images_says_nothing() {
         let report = ComparisonReport { adherence: None, ..mock::typical() };
         assert!(section(&report).into_string().is_empty());
     }

@@ -104,7 +104,7 @@ fn undefined_findings_are_said_and_never_one_half() {
 }
 
 #[test]
-fn phantom_films_are_called_phantom() {
+fn phantom_images_are_called_phantom() {
     let mut report = mock::typical();
     report.data.nature = "phantom".to_owned();
     report.warnings.clear();

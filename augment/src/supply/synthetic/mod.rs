@@ -129,13 +129,9 @@ impl SyntheticDataset {
     /// [`AugmentError::HeldOutPatient`] names the first.
     pub fn check_held_out(&self, held_out: &HashSet<PatientId>) -> Result<(), AugmentError> {
         for (index, record) in self.records.iter().enumerate() {
-            let requested = match &record.origin {
-                Origin::Synthetic(provenance) => provenance.request.source.as_ref().map(|source| &source.patient_id),
-                Origin::Real => None,
-            };
-            let mut patients = record.patient_id.iter().chain(requested);
-            if let Some(patient) = patients.find(|patient| held_out.contains(*patient)) {
-                return Err(AugmentError::HeldOutPatient { index, patient: patient.clone() });
+            if let Some(patient) = record.patients().find(|patient| held_out.contains(*patient)) {
+                let (image, patient) = (record.id.clone(), patient.clone());
+                return Err(AugmentError::HeldOutPatient { index, image, patient });
             }
         }
         Ok(())

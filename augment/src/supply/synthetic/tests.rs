@@ -119,7 +119,7 @@ fn descendants_of_held_out_patients_are_refused() {
     let held_out = HashSet::from([PatientId::new("p2")]);
     let supply = Supply::OnDemand { synthesizer: fake };
     let error = SyntheticDataset::new(requests(4).into(), supply, Preprocess::new(4), &held_out).unwrap_err();
-    assert!(matches!(&error, AugmentError::HeldOutPatient { index: 2, patient } if patient.as_str() == "p2"), "{error}");
+    assert!(matches!(&error, AugmentError::HeldOutPatient { index: 2, patient, .. } if patient.as_str() == "p2"), "{error}");
 }
 
 #[test]

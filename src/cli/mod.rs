@@ -11,7 +11,7 @@ use burn::tensor::FloatDType;
 use clap::{Args, Parser, Subcommand};
 use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
-use roentgen::shard::Shard;
+use roentgen::generate::Shard;
 use roentgen_augment::formats::{FORMATS, Format};
 
 pub use generate::GenerateArgs;
@@ -163,8 +163,10 @@ pub enum SplitChoice {
     Valid,
     /// Test rows.
     Test,
-    /// Every row.
+    /// Every real row.
     All,
+    /// The synthetic rows, which are in no split.
+    Synthetic,
 }
 
 /// The layouts that `data.format` names, from the list of readers.

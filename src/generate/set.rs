@@ -18,12 +18,12 @@ use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
 use toml::Value;
 
+use super::shard::Shard;
+use super::store::{Store, StoreError};
+use super::synthesizer::DiffusionSynthesizer;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{Depth, Step};
 use crate::run_folder::{Difference, FolderLock, Record, RunFolderError, differences};
-use crate::shard::Shard;
-use crate::store::{Store, StoreError};
-use crate::synthesizer::DiffusionSynthesizer;
 
 /// Name of the table of the set.
 const MANIFEST: &str = "manifest.csv";
