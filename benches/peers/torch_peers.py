@@ -39,6 +39,17 @@ def decode(extension, size=None, mode="L"):
     return work
 
 
+def torchvision_decode(extension, size):
+    """A 1024 px film to a tensor by torchvision's usual transforms, which round to 8 bits between the axes and after them."""
+    from PIL import Image
+    from torchvision import transforms
+
+    path = FILMS / f"film-1024.{extension}"
+    steps = [transforms.Resize((size, size), antialias=True), transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
+    prepare = transforms.Compose(steps)
+    return lambda: prepare(Image.open(path).convert("L"))
+
+
 DENSENET121 = {"growth_rate": 32, "block_config": (6, 12, 24, 16), "num_init_features": 64}
 SMALL = {"growth_rate": 12, "block_config": (2, 4, 6, 4), "num_init_features": 24}
 
@@ -487,7 +498,14 @@ WORKS = {
     "decode_1024px_to_64px/jpeg": (lambda: decode("jpeg", 64, "F"), 15),
     "decode_1024px_to_224px/png": (lambda: decode("png", 224, "F"), 15),
     "decode_1024px_to_224px/jpeg": (lambda: decode("jpeg", 224, "F"), 15),
+    "decode_1024px_to_512px/png": (lambda: decode("png", 512, "F"), 15),
+    "decode_1024px_to_512px/jpeg": (lambda: decode("jpeg", 512, "F"), 15),
     "decode_1024px_to_224px_rounded/png": (lambda: decode("png", 224), 15),
+    **{
+        f"decode_1024px_to_{size}px_torchvision/{kind}": (lambda kind=kind, size=size: torchvision_decode(kind, size), 15)
+        for size in (224, 512)
+        for kind in ("png", "jpeg")
+    },
     "densenet121_forward/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=False), 5),
     "densenet121_forward/b8_224px": (lambda: densenet(DENSENET121, 8, 224, train=False), 5),
     "densenet121_train/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=True), 4),

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn each_geometry_keeps_what_it_says() {
-        let of = |geometry| Preprocess { size: 2, geometry, filter: Filter::Area }.apply(&wide());
+        let of = |geometry| Preprocess { geometry, filter: Filter::Area, ..Preprocess::new(2) }.apply(&wide());
         assert_eq!(of(Geometry::CenterCrop).values(), [1.0; 4]);
         // Each quarter of the padded square is half black padding, a quarter black and a quarter white image.
         assert_eq!(of(Geometry::Pad).values(), [-0.5; 4]);
