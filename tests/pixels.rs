@@ -79,8 +79,10 @@ fn twelve_bits_are_noted_and_read_right_with_the_key() {
     let predict = ["predict", "run.toml", "--weights", "out/model.safetensors", "--split", "all", "--out", "p.csv"];
     let scores = || -> Vec<f64> {
         let text = fs::read_to_string(study.path("p.csv")).unwrap();
-        let score = text.lines().next().unwrap().split(',').position(|name| name == "score").expect("a column of scores");
-        text.lines().skip(1).map(|line| line.split(',').nth(score).unwrap().parse().unwrap()).collect()
+        let header: Vec<_> = text.lines().next().unwrap().split(',').collect();
+        let scores =
+            text.lines().skip(1).flat_map(|line| line.split(',').zip(&header).filter(|(_, name)| name.starts_with("score_")));
+        scores.map(|(score, _)| score.parse().unwrap()).collect()
     };
     deepen(&study, |level| u16::from(level) * 257);
     assert_eq!(said(&study, &predict), "");

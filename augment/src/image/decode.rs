@@ -1,7 +1,7 @@
 //! Reading image files, to the gray levels that Pillow gives.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
@@ -209,15 +209,13 @@ fn decode(
     target: &mut impl Target,
 ) -> Result<(), AugmentError> {
     let failed = |source| AugmentError::Decode { path: path.to_owned(), source };
-    let head = head(&mut file).map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })?;
-    let format = match sniff::format_of(&head) {
+    let unread = |source| AugmentError::Io { action: "read", path: path.to_owned(), source };
+    let format = match sniff::format_of(file.fill_buf().map_err(unread)?) {
         Ok(format) => format,
         Err(kind) => return Err(AugmentError::NotReadFormat { path: path.to_owned(), kind }),
     };
     if format == ImageFormat::Jpeg {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })?;
-        return decode_jpeg(&bytes, path, scale, target);
+        return decode_jpeg(&whole(&mut file).map_err(unread)?, path, scale, target);
     }
     let check = |size: (usize, usize)| check_pixels(size, path);
     // A decoder that panics on a damaged file is that file's fault, not the end of the program.
@@ -244,12 +242,12 @@ pub(super) fn deep_pixels(path: &Path) -> Option<usize> {
     if deep { side(16).checked_mul(side(20)) } else { None }
 }
 
-/// The first bytes of a file, which are then read again.
-fn head(file: &mut (impl BufRead + Seek)) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    file.by_ref().take(sniff::HEAD).read_to_end(&mut head)?;
+fn whole(file: &mut (impl BufRead + Seek)) -> io::Result<Vec<u8>> {
+    let length = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
-    Ok(head)
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Why a file gives no image.

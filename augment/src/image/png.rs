@@ -2,13 +2,18 @@
 
 use std::io::{BufRead, Seek};
 
-use ::png::{BitDepth, ColorType, Decoder, Limits, Transformations};
+use ::png::{BitDepth, ColorType, Decoder, InterlaceInfo, Limits, Transformations, expand_interlaced_row};
 
 use super::decode::{Fault, Target};
 use crate::AugmentError;
 
 /// Most bytes that a chunk beside the pixels may take; text and profiles are skipped anyway.
 const MOST_BYTES: usize = 64 << 20;
+
+const ENDED: &str = "the file ends before its last row";
+
+/// The first column and row of each pass of Adam7, and its step between rows.
+const PASSES: [(usize, usize, usize); 7] = [(0, 0, 8), (4, 0, 8), (0, 4, 8), (2, 0, 4), (0, 2, 4), (1, 0, 2), (0, 1, 2)];
 
 /// Decodes the first image of a file into `target`; `check` refuses a size.
 ///
@@ -42,16 +47,27 @@ pub(super) fn decode(
         (_, true) => target.rgb16(rows, channels),
     };
     if reader.info().interlaced {
-        let mut whole = vec![0; row_bytes * size.1];
-        reader.next_frame(&mut whole)?;
+        let (mut whole, pixel_bits) = (vec![0; row_bytes * size.1], (row_bytes / size.0 * 8) as u8);
+        // Not `next_frame`: it wants to see the end of the stream, too.
+        for _ in 0..interlaced_rows(size) {
+            let row = reader.next_interlaced_row()?.ok_or(ENDED)?;
+            let InterlaceInfo::Adam7(place) = row.interlace() else { return Err("rows that are not interlaced".into()) };
+            expand_interlaced_row(&mut whole, row_bytes, row.data(), place, pixel_bits);
+        }
         put(&whole);
         return Ok(());
     }
     for _ in 0..size.1 {
-        let row = reader.next_row()?.ok_or("the file ends before its last row")?;
+        let row = reader.next_row()?.ok_or(ENDED)?;
         put(&row.data()[..row_bytes]);
     }
     Ok(())
+}
+
+/// Rows of all passes of an interlaced image.
+fn interlaced_rows((width, height): (usize, usize)) -> usize {
+    let passes = PASSES.iter().filter(|(left, ..)| *left < width);
+    passes.map(|(_, top, step)| height.saturating_sub(*top).div_ceil(*step)).sum()
 }
 
 /// The first `kept` bytes of every `size`.

@@ -228,8 +228,8 @@ mod tests {
 
     #[test]
     fn settings_of_earlier_versions_keep_digest_and_text() {
-        // Computed by version 0.1.0 as of commit 70a1b74, before there was a bit depth.
-        let before = "DIGEST";
+        // What the caches of earlier versions are keyed by, from before there was a bit depth.
+        let before = "b384a206a3ed3af40009659f10146f773b7e1216b38dcc4e20512ed87476ec87";
         assert_eq!(Preprocess::default().digest().to_string(), before);
         let text = serde_json::to_string(&Preprocess::default()).unwrap();
         assert_eq!(text, r#"{"size":224,"geometry":"center-crop","filter":"bilinear"}"#);

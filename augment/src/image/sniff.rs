@@ -2,9 +2,6 @@
 
 use image::ImageFormat;
 
-/// How many bytes [`format_of`] looks at: DICOM's mark ends there.
-pub(super) const HEAD: u64 = 132;
-
 /// Beginnings of files that people take for radiographs.
 const OTHERS: [(&[u8], &str); 15] = [
     (b"II*\0", "a TIFF file"),
@@ -24,7 +21,7 @@ const OTHERS: [(&[u8], &str); 15] = [
     (b"{", "JSON, as a failed download leaves it"),
 ];
 
-/// The format, if it is read; otherwise what the file is.
+/// The format of a file that begins with `head`, if it is read; otherwise what the file is.
 pub(super) fn format_of(head: &[u8]) -> Result<ImageFormat, &'static str> {
     if head.starts_with(b"\x89PNG\r\n\x1a\n") {
         return Ok(ImageFormat::Png);

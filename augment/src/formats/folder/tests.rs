@@ -104,7 +104,8 @@ fn other_spellings_of_a_path() {
     assert_eq!(tree.find("train/Zo\u{eb}.png").unwrap(), "train/Zoe\u{308}.png");
     assert_eq!(tree.find("Zo\u{eb}").unwrap(), "train/Zoe\u{308}.png");
     assert_eq!(tree.find("p1\\study1\\view1.jpg").unwrap(), "p1/study1/view1.jpg");
-    assert_eq!(tree.find("./p1//study1/view1.jpg").unwrap(), "p1/study1/view1.jpg");
+    assert_eq!(tree.find("./p1//study1/view1.jpg").unwrap(), "./p1//study1/view1.jpg");
+    assert_eq!(tree.find("./study1//view1.jpg").unwrap(), "p1/study1/view1.jpg");
     // CheXpert's table names the folder that the images are in.
     assert_eq!(tree.find("cxr/p1/study1/view1.jpg").unwrap(), "p1/study1/view1.jpg");
     assert_eq!(tree.find("cxr\\p1\\study1\\view1.jpg").unwrap(), "p1/study1/view1.jpg");
