@@ -66,14 +66,14 @@ fn decode_1024px_to_512px(bencher: Bencher, extension: &str) {
 /// As `decode_1024px_to_224px`, by several workers at once: the time of one picture by one of them.
 #[divan::bench(args = ["png", "jpeg"], threads = [1, 2])]
 fn workers_1024px_to_224px(bencher: Bencher, extension: &str) {
-    let (path, preprocess) = (film(extension), Preprocess::new(224));
+    let (path, preprocess) = (phantom(extension), Preprocess::new(224));
     bencher.bench(|| preprocess.apply(&GrayImage::open(black_box(&path)).expect("a sound file")));
 }
 
 /// The JPEG at the part of its size that is enough for the picture.
 #[divan::bench(args = [64, 224, 512])]
 fn scaled_jpeg_1024px_to_px(bencher: Bencher, size: usize) {
-    let (path, preprocess) = (film("jpeg"), Preprocess::new(size));
+    let (path, preprocess) = (phantom("jpeg"), Preprocess::new(size));
     let enough = |width: usize, height: usize| preprocess.shrinks(width, height);
     bencher.bench_local(|| preprocess.apply(&GrayImage::open_scaled(black_box(&path), &enough).expect("a sound file")));
 }

@@ -31,6 +31,7 @@ pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages)
         custom_findings: config.custom_findings.clone(),
         extra_columns: config.extra_columns.clone(),
         report: config.report.clone(),
+        delimiter: config.delimiter,
         missing,
         phantom: PhantomGroups { train, valid, test, seed, size: preprocess.size },
     })?;

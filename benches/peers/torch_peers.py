@@ -1,6 +1,6 @@
 """The work of `cargo bench` in PyTorch, diffusers, Pillow, NumPy and scikit-learn, on two threads.
 
-    cargo bench --bench pixels        # once: writes the films that are read here
+    cargo bench --bench pixels        # once: writes the images that are read here
     python benches/peers/torch_peers.py [NAME ...]
 
 Work in the shapes of Stable Diffusion 1.4 (`sd14`) takes 5 GB of memory and minutes, and is left out unless it is named.
@@ -19,15 +19,15 @@ from pathlib import Path
 
 THREADS = 2
 FINDINGS = 14
-FILMS = Path(__file__).resolve().parents[2] / "target" / "tmp"
+IMAGES = Path(__file__).resolve().parents[2] / "target" / "tmp"
 
 
 def decode(extension, size=None, mode="L"):
-    """A 1024 px film, resized with Pillow's antialiased bilinear filter; mode F resamples unrounded, as roentgen does."""
+    """A phantom of 1024 px, resized with Pillow's antialiased bilinear filter; mode F resamples unrounded, as roentgen does."""
     import numpy as np
     from PIL import Image
 
-    path = FILMS / f"film-1024.{extension}"
+    path = IMAGES / f"phantom-1024.{extension}"
 
     def work():
         image = Image.open(path).convert("L")
@@ -40,11 +40,11 @@ def decode(extension, size=None, mode="L"):
 
 
 def torchvision_decode(extension, size):
-    """A 1024 px film to a tensor by torchvision's usual transforms, which round to 8 bits between the axes and after them."""
+    """A phantom of 1024 px to a tensor by torchvision's usual transforms, which round to 8 bits between the axes and after them."""
     from PIL import Image
     from torchvision import transforms
 
-    path = FILMS / f"film-1024.{extension}"
+    path = IMAGES / f"phantom-1024.{extension}"
     steps = [transforms.Resize((size, size), antialias=True), transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
     prepare = transforms.Compose(steps)
     return lambda: prepare(Image.open(path).convert("L"))

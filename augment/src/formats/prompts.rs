@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::cells::PROMPT_KIND;
-use super::sheet::{Rows, Sheet};
+use super::sheet::{Line, Rows, Sheet};
 use super::table::columns::{Columns, SEED, prompt_column, request};
 use crate::AugmentError;
 use crate::record::{Label, Vocabulary};
@@ -39,14 +39,15 @@ impl PromptTable {
     /// [`AugmentError::Table`] for a missing or unknown column, a bad cell and the like, naming row and
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
     pub fn read(path: &Path) -> Result<Self, AugmentError> {
-        let sheet = Sheet::read(path, Rows::Equal)?;
+        let sheet = Sheet::read(path, Rows::Equal, None)?;
         let (text, kind) = prompt_column(&sheet)?;
         let columns = Columns::sorted(&sheet, &[], &[])?;
         let (vocabulary, unknown) = match columns.is_empty() {
             true => (Vocabulary::nih(), Some(vec![Label::Missing; Vocabulary::nih().len()])),
             false => (columns.vocabulary()?, None),
         };
-        let row = |line| {
+        let row = |line: Result<Line, AugmentError>| {
+            let line = &line?;
             let prompt = sheet.parse(line, text, ("a prompt", |cell: &str| (!cell.is_empty()).then(|| cell.to_owned())))?;
             let kind = sheet.parse_optional(line, sheet.find("prompt_kind"), PROMPT_KIND)?.unwrap_or(kind);
             let mut request = request(&sheet, line, Prompt { text: prompt, kind }, columns.labels(&sheet, line)?)?;
@@ -56,7 +57,7 @@ impl PromptTable {
             let replica = std::mem::take(&mut request.replica);
             Ok(PromptRow { request, seed: sheet.parse_optional(line, sheet.find("seed"), SEED)?, replica })
         };
-        let rows = sheet.lines.iter().map(row).collect::<Result<Vec<_>, AugmentError>>()?;
+        let rows = sheet.lines()?.map(row).collect::<Result<Vec<_>, AugmentError>>()?;
         if rows.is_empty() {
             return Err(AugmentError::EmptyDataset { name: path.display().to_string() });
         }

@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::phantom::{PhantomGroups, phantom};
-use super::{MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
+use super::{Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 
@@ -26,6 +26,8 @@ pub struct DataSource {
     pub report: Option<String>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// What separates the table's cells; guessed if `None`.
+    pub delimiter: Option<Delimiter>,
     /// Numbers of phantom images.
     pub phantom: PhantomGroups,
 }
@@ -139,12 +141,12 @@ fn nih(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let folder = folder_of(&table);
     let lists = NihLists { train: folder.join("train_val_list.txt"), test: folder.join("test_list.txt") };
     let lists = (lists.train.is_file() && lists.test.is_file()).then_some(lists);
-    NihFiles { images: images(source, &table), table, lists, missing: source.missing }.read()
+    NihFiles { images: images(source, &table), table, lists, missing: source.missing, delimiter: source.delimiter }.read()
 }
 
 fn nih_subset(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let table = labels(source)?;
-    NihSubset { images: images(source, &table), labels: table, missing: source.missing }.read()
+    NihSubset { images: images(source, &table), labels: table, missing: source.missing, delimiter: source.delimiter }.read()
 }
 
 fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
@@ -152,8 +154,8 @@ fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 }
 
 fn table(source: &DataSource) -> Result<CxrDataset, AugmentError> {
-    let DataSource { images, custom_findings, extra_columns, report, missing, .. } = source.clone();
-    Table { images, custom_findings, extra_columns, report, missing, ..Table::new(labels(source)?) }.read()
+    let DataSource { images, custom_findings, extra_columns, report, missing, delimiter, .. } = source.clone();
+    Table { images, custom_findings, extra_columns, report, missing, delimiter, ..Table::new(labels(source)?) }.read()
 }
 
 #[cfg(test)]
