@@ -40,7 +40,7 @@ pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages)
         Some(vocabulary) => data.with_vocabulary(vocabulary)?,
         None => data,
     };
-    let data = data.with_preprocess(preprocess);
+    let data = data.with_preprocess(preprocess).with_depth_note();
     Ok(if config.cache_mib > 0 { data.with_cache(config.cache_mib << 20) } else { data })
 }
 

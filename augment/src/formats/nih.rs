@@ -52,21 +52,22 @@ impl NihFiles {
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
         let sheet = Sheet::read(&self.table, Rows::Ragged, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
-        let folder = ImageFolder::scan(&self.images)?;
+        let mut folder = ImageFolder::open(&self.images)?;
         let splits = self.lists.as_ref().map(NihLists::read).transpose()?.unwrap_or_default();
         let vocabulary = Vocabulary::nih();
         let (mut rows, mut paths) = (Vec::new(), Vec::new());
         for line in sheet.lines()? {
             let line = line?;
             let mut record = columns.record(&sheet, &line, &vocabulary)?;
-            let Some(path) = folder.locate(&record.id, (&sheet, &line), self.missing)? else { continue };
+            let Some(path) = folder.locate(&record.id, (&sheet.path, line.number), self.missing)? else { continue };
             record.split = splits.get(&record.id).copied();
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
             paths.push(path);
         }
         let name = self.table.display().to_string();
         let data = CxrDataset::new(&name, Arc::new(vocabulary), rows, Arc::new(ImageFiles::new(paths)))?;
-        Ok(sheet.notes(Some(columns.patient)).into_iter().fold(data, CxrDataset::with_note))
+        let notes = sheet.notes(Some(columns.patient)).into_iter().chain(folder.notes());
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 }
 

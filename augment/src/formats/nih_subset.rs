@@ -46,7 +46,7 @@ impl NihSubset {
         let sheet = Sheet::read(&self.labels, Rows::Equal, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
-        let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::scan(&self.images)?, Vec::new()) };
+        let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::open(&self.images)?, Vec::new()) };
         let (mut rows, mut lines) = (Vec::new(), 0);
         for line in sheet.lines()? {
             let line = line?;
@@ -57,7 +57,8 @@ impl NihSubset {
                 Images::Named(folder, paths) => {
                     let promised =
                         columns.has_file.is_none_or(|column| Label::parse(line.cell(column)) != Some(Label::Negative));
-                    let path = if promised { folder.locate(&record.id, (&sheet, &line), self.missing)? } else { None };
+                    let path =
+                        if promised { folder.locate(&record.id, (&sheet.path, line.number), self.missing)? } else { None };
                     let Some(path) = path else { continue };
                     paths.push(path);
                     paths.len() - 1
@@ -65,12 +66,13 @@ impl NihSubset {
             };
             rows.push(Row { record: Arc::new(record), image, line: line.number });
         }
-        let source = match images {
-            Images::InOrder => self.archive(lines)?,
-            Images::Named(_, paths) => Arc::new(ImageFiles::new(paths)),
+        let (source, found): (Arc<dyn ImageSource>, _) = match images {
+            Images::InOrder => (self.archive(lines)?, Vec::new()),
+            Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
         let data = CxrDataset::new(&self.labels.display().to_string(), Arc::new(Vocabulary::nih()), rows, source)?;
-        Ok(sheet.notes(Some(columns.patient)).into_iter().fold(data, CxrDataset::with_note))
+        let notes = sheet.notes(Some(columns.patient)).into_iter().chain(found);
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 
     fn archive(&self, rows: usize) -> Result<Arc<dyn ImageSource>, AugmentError> {

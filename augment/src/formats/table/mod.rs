@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use self::columns::Columns;
 use super::MissingImages;
-use super::folder::absent;
+use super::folder::ImageFolder;
 use super::sheet::{Delimiter, Rows, Sheet};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
@@ -80,21 +80,19 @@ impl Table {
         let custom: Vec<_> = self.custom_findings.iter().map(|name| Finding::custom(name)).collect();
         let columns = Columns::of(&sheet, &custom, &self.extra_columns)?;
         let root = self.images.clone().or_else(|| self.path.parent().map(Path::to_owned)).unwrap_or_default();
+        let mut folder = ImageFolder::open(&root)?;
         let (mut rows, mut paths) = (Vec::new(), Vec::new());
         for line in sheet.lines()? {
             let line = line?;
             let record = columns.record(&sheet, &line)?;
-            let mut path = Some(root.join(&record.id));
-            if !path.as_ref().is_some_and(|path| path.is_file()) {
-                path = absent(&record.id, &root, (&sheet, &line), self.missing)?;
-            }
-            let Some(path) = path else { continue };
+            let Some(path) = folder.locate(&record.id, (&sheet.path, line.number), self.missing)? else { continue };
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
             paths.push(path);
         }
         let name = self.path.display().to_string();
         let data = CxrDataset::new(&name, Arc::new(columns.vocabulary()?), rows, Arc::new(ImageFiles::new(paths)))?;
-        Ok(sheet.notes(sheet.find("patient_id")).into_iter().fold(data, CxrDataset::with_note))
+        let notes = sheet.notes(sheet.find("patient_id")).into_iter().chain(folder.notes());
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 }
 
