@@ -245,7 +245,9 @@ fn unknown_column(sheet: &Sheet, first: &str, unknown: &[&String], of_images: bo
              vocabularies, and `columns = {{ image = \"…\" }}` says which column is which"
         )
     } else {
-        "rename the column or leave it out".to_owned()
+        "name labels of your own in `custom_findings` of [data] (`generate --custom-finding`), and columns to ignore in `extra_columns` \
+         (`generate --extra-column`)"
+            .to_owned()
     };
     TableError::UnknownColumn { path: sheet.path.clone(), column: first.to_owned(), suggestion, remedy }.into()
 }
