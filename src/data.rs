@@ -2,12 +2,14 @@
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CheckReport, CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
-use roentgen_augment::formats::{DataSource, MissingImages, PhantomGroups};
+use roentgen_augment::formats::{DataSource, MissingImages, OwnColumns, PhantomGroups, PromptTable};
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::training::check_selection;
 
 use crate::compare::batcher;
-use crate::config::{ConfigError, DataConfig, MissingConfig, PhantomConfig, RunConfig, SplitConfig};
+use crate::config::{
+    ConfigError, DataConfig, GeneratorConfig, MissingConfig, PhantomConfig, PlanConfig, RunConfig, SplitConfig,
+};
 
 /// Why a data set can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +74,7 @@ fn source(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -
 }
 
 fn prepared(data: CxrDataset, config: &DataConfig, preprocess: Preprocess) -> CxrDataset {
-    let data = data.with_preprocess(preprocess);
+    let data = data.with_preprocess(preprocess).with_depth_note();
     if config.cache_mib > 0 { data.with_cache(config.cache_mib << 20) } else { data }
 }
 
@@ -135,6 +137,16 @@ pub fn synthetic_left_out(splits: &Splits, remedy: &str) -> Option<String> {
     let synthetic = splits.synthetic()?;
     let (rows, are) = if synthetic.rows().len() == 1 { ("row", "is") } else { ("rows", "are") };
     Some(format!("{} synthetic {rows} of {} {are} left out: {remedy}", synthetic.rows().len(), synthetic.name()))
+}
+
+/// The table of prompts that the generator of a study is asked for, if it has one. What `[data]` says of columns holds for it too.
+///
+/// # Errors
+/// As [`PromptTable::read`].
+pub fn prompt_table(config: &RunConfig) -> Result<Option<PromptTable>, AugmentError> {
+    let Some(GeneratorConfig { plan: PlanConfig::Prompts(path), .. }) = &config.generator else { return Ok(None) };
+    let DataConfig { custom_findings, extra_columns, .. } = &config.data;
+    PromptTable::read(path, &OwnColumns { findings: custom_findings.clone(), ignored: extra_columns.clone() }).map(Some)
 }
 
 /// How patients are split.

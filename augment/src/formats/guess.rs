@@ -125,7 +125,7 @@ impl Sighting {
         File::open(path).map_err(failed)?.take(4).read_to_end(&mut start).map_err(failed)?;
         // A zip archive, whatever its name.
         if start.starts_with(b"PK") {
-            return Ok(Self::Arrays(Npz::open(path)?.names()));
+            return Ok(Self::Arrays(Npz::open(path)?.arrays()));
         }
         Ok(Self::Columns(Sheet::read(path, Rows::Ragged, None)?.columns))
     }
