@@ -1,11 +1,14 @@
-//! From the `[data]` table to a data set split by patient.
+//! From the `[data]` table to a data set split by patient, and from `[generator.images]` to a pool beside it.
+
+use std::path::Path;
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
-use roentgen_augment::formats::{DataSource, MissingImages, PhantomGroups};
+use roentgen_augment::formats::{DataSource, Format, MissingImages, PhantomGroups};
 use roentgen_augment::image::Preprocess;
+use roentgen_augment::supply::{ImagePool, PoolOptions};
 
-use crate::config::{ConfigError, DataConfig, PhantomConfig, SplitConfig};
+use crate::config::{ConfigError, DataConfig, ImagesConfig, ImagesFrom, PhantomConfig, RunConfig, SplitConfig};
 
 /// Why a data set can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -56,19 +59,77 @@ pub fn open(config: &DataConfig, preprocess: Preprocess) -> Result<(TrainSet, Sp
     Ok((train, splits))
 }
 
-/// What is doubtful in how the data of a study were read, and which of its rows are not used.
-#[must_use]
-pub fn data_notes(train: &TrainSet, splits: &Splits) -> Vec<String> {
-    let left_out = synthetic_left_out(splits, "they are a pool, and part of no arm");
-    train.data().notes().iter().cloned().chain(left_out).collect()
-}
-
 /// The note that the synthetic rows of a data set take no part in something, and `remedy`; `None` if there are none.
 #[must_use]
 pub fn synthetic_left_out(splits: &Splits, remedy: &str) -> Option<String> {
     let synthetic = splits.synthetic()?;
     let (rows, are) = if synthetic.rows().len() == 1 { ("row", "is") } else { ("rows", "are") };
     Some(format!("{} synthetic {rows} of {} {are} left out: {remedy}", synthetic.rows().len(), synthetic.name()))
+}
+
+/// The images of a study: radiographs, split by patient, and synthetic images that exist already.
+#[derive(Debug)]
+pub struct StudyData {
+    /// Training rows, perhaps a subset.
+    pub train: TrainSet,
+    /// All rows.
+    pub splits: Splits,
+    /// The images made elsewhere that arms draw from; `None` if no arm does.
+    pub images: Option<ImagePool>,
+    /// What is doubtful in how they were read, and what is not used, a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl StudyData {
+    /// Reads everything; no image is decoded.
+    ///
+    /// # Errors
+    /// [`DataError`].
+    pub fn open(config: &RunConfig) -> Result<Self, DataError> {
+        let (train, splits) = open(&config.data, config.preprocess)?;
+        let rows = train.data().rows().len();
+        let images = config.generator.as_ref().and_then(|generator| generator.images.as_ref());
+        let images = images.filter(|_| config.arms.iter().any(|arm| arm.pool_size(rows) > 0));
+        let mut notes = train.data().notes().to_vec();
+        if images.is_none_or(|images| images.from != ImagesFrom::Data) {
+            let remedy = "they are a pool; `generator = { kind = \"images\", images = { from = \"data\" } }` lets arms draw from it";
+            notes.extend(synthetic_left_out(&splits, remedy));
+        }
+        let images = images.map(|images| pool(images, config, &splits)).transpose()?;
+        let of_pool = images.iter().flat_map(|images| images.notes()).filter(|note| !train.data().notes().contains(note));
+        notes.extend(of_pool.cloned());
+        Ok(Self { train, splits, images, notes })
+    }
+}
+
+/// Reads the images of a `[generator.images]` table.
+fn pool(images: &ImagesConfig, config: &RunConfig, splits: &Splits) -> Result<ImagePool, DataError> {
+    let data = match &images.from {
+        ImagesFrom::Data => {
+            let expected = "a folder or a table: no row of the study's own has origin = synthetic";
+            splits.synthetic().cloned().ok_or_else(|| ConfigError::value("generator.images.from", "data", expected))?
+        }
+        ImagesFrom::Path(path) => {
+            let custom_findings = config.data.custom_findings.clone();
+            read(&DataConfig { custom_findings, ..found_at(path)? }, config.preprocess, MissingImages::Refuse)?
+        }
+        ImagesFrom::Table(data) => {
+            read(&DataConfig { cache_mib: 0, ..DataConfig::clone(data) }, config.preprocess, MissingImages::Refuse)?
+        }
+    };
+    let options = PoolOptions { splits, descendants: images.held_out, model: images.model.as_deref() };
+    Ok(ImagePool::new(&data, &options)?)
+}
+
+/// How the images at a path are read: by a table, or by the `manifest.csv` of their folder.
+fn found_at(path: &Path) -> Result<DataConfig, DataError> {
+    let manifest = path.join("manifest.csv");
+    let labels = if path.is_dir() { manifest } else { path.to_owned() };
+    if !labels.is_file() {
+        let expected = "the path of a table, or of a folder with a manifest.csv; a table with the keys of [data] reads any other layout";
+        return Err(ConfigError::value("generator.images.from", path.display(), expected).into());
+    }
+    Ok(DataConfig { labels: Some(labels), cache_mib: 0, ..DataConfig::of(Format::named("table")?) })
 }
 
 /// How patients are split.

@@ -73,7 +73,7 @@ impl CheckReport {
     pub fn of(data: &CxrDataset, progress: impl Fn(usize, usize) + Sync) -> Self {
         let done = AtomicUsize::new(0);
         let look = |index| {
-            let seen = data.decode(index).map(|image| (size_of_image(&image), digest(&image)));
+            let seen = data.decode(index).map(|image| (size_of_image(&image), image.digest()));
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, data.len());
             seen
         };
@@ -128,18 +128,6 @@ fn size_of_image(image: &GrayImage) -> String {
         GrayDepth::U16(_) => 16,
     };
     format!("{}x{}, {bits} bit", image.width(), image.height())
-}
-
-/// BLAKE3 of size, depth and samples: equal for equal pixels, whatever the file format.
-fn digest(image: &GrayImage) -> Fingerprint {
-    let size = [(image.width() as u64).to_le_bytes(), (image.height() as u64).to_le_bytes()].concat();
-    match image.depth() {
-        GrayDepth::U8(samples) => Fingerprint::of(&[&size, b"8", samples]),
-        GrayDepth::U16(samples) => {
-            let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            Fingerprint::of(&[&size, b"16", &bytes])
-        }
-    }
 }
 
 fn shared_patients(data: &CxrDataset) -> Vec<SharedPatient> {
