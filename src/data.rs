@@ -92,7 +92,8 @@ impl StudyData {
         let images = images.filter(|_| config.arms.iter().any(|arm| arm.pool_size(rows) > 0));
         let mut notes = train.data().notes().to_vec();
         if images.is_none_or(|images| images.from != ImagesFrom::Data) {
-            let remedy = "they are a pool; `generator = { kind = \"images\", images = { from = \"data\" } }` lets arms draw from it";
+            let remedy =
+                "they are a pool; `generator = { kind = \"images\", images = { from = \"data\" } }` lets arms draw from it";
             notes.extend(synthetic_left_out(&splits, remedy));
         }
         let images = images.map(|images| pool(images, config, &splits)).transpose()?;
@@ -126,7 +127,8 @@ fn found_at(path: &Path) -> Result<DataConfig, DataError> {
     let manifest = path.join("manifest.csv");
     let labels = if path.is_dir() { manifest } else { path.to_owned() };
     if !labels.is_file() {
-        let expected = "the path of a table, or of a folder with a manifest.csv; a table with the keys of [data] reads any other layout";
+        let expected =
+            "the path of a table, or of a folder with a manifest.csv; a table with the keys of [data] reads any other layout";
         return Err(ConfigError::value("generator.images.from", path.display(), expected).into());
     }
     Ok(DataConfig { labels: Some(labels), cache_mib: 0, ..DataConfig::of(Format::named("table")?) })

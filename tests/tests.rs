@@ -9,6 +9,7 @@
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `memory` | peaks that do not grow with the number of images |
+//! | `pool` | synthetic rows of a table, and images made elsewhere |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
@@ -23,6 +24,7 @@ mod generate;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parity;
+mod pool;
 mod run_folder;
 mod shards;
 mod supply;

@@ -30,15 +30,8 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let pools = pools(&job)?;
     pools.claim(&config.arms, &folder)?;
     say_pools(config, &pools);
-    let comparison = Comparison {
-        config,
-        study: &study,
-        pools,
-        device: &device,
-        device_name: opened.to_string(),
-        folder,
-        progress: &bars,
-    };
+    let comparison =
+        Comparison { config, study: &study, pools, device: &device, device_name: opened.to_string(), folder, progress: &bars };
     let report = comparison.run()?;
     write_pages(&comparison, &report)?;
     if common.json {
@@ -61,7 +54,8 @@ fn write_pages(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result
         "phantom" => "Training images (phantom)",
         _ => "Training images (real)",
     };
-    let grid = sample_grid(&comparison.study.train, largest, real, &synthetic).context("cannot make the sample grid of the report")?;
+    let grid =
+        sample_grid(&comparison.study.train, largest, real, &synthetic).context("cannot make the sample grid of the report")?;
     comparison.folder.write("report.html", render_html(report, Some(&grid)).as_bytes())?;
     comparison.folder.write("forest.svg", svg_forest(report).as_bytes())?;
     Ok(())

@@ -121,8 +121,7 @@ fn start(args: &GenerateArgs, settings: &Settings, device: &Device) -> Result<Op
 
 fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, device: &str) -> Result<()> {
     let manifest = args.shard.is_whole().then(|| store.describe("manifest.csv"));
-    let notes: Vec<String> =
-        outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread)).collect();
+    let notes: Vec<String> = outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread)).collect();
     if args.common.json {
         let summary = serde_json::json!({
             "manifest": manifest,

@@ -64,12 +64,7 @@ pub(super) fn data_card(config: &RunConfig, study: &StudyData) -> DataCard {
 }
 
 /// What a reader must know before quoting a number; `notes` are those of the study's images.
-pub(super) fn warnings(
-    config: &RunConfig,
-    notes: &[String],
-    data: &DataCard,
-    pools: &Pools,
-) -> Vec<String> {
+pub(super) fn warnings(config: &RunConfig, notes: &[String], data: &DataCard, pools: &Pools) -> Vec<String> {
     let mut warnings = [notes, &pools.notes].concat();
     if pools.arms.iter().any(Option::is_some)
         && let Some(generator) = &config.generator

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use roentgen_augment::AugmentError;
 use roentgen_augment::gate::GateReport;
 use roentgen_augment::request::SampleRequest;
-use roentgen_augment::supply::{ImagePool, Supply, SupplyMode, SyntheticDataset, Synthesizer as _};
+use roentgen_augment::supply::{ImagePool, Supply, SupplyMode, Synthesizer as _, SyntheticDataset};
 use roentgen_augment::text::PromptSummary;
 
 use super::gate::ArmGate;
@@ -174,12 +174,7 @@ impl Source {
 }
 
 /// The images that an arm draws from.
-fn chosen(
-    images: &ImagePool,
-    generator: &GeneratorConfig,
-    arm: &ArmConfig,
-    size: usize,
-) -> Result<ImagePool, PoolError> {
+fn chosen(images: &ImagePool, generator: &GeneratorConfig, arm: &ArmConfig, size: usize) -> Result<ImagePool, PoolError> {
     images.choose(&labels(generator, arm), size, generator.seed).map_err(|error| match error {
         AugmentError::TooFewImages { name, wanted, available } => {
             PoolError::TooFewImages { arm: arm.name.clone(), wanted, name, available }

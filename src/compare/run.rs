@@ -12,11 +12,11 @@ use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
-use super::{Pools, notes_after};
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
+use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
 use crate::data::StudyData;
 use crate::report::{ArmReport, ComparisonReport, RunReport};

@@ -139,11 +139,7 @@ pub(super) fn cache_folder<'a>(config: &'a GeneratorConfig, default_cache: &'a P
 ///
 /// # Errors
 /// A cache that can't be opened.
-pub fn supply(
-    config: &GeneratorConfig,
-    synthesizer: Arc<dyn Synthesizer>,
-    default_cache: &Path,
-) -> Result<Supply, PoolError> {
+pub fn supply(config: &GeneratorConfig, synthesizer: Arc<dyn Synthesizer>, default_cache: &Path) -> Result<Supply, PoolError> {
     let cache = match config.supply {
         SupplyMode::OnDemand => None,
         SupplyMode::Cached | SupplyMode::CacheThenGenerate => {

@@ -9,8 +9,8 @@ use roentgen_augment::record::{Finding, by_finding};
 use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, ImagesConfig};
 use super::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SAMPLING_STEPS, within};
+use super::{ConfigError, ImagesConfig};
 use crate::device::DeviceChoice;
 use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
@@ -72,7 +72,9 @@ impl GeneratorConfig {
             (Some(trained_on), _) => {
                 format!("Synthetic images come from a {}. It was trained on {trained_on}", self.kind.title())
             }
-            (_, Some(trained_on)) => format!("Synthetic images were made elsewhere. Their generator was trained on {trained_on}"),
+            (_, Some(trained_on)) => {
+                format!("Synthetic images were made elsewhere. Their generator was trained on {trained_on}")
+            }
             (None, None) => self.kind.caveat().to_owned(),
         }
     }

@@ -121,8 +121,7 @@ impl Synthesizer for DiffusionSynthesizer {
     fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
         let mut images = Vec::with_capacity(requests.len());
         for batch in requests.chunks(self.batch_size.get()) {
-            let pictures =
-                self.pictures(batch, &mut |_| ControlFlow::Continue(())).map_err(|error| self.failed(error))?;
+            let pictures = self.pictures(batch, &mut |_| ControlFlow::Continue(())).map_err(|error| self.failed(error))?;
             images.extend(
                 pictures
                     .into_iter()

@@ -75,12 +75,7 @@ impl DataRecord {
     ///
     /// # Errors
     /// As [`of_sets`](Self::of_sets).
-    pub fn add_pool(
-        &mut self,
-        pool: &CxrDataset,
-        known: &Self,
-        progress: &(dyn Fn() + Sync),
-    ) -> Result<(), AugmentError> {
+    pub fn add_pool(&mut self, pool: &CxrDataset, known: &Self, progress: &(dyn Fn() + Sync)) -> Result<(), AugmentError> {
         self.add(pool, Split::Train, POOL, Some(known), progress)
     }
 

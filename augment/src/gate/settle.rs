@@ -131,7 +131,11 @@ impl Gate {
     }
 
     /// The verdicts of all judges, and what is written beside the images.
-    pub(super) fn judge(&self, candidates: &[Candidate<'_>], attempt: u32) -> Result<Vec<(Verdict, GateOutcome)>, AugmentError> {
+    pub(super) fn judge(
+        &self,
+        candidates: &[Candidate<'_>],
+        attempt: u32,
+    ) -> Result<Vec<(Verdict, GateOutcome)>, AugmentError> {
         let mut verdicts = vec![Verdict::default(); candidates.len()];
         for judge in &self.judges {
             let more = judge.judge(candidates).map_err(|source| AugmentError::Judge { source })?;

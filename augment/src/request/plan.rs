@@ -117,7 +117,8 @@ impl<'a> RequestPlan<'a> {
         let sum = counts.values().try_fold(0usize, |sum, count| sum.checked_add(*count));
         let mut steps = Vec::with_capacity(check_count("plan.counts", sum)?);
         for (group, (&finding, &count)) in (1..).zip(counts) {
-            let rows: Vec<usize> = (0..self.rows.len()).filter(|&row| shows(&self.rows[row].record.labels, finding, self.vocabulary)).collect();
+            let rows: Vec<usize> =
+                (0..self.rows.len()).filter(|&row| shows(&self.rows[row].record.labels, finding, self.vocabulary)).collect();
             if rows.is_empty() && count > 0 {
                 let expected = "0, or leave it out: no training row with a prompt has it";
                 return Err(AugmentError::setting(format!("plan.counts.{finding}"), count, expected));

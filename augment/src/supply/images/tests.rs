@@ -31,8 +31,11 @@ fn of_source(id: &str, source: &str, patient: &str) -> CxrRecord {
     let mut record = synthetic(record(id, patient, None));
     if let Origin::Synthetic(provenance) = &mut record.origin {
         let patient_id = PatientId::new(if patient.is_empty() { source } else { patient });
-        provenance.request.source =
-            (!source.is_empty() || !patient.is_empty()).then(|| RequestSource { id: source.to_owned(), patient_id, fold: None });
+        provenance.request.source = (!source.is_empty() || !patient.is_empty()).then(|| RequestSource {
+            id: source.to_owned(),
+            patient_id,
+            fold: None,
+        });
     }
     record
 }
