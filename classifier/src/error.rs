@@ -115,7 +115,7 @@ pub enum ClassifierError {
         global: String,
     },
     /// A file's tensors are not those of the net.
-    #[error("{}: the weights do not fit the net:{difference}", path.display())]
+    #[error("{}: the weights do not fit the net:{difference}\n{}", path.display(), difference.advice())]
     WeightsDiffer {
         /// The file.
         path: PathBuf,

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use roentgen_classifier::ClassifierError;
-
-use crate::diffusion::weights::Difference;
+use roentgen_classifier::weights::Difference;
 
 /// Everything that can go wrong with a diffusion model. Each message names the file, key or tensor, what was expected, and what to
 /// do next.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use roentgen_classifier::SettingError;
+use roentgen_classifier::weights::Difference;
 
 use crate::diffusion::DiffusionError;
-use crate::diffusion::weights::Difference;
 
 /// Everything that can go wrong in fine-tuning. Weights, moments and averages are as before whenever one is returned, but for
 /// [`StateUnread`](Self::StateUnread).

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use burn::store::{bridge, burn_pack};
 use burn::tensor::{DType, Tensor, TensorData};
+use roentgen_classifier::weights::{Difference, WrongShape};
 
 use super::FinetuneError;
 use super::trainee::Trainee;
-use crate::diffusion::weights::Difference;
 
 /// Weights, moments and averages with their counters, between two steps. Flat tensors keep the layout that memory has; a training
 /// that is restored from one continues with the same bits.
@@ -71,7 +71,7 @@ impl Trainee {
     /// [`FinetuneError::StateUnread`] for a file that fails meanwhile.
     pub fn restore(&mut self, state: TraineeState) -> Result<(), FinetuneError> {
         let difference = self.difference(&state);
-        if difference != Difference::default() {
+        if !difference.is_empty() {
             return Err(FinetuneError::StateDiffers { difference: Box::new(difference) });
         }
         let device = self.device.clone();
@@ -117,7 +117,7 @@ impl Trainee {
                 match left.remove(&name) {
                     None => difference.missing.push((name, leaf.slot.shape.clone())),
                     Some(found) if found != leaf.slot.shape => {
-                        difference.wrong_shape.push((name, leaf.slot.shape.clone(), found))
+                        difference.wrong_shape.push(WrongShape { name, expected: leaf.slot.shape.clone(), found });
                     }
                     Some(_) => {}
                 }

@@ -171,11 +171,11 @@ mod tests {
         assert_eq!(difference.unexpected.len(), 2);
         assert_eq!(difference.wrong_shape.len(), 1);
         for line in [
-            "missing: features.norm0.weight, expected [5], found nothing",
-            "missing: features.norm5.bias, expected [8], found nothing",
-            "unexpected: features.extra.weight, expected nothing, found [2, 1]",
-            "unexpected: features.denseblock2.denselayer2.norm1.weight, expected nothing, found [2]",
-            "wrong shape: features.transition1.conv.weight, expected [5, 11, 1, 1], found [2, 2, 1, 1]",
+            "missing features.norm0.weight [5]",
+            "missing features.norm5.bias [8]",
+            "unexpected features.extra.weight [2, 1]",
+            "unexpected features.denseblock2.denselayer2.norm1.weight [2]",
+            "wrong shape features.transition1.conv.weight: expected [5, 11, 1, 1], found [2, 2, 1, 1]",
         ] {
             assert!(message.contains(line), "{message}");
         }

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, FloatDType, Int, Tensor};
+use roentgen_classifier::weights::Difference;
 
 use super::bert::{BertConfig, BertKeys, BertModel, Family};
 use super::clip::{ClipKeys, ClipTextConfig, ClipTextModel};
 use crate::diffusion::options::Options;
-use crate::diffusion::weights::{Difference, Facts, KeyMap, Loaded, Stem};
+use crate::diffusion::weights::{Facts, KeyMap, Loaded, Stem};
 use crate::diffusion::{DiffusionError, weights};
 
 /// The input of a text encoder; shapes with `B` texts of `L` tokens.

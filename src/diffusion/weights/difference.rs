@@ -1,54 +1,13 @@
 //! Names and shapes of a model's parameters, and how a file's tensors differ from them.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use roentgen_classifier::weights::{Difference, WrongShape};
 
 use super::files::Source;
 use super::{KeyMap, Place};
-
-/// Tensors because of which a file does not fit a model, by name; never empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// In the model, not in the file: name and shape expected.
-    pub missing: Vec<(String, Vec<usize>)>,
-    /// In the file, not in the model: name and shape found.
-    pub unexpected: Vec<(String, Vec<usize>)>,
-    /// In both, of other shapes: name, shape expected, shape found.
-    pub wrong_shape: Vec<(String, Vec<usize>, Vec<usize>)>,
-}
-
-impl Difference {
-    pub(super) fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.wrong_shape.is_empty()
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wrong = self.wrong_shape.iter();
-        let wrong = wrong.map(|(name, expected, found)| format!("{name}: expected {expected:?}, found {found:?}"));
-        let named = |(name, shape): &(String, Vec<usize>)| format!("{name} {shape:?}");
-        list(f, "wrong shape", wrong)?;
-        list(f, "missing", self.missing.iter().map(named))?;
-        list(f, "unexpected", self.unexpected.iter().map(named))
-    }
-}
-
-/// A checkpoint of another model differs in hundreds of names; a few of each kind say as much.
-fn list(f: &mut fmt::Formatter<'_>, kind: &str, lines: impl ExactSizeIterator<Item = String>) -> fmt::Result {
-    const SHOWN: usize = 8;
-    let more = lines.len().saturating_sub(SHOWN);
-    for line in lines.take(SHOWN) {
-        write!(f, "\n  {kind} {line}")?;
-    }
-    if more > 0 {
-        write!(f, "\n  … and {more} more {kind}")?;
-    }
-    Ok(())
-}
 
 /// Names and shapes in files of a model's parameters.
 pub(super) struct Expected<'a> {
@@ -75,7 +34,8 @@ impl<'a> Expected<'a> {
             match source.tensors.get(key) {
                 None => difference.missing.push((key.clone(), shape.clone())),
                 Some((_, name, stored)) if stored.shape() != *shape => {
-                    difference.wrong_shape.push((name.clone(), shape.clone(), stored.shape()));
+                    let (name, expected, found) = (name.clone(), shape.clone(), stored.shape());
+                    difference.wrong_shape.push(WrongShape { name, expected, found });
                 }
                 Some(_) => {}
             }

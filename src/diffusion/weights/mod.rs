@@ -12,7 +12,7 @@ mod save;
 #[cfg(test)]
 mod testing;
 
-pub use difference::{Difference, Summary, summarize};
+pub use difference::{Summary, summarize};
 pub use draw::{draw, draw_normal, draw_uniform};
 pub use files::Stem;
 pub use load::{Facts, Loaded, check, init_with, load};
