@@ -42,7 +42,7 @@ fn synthetic_rows_of_a_table_are_no_radiographs() {
     add_synthetic_rows(&study, 25);
     let output = compare("with");
     succeeds(&output);
-    let note = "25 synthetic rows of table.csv are left out";
+    let note = "25 synthetic rows of ./table.csv are left out";
     assert!(said(&output).contains(&format!("note: {note}")), "{}", said(&output));
 
     // Every count is that of the radiographs, and so is every weight, of the loss and of the networks.
@@ -86,10 +86,10 @@ fn a_generator_learns_from_synthetic_rows_if_it_is_told_to() {
         text.push_str(&format!("made{i}.png,{patient},train{blanks},synthetic,{i},A painted mass {i}.,painter\n"));
     }
     bench.write("table.csv", &text);
-    bench.edit("run.toml", "steps = 8", "steps = 2");
+    bench.edit("run.toml", "steps = 8\nwarmup_steps = 2", "steps = 2\nwarmup_steps = 1");
     let pairs = |out: &str| std::fs::read_to_string(bench.path(out).join("data.csv")).unwrap();
     let without = bench.finishes("without", &[]);
-    assert!(said(&without).contains("2 synthetic rows of table.csv are left out"), "{}", said(&without));
+    assert!(said(&without).contains("2 synthetic rows of ./table.csv are left out"), "{}", said(&without));
     assert!(!pairs("without").contains("painted"));
     let with = bench.finishes("with", &["--set", "include_synthetic=true"]);
     assert!(!said(&with).contains("left out"), "{}", said(&with));
@@ -164,7 +164,10 @@ fn a_set_of_generate_enters_a_study_with_one_line() {
     // The same images elsewhere are the same study; other images are another.
     std::fs::rename(study.path("painted"), study.path("moved")).unwrap();
     study.write_run(&run.replace("painted", "moved"));
-    assert_eq!(compared(&study), first);
+    let mut again = compared(&study);
+    assert!(again["warnings"].to_string().contains("moved/manifest.csv"));
+    again["warnings"] = first["warnings"].clone();
+    assert_eq!(again, first);
     std::fs::copy(study.path("moved/000003.png"), study.path("moved/000004.png")).unwrap();
     let said = ["out holds another run", "1 image with other content: synthetic image 000004.png"];
     study.refuses(&COMPARE, &said);
@@ -204,6 +207,7 @@ fn synthetic_rows_of_the_table_are_a_pool_if_a_generator_says_so() {
     edit(&study, "run.toml", "from = \"data\"", "from = \"data\", held_out = \"drop\"");
     study.refuses(&elsewhere, &["has 8", "set `pool = 8`"]);
     edit(&study, "run.toml", "pool = 9", "pool = 8");
+    std::fs::remove_dir_all(study.path("other")).unwrap();
     let dropped = succeeds(&study.roentgen(&elsewhere));
     assert!(dropped.contains("1 of 9 images of") && dropped.contains("are not in the pool"), "{dropped}");
 }
@@ -319,4 +323,31 @@ fn every_command_says_that_prompts_are_cut() {
     }
     let page = std::fs::read_to_string(study.path("out/report.html")).unwrap();
     assert!(page.contains(cut) && page.contains(colour));
+}
+
+#[test]
+fn the_example_of_images_made_elsewhere_runs_at_tiny_size() {
+    let study = Study::new();
+    other_set(&study, 40, |_| String::new());
+    std::fs::rename(study.path("made/set.csv"), study.path("made/manifest.csv")).unwrap();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/made-elsewhere.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let edits = [
+        ("format = \"nih-subset\"", "format = \"phantom\"\nphantom = { train = 24, valid = 24, test = 24 }"),
+        ("labels = \"../data/nih_cxr14/labels.csv\"\n", ""),
+        ("images = \"../data/nih_cxr14/nih64.npz\"\n", ""),
+        ("from = \"../runs/set\"", "from = \"made\""),
+        ("[1, 2, 3, 4, 5]", "[1]"),
+        ("size = 64", "size = 32"),
+        ("steps = 2000\nbatch_size = 32\neval_every = 100", "steps = 2\nbatch_size = 4\neval_every = 2\nwarmup_steps = 1"),
+    ];
+    let text = edits.into_iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "the example has no {from}");
+        text.replacen(from, to, 1)
+    });
+    study.write_run(&text);
+    let report = compared(&study);
+    let counts: Vec<_> = report["arms"].as_array().unwrap().iter().map(|arm| arm["synthetic_per_epoch"].clone()).collect();
+    assert_eq!(counts, [0, 24, 24, 0]);
+    assert!(report["arms"][2]["gate"]["requests"] == 24, "{}", report["arms"][2]["gate"]);
 }
