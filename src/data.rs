@@ -8,7 +8,7 @@ use roentgen_augment::formats::{DataSource, Format, MissingImages, PhantomGroups
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::supply::{ImagePool, PoolOptions};
 
-use crate::config::{ConfigError, DataConfig, ImagesConfig, ImagesFrom, PhantomConfig, RunConfig, SplitConfig};
+use crate::config::{ConfigError, DataConfig, ImagesConfig, ImagesFrom, MissingConfig, PhantomConfig, RunConfig, SplitConfig};
 
 /// Why a data set can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -21,28 +21,60 @@ pub enum DataError {
     Data(#[from] AugmentError),
 }
 
-/// Reads the data set, all splits together.
+/// Reads the data set, all splits together. A row without its image becomes what `missing` says, unless the run file says that it is
+/// left out.
 ///
 /// # Errors
 /// [`DataError`].
 pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<CxrDataset, DataError> {
     let vocabulary = config.vocabulary()?;
-    let PhantomConfig { train, valid, test, seed } = config.phantom;
-    let data = config.format.read(&DataSource {
-        labels: config.labels.clone(),
-        images: config.images.clone(),
-        custom_findings: config.custom_findings.clone(),
-        extra_columns: config.extra_columns.clone(),
-        report: config.report.clone(),
-        missing,
-        phantom: PhantomGroups { train, valid, test, seed, size: preprocess.size },
-    })?;
+    let data = config.format.read(&source(config, preprocess, missing)?)?;
     let data = match vocabulary {
         Some(vocabulary) => data.with_vocabulary(vocabulary)?,
         None => data,
     };
+    Ok(prepared(data, config, preprocess))
+}
+
+/// Reads images that are to be scored for the findings of `config`: labels that the data set lacks are unknown.
+///
+/// # Errors
+/// [`DataError`].
+pub fn read_unlabelled(config: &DataConfig, preprocess: Preprocess) -> Result<CxrDataset, DataError> {
+    let source = DataSource { unlabelled: true, ..source(config, preprocess, MissingImages::Refuse)? };
+    let data = config.format.read(&source)?;
+    let data = match config.vocabulary()? {
+        Some(vocabulary) => data.with_vocabulary_or_blank(vocabulary),
+        None => data,
+    };
+    Ok(prepared(data, config, preprocess))
+}
+
+fn source(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<DataSource, DataError> {
+    let PhantomConfig { train, valid, test, seed } = config.phantom;
+    Ok(DataSource {
+        labels: config.labels.clone(),
+        images: config.images.clone(),
+        findings: config.vocabulary()?,
+        unlabelled: false,
+        synthetic: false,
+        columns: config.columns.clone(),
+        custom_findings: config.custom_findings.clone(),
+        extra_columns: config.extra_columns.clone(),
+        report: config.report.clone(),
+        missing: match config.missing {
+            MissingConfig::Refuse => missing,
+            MissingConfig::Skip => MissingImages::Skip,
+        },
+        views: config.views.clone(),
+        one_image_per_patient: config.one_image_per_patient,
+        phantom: PhantomGroups { train, valid, test, seed, size: preprocess.size },
+    })
+}
+
+fn prepared(data: CxrDataset, config: &DataConfig, preprocess: Preprocess) -> CxrDataset {
     let data = data.with_preprocess(preprocess);
-    Ok(if config.cache_mib > 0 { data.with_cache(config.cache_mib << 20) } else { data })
+    if config.cache_mib > 0 { data.with_cache(config.cache_mib << 20) } else { data }
 }
 
 /// Reads the data set and splits it by patient.
@@ -112,26 +144,42 @@ fn pool(images: &ImagesConfig, config: &RunConfig, splits: &Splits) -> Result<Im
         }
         ImagesFrom::Path(path) => {
             let custom_findings = config.data.custom_findings.clone();
-            read(&DataConfig { custom_findings, ..found_at(path)? }, config.preprocess, MissingImages::Refuse)?
+            read_pool(&DataConfig { custom_findings, ..found_at(path)? }, config, splits)?
         }
-        ImagesFrom::Table(data) => {
-            read(&DataConfig { cache_mib: 0, ..DataConfig::clone(data) }, config.preprocess, MissingImages::Refuse)?
-        }
+        ImagesFrom::Table(data) => read_pool(data, config, splits)?,
     };
     let options = PoolOptions { splits, descendants: images.held_out, model: images.model.as_deref() };
     Ok(ImagePool::new(&data, &options)?)
 }
 
-/// How the images at a path are read: by a table, or by the `manifest.csv` of their folder.
-fn found_at(path: &Path) -> Result<DataConfig, DataError> {
-    let manifest = path.join("manifest.csv");
-    let labels = if path.is_dir() { manifest } else { path.to_owned() };
-    if !labels.is_file() {
-        let expected =
-            "the path of a table, or of a folder with a manifest.csv; a table with the keys of [data] reads any other layout";
-        return Err(ConfigError::value("generator.images.from", path.display(), expected).into());
+/// Reads a data set all of whose rows are synthetic unless they say otherwise.
+fn read_pool(data: &DataConfig, config: &RunConfig, splits: &Splits) -> Result<CxrDataset, DataError> {
+    let findings = Some(splits.train().data().vocabulary().as_ref().clone());
+    let source = source(data, config.preprocess, MissingImages::Refuse)?;
+    let read = data.format.read(&DataSource { synthetic: true, findings, ..source })?;
+    if data.format.has_columns && !read.rows().iter().any(|row| row.record.origin.is_synthetic()) {
+        let expected = "a table of synthetic images: every row of this one has origin = real";
+        return Err(ConfigError::value("generator.images.from", read.name(), expected).into());
     }
-    Ok(DataConfig { labels: Some(labels), cache_mib: 0, ..DataConfig::of(Format::named("table")?) })
+    Ok(read)
+}
+
+/// How the images at a path are read: by a table, or as one of the layouts that a folder alone makes.
+fn found_at(path: &Path) -> Result<DataConfig, DataError> {
+    let (manifest, has) = (path.join("manifest.csv"), |name: &str| path.join(name).is_file());
+    let (format, labels, images) = if path.is_file() {
+        ("table", Some(path.to_owned()), None)
+    } else if manifest.is_file() {
+        ("table", Some(manifest), None)
+    } else if has("metadata.csv") || has("metadata.jsonl") {
+        ("imagefolder", None, Some(path.to_owned()))
+    } else if path.is_dir() {
+        ("class-folders", None, Some(path.to_owned()))
+    } else {
+        let expected = "the path of a table or of a folder, or \"data\"";
+        return Err(ConfigError::value("generator.images.from", path.display(), expected).into());
+    };
+    Ok(DataConfig { labels, images, ..DataConfig::of(Format::named(format)?) })
 }
 
 /// How patients are split.

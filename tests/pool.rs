@@ -265,6 +265,38 @@ fn a_copy_of_a_test_radiograph_never_trains() {
 }
 
 #[test]
+fn folders_of_other_tools_are_pools() {
+    let study = Study::new();
+    other_set(&study, 14, |_| String::new());
+    let copy = |from: usize, to: &str| {
+        let to = study.path(to);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(study.path(&format!("made/{from}.png")), to).unwrap();
+    };
+    (0..14).for_each(|i| copy(i, &format!("classes/{}/{i}.png", ["Mass", "NORMAL"][i % 2])));
+    study.write_run(&run_on("from = \"classes\""));
+    let report = compared(&study);
+    assert_eq!(report["adherence"]["arm"], "mixed");
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("name no patient and no source") && warnings.contains("no labels of Atelectasis"), "{warnings}");
+
+    // An imagefolder that names the radiograph each image was made from.
+    (0..14).for_each(|i| copy(i, &format!("hub/{i}.png")));
+    let predictions = std::fs::read_to_string(study.path("out/arms/real/predictions.csv")).unwrap();
+    let held_out = predictions.lines().nth(1).unwrap().split(',').find(|cell| cell.contains(".png")).unwrap().to_owned();
+    let metadata = |source: &str| {
+        let rows: String = (0..14).map(|i| format!("{i}.png,{},{}\n", i % 2, if i == 8 { source } else { "" })).collect();
+        std::fs::write(study.path("hub/metadata.csv"), format!("file_name,Mass,source_id\n{rows}")).unwrap();
+    };
+    metadata(&held_out);
+    study.write_run(&run_on("from = \"hub\""));
+    let other = ["compare", "run.toml", "--out", "other", "--device", "cpu", "--json"];
+    study.refuses(&other, &["1 of 14 images", "`8.png`", "held out"]);
+    metadata("");
+    succeeds(&study.roentgen(&other));
+}
+
+#[test]
 fn settings_of_a_pool_are_checked() {
     let study = Study::new();
     other_set(&study, 3, |_| String::new());
@@ -292,7 +324,9 @@ fn settings_of_a_pool_are_checked() {
         study.write_run(&run_on(images));
         study.refuses(&COMPARE, said);
     };
-    compare("from = \"nowhere\"", &["nowhere", "manifest.csv"]);
+    compare("from = \"nowhere\"", &["nowhere", "the path of a table or of a folder"]);
+    std::fs::write(study.path("made/real.csv"), "image,Mass,origin\n0.png,1,real\n1.png,0,real\n").unwrap();
+    compare("from = \"made/real.csv\"", &["made/real.csv", "every row of this one has origin = real"]);
     compare("from = \"data\"", &["no row of the study's own has origin = synthetic"]);
 }
 

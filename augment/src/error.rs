@@ -125,6 +125,28 @@ pub enum AugmentError {
         /// The data set.
         name: String,
     },
+    /// A folder whose files are not laid out as its format says.
+    #[error("{}: {found}, expected {expected}", path.display())]
+    BadLayout {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// What there is.
+        found: String,
+        /// What there should be.
+        expected: String,
+    },
+    /// Rows were left out, and too many of them.
+    #[error("{name}: {cause}, and {lost}; {remedy}")]
+    RowsLost {
+        /// The data set.
+        name: String,
+        /// Which rows, and why.
+        cause: String,
+        /// What is missing now.
+        lost: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A record whose labels don't fit the vocabulary.
     #[error("{name}, row {row}: {found} labels for {expected} findings; give one label per finding")]
     LabelCount {

@@ -144,9 +144,9 @@ pub struct PredictArgs {
     pub weights: PathBuf,
     /// Run file whose [data] table says what to score; the rest may be absent
     pub run: PathBuf,
-    /// Which images: train, valid, test or all
-    #[arg(long, default_value = "test")]
-    pub split: SplitChoice,
+    /// Which images: train, valid, test or all. By default those of the test split, and all where the data name no splits
+    #[arg(long)]
+    pub split: Option<SplitChoice>,
     /// CSV to write
     #[arg(long)]
     pub out: PathBuf,
@@ -171,7 +171,7 @@ pub enum SplitChoice {
 
 /// The layouts that `data.format` names, from the list of readers.
 fn formats() -> String {
-    let line = |format: &Format| format!("  {:<12}{}", format.name, format.reads.replace('`', ""));
+    let line = |format: &Format| format!("  {:<15}{}", format.name, format.reads.replace('`', ""));
     format!(
         "Layouts (`format` in the [data] table of the run file):\n{}",
         FORMATS.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -22,7 +22,7 @@ use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STE
 use crate::memory::Estimate;
 
 pub use arm::{ArmConfig, RampConfig};
-pub use data::{DataConfig, PhantomConfig, SplitConfig};
+pub use data::{DataConfig, MissingConfig, PhantomConfig, SplitConfig};
 pub use error::ConfigError;
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
 pub(crate) use generator::sampler_named;

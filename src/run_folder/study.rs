@@ -14,9 +14,9 @@ use super::{OLD_POOLS, RunFolder};
 use crate::config::RunConfig;
 use crate::data::StudyData;
 
-/// Settings that change no trained network and no score: texts, paths, threads, statistics, the number of seeds. What the paths
-/// lead to is compared separately.
-const MAY_CHANGE: [&str; 19] = [
+/// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
+/// and images that they lead to are compared separately.
+const MAY_CHANGE: [&str; 21] = [
     "title",
     "baseline",
     "seeds",
@@ -26,6 +26,8 @@ const MAY_CHANGE: [&str; 19] = [
     "data.name",
     "data.labels",
     "data.images",
+    "data.columns",
+    "data.missing",
     "data.cache_mib",
     "network.weights",
     "gate.agreement.weights",

@@ -1,6 +1,7 @@
 //! A data set on disk or in memory: rows, and images decoded on demand.
 
 mod check;
+mod filter;
 mod split;
 mod summary;
 
@@ -114,19 +115,6 @@ impl CxrDataset {
         Ok(self.relabelled(&vocabulary))
     }
 
-    /// The same rows with the labels of `vocabulary`, in its order, and the findings of which the data set has no labels: these are
-    /// unknown on all images.
-    ///
-    /// # Errors
-    /// [`AugmentError::FindingNotInData`] if it has labels of none.
-    pub fn with_vocabulary_or_unknown(self, vocabulary: &Vocabulary) -> Result<(Self, Vec<Finding>), AugmentError> {
-        let missing = self.lacks(vocabulary);
-        if missing.len() == vocabulary.len() {
-            return Err(self.not_in_data(&missing, vocabulary));
-        }
-        Ok((self.relabelled(vocabulary), missing))
-    }
-
     fn lacks(&self, vocabulary: &Vocabulary) -> Vec<Finding> {
         vocabulary.findings().iter().copied().filter(|finding| self.vocabulary.position(*finding).is_none()).collect()
     }
@@ -149,6 +137,15 @@ impl CxrDataset {
         };
         let rows = self.rows.iter().map(remap).collect();
         Self { rows, vocabulary: Arc::new(vocabulary.clone()), ..self }
+    }
+
+    /// The same rows with the labels of `vocabulary`, in its order; unknown where the data set has no such finding, with a note.
+    #[must_use]
+    pub fn with_vocabulary_or_blank(self, vocabulary: Vocabulary) -> Self {
+        let absent = self.lacks(&vocabulary);
+        let note = format!("{} has no labels of {}; they are taken as unknown", self.name, names(&absent));
+        let data = self.relabelled(&vocabulary);
+        if absent.is_empty() { data } else { data.with_note(note) }
     }
 
     /// The real rows alone, or the synthetic ones.

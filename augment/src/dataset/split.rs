@@ -47,15 +47,7 @@ impl Splits {
     pub fn new(data: &CxrDataset, plan: &SplitPlan) -> Result<Self, AugmentError> {
         let data = plan.apply(data)?;
         check_rows(&data)?;
-        let rows = |wanted: &dyn Fn(&CxrRecord) -> bool| {
-            let rows: Vec<_> = (0..data.len()).filter(|&i| wanted(data.record(i))).collect();
-            (!rows.is_empty()).then(|| data.select(&rows))
-        };
-        let part = |split| {
-            let found = rows(&|record| record.split == Some(split) && !record.origin.is_synthetic());
-            found.ok_or_else(|| AugmentError::EmptySplit { name: data.name().to_owned(), split })
-        };
-        let (train, valid, test) = (part(Split::Train)?, part(Split::Valid)?, part(Split::Test)?);
+        let (train, valid, test) = (part(&data, Split::Train)?, part(&data, Split::Valid)?, part(&data, Split::Test)?);
         let judged = valid.rows().iter().chain(test.rows());
         // An image without a patient counts as a separate patient, here as in requests.
         let patient = |row: &Row| row.record.patient_id.clone().unwrap_or_else(|| PatientId::new(&row.record.id));
@@ -66,8 +58,18 @@ impl Splits {
             train: TrainSet { data: train, held_out },
             valid: HeldOut { data: valid, split: Split::Valid },
             test: HeldOut { data: test, split: Split::Test },
-            synthetic: rows(&|record| record.origin.is_synthetic()),
+            synthetic: rows(&data, |record| record.origin.is_synthetic()),
         })
+    }
+
+    /// The real rows of one part of `data`, for scoring: the others may be empty.
+    ///
+    /// # Errors
+    /// As [`Splits::new`], of the parts that there are.
+    pub fn part(data: &CxrDataset, plan: &SplitPlan, split: Split) -> Result<CxrDataset, AugmentError> {
+        let data = plan.apply(data)?;
+        check_rows(&data)?;
+        part(&data, split)
     }
 
     /// The training part.
@@ -123,6 +125,18 @@ impl Splits {
     pub fn unidentified(&self) -> usize {
         self.unidentified
     }
+}
+
+/// The rows that are `wanted`; `None` if there are none.
+fn rows(data: &CxrDataset, wanted: impl Fn(&CxrRecord) -> bool) -> Option<CxrDataset> {
+    let rows: Vec<_> = (0..data.len()).filter(|&i| wanted(data.record(i))).collect();
+    (!rows.is_empty()).then(|| data.select(&rows))
+}
+
+/// The real rows of `split`.
+fn part(data: &CxrDataset, split: Split) -> Result<CxrDataset, AugmentError> {
+    let found = rows(data, |record| record.split == Some(split) && !record.origin.is_synthetic());
+    found.ok_or_else(|| AugmentError::EmptySplit { name: data.name().to_owned(), split })
 }
 
 /// Refuses synthetic rows for evaluation, and a patient of real rows in two splits.

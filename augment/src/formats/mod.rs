@@ -6,11 +6,14 @@
 //! | [`NihFiles`] | NIH ChestX-ray14 as published: `Data_Entry_2017*.csv` and its images |
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
 //! | [`MedMnist`] | ChestMNIST and PneumoniaMNIST `.npz` |
+//! | [`ClassFolders`] | a folder per class, torchvision's `ImageFolder` |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
 
 mod cells;
+mod class_folders;
 mod folder;
+mod imagefolder;
 mod medmnist;
 mod nih;
 mod nih_subset;
@@ -19,16 +22,18 @@ mod phantom;
 mod prompts;
 mod registry;
 mod sheet;
+mod skipped;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
+pub use class_folders::ClassFolders;
 pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;
 pub use phantom::PhantomGroups;
 pub use prompts::PromptTable;
-pub use registry::{DataSource, FORMATS, Format};
+pub use registry::{DataSource, FORMATS, Format, Place};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};
 
 /// What becomes of a row whose image file isn't there.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::cells::PROMPT_KIND;
 use super::sheet::{Rows, Sheet};
-use super::table::columns::{Columns, SEED, prompt_column, request};
+use super::table::columns::Columns;
 use crate::AugmentError;
 use crate::record::{Label, Vocabulary};
 use crate::request::{SampleRequest, check_count};
@@ -40,21 +39,21 @@ impl PromptTable {
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
     pub fn read(path: &Path) -> Result<Self, AugmentError> {
         let sheet = Sheet::read(path, Rows::Equal)?;
-        let (text, kind) = prompt_column(&sheet)?;
-        let columns = Columns::sorted(&sheet, &[], &[])?;
+        let columns = Columns::of_prompts(&sheet)?;
+        let (text, kind) = columns.prompt(&sheet)?;
         let (vocabulary, unknown) = match columns.is_empty() {
             true => (Vocabulary::nih(), Some(vec![Label::Missing; Vocabulary::nih().len()])),
             false => (columns.vocabulary()?, None),
         };
         let row = |line| {
             let prompt = sheet.parse(line, text, ("a prompt", |cell: &str| (!cell.is_empty()).then(|| cell.to_owned())))?;
-            let kind = sheet.parse_optional(line, sheet.find("prompt_kind"), PROMPT_KIND)?.unwrap_or(kind);
-            let mut request = request(&sheet, line, Prompt { text: prompt, kind }, columns.labels(&sheet, line)?)?;
+            let kind = columns.prompt_kind(&sheet, line)?.unwrap_or(kind);
+            let mut request = columns.request(&sheet, line, Prompt { text: prompt, kind }, columns.labels(&sheet, line)?)?;
             if let Some(unknown) = &unknown {
                 request.labels.clone_from(unknown);
             }
             let replica = std::mem::take(&mut request.replica);
-            Ok(PromptRow { request, seed: sheet.parse_optional(line, sheet.find("seed"), SEED)?, replica })
+            Ok(PromptRow { request, seed: columns.seed(&sheet, line)?, replica })
         };
         let rows = sheet.lines.iter().map(row).collect::<Result<Vec<_>, AugmentError>>()?;
         if rows.is_empty() {

@@ -1,5 +1,6 @@
 //! The list of layouts that a run file can name.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +8,10 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::phantom::{PhantomGroups, phantom};
-use super::{MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
+use super::{ClassFolders, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
+use crate::record::{View, Vocabulary};
 
 /// The location of a data set, and the options of its reader. Each layout reads what it needs.
 #[derive(Clone, Debug, Default)]
@@ -18,16 +20,39 @@ pub struct DataSource {
     pub labels: Option<PathBuf>,
     /// The folder of the images, or their archive; `None` for the label table's folder.
     pub images: Option<PathBuf>,
+    /// Findings that are asked for; `None` for all there are.
+    pub findings: Option<Vocabulary>,
+    /// Whether labels may be missing altogether, as where images are only scored.
+    pub unlabelled: bool,
+    /// Column of a field or a finding of the table, by the name of either.
+    pub columns: BTreeMap<String, String>,
     /// Findings outside the public vocabularies that the table may have.
     pub custom_findings: Vec<String>,
     /// Columns of the table to ignore.
     pub extra_columns: Vec<String>,
     /// The table's column of reports; `None` for `report`.
     pub report: Option<String>,
+    /// Whether rows that don't say what they are, are synthetic, as in a pool of images made elsewhere.
+    pub synthetic: bool,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// The views that are read; empty for all.
+    pub views: Vec<View>,
+    /// Whether only the first image of each patient is read.
+    pub one_image_per_patient: bool,
     /// Numbers of phantom images.
     pub phantom: PhantomGroups,
+}
+
+/// The key of `[data]` that says where a layout lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `labels`: a table or an archive.
+    Labels,
+    /// `images`: a folder that says everything itself.
+    Images,
+    /// None: it is made.
+    Nowhere,
 }
 
 /// A layout of data sets: a run file names it, help and documentation list it.
@@ -39,17 +64,23 @@ pub struct Format {
     pub title: &'static str,
     /// What it reads: its line in `docs/run-file.md` and, without marks, in `roentgen data --help`.
     pub reads: &'static str,
+    /// The key that it can't be without.
+    pub place: Place,
+    /// Whether it is a table of any columns: which they are can be said.
+    pub has_columns: bool,
     read: fn(&DataSource) -> Result<CxrDataset, AugmentError>,
 }
 
 /// Every layout. A new reader is one more entry here, and one more line in `docs/run-file.md`; a test compares the two.
-pub static FORMATS: [Format; 5] = [
+pub static FORMATS: [Format; 7] = [
     Format {
         name: "nih",
         title: "NIH ChestX-ray14",
         reads: "NIH ChestX-ray14 as published: `Data_Entry_2017_v2020.csv` (or the 2017 one) and its images, flat or as unpacked \
                 (`images_001/images/…`). With `train_val_list.txt` and `test_list.txt` beside the table, `by = \"given\"` is the \
                 official split",
+        place: Place::Labels,
+        has_columns: false,
         read: nih,
     },
     Format {
@@ -58,19 +89,50 @@ pub static FORMATS: [Format; 5] = [
         reads: "a CSV with `image`, `patient_id`, the 14 NIH findings as 0 or 1, and where known `age`, `sex`, `view`, `split`; other \
                 columns are ignored. Images in a folder, or in an `.npz` with an array `images` (`uint8 [N, H, W]`) in the order of the \
                 rows",
+        place: Place::Labels,
+        has_columns: false,
         read: nih_subset,
     },
     Format {
         name: "medmnist",
         title: "MedMNIST",
         reads: "`chestmnist*.npz` or `pneumoniamnist*.npz`. The archives do not identify patients, so keep `by = \"given\"`",
+        place: Place::Labels,
+        has_columns: false,
         read: medmnist,
     },
-    Format { name: "table", title: "own table", reads: "your own CSV, one row per image, see below", read: table },
+    Format {
+        name: "table",
+        title: "own table",
+        reads: "your own CSV, one row per image, see below",
+        place: Place::Labels,
+        has_columns: true,
+        read: table,
+    },
+    Format {
+        name: "class-folders",
+        title: "folders of classes",
+        reads: "a folder per class in the folder `images` (torchvision's `ImageFolder`), or one of them in each of `train`, `val` and \
+                `test`. Classes are findings; the images of `NORMAL` or `No Finding` have none. The folders do not identify patients",
+        place: Place::Images,
+        has_columns: false,
+        read: class_folders,
+    },
+    Format {
+        name: "imagefolder",
+        title: "imagefolder",
+        reads: "Hugging Face's `imagefolder` in the folder `images`: a `metadata.csv` or `metadata.jsonl` with `file_name` and the columns \
+                of a `table`, in the folder or in each of `train`, `validation` and `test`",
+        place: Place::Images,
+        has_columns: true,
+        read: imagefolder,
+    },
     Format {
         name: "phantom",
         title: "analytic chest phantom",
         reads: "the analytic chest phantom: no files, and no radiographs of people",
+        place: Place::Nowhere,
+        has_columns: false,
         read: |source| phantom(&source.phantom),
     },
 ];
@@ -86,12 +148,19 @@ impl Format {
         found.ok_or_else(|| AugmentError::setting("data.format", format!("`{name}`"), format!("one of {}", names())))
     }
 
-    /// Reads the data set, all splits together.
+    /// Reads the data set, all splits together: of it the views that are asked for, and of those one image per patient if that is.
     ///
     /// # Errors
-    /// [`AugmentError::BadSetting`] for a place that the layout needs and `source` lacks; the reader's own.
+    /// [`AugmentError::BadSetting`] for a place that the layout needs and `source` lacks, or a setting that it doesn't know; the reader's
+    /// own; [`AugmentError::RowsLost`] if nothing is left of the data set or of one of its splits.
     pub fn read(&self, source: &DataSource) -> Result<CxrDataset, AugmentError> {
-        (self.read)(source)
+        if !self.has_columns && !source.columns.is_empty() {
+            let expected = format!("it for a table: `{}` knows its columns", self.name);
+            return Err(AugmentError::setting("data.columns", "present", expected));
+        }
+        let data = (self.read)(source)?;
+        let data = if source.views.is_empty() { data } else { data.with_views(&source.views)? };
+        if source.one_image_per_patient { data.with_one_per_patient() } else { Ok(data) }
     }
 }
 
@@ -126,12 +195,32 @@ fn labels(source: &DataSource) -> Result<PathBuf, AugmentError> {
     source.labels.clone().ok_or_else(absent)
 }
 
+/// The folder of a layout without a table of its own.
+fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
+    let absent = || AugmentError::setting("data.images", "absent", "the path of the folder");
+    let folder = source.images.clone().ok_or_else(absent)?;
+    if let Some(labels) = &source.labels {
+        let found = format!("{}, which is not read", labels.display());
+        return Err(AugmentError::setting("data.labels", found, "data.images alone: labels are in that folder"));
+    }
+    exists(folder)
+}
+
+/// The folder or archive that `data.images` names.
+fn exists(images: PathBuf) -> Result<PathBuf, AugmentError> {
+    if images.exists() {
+        return Ok(images);
+    }
+    let found = format!("{}, and there is no such folder", images.display());
+    Err(AugmentError::setting("data.images", found, "the path of the images, from the folder of the run file"))
+}
+
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
-fn images(source: &DataSource, labels: &Path) -> PathBuf {
-    source.images.clone().unwrap_or_else(|| folder_of(labels))
+fn images(source: &DataSource, labels: &Path) -> Result<PathBuf, AugmentError> {
+    source.images.clone().map_or_else(|| Ok(folder_of(labels)), exists)
 }
 
 fn nih(source: &DataSource) -> Result<CxrDataset, AugmentError> {
@@ -139,12 +228,12 @@ fn nih(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let folder = folder_of(&table);
     let lists = NihLists { train: folder.join("train_val_list.txt"), test: folder.join("test_list.txt") };
     let lists = (lists.train.is_file() && lists.test.is_file()).then_some(lists);
-    NihFiles { images: images(source, &table), table, lists, missing: source.missing }.read()
+    NihFiles { images: images(source, &table)?, table, lists, missing: source.missing }.read()
 }
 
 fn nih_subset(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let table = labels(source)?;
-    NihSubset { images: images(source, &table), labels: table, missing: source.missing }.read()
+    NihSubset { images: images(source, &table)?, labels: table, missing: source.missing }.read()
 }
 
 fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
@@ -152,8 +241,24 @@ fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 }
 
 fn table(source: &DataSource) -> Result<CxrDataset, AugmentError> {
-    let DataSource { images, custom_findings, extra_columns, report, missing, .. } = source.clone();
-    Table { images, custom_findings, extra_columns, report, missing, ..Table::new(labels(source)?) }.read()
+    let labels = labels(source)?;
+    let images = images(source, &labels)?;
+    Table { images: Some(images), ..own_table(source, labels) }.read()
+}
+
+fn imagefolder(source: &DataSource) -> Result<CxrDataset, AugmentError> {
+    super::imagefolder::read(&own_table(source, folder(source)?))
+}
+
+fn own_table(source: &DataSource, path: PathBuf) -> Table {
+    let DataSource { findings, unlabelled, columns, custom_findings, extra_columns, report, synthetic, missing, .. } =
+        source.clone();
+    Table { synthetic, columns, findings, unlabelled, custom_findings, extra_columns, report, missing, ..Table::new(path) }
+}
+
+fn class_folders(source: &DataSource) -> Result<CxrDataset, AugmentError> {
+    let DataSource { custom_findings, findings, .. } = source.clone();
+    ClassFolders { root: folder(source)?, custom_findings, findings }.read()
 }
 
 #[cfg(test)]
@@ -167,17 +272,49 @@ mod tests {
             assert_eq!(serde_json::from_str::<Format>(&json).unwrap(), format);
         }
         let error = serde_json::from_str::<Format>("\"nhi\"").unwrap_err().to_string();
-        assert!(error.contains("`nhi`") && error.contains("`nih`, `nih-subset`, `medmnist`, `table`, `phantom`"), "{error}");
+        assert!(
+            error.contains("`nhi`") && error.contains("`nih`, `nih-subset`, `medmnist`, `table`, `class-folders`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_layout_without_its_files_says_what_it_needs() {
-        for format in FORMATS.iter().filter(|format| format.name != "phantom") {
+        for format in FORMATS.iter().filter(|format| format.place != Place::Nowhere) {
             let error = format.read(&DataSource::default()).unwrap_err().to_string();
-            assert_eq!(error, "data.labels is absent; write the path of the label table", "{format:?}");
+            let expected = match format.place {
+                Place::Labels => "data.labels is absent; write the path of the label table",
+                _ => "data.images is absent; write the path of the folder",
+            };
+            assert_eq!(error, expected, "{format:?}");
         }
         let groups = PhantomGroups { train: 2, valid: 1, test: 1, seed: 0, size: 8 };
         let data = Format::named("phantom").unwrap().read(&DataSource { phantom: groups, ..DataSource::default() }).unwrap();
         assert_eq!(data.rows().len(), 4);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named_with_its_key() {
+        let source = DataSource { labels: Some("t.csv".into()), images: Some("nowhere".into()), ..DataSource::default() };
+        for format in FORMATS.iter().filter(|format| !matches!(format.name, "phantom" | "medmnist")) {
+            let labels = source.labels.clone().filter(|_| format.place == Place::Labels);
+            let error = format.read(&DataSource { labels, ..source.clone() }).unwrap_err().to_string();
+            assert!(error.starts_with("data.images is nowhere, and there is no such folder; write"), "{format:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_a_layout_does_not_know_are_refused() {
+        let columns = BTreeMap::from([("image".to_owned(), "Path".to_owned())]);
+        let source = DataSource { columns, ..DataSource::default() };
+        for format in FORMATS.iter().filter(|format| !format.has_columns) {
+            let error = format.read(&source).unwrap_err().to_string();
+            assert!(error.starts_with("data.columns is present; write it for a table"), "{format:?}: {error}");
+        }
+        let labels = Some("t.csv".into());
+        let source = DataSource { labels, images: Some("x".into()), ..DataSource::default() };
+        for format in FORMATS.iter().filter(|format| format.place == Place::Images) {
+            assert!(format.read(&source).unwrap_err().to_string().contains("data.labels is t.csv"), "{format:?}");
+        }
     }
 }

@@ -59,6 +59,12 @@ impl Sheet {
         Ok(Self { path: path.to_owned(), columns, lines })
     }
 
+    /// A table from elsewhere than a CSV: its rows, each with its number.
+    pub(super) fn of(path: &Path, columns: Vec<String>, rows: Vec<(u64, StringRecord)>) -> Self {
+        let lines = rows.into_iter().map(|(number, cells)| Line { number, cells }).collect();
+        Self { path: path.to_owned(), columns, lines }
+    }
+
     /// The column of that name, if there is one.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)

@@ -2,19 +2,26 @@
 
 pub(super) mod columns;
 mod error;
+mod field;
+mod header;
+pub(super) mod labels;
+mod lists;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::columns::Columns;
+use self::columns::{Columns, Wanted, split_of};
+use self::header::Declared;
 use super::MissingImages;
 use super::folder::absent;
 use super::sheet::{Rows, Sheet};
+use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::image::ImageFiles;
-use crate::record::Finding;
+use crate::record::{Finding, Split, Vocabulary};
 
 pub use error::TableError;
 pub use writer::{TableRow, table_bytes, write_table};
@@ -32,13 +39,17 @@ pub use writer::{TableRow, table_bytes, write_table};
 /// | `seed`, `prompt`, `model` | required of synthetic rows |
 /// | `source_id`, `fold`, `replica`, `prompt_kind`, `sampler`, `steps`, `guidance`, `gate`, `nearest_real`, `nearest_real_id` | as far as known |
 ///
-/// Any other column is an error unless it is declared.
+/// Names of columns are taken in any case. Well-known names of other tables (`Path`, `PatientID`, `Finding Labels`) are read where they are
+/// unambiguous, with a note; [`columns`](Self::columns) states them. Any other column is an error unless it is declared.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The CSV, or a `.csv.gz`.
     pub path: PathBuf,
     /// Folder that image paths are relative to; `None` for the table's own.
     pub images: Option<PathBuf>,
+    /// Column of a field or a finding, by the name of either. `labels` is a column of lists of findings (`Effusion|Mass`), `order` one
+    /// of dates or numbers by which rows are sorted. If there is any entry, columns that nothing explains are ignored, with a note.
+    pub columns: BTreeMap<String, String>,
     /// Columns that are labels outside the public vocabularies.
     pub custom_findings: Vec<String>,
     /// Columns to ignore.
@@ -47,6 +58,23 @@ pub struct Table {
     pub report: Option<String>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// Findings that are asked of the table: lists that name none of them are negative.
+    pub findings: Option<Vocabulary>,
+    /// Whether a table without labels is read, with unknown labels of `findings`.
+    pub unlabelled: bool,
+    /// Whether rows without an `origin` are synthetic; these may lack `seed`, `prompt` and `model`.
+    pub synthetic: bool,
+}
+
+/// One file of a table that may have several.
+pub(super) struct Part {
+    pub(super) sheet: Sheet,
+    /// What its image names lack in front.
+    pub(super) prefix: String,
+    /// The split of its rows.
+    pub(super) split: Option<Split>,
+    /// Whether the first folders of its image names are splits, where all are and no column says otherwise.
+    pub(super) split_of_path: bool,
 }
 
 impl Table {
@@ -56,40 +84,97 @@ impl Table {
         Self {
             path: path.into(),
             images: None,
+            columns: BTreeMap::new(),
             custom_findings: Vec::new(),
             extra_columns: Vec::new(),
             report: None,
             missing: MissingImages::Refuse,
+            findings: None,
+            unlabelled: false,
+            synthetic: false,
         }
     }
 
     /// Reads the table and checks that its images exist; none is opened.
     ///
     /// # Errors
-    /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
+    /// Faults of the table, with row and column; [`AugmentError::BadSetting`] for a column that the run file names and the table lacks;
+    /// [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let mut sheet = Sheet::read(&self.path, Rows::Equal)?;
-        if let Some(report) = &self.report {
-            // A `report` column beside it is then found twice, and refused.
-            let column = sheet.column(report)?;
-            sheet.columns[column] = "report".to_owned();
-        }
-        let custom: Vec<_> = self.custom_findings.iter().map(|name| Finding::custom(name)).collect();
-        let columns = Columns::of(&sheet, &custom, &self.extra_columns)?;
+        let sheet = Sheet::read(&self.path, Rows::Equal)?;
         let root = self.images.clone().or_else(|| self.path.parent().map(Path::to_owned)).unwrap_or_default();
-        let (mut rows, mut paths) = (Vec::new(), Vec::new());
-        for line in &sheet.lines {
-            let record = columns.record(&sheet, line)?;
-            let mut path = Some(root.join(&record.id));
-            if !path.as_ref().is_some_and(|path| path.is_file()) {
-                path = absent(&record.id, &root, (&sheet, line), self.missing)?;
+        self.read_parts(&[Part { sheet, prefix: String::new(), split: None, split_of_path: false }], &root)
+    }
+
+    /// Reads the rows of all `parts`, whose images are under `root`.
+    pub(super) fn read_parts(&self, parts: &[Part], root: &Path) -> Result<CxrDataset, AugmentError> {
+        let (columns, notes, vocabulary) = self.columns(parts)?;
+        let (mut rows, mut paths, mut order, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Skipped::default());
+        for (part, columns) in parts.iter().zip(&columns) {
+            let sheet = &part.sheet;
+            let split_of_path = part.split_of_path && columns.all_in_splits(sheet);
+            for line in &sheet.lines {
+                let mut record = columns.record(sheet, line)?;
+                record.id.insert_str(0, &part.prefix);
+                record.split = record.split.or(part.split);
+                if split_of_path {
+                    record.split = record.split.or_else(|| split_of(&record.id));
+                }
+                let mut path = Some(root.join(&record.id));
+                if !path.as_ref().is_some_and(|path| path.is_file()) {
+                    path = absent(&record.id, root, (sheet, line), self.missing)?;
+                }
+                skipped.count(record.split, path.is_some());
+                let Some(path) = path else { continue };
+                if columns.has_order() {
+                    order.push(columns.order(sheet, line)?.unwrap_or(f64::INFINITY));
+                }
+                rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
+                paths.push(path);
             }
-            let Some(path) = path else { continue };
-            rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
-            paths.push(path);
+        }
+        if order.len() == rows.len() {
+            // `image` is the place of the row before it is moved.
+            rows.sort_by(|a: &Row, b: &Row| order[a.image].total_cmp(&order[b.image]));
         }
         let name = self.path.display().to_string();
-        CxrDataset::new(&name, Arc::new(columns.vocabulary()?), rows, Arc::new(ImageFiles::new(paths)))
+        let source = Arc::new(ImageFiles::new(paths));
+        let data = skipped.with(root, &name, || CxrDataset::new(&name, Arc::new(vocabulary), rows, source))?;
+        Ok(notes.into_iter().fold(data, CxrDataset::with_note))
+    }
+
+    /// The columns of every part, what is doubtful in them, and the findings of all.
+    fn columns(&self, parts: &[Part]) -> Result<(Vec<Columns>, Vec<String>, Vocabulary), AugmentError> {
+        let custom: Vec<_> = self.custom_findings.iter().map(|name| Finding::custom(name)).collect();
+        let declared = Declared {
+            columns: &self.columns,
+            report: self.report.as_deref(),
+            custom: &custom,
+            extra: &self.extra_columns,
+            guess: true,
+        };
+        let read = |wanted| parts.iter().map(|part| Columns::of(&part.sheet, declared, wanted)).collect::<Result<Vec<_>, _>>();
+        let Self { findings, unlabelled, synthetic, .. } = self;
+        let wanted = Wanted { findings: findings.as_ref(), unlabelled: *unlabelled, synthetic: *synthetic };
+        let mut columns = read(wanted)?;
+        let notes = columns.iter().flat_map(|columns| columns.notes()).cloned().collect();
+        if columns.len() > 1 && columns.iter().all(Columns::has_lists) {
+            // A finding of one file is negative in another that doesn't name it.
+            let mut findings = BTreeMap::new();
+            for vocabulary in columns.iter().map(Columns::vocabulary) {
+                findings.extend(vocabulary?.findings().iter().map(|finding| (finding.name(), *finding)));
+            }
+            let all = Vocabulary::new(findings.into_values())?;
+            columns = read(Wanted { findings: Some(&all), ..wanted })?;
+        }
+        let vocabulary = columns.first().map_or_else(|| Vocabulary::new([]), Columns::vocabulary)?;
+        for (part, columns) in parts.iter().zip(&columns).skip(1) {
+            if columns.vocabulary()? != vocabulary {
+                let (path, first) = (part.sheet.path.clone(), parts[0].sheet.path.clone());
+                return Err(TableError::OtherFindings { path, first }.into());
+            }
+        }
+        Ok((columns, notes, vocabulary))
     }
 }
 
@@ -181,6 +266,17 @@ mod tests {
         assert!(data.record(1).details.findings.is_empty());
         assert!(message("image,Mass,Mass side\na.png,1,upper\n").contains("left, right or both"));
         assert!(message("image,Mass,Mas side\na.png,1,left\n").contains("`Mas"));
+    }
+
+    #[test]
+    fn rows_of_a_pool_need_not_say_that_they_are_synthetic() {
+        let text = "image,source_id,origin,Mass\na.png,9.png,,1\nb.png,,,0\nc.png,,real,0\n";
+        let pool = read(text, |table| table.synthetic = true).unwrap();
+        let origins: Vec<bool> = pool.rows().iter().map(|row| row.record.origin.is_synthetic()).collect();
+        assert_eq!(origins, [true, true, false]);
+        let crate::record::Origin::Synthetic(provenance) = &pool.record(0).origin else { panic!("a real row") };
+        assert_eq!((provenance.request.source.as_ref().unwrap().id.as_str(), provenance.request.seed), ("9.png", 0));
+        assert!(!read(text, |_| ()).unwrap().rows().iter().any(|row| row.record.origin.is_synthetic()));
     }
 
     #[test]

@@ -65,7 +65,9 @@ impl ImagePool {
         let marked = data.of_origin(true);
         let left_out = if marked.rows().is_empty() { 0 } else { data.rows().len() - marked.rows().len() };
         let data = if marked.rows().is_empty() { data.clone() } else { marked };
-        let (data, unknown) = data.with_vocabulary_or_unknown(study.vocabulary())?;
+        let findings = study.vocabulary().as_ref().clone();
+        let is_related = findings.findings().iter().any(|finding| data.vocabulary().position(*finding).is_some());
+        let data = if is_related { data.with_vocabulary_or_blank(findings) } else { data.with_vocabulary(findings)? };
         let lineage = Lineage::new(options.splits);
         let data = data.map_records(|row| Arc::new(described(&row.record, options.model, &lineage)));
 
@@ -88,7 +90,6 @@ impl ImagePool {
         }
         let orphans = kept.iter().filter(|&&index| data.record(index).patients().next().is_none()).count();
         let (name, kept_rows) = (data.name().to_owned(), kept.len());
-        let lacks: Vec<_> = unknown.iter().map(|finding| finding.name()).collect();
         let notes = [
             (left_out, format!("{left_out} rows of {name} are not marked as synthetic and are not in the pool")),
             (
@@ -105,7 +106,6 @@ impl ImagePool {
                      validation or test is not known"
                 ),
             ),
-            (lacks.len(), format!("{name} has no labels of {}, which are unknown on its images", lacks.join(", "))),
         ];
         let pool = data.select(&kept).with_preprocess(*study.preprocess());
         let notes = notes.into_iter().filter(|(count, _)| *count > 0);

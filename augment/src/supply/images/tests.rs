@@ -67,8 +67,8 @@ fn rows_of_another_tool_become_synthetic_ones_of_the_study() {
     assert!(pool.data().rows().iter().all(|row| row.record.split == Some(Split::Train)));
     assert_eq!(pool.models().into_iter().collect::<Vec<_>>(), ["painter"]);
     assert_eq!(pool.notes().len(), 2, "{:?}", pool.notes());
-    assert!(pool.notes()[0].starts_with("1 of 2 images of made name no patient and no source"), "{:?}", pool.notes());
-    assert_eq!(pool.notes()[1], "made has no labels of Effusion, which are unknown on its images");
+    assert_eq!(pool.notes()[0], "made has no labels of Effusion; they are taken as unknown");
+    assert!(pool.notes()[1].starts_with("1 of 2 images of made name no patient and no source"), "{:?}", pool.notes());
     let set = SyntheticDataset::from_pool(&pool);
     assert_eq!(set.get_many(vec![1, 0]).unwrap()[1].image.width(), 3, "the study's size");
     // Without a common finding there is nothing to learn.
