@@ -62,6 +62,7 @@ fn source(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -
         custom_findings: config.custom_findings.clone(),
         extra_columns: config.extra_columns.clone(),
         report: config.report.clone(),
+        delimiter: config.delimiter,
         missing: match config.missing {
             MissingConfig::Refuse => missing,
             MissingConfig::Skip => MissingImages::Skip,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
-use roentgen_augment::formats::{Format, Place};
+use roentgen_augment::formats::{Delimiter, Format, Place};
 use roentgen_augment::record::{Finding, LabelPolicy, View, Vocabulary};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ pub struct DataConfig {
     /// The table's column of reports; `report` if absent.
     #[serde(default)]
     pub report: Option<String>,
+    /// What separates the cells of the table: `","`, `";"`, `"\t"` or `"|"`; guessed if absent.
+    #[serde(default)]
+    pub delimiter: Option<Delimiter>,
     /// Views that are read; all if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<View>,
@@ -144,6 +147,7 @@ impl DataConfig {
             images: None,
             findings: None,
             columns: BTreeMap::new(),
+            delimiter: None,
             custom_findings: Vec::new(),
             extra_columns: Vec::new(),
             report: None,

@@ -16,7 +16,7 @@ use crate::data::StudyData;
 
 /// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
 /// and images that they lead to are compared separately.
-const MAY_CHANGE: [&str; 21] = [
+const MAY_CHANGE: [&str; 22] = [
     "title",
     "baseline",
     "seeds",
@@ -27,6 +27,7 @@ const MAY_CHANGE: [&str; 21] = [
     "data.labels",
     "data.images",
     "data.columns",
+    "data.delimiter",
     "data.missing",
     "data.cache_mib",
     "network.weights",

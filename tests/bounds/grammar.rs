@@ -67,6 +67,7 @@ pub const DATA: &[(&str, Kind)] = &[
     ("data.views", Of(&["[\"PA\", \"AP\"]", "[]", "[\"oblique\"]"])),
     ("data.one_image_per_patient", Flag),
     ("data.missing", Of(&["\"skip\"", "\"refuse\"", "\"keep\""])),
+    ("data.delimiter", Of(&["\";\"", "\"\\t\"", "\"::\""])),
     ("data.policy", Of(&["{ uncertain = \"one\" }", "{ blank_for = { Mass = \"zero\", Nodule = \"one\" } }"])),
     ("data.split", Of(SPLITS)),
     ("data.train_images", Whole),

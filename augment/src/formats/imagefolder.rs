@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use csv::StringRecord;
 use serde_json::{Map, Value};
 
 use super::cells::SPLIT;
@@ -27,7 +26,7 @@ pub(super) fn read(table: &Table) -> Result<CxrDataset, AugmentError> {
     let root = &table.path;
     let mut parts = Vec::new();
     if let Some(file) = metadata(root)? {
-        parts.push(Part { sheet: sheet(&file)?, prefix: String::new(), split: None, split_of_path: true });
+        parts.push(Part { sheet: sheet(&file, table)?, prefix: String::new(), split: None, split_of_path: true });
     } else {
         for folder in folders(root)? {
             let Some(file) = metadata(&folder)? else { continue };
@@ -37,7 +36,7 @@ pub(super) fn read(table: &Table) -> Result<CxrDataset, AugmentError> {
                 let found = format!("{} lies in a folder that is no split", file.display());
                 return Err(bad(root, found, "it in the folder itself, or one in each of train, validation and test"));
             }
-            parts.push(Part { sheet: sheet(&file)?, prefix: format!("{name}/"), split, split_of_path: false });
+            parts.push(Part { sheet: sheet(&file, table)?, prefix: format!("{name}/"), split, split_of_path: false });
         }
     }
     if parts.is_empty() {
@@ -74,9 +73,9 @@ fn folders(root: &Path) -> Result<Vec<PathBuf>, AugmentError> {
     Ok(folders)
 }
 
-fn sheet(file: &Path) -> Result<Sheet, AugmentError> {
+fn sheet(file: &Path, table: &Table) -> Result<Sheet, AugmentError> {
     if file.extension().is_some_and(|extension| extension == "csv") {
-        return Sheet::read(file, Rows::Equal);
+        return Sheet::read(file, Rows::Equal, table.delimiter);
     }
     let failed = |source| AugmentError::Io { action: "read", path: file.to_owned(), source };
     let text = fs::read_to_string(file).map_err(failed)?;
@@ -99,12 +98,9 @@ fn json_lines(text: &str, path: &Path) -> Result<Sheet, AugmentError> {
         objects.push((number, object));
     }
     let cell = |object: &Map<String, Value>, column: &String| object.get(column).map_or_else(String::new, text_of);
-    let rows = objects.iter().map(|(number, object)| {
-        let cells: StringRecord = columns.iter().map(|column| cell(object, column)).collect();
-        (*number, cells)
-    });
-    let rows = rows.collect();
-    Ok(Sheet::of(path, columns, rows))
+    let rows = objects.iter().map(|(number, object)| (*number, columns.iter().map(|column| cell(object, column)).collect()));
+    let rows: Vec<(u64, Vec<String>)> = rows.collect();
+    Sheet::of(path, &columns, &rows)
 }
 
 /// What a table's cell would hold. A list of names is one of findings.

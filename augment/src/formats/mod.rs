@@ -34,6 +34,7 @@ pub use nih_subset::NihSubset;
 pub use phantom::PhantomGroups;
 pub use prompts::PromptTable;
 pub use registry::{DataSource, FORMATS, Format, Place};
+pub use sheet::{Delimiter, TextFault};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};
 
 /// What becomes of a row whose image file isn't there.

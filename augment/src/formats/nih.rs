@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::MissingImages;
 use super::cells::{AGE, SEX, VIEW};
 use super::folder::ImageFolder;
-use super::sheet::{Line, Rows, Sheet};
+use super::sheet::{Delimiter, Line, Rows, Sheet};
+use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::image::ImageFiles;
-use crate::record::{CxrRecord, Details, Finding, Label, Origin, PatientId, Split, Vocabulary};
+use crate::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
 
 /// The published files.
 ///
@@ -29,6 +30,8 @@ pub struct NihFiles {
     pub lists: Option<NihLists>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// What separates the table's cells; guessed if `None`.
+    pub delimiter: Option<Delimiter>,
 }
 
 /// The official split: one image name per line.
@@ -48,21 +51,26 @@ impl NihFiles {
     /// # Errors
     /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let sheet = Sheet::read(&self.table, Rows::Ragged)?;
+        let sheet = Sheet::read(&self.table, Rows::Ragged, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
         let folder = ImageFolder::scan(&self.images)?;
         let splits = self.lists.as_ref().map(NihLists::read).transpose()?.unwrap_or_default();
         let vocabulary = Vocabulary::nih();
-        let (mut rows, mut paths) = (Vec::new(), Vec::new());
-        for line in &sheet.lines {
-            let mut record = columns.record(&sheet, line, &vocabulary)?;
-            let Some(path) = folder.locate(&record.id, (&sheet, line), self.missing)? else { continue };
+        let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
+        for line in sheet.lines()? {
+            let line = line?;
+            let mut record = columns.record(&sheet, &line, &vocabulary)?;
             record.split = splits.get(&record.id).copied();
+            let path = folder.locate(&record.id, (&sheet, &line), self.missing)?;
+            skipped.count(record.split, path.is_some());
+            let Some(path) = path else { continue };
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
             paths.push(path);
         }
         let name = self.table.display().to_string();
-        CxrDataset::new(&name, Arc::new(vocabulary), rows, Arc::new(ImageFiles::new(paths)))
+        let source = Arc::new(ImageFiles::new(paths));
+        let data = skipped.with(&self.images, &name, || CxrDataset::new(&name, Arc::new(vocabulary), rows, source))?;
+        Ok(sheet.notes(Some(columns.patient)).into_iter().fold(data, CxrDataset::with_note))
     }
 }
 
@@ -105,10 +113,9 @@ impl Columns {
 
     fn record(&self, sheet: &Sheet, line: &Line, vocabulary: &Vocabulary) -> Result<CxrRecord, AugmentError> {
         let id = sheet.parse(line, self.image, ("an image name", non_blank))?;
-        let patient = sheet.parse(line, self.patient, ("a patient number", non_blank))?;
         Ok(CxrRecord {
             id,
-            patient_id: Some(PatientId::new(&patient)),
+            patient_id: sheet.patient(line, Some(self.patient))?,
             labels: labels(sheet, line, self.labels, vocabulary)?,
             age: sheet.parse_optional(line, Some(self.age), AGE)?,
             sex: sheet.parse_optional(line, Some(self.sex), SEX)?,
@@ -159,8 +166,13 @@ mod tests {
             image::save_buffer(images.join(row.split(',').next().unwrap()), &[0], 1, 1, image::ExtendedColorType::L8).unwrap();
         }
         fs::write(root.join("table.csv"), format!("{HEADER}\n{}\n", rows.join("\n"))).unwrap();
-        let nih =
-            NihFiles { table: root.join("table.csv"), images: root.to_owned(), lists: None, missing: MissingImages::Refuse };
+        let nih = NihFiles {
+            table: root.join("table.csv"),
+            images: root.to_owned(),
+            lists: None,
+            missing: MissingImages::Refuse,
+            delimiter: None,
+        };
         (folder, nih)
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::sheet::{Rows, Sheet};
+use super::sheet::{Line, Rows, Sheet};
 use super::table::columns::Columns;
 use crate::AugmentError;
 use crate::record::{Label, Vocabulary};
@@ -38,14 +38,15 @@ impl PromptTable {
     /// [`AugmentError::Table`] for a missing or unknown column, a bad cell and the like, naming row and
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
     pub fn read(path: &Path) -> Result<Self, AugmentError> {
-        let sheet = Sheet::read(path, Rows::Equal)?;
+        let sheet = Sheet::read(path, Rows::Equal, None)?;
         let columns = Columns::of_prompts(&sheet)?;
         let (text, kind) = columns.prompt(&sheet)?;
         let (vocabulary, unknown) = match columns.is_empty() {
             true => (Vocabulary::nih(), Some(vec![Label::Missing; Vocabulary::nih().len()])),
             false => (columns.vocabulary()?, None),
         };
-        let row = |line| {
+        let row = |line: Result<Line, AugmentError>| {
+            let line = &line?;
             let prompt = sheet.parse(line, text, ("a prompt", |cell: &str| (!cell.is_empty()).then(|| cell.to_owned())))?;
             let kind = columns.prompt_kind(&sheet, line)?.unwrap_or(kind);
             let mut request = columns.request(&sheet, line, Prompt { text: prompt, kind }, columns.labels(&sheet, line)?)?;
@@ -55,7 +56,7 @@ impl PromptTable {
             let replica = std::mem::take(&mut request.replica);
             Ok(PromptRow { request, seed: columns.seed(&sheet, line)?, replica })
         };
-        let rows = sheet.lines.iter().map(row).collect::<Result<Vec<_>, AugmentError>>()?;
+        let rows = sheet.lines()?.map(row).collect::<Result<Vec<_>, AugmentError>>()?;
         if rows.is_empty() {
             return Err(AugmentError::EmptyDataset { name: path.display().to_string() });
         }

@@ -8,7 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::phantom::{PhantomGroups, phantom};
-use super::{ClassFolders, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
+use super::{ClassFolders, Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::record::{View, Vocabulary};
@@ -40,6 +40,8 @@ pub struct DataSource {
     pub views: Vec<View>,
     /// Whether only the first image of each patient is read.
     pub one_image_per_patient: bool,
+    /// What separates the table's cells; guessed if `None`.
+    pub delimiter: Option<Delimiter>,
     /// Numbers of phantom images.
     pub phantom: PhantomGroups,
 }
@@ -228,12 +230,12 @@ fn nih(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let folder = folder_of(&table);
     let lists = NihLists { train: folder.join("train_val_list.txt"), test: folder.join("test_list.txt") };
     let lists = (lists.train.is_file() && lists.test.is_file()).then_some(lists);
-    NihFiles { images: images(source, &table)?, table, lists, missing: source.missing }.read()
+    NihFiles { images: images(source, &table)?, table, lists, missing: source.missing, delimiter: source.delimiter }.read()
 }
 
 fn nih_subset(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let table = labels(source)?;
-    NihSubset { images: images(source, &table)?, labels: table, missing: source.missing }.read()
+    NihSubset { images: images(source, &table)?, labels: table, missing: source.missing, delimiter: source.delimiter }.read()
 }
 
 fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
@@ -251,9 +253,11 @@ fn imagefolder(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 }
 
 fn own_table(source: &DataSource, path: PathBuf) -> Table {
-    let DataSource { findings, unlabelled, columns, custom_findings, extra_columns, report, synthetic, missing, .. } =
-        source.clone();
-    Table { synthetic, columns, findings, unlabelled, custom_findings, extra_columns, report, missing, ..Table::new(path) }
+    let DataSource {
+        findings, unlabelled, columns, custom_findings, extra_columns, report, synthetic, missing, delimiter, ..
+    } = source.clone();
+    let table = Table { columns, findings, unlabelled, custom_findings, extra_columns, ..Table::new(path) };
+    Table { report, synthetic, missing, delimiter, ..table }
 }
 
 fn class_folders(source: &DataSource) -> Result<CxrDataset, AugmentError> {

@@ -112,11 +112,11 @@ impl Columns {
             },
         };
         let has_patients = header.find(Field::PatientId).is_some();
-        let patient_of_path = !has_patients && sheet.lines.iter().all(|line| patient_folder(line.cell(image)).is_some());
-        let mut columns = Self { header, labels, patient_of_path, synthetic: wanted.synthetic };
-        if patient_of_path && !sheet.lines.is_empty() {
+        let folder = |line: &Line| patient_folder(line.cell(image)).map(str::to_owned);
+        let first_patient = if has_patients { None } else { common(sheet, folder)? };
+        let mut columns = Self { header, labels, patient_of_path: first_patient.is_some(), synthetic: wanted.synthetic };
+        if let Some(first) = first_patient {
             let note = "the table has no column of patients; they are read from the paths of the images, such as";
-            let first = patient_folder(sheet.lines[0].cell(image)).unwrap_or_default();
             columns.header.notes.push(format!("{}: {note} `{first}`", sheet.path.display()));
         }
         let note = match &columns.labels {
@@ -153,7 +153,7 @@ impl Columns {
     /// The labels of a row.
     pub(in crate::formats) fn labels(&self, sheet: &Sheet, line: &Line) -> Result<Vec<Label>, AugmentError> {
         match &self.labels {
-            Labels::Columns => self.header.findings.iter().map(|(_, column)| sheet.parse(line, *column, LABEL)).collect(),
+            Labels::Columns => self.header.findings.iter().map(|(_, column)| sheet.label(line, *column, LABEL)).collect(),
             Labels::Lists(lists) => Ok(lists.labels(line)),
             Labels::Unknown(vocabulary) => Ok(vec![Label::Missing; vocabulary.len()]),
         }
@@ -190,7 +190,7 @@ impl Columns {
         let id = sheet.parse(line, image, ("the name of an image file", TEXT.1))?;
         let patient_id = match self.patient_of_path {
             true => patient_folder(&id).map(PatientId::new),
-            false => text(Field::PatientId)?.as_deref().map(PatientId::new),
+            false => sheet.patient(line, self.header.find(Field::PatientId))?,
         };
         let mut record = CxrRecord {
             id,
@@ -215,10 +215,14 @@ impl Columns {
     }
 
     /// Whether there is no column of splits, and every image lies in a folder that is one.
-    pub(in crate::formats) fn all_in_splits(&self, sheet: &Sheet) -> bool {
-        let image = self.header.find(Field::Image);
-        let in_split = |line: &Line| image.is_some_and(|image| split_of(line.cell(image)).is_some());
-        self.header.find(Field::Split).is_none() && sheet.lines.iter().all(in_split)
+    pub(in crate::formats) fn all_in_splits(&self, sheet: &Sheet) -> Result<bool, AugmentError> {
+        let image = self.header.column(Field::Image, sheet)?;
+        Ok(self.header.find(Field::Split).is_none() && common(sheet, |line| split_of(line.cell(image)))?.is_some())
+    }
+
+    /// What is doubtful in how the rows are read.
+    pub(in crate::formats) fn notes_of_rows(&self, sheet: &Sheet) -> Vec<String> {
+        sheet.notes(self.header.find(Field::PatientId))
     }
 
     /// The view, which CheXpert's lateral images have in another column.
@@ -280,13 +284,13 @@ impl Columns {
         prompt: Prompt,
         labels: Vec<Label>,
     ) -> Result<SampleRequest, AugmentError> {
-        let patient = self.optional(sheet, line, Field::PatientId, TEXT)?;
+        let patient = sheet.patient(line, self.header.find(Field::PatientId))?;
         let source = match (self.optional(sheet, line, Field::SourceId, TEXT)?, patient) {
             (None, None) => None,
             (id, patient) => {
                 let fold = self.optional(sheet, line, Field::Fold, COUNT)?;
                 // A row that names one of the two descends from somebody, and must not pass for a free prompt.
-                let patient_id = PatientId::new(patient.as_deref().or(id.as_deref()).unwrap_or_default());
+                let patient_id = patient.unwrap_or_else(|| PatientId::new(id.as_deref().unwrap_or_default()));
                 Some(RequestSource { id: id.unwrap_or_default(), patient_id, fold })
             }
         };
@@ -320,6 +324,19 @@ impl Columns {
     pub(in crate::formats) fn seed(&self, sheet: &Sheet, line: &Line) -> Result<Option<u64>, AugmentError> {
         self.optional(sheet, line, Field::Seed, SEED)
     }
+}
+
+/// What `read` gives for the first row, if it gives something for every row.
+fn common<T>(sheet: &Sheet, read: impl Fn(&Line) -> Option<T>) -> Result<Option<T>, AugmentError> {
+    let mut first = None;
+    for line in sheet.lines()? {
+        match read(&line?) {
+            None => return Ok(None),
+            found if first.is_none() => first = found,
+            _ => {}
+        }
+    }
+    Ok(first)
 }
 
 /// The split that the first folder of a path is called by.

@@ -1,6 +1,6 @@
 //! A column that lists the findings of each image (`Effusion|Mass`), as Kaggle's and NIH's tables have.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::columns::Wanted;
 use super::labels::{FindingSets, List, Separator};
@@ -22,22 +22,29 @@ pub(super) struct Lists {
 impl Lists {
     /// Reads the lists in `column`. Of an unlabelled table, only what some list names is a label.
     pub(super) fn read(sheet: &Sheet, column: usize, custom: &[Finding], wanted: Wanted<'_>) -> Result<Self, AugmentError> {
-        let cells = || sheet.lines.iter().map(|line| line.cell(column));
-        let separator = Separator::of(cells());
-        let (mut found, mut seen, mut unknown) = (HashMap::<&str, Vec<Finding>>::new(), BTreeSet::new(), Unknown::default());
-        for line in &sheet.lines {
+        let mut cells = BTreeMap::<String, u64>::new();
+        for line in sheet.lines()? {
+            let line = line?;
             let cell = line.cell(column);
-            if cell.is_empty() || found.contains_key(cell) {
-                continue;
+            if !cell.is_empty() && !cells.contains_key(cell) {
+                cells.insert(cell.to_owned(), line.number);
             }
-            match List::of(separator.names(cell), custom) {
+        }
+        let separator = Separator::of(cells.keys().map(String::as_str));
+        let (mut found, mut seen, mut unknown) = (Vec::new(), BTreeSet::new(), Unknown::default());
+        let mut cells: Vec<_> = cells.into_iter().collect();
+        cells.sort_by_key(|(_, row)| *row);
+        for (cell, row) in cells {
+            match List::of(separator.names(&cell), custom) {
                 List::Findings(findings) => {
                     seen.extend(findings.iter().copied());
-                    found.insert(cell, findings);
+                    found.push((cell, findings));
                 }
-                List::Unknown(names) => unknown.add(line.number, names),
+                List::Unknown(names) => unknown.add(row, names),
                 List::Contradiction => {
-                    return Err(sheet.bad_cell(line, column, "`No Finding` alone, or names of findings without it"));
+                    let (path, column) = (sheet.path.clone(), sheet.columns[column].clone());
+                    let expected = "`No Finding` alone, or names of findings without it".to_owned();
+                    return Err(TableError::BadCell { path, row, column, value: cell, expected }.into());
                 }
             }
         }
@@ -57,7 +64,7 @@ impl Lists {
         let unnamed =
             asked.into_iter().flat_map(|asked| asked.findings()).filter(|f| f.name() != "No Finding" && !seen.contains(f));
         let unnamed = unnamed.copied().collect();
-        let cells = found.into_iter().map(|(cell, findings)| (cell.to_owned(), sets.labels(&findings))).collect();
+        let cells = found.into_iter().map(|(cell, findings)| (cell, sets.labels(&findings))).collect();
         Ok(Self { column, sets, cells, unnamed })
     }
 
