@@ -145,19 +145,19 @@ fn pool(images: &ImagesConfig, config: &RunConfig, splits: &Splits) -> Result<Im
         }
         ImagesFrom::Path(path) => {
             let custom_findings = config.data.custom_findings.clone();
-            read_pool(&DataConfig { custom_findings, ..found_at(path)? }, config, splits)?
+            read_pool(&DataConfig { custom_findings, ..found_at(path)? }, config)?
         }
-        ImagesFrom::Table(data) => read_pool(data, config, splits)?,
+        ImagesFrom::Table(data) => read_pool(data, config)?,
     };
     let options = PoolOptions { splits, descendants: images.held_out, model: images.model.as_deref() };
     Ok(ImagePool::new(&data, &options)?)
 }
 
 /// Reads a data set all of whose rows are synthetic unless they say otherwise.
-fn read_pool(data: &DataConfig, config: &RunConfig, splits: &Splits) -> Result<CxrDataset, DataError> {
-    let findings = Some(splits.train().data().vocabulary().as_ref().clone());
+fn read_pool(data: &DataConfig, config: &RunConfig) -> Result<CxrDataset, DataError> {
+    // No finding is asked for: what the images were not made for is unknown on them, and not absent.
     let source = source(data, config.preprocess, MissingImages::Refuse)?;
-    let read = data.format.read(&DataSource { synthetic: true, findings, ..source })?;
+    let read = data.format.read(&DataSource { synthetic: true, findings: None, ..source })?;
     if data.format.has_columns && !read.rows().iter().any(|row| row.record.origin.is_synthetic()) {
         let expected = "a table of synthetic images: every row of this one has origin = real";
         return Err(ConfigError::value("generator.images.from", read.name(), expected).into());
