@@ -33,3 +33,4 @@ pub mod generate;
 pub mod memory;
 pub mod report;
 pub mod run_folder;
+pub mod study;

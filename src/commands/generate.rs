@@ -12,6 +12,7 @@ use roentgen::generate::store::Store;
 use roentgen::generate::{DiffusionSynthesizer, ImageSet, Outcome, Progress, colour_note, make, merge, prompts};
 use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::formats::OwnColumns;
 
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::progress::Bars;
@@ -19,7 +20,9 @@ use crate::commands::{print, say_notes};
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     args.check()?;
-    let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
+    let own = OwnColumns { findings: args.custom_finding.clone(), ignored: args.extra_column.clone() };
+    let table = prompts(args.prompt.as_deref(), args.prompts.as_deref(), &own)?;
+    say_notes(table.notes());
     args.check_rows(table.requests(1, 0)?.len())?;
     let requests = table.requests(args.count, args.seed)?;
     let store = Store::open(&args.out)?;
@@ -74,7 +77,11 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
         ControlFlow::Continue(())
     })?;
     drop(task);
-    report(args, &store, &outcome, begun.elapsed().as_secs_f64(), &name.to_string())?;
+    let of_images = outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread));
+    let of_images: Vec<String> = of_images.collect();
+    let notes = [table.notes(), &of_images].concat();
+    report(args, &store, &outcome, begun.elapsed().as_secs_f64(), (&name.to_string(), &notes))?;
+    say_notes(&of_images);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,9 +126,14 @@ fn start(args: &GenerateArgs, settings: &Settings, device: &Device) -> Result<Op
     Ok(Some((Start::Picture { pixels, strength: args.strength }, digest)))
 }
 
-fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, device: &str) -> Result<()> {
+fn report(
+    args: &GenerateArgs,
+    store: &Store,
+    outcome: &Outcome,
+    seconds: f64,
+    (device, notes): (&str, &[String]),
+) -> Result<()> {
     let manifest = args.shard.is_whole().then(|| store.describe("manifest.csv"));
-    let notes: Vec<String> = outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread)).collect();
     if args.common.json {
         let summary = serde_json::json!({
             "manifest": manifest,
@@ -148,6 +160,5 @@ fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, d
         Some(manifest) => print(format!("manifest: {}", manifest.display()))?,
         None => print(format!("shard {}; --merge writes the manifest once all are done", args.shard))?,
     }
-    say_notes(&notes);
     Ok(())
 }

@@ -19,10 +19,10 @@ use std::path::Path;
 use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
-use roentgen::data::StudyData;
 use roentgen::device::DeviceChoice;
 use roentgen::memory::machine_bytes;
 use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
+use roentgen::study::StudyData;
 
 use progress::Bars;
 

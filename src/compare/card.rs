@@ -10,8 +10,8 @@ use roentgen_augment::supply::SyntheticDataset;
 
 use super::pool::Pools;
 use crate::config::RunConfig;
-use crate::data::StudyData;
 use crate::report::{DataCard, FindingCount, GridColumn, GridImage, Protocol, SampleGrid};
+use crate::study::StudyData;
 
 /// Fewer positives than this in the test set cause a warning.
 const FEW_POSITIVES: usize = 20;

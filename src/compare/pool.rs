@@ -127,13 +127,14 @@ impl Source {
             });
             return Ok(Some(Self { draws: chosen.collect::<Result<_, _>>()?, prompts: None, notes: Vec::new() }));
         }
-        let asking = Asking::new(generator, train)?;
+        let asking = Asking::new(config, generator, train)?;
         let requests = arms.map(|(arm, size)| asking.requests(arm, size)).collect::<Result<Vec<_>, _>>()?;
         let synthesizer = synthesizer(generator, train, config.preprocess.size)?;
         // Arms share requests, and each counts once.
         let mut seen = HashSet::new();
         let distinct = requests.iter().flatten().filter(|request| seen.insert((request.seed, &request.prompt)));
-        let notes = synthesizer.notes(&distinct.collect::<Vec<_>>())?;
+        let read = synthesizer.notes(&distinct.collect::<Vec<_>>())?;
+        let notes = asking.notes().iter().cloned().chain(read).collect();
         let mode = GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };
         let supply = supply(&mode, synthesizer, &job.folder.join("cache"))?;
         let drawn = |requests: Vec<SampleRequest>| (!requests.is_empty()).then(|| Drawn::Requests(supply.clone(), requests));

@@ -18,9 +18,9 @@ use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
-use crate::data::StudyData;
 use crate::report::{ArmReport, ComparisonReport, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
+use crate::study::StudyData;
 
 /// Why a comparison stopped.
 #[derive(Debug, thiserror::Error)]

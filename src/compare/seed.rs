@@ -20,8 +20,8 @@ use roentgen_classifier::training::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};
 
 use crate::config::{ArmConfig, RunConfig};
-use crate::data::StudyData;
 use crate::report::RunReport;
+use crate::study::StudyData;
 
 /// Largest weight of the positive term, for findings with very few positives.
 const MAX_POS_WEIGHT: f32 = 20.0;

@@ -17,12 +17,13 @@ use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
 use roentgen_classifier::ClassifierError;
 
 use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
-use crate::data::StudyData;
+use crate::data::prompt_table;
 use crate::device::DeviceError;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
 use crate::generate::DiffusionSynthesizer;
 use crate::run_folder::RunFolderError;
+use crate::study::StudyData;
 
 /// Why there is no pool of synthetic images.
 #[derive(Debug, thiserror::Error)]
@@ -161,14 +162,16 @@ pub(super) struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     /// Reads the prompts.
-    pub fn new(config: &'a GeneratorConfig, train: &'a TrainSet) -> Result<Self, PoolError> {
+    pub fn new(study: &RunConfig, config: &'a GeneratorConfig, train: &'a TrainSet) -> Result<Self, PoolError> {
         let vocabulary = train.data().vocabulary().as_ref();
-        let table = match &config.plan {
-            PlanConfig::Prompts(path) => Some(PromptTable::read(path)?.with_vocabulary(vocabulary)),
-            _ => None,
-        };
+        let table = prompt_table(study)?.map(|table| table.with_vocabulary(vocabulary));
         let records: Vec<Arc<CxrRecord>> = train.data().rows().iter().map(|row| row.record.clone()).collect();
         Ok(Self { config, vocabulary, prompted: prompts(config, &records, vocabulary)?, table })
+    }
+
+    /// What is doubtful in how the table of prompts was read.
+    pub fn notes(&self) -> &[String] {
+        self.table.as_ref().map_or(&[], PromptTable::notes)
     }
 
     /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts, and for a table.

@@ -12,7 +12,7 @@ use super::error::RunFolderError;
 use super::record::{Found, Record};
 use super::{OLD_POOLS, RunFolder};
 use crate::config::RunConfig;
-use crate::data::StudyData;
+use crate::study::StudyData;
 
 /// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
 /// and images that they lead to are compared separately.

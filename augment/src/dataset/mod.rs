@@ -1,6 +1,7 @@
 //! A data set on disk or in memory: rows, and images decoded on demand.
 
 mod check;
+mod depth;
 mod filter;
 mod split;
 mod summary;
@@ -130,12 +131,13 @@ impl CxrDataset {
 
     fn relabelled(self, vocabulary: &Vocabulary) -> Self {
         let columns: Vec<Option<usize>> = vocabulary.findings().iter().map(|f| self.vocabulary.position(*f)).collect();
-        let remap = |row: &Row| {
-            let label = |column: &Option<usize>| column.map_or(Label::Missing, |column| row.record.labels[column]);
-            let labels = columns.iter().map(label).collect();
-            Row { record: Arc::new(CxrRecord { labels, ..CxrRecord::clone(&row.record) }), ..row.clone() }
-        };
-        let rows = self.rows.iter().map(remap).collect();
+        let mut rows = self.rows;
+        // In place, unless another data set shares them.
+        for row in Arc::make_mut(&mut rows) {
+            let record = Arc::make_mut(&mut row.record);
+            let label = |column: &Option<usize>| column.map_or(Label::Missing, |column| record.labels[column]);
+            record.labels = columns.iter().map(label).collect();
+        }
         Self { rows, vocabulary: Arc::new(vocabulary.clone()), ..self }
     }
 
@@ -242,12 +244,14 @@ impl CxrDataset {
     /// Image `index` as decoded, before preprocessing; never from the cache.
     ///
     /// # Errors
-    /// If the image is missing or damaged.
+    /// If the image is missing or damaged, or has a value above the white of the [`Preprocess`].
     ///
     /// # Panics
     /// As [`CxrDataset::record`].
     pub fn decode(&self, index: usize) -> Result<GrayImage, AugmentError> {
-        self.source.load(self.rows[index].image)
+        let image = self.source.load(self.rows[index].image)?;
+        self.preprocess.depth().check(&image, || self.describe(index))?;
+        Ok(image)
     }
 
     /// Item `index`: the preprocessed picture and its record.
@@ -260,7 +264,13 @@ impl CxrDataset {
     pub fn sample(&self, index: usize) -> Result<CxrSample, AugmentError> {
         self.preprocess.validate()?;
         let Row { record, image, .. } = &self.rows[index];
-        let make = || -> Result<_, AugmentError> { Ok(self.preprocess.apply(&self.source.load(*image)?)) };
+        let make = || {
+            let decoded = match self.preprocess.jpeg_scale {
+                true => self.source.load_for(*image, &self.preprocess),
+                false => self.source.load(*image),
+            };
+            self.preprocess.picture(&decoded?, || self.describe(index))
+        };
         let picture = match &self.cache {
             Some(cache) => cache.get_or_make(*image, make)?,
             None => make()?,

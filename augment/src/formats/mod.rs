@@ -32,7 +32,7 @@ pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;
 pub use phantom::PhantomGroups;
-pub use prompts::PromptTable;
+pub use prompts::{OwnColumns, PromptTable};
 pub use registry::{DataSource, FORMATS, Format, Place};
 pub use sheet::{Delimiter, TextFault};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};

@@ -53,7 +53,7 @@ impl NihFiles {
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
         let sheet = Sheet::read(&self.table, Rows::Ragged, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
-        let folder = ImageFolder::scan(&self.images)?;
+        let mut folder = ImageFolder::open(&self.images)?;
         let splits = self.lists.as_ref().map(NihLists::read).transpose()?.unwrap_or_default();
         let vocabulary = Vocabulary::nih();
         let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
@@ -61,7 +61,7 @@ impl NihFiles {
             let line = line?;
             let mut record = columns.record(&sheet, &line, &vocabulary)?;
             record.split = splits.get(&record.id).copied();
-            let path = folder.locate(&record.id, (&sheet, &line), self.missing)?;
+            let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
             skipped.count(record.split, path.is_some());
             let Some(path) = path else { continue };
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
@@ -70,7 +70,8 @@ impl NihFiles {
         let name = self.table.display().to_string();
         let source = Arc::new(ImageFiles::new(paths));
         let data = skipped.with(&self.images, &name, || CxrDataset::new(&name, Arc::new(vocabulary), rows, source))?;
-        Ok(sheet.notes(Some(columns.patient)).into_iter().fold(data, CxrDataset::with_note))
+        let notes = sheet.notes(Some(columns.patient)).into_iter().chain(folder.notes());
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 }
 

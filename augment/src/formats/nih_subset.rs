@@ -47,7 +47,7 @@ impl NihSubset {
         let sheet = Sheet::read(&self.labels, Rows::Equal, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
-        let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::scan(&self.images)?, Vec::new()) };
+        let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::open(&self.images)?, Vec::new()) };
         let (mut rows, mut lines, mut skipped) = (Vec::new(), 0, Skipped::default());
         for line in sheet.lines()? {
             let line = line?;
@@ -61,7 +61,7 @@ impl NihSubset {
                     if !promised {
                         continue;
                     }
-                    let path = folder.locate(&record.id, (&sheet, &line), self.missing)?;
+                    let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
                     skipped.count(record.split, path.is_some());
                     let Some(path) = path else { continue };
                     paths.push(path);
@@ -70,13 +70,14 @@ impl NihSubset {
             };
             rows.push(Row { record: Arc::new(record), image, line: line.number });
         }
-        let source = match images {
-            Images::InOrder => self.archive(lines)?,
-            Images::Named(_, paths) => Arc::new(ImageFiles::new(paths)),
+        let (source, found): (Arc<dyn ImageSource>, _) = match images {
+            Images::InOrder => (self.archive(lines)?, Vec::new()),
+            Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
         let name = self.labels.display().to_string();
         let data = skipped.with(&self.images, &name, || CxrDataset::new(&name, Arc::new(Vocabulary::nih()), rows, source))?;
-        Ok(sheet.notes(Some(columns.patient)).into_iter().fold(data, CxrDataset::with_note))
+        let notes = sheet.notes(Some(columns.patient)).into_iter().chain(found);
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 
     fn archive(&self, rows: usize) -> Result<Arc<dyn ImageSource>, AugmentError> {

@@ -11,7 +11,7 @@ use super::phantom::{PhantomGroups, phantom};
 use super::{ClassFolders, Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
-use crate::record::{View, Vocabulary};
+use crate::record::{Finding, View, Vocabulary};
 
 /// The location of a data set, and the options of its reader. Each layout reads what it needs.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct DataSource {
     pub labels: Option<PathBuf>,
     /// The folder of the images, or their archive; `None` for the label table's folder.
     pub images: Option<PathBuf>,
-    /// Findings that are asked for; `None` for all there are.
+    /// Findings that are asked for; `None` for all there are. In order, they name the label columns of an archive that doesn't.
     pub findings: Option<Vocabulary>,
     /// Whether labels may be missing altogether, as where images are only scored.
     pub unlabelled: bool,
@@ -98,7 +98,8 @@ pub static FORMATS: [Format; 7] = [
     Format {
         name: "medmnist",
         title: "MedMNIST",
-        reads: "`chestmnist*.npz` or `pneumoniamnist*.npz`. The archives do not identify patients, so keep `by = \"given\"`",
+        reads: "`chestmnist*.npz`, `pneumoniamnist*.npz`, or another archive of their form whose array `findings` names the label columns; else \
+                the key `findings` must name all of them in order. The archives do not identify patients, so keep `by = \"given\"`",
         place: Place::Labels,
         has_columns: false,
         read: medmnist,
@@ -205,24 +206,18 @@ fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
         let found = format!("{}, which is not read", labels.display());
         return Err(AugmentError::setting("data.labels", found, "data.images alone: labels are in that folder"));
     }
-    exists(folder)
-}
-
-/// The folder or archive that `data.images` names.
-fn exists(images: PathBuf) -> Result<PathBuf, AugmentError> {
-    if images.exists() {
-        return Ok(images);
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err(AugmentError::NoFolder { path: folder }),
     }
-    let found = format!("{}, and there is no such folder", images.display());
-    Err(AugmentError::setting("data.images", found, "the path of the images, from the folder of the run file"))
 }
 
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
-fn images(source: &DataSource, labels: &Path) -> Result<PathBuf, AugmentError> {
-    source.images.clone().map_or_else(|| Ok(folder_of(labels)), exists)
+fn images(source: &DataSource, labels: &Path) -> PathBuf {
+    source.images.clone().unwrap_or_else(|| folder_of(labels))
 }
 
 fn nih(source: &DataSource) -> Result<CxrDataset, AugmentError> {
@@ -230,21 +225,24 @@ fn nih(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let folder = folder_of(&table);
     let lists = NihLists { train: folder.join("train_val_list.txt"), test: folder.join("test_list.txt") };
     let lists = (lists.train.is_file() && lists.test.is_file()).then_some(lists);
-    NihFiles { images: images(source, &table)?, table, lists, missing: source.missing, delimiter: source.delimiter }.read()
+    NihFiles { images: images(source, &table), table, lists, missing: source.missing, delimiter: source.delimiter }.read()
 }
 
 fn nih_subset(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let table = labels(source)?;
-    NihSubset { images: images(source, &table)?, labels: table, missing: source.missing, delimiter: source.delimiter }.read()
+    NihSubset { images: images(source, &table), labels: table, missing: source.missing, delimiter: source.delimiter }.read()
 }
 
 fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
-    MedMnist { path: labels(source)?, vocabulary: None }.read()
+    for name in &source.custom_findings {
+        let _declared = Finding::custom(name);
+    }
+    MedMnist { path: labels(source)?, vocabulary: source.findings.clone() }.read()
 }
 
 fn table(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     let labels = labels(source)?;
-    let images = images(source, &labels)?;
+    let images = images(source, &labels);
     Table { images: Some(images), ..own_table(source, labels) }.read()
 }
 
@@ -295,16 +293,6 @@ mod tests {
         let groups = PhantomGroups { train: 2, valid: 1, test: 1, seed: 0, size: 8 };
         let data = Format::named("phantom").unwrap().read(&DataSource { phantom: groups, ..DataSource::default() }).unwrap();
         assert_eq!(data.rows().len(), 4);
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_named_with_its_key() {
-        let source = DataSource { labels: Some("t.csv".into()), images: Some("nowhere".into()), ..DataSource::default() };
-        for format in FORMATS.iter().filter(|format| !matches!(format.name, "phantom" | "medmnist")) {
-            let labels = source.labels.clone().filter(|_| format.place == Place::Labels);
-            let error = format.read(&DataSource { labels, ..source.clone() }).unwrap_err().to_string();
-            assert!(error.starts_with("data.images is nowhere, and there is no such folder; write"), "{format:?}: {error}");
-        }
     }
 
     #[test]

@@ -129,9 +129,9 @@ impl Columns {
     }
 
     /// The columns of a table of prompts, which may have no finding.
-    pub(in crate::formats) fn of_prompts(sheet: &Sheet) -> Result<Self, AugmentError> {
+    pub(in crate::formats) fn of_prompts(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
         let columns = &BTreeMap::new();
-        let header = Header::of(sheet, Declared { columns, report: None, custom: &[], extra: &[], guess: false })?;
+        let header = Header::of(sheet, Declared { columns, report: None, custom, extra, guess: false })?;
         Ok(Self { header, labels: Labels::Columns, patient_of_path: false, synthetic: false })
     }
 

@@ -130,6 +130,15 @@ pub enum TableError {
         /// All of them, the first first.
         names: Vec<String>,
     },
+    /// A table of prompts with negative prompts of its own.
+    #[error(
+        "{}: a column `negative_prompt`, and a negative prompt is the same for all images; give it as `generate --negative-prompt` or as `negative_prompt` of [generator.diffusion], and take the column out or ignore it (`generate --extra-column negative_prompt`, `extra_columns` of [data])",
+        path.display()
+    )]
+    NegativePrompts {
+        /// The table.
+        path: PathBuf,
+    },
     /// Two columns with the same meaning.
     #[error("{}: column `{column}` means the same as column `{first}`; keep one of them", path.display())]
     DuplicateColumn {
@@ -148,6 +157,19 @@ pub enum TableError {
     NoFindingColumn {
         /// The table.
         path: PathBuf,
+    },
+    /// An archive whose label columns nothing names.
+    #[error(
+        "{}: nothing says what the {columns} column{} of its labels {}; name all of them in order, in the key `findings` of [data] or in an array `findings` of the archive (only `chestmnist*.npz` with 14 columns and `pneumoniamnist*.npz` with one are known by name)",
+        path.display(),
+        if *columns == 1 { "" } else { "s" },
+        if *columns == 1 { "is" } else { "are" }
+    )]
+    UnnamedLabels {
+        /// The archive.
+        path: PathBuf,
+        /// Label columns.
+        columns: usize,
     },
     /// A cell whose value its column doesn't allow.
     #[error("{}, row {row}, column `{column}`: found `{value}`, expected {expected}", path.display())]

@@ -98,9 +98,11 @@ impl Field {
         NAMED[self as usize].1
     }
 
-    /// Whether a column of its own name is it. `labels` and `order` say too little to be taken without being asked.
-    pub(super) fn is_named(self) -> bool {
-        !matches!(self, Self::Labels | Self::Order)
+    /// Whether a column called `name` is this field: by its own name, or Hugging Face's for images. `labels` and `order` say too little to
+    /// be taken without being asked.
+    pub(super) fn is_named(self, name: &str) -> bool {
+        let is_own = !matches!(self, Self::Labels | Self::Order) && alike(self.name(), name);
+        is_own || (self == Self::Image && alike("file_name", name))
     }
 
     /// Whether `data.columns` can name its column.

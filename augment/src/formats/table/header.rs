@@ -157,7 +157,8 @@ fn of_key(name: &str, custom: &[Finding]) -> Result<Use, AugmentError> {
 /// The column called `name`: exactly, or else in another case.
 fn named_column(sheet: &Sheet, key: &str, name: &str) -> Result<usize, AugmentError> {
     if let Some(at) = sheet.find(name) {
-        return Ok(at);
+        // Refuses a second column of that very name.
+        return sheet.column(name).map(|_| at);
     }
     let alike: Vec<usize> = (0..sheet.columns.len()).filter(|at| alike(&sheet.columns[*at], name)).collect();
     match alike[..] {
@@ -171,7 +172,7 @@ fn named_column(sheet: &Sheet, key: &str, name: &str) -> Result<usize, AugmentEr
 
 /// What a column is by its own name.
 fn by_name(name: &str, custom: &[Finding]) -> Option<Use> {
-    if let Some(field) = Field::all().find(|field| field.is_named() && alike(field.name(), name)) {
+    if let Some(field) = Field::all().find(|field| field.is_named(name)) {
         return Some(Use::Field(field));
     }
     // As written or in any case: the ending is ASCII.
@@ -244,7 +245,9 @@ fn unknown_column(sheet: &Sheet, first: &str, unknown: &[&String], of_images: bo
              vocabularies, and `columns = {{ image = \"…\" }}` says which column is which"
         )
     } else {
-        "rename the column or leave it out".to_owned()
+        "name labels of your own in `custom_findings` of [data] (`generate --custom-finding`), and columns to ignore in `extra_columns` \
+         (`generate --extra-column`)"
+            .to_owned()
     };
     TableError::UnknownColumn { path: sheet.path.clone(), column: first.to_owned(), suggestion, remedy }.into()
 }

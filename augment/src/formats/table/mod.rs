@@ -15,7 +15,7 @@ use std::sync::Arc;
 use self::columns::{Columns, Wanted, split_of};
 use self::header::Declared;
 use super::MissingImages;
-use super::folder::absent;
+use super::folder::ImageFolder;
 use super::sheet::{Delimiter, Rows, Sheet};
 use super::skipped::Skipped;
 use crate::AugmentError;
@@ -112,6 +112,7 @@ impl Table {
     /// Reads the rows of all `parts`, whose images are under `root`.
     pub(super) fn read_parts(&self, parts: &[Part], root: &Path) -> Result<CxrDataset, AugmentError> {
         let (columns, notes, vocabulary) = self.columns(parts)?;
+        let mut folder = ImageFolder::open(root)?;
         let (mut rows, mut paths, mut order, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Skipped::default());
         for (part, columns) in parts.iter().zip(&columns) {
             let sheet = &part.sheet;
@@ -124,10 +125,7 @@ impl Table {
                 if split_of_path {
                     record.split = record.split.or_else(|| split_of(&record.id));
                 }
-                let mut path = Some(root.join(&record.id));
-                if !path.as_ref().is_some_and(|path| path.is_file()) {
-                    path = absent(&record.id, root, (sheet, line), self.missing)?;
-                }
+                let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
                 skipped.count(record.split, path.is_some());
                 let Some(path) = path else { continue };
                 if columns.has_order() {
@@ -144,7 +142,7 @@ impl Table {
         let name = self.path.display().to_string();
         let source = Arc::new(ImageFiles::new(paths));
         let data = skipped.with(root, &name, || CxrDataset::new(&name, Arc::new(vocabulary), rows, source))?;
-        Ok(notes.into_iter().fold(data, CxrDataset::with_note))
+        Ok(notes.into_iter().chain(folder.notes()).fold(data, CxrDataset::with_note))
     }
 
     /// The columns of every part, what is doubtful in them, and the findings of all.

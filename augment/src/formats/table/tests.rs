@@ -166,11 +166,14 @@ fn what_the_run_file_names_wrongly_is_said_with_its_key() {
         (&[("image", "Path"), ("sex", "SEX")], "data.columns.sex is `SEX`; write a column of t.csv"),
         (&[("picture", "Path")], "data.columns is a table with the key `picture`; write image, patient_id, labels"),
         (&[("image", "Path"), ("report", "Path")], "data.columns.report is `Path`; write a column that no other key names"),
+        (&[("Mass", "Mass"), ("image", "Path"), ("Pleural Effusion", "Mass")], "write a column that no other key names"),
         (&[("image", "Path"), ("labels", "Sex")], "column `Sex` lists findings, and column `Mass` is one"),
     ] {
         let error = read(text, |table| table.columns = columns(pairs)).unwrap_err();
         assert!(error.contains(said), "{error}");
     }
+    let twice = read("Path,Path,Mass\na.png,b.png,1\n", |table| table.columns = columns(&[("image", "Path")])).unwrap_err();
+    assert!(twice.contains("column `Path` means the same as column `Path`"), "{twice}");
     let both = |table: &mut Table| {
         table.columns = columns(&[("image", "Path"), ("report", "Sex")]);
         table.report = Some("sex".to_owned());
