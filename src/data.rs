@@ -1,12 +1,10 @@
 //! From the `[data]` table to a data set split by patient.
 
 use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{CheckReport, CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
+use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
 use roentgen_augment::formats::{DataSource, MissingImages, OwnColumns, PhantomGroups, PromptTable};
 use roentgen_augment::image::Preprocess;
-use roentgen_classifier::training::check_selection;
 
-use crate::compare::batcher;
 use crate::config::{
     ConfigError, DataConfig, GeneratorConfig, MissingConfig, PhantomConfig, PlanConfig, RunConfig, SplitConfig,
 };
@@ -51,13 +49,15 @@ pub fn read_unlabelled(config: &DataConfig, preprocess: Preprocess) -> Result<Cx
     Ok(prepared(data, config, preprocess))
 }
 
-fn source(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<DataSource, DataError> {
+/// What the readers are told of a data set.
+pub(crate) fn source(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<DataSource, DataError> {
     let PhantomConfig { train, valid, test, seed } = config.phantom;
     Ok(DataSource {
         labels: config.labels.clone(),
         images: config.images.clone(),
         findings: config.vocabulary()?,
         unlabelled: false,
+        synthetic: false,
         columns: config.columns.clone(),
         custom_findings: config.custom_findings.clone(),
         extra_columns: config.extra_columns.clone(),
@@ -90,45 +90,6 @@ pub fn open(config: &DataConfig, preprocess: Preprocess) -> Result<(TrainSet, Sp
         None => splits.train().clone(),
     };
     Ok((train, splits))
-}
-
-/// Reads the data of a study as [`open`] does and decodes every image, but goes on after a fault where it can: what it finds nothing wrong
-/// with can be trained on, and of what can't be it says why.
-///
-/// `progress(done, all)` is called after every image, from any thread.
-#[must_use]
-pub fn check(config: &RunConfig, progress: impl Fn(usize, usize) + Sync) -> CheckReport {
-    let data = match read(&config.data, config.preprocess, MissingImages::Keep) {
-        Ok(data) => data,
-        Err(error) => return CheckReport::unread(&error),
-    };
-    let mut report = CheckReport::of(&data, &plan(&config.data), progress);
-    if report.is_usable() {
-        // The rest is said by what training itself calls.
-        match open(&config.data, config.preprocess) {
-            Ok((train, splits)) => {
-                let batcher = batcher(config, train.data().vocabulary());
-                if let Err(error) = check_selection(config.training.select, splits.valid(), &batcher) {
-                    report.push(&error);
-                }
-                if let Err(error) = config.validate_counts(train.data().rows().len()) {
-                    report.push(&error);
-                }
-                if let Err(error) = splits.with_synthetic(&train) {
-                    report.warn("descends-from-held-out", &error);
-                }
-            }
-            Err(error) => report.push(&error),
-        }
-    }
-    report
-}
-
-/// What is doubtful in how the data of a study were read, and which of its rows are not used.
-#[must_use]
-pub fn data_notes(train: &TrainSet, splits: &Splits) -> Vec<String> {
-    let left_out = synthetic_left_out(splits, "they are a pool, and part of no arm");
-    train.data().notes().iter().cloned().chain(left_out).collect()
 }
 
 /// The note that the synthetic rows of a data set take no part in something, and `remedy`; `None` if there are none.

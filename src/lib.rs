@@ -34,3 +34,4 @@ pub mod guess;
 pub mod memory;
 pub mod report;
 pub mod run_folder;
+pub mod study;

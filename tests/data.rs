@@ -8,7 +8,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use roentgen::compare::batcher;
 use roentgen::config::RunConfig;
-use roentgen::data;
+use roentgen::study::{self, StudyData};
 use roentgen_augment::image::encode_png;
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_classifier::training::check_selection;
@@ -334,8 +334,8 @@ proptest! {
             }
         }
         let config = RunConfig::read(&folder.path().join("run.toml")).unwrap();
-        let report = data::check(&config, |_, _| ());
-        let trains = data::open(&config.data, config.preprocess).map_err(|error| error.to_string()).and_then(|(train, splits)| {
+        let report = study::check(&config, |_, _| ());
+        let trains = StudyData::open(&config).map_err(|error| error.to_string()).and_then(|StudyData { train, splits, .. }| {
             let batcher = batcher(&config, train.data().vocabulary());
             check_selection(config.training.select, splits.valid(), &batcher).map_err(|error| error.to_string())?;
             // All of the data set, as a subset of the training images leaves some out.

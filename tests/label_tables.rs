@@ -70,7 +70,7 @@ fn an_ambiguous_table_is_read_once_its_delimiter_is_named() {
 fn patients_of_no_name_are_no_patient() {
     let study = Study::new();
     let rows = |blank: &str| -> String {
-        let patient = |phantom: usize| if phantom % 2 == 0 { phantom.to_string() } else { blank.to_owned() };
+        let patient = |phantom: usize| if phantom.is_multiple_of(2) { phantom.to_string() } else { blank.to_owned() };
         let rows: String =
             (0..40).map(|phantom| format!("phantoms/{phantom}.png,{},{}\n", patient(phantom), phantom % 4 / 2)).collect();
         format!("image,patient_id,Mass\n{rows}")

@@ -11,6 +11,7 @@
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `memory` | peaks that do not grow with the number of images |
 //! | `pixels` | image files found by name, in their depth, and refused by name |
+//! | `pool` | synthetic rows of a table, and images made elsewhere |
 //! | `progress` | lines that long commands write where there is no terminal, and how long they say a study takes |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
@@ -31,6 +32,7 @@ mod label_tables;
 mod memory;
 mod parity;
 mod pixels;
+mod pool;
 mod progress;
 mod run_folder;
 mod shards;

@@ -425,6 +425,32 @@ pub enum AugmentError {
         /// The patient.
         patient: crate::record::PatientId,
     },
+    /// Images of a pool that descend from patients of validation or test.
+    #[error(
+        "{images} of {total} images of {name} descend from patients who are held out for validation or test, such as `{image}` from patient `{patient}`; drop them with `held_out = \"drop\"`"
+    )]
+    Descendants {
+        /// The pool.
+        name: String,
+        /// Images that do.
+        images: usize,
+        /// Images in all.
+        total: usize,
+        /// The first of them.
+        image: String,
+        /// Its patient.
+        patient: crate::record::PatientId,
+    },
+    /// A pool with fewer images than are wanted of it.
+    #[error("{wanted} images are wanted of {name}, which has {available}")]
+    TooFewImages {
+        /// The pool.
+        name: String,
+        /// Images wanted.
+        wanted: usize,
+        /// Images there are.
+        available: usize,
+    },
     /// A real image among the synthetic ones.
     #[error("row {index} (`{image}`) of the synthetic set is a real image; its origin must be synthetic")]
     NotSynthetic {

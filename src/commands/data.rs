@@ -11,6 +11,7 @@ use roentgen::config::RunConfig;
 use roentgen::data;
 use roentgen::guess::GuessedData;
 use roentgen::memory::machine_bytes;
+use roentgen::study;
 use roentgen_augment::dataset::{CheckReport, DataSummary, ImageCopy};
 use roentgen_augment::formats::MissingImages;
 use serde::Serialize;
@@ -123,7 +124,7 @@ pub fn check(args: &DataArgs) -> Result<ExitCode> {
     }
     let bars = Bars::new(args.json);
     let task = bars.begin("", 0, "images");
-    let report = data::check(&source.config, |_, all| {
+    let report = study::check(&source.config, |_, all| {
         task.set_total(all as u64);
         task.advance(1);
     });

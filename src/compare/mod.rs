@@ -15,7 +15,7 @@ pub use agreement::{ClassifierJudge, JudgeParts};
 pub use assess::{ArmAssessment, assess};
 pub use card::sample_grid;
 pub use outlook::Outlook;
-pub use pool::{Pools, cache_warning, fill, pools};
+pub use pool::{Filled, Pools, fill, notes_after, pools};
 pub use run::{CompareError, Comparison};
 pub use seed::{SeedRun, batcher, macro_auroc};
 pub use supply::{PoolError, PoolJob, supply, synthesizer};

@@ -86,7 +86,7 @@ impl CheckReport {
         let data = divided.as_ref().unwrap_or(data);
         let done = AtomicUsize::new(0);
         let look = |index| {
-            let seen = data.decode(index).map(|image| (Size::of(&image), digest(&image)));
+            let seen = data.decode(index).map(|image| (Size::of(&image), image.digest()));
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, data.len());
             seen
         };
@@ -241,18 +241,6 @@ fn unequal_labels(data: &CxrDataset, alike: &[Vec<usize>]) -> Option<DataWarning
     DataWarning::of("unequal-labels", all, |count| {
         format!("{} of equal pixels with different labels", counted(count, "group of images is", "groups of images are"))
     })
-}
-
-/// BLAKE3 of size, depth and samples: equal for equal pixels, whatever the file format.
-fn digest(image: &GrayImage) -> Fingerprint {
-    let size = [(image.width() as u64).to_le_bytes(), (image.height() as u64).to_le_bytes()].concat();
-    match image.depth() {
-        GrayDepth::U8(samples) => Fingerprint::of(&[&size, b"8", samples]),
-        GrayDepth::U16(samples) => {
-            let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            Fingerprint::of(&[&size, b"16", &bytes])
-        }
-    }
 }
 
 /// Patients of real rows in several splits. Synthetic rows are in none.

@@ -115,8 +115,7 @@ impl Splits {
                 return Err(AugmentError::HeldOutPatient { index, image, patient });
             }
         }
-        let rows = train.data.rows.iter().chain(synthetic).cloned().collect();
-        Ok(CxrDataset { rows, ..train.data.clone() })
+        Ok(train.data.with_rows(train.data.rows().iter().chain(synthetic).cloned().collect()))
     }
 
     /// Patients of validation and test: nothing that descends from them may train.

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`NihFiles`] | NIH ChestX-ray14 as published: `Data_Entry_2017*.csv` and its images |
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
-//! | [`MedMnist`] | ChestMNIST and PneumoniaMNIST `.npz` |
+//! | [`MedMnist`] | ChestMNIST, PneumoniaMNIST and other `.npz` of their form |
 //! | [`ClassFolders`] | a folder per class, torchvision's `ImageFolder` |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |

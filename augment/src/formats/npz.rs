@@ -14,6 +14,12 @@ use crate::record::Label;
 
 /// Most bytes of an array: ChestMNIST at 224 pixels has 4 GiB.
 const MAX_BYTES: u64 = 32 << 30;
+/// Most bytes of an array of labels: eight for each of 14 findings of two million images.
+const MAX_LABEL_BYTES: u64 = 256 << 20;
+/// Most bytes of all names.
+const MAX_NAME_BYTES: u64 = 1 << 20;
+/// Most images of an array.
+const MAX_IMAGES: usize = 10_000_000;
 /// From this size on, an array that is packed much tighter than images can be is refused.
 const SUSPICIOUS_BYTES: u64 = 1 << 30;
 /// More than this many times its packed size is no image.
@@ -77,7 +83,7 @@ impl Npz {
 
     /// An array of `uint8` images: `[N, H, W]`.
     pub(super) fn images(&mut self, name: &str) -> Result<Array<u8>, AugmentError> {
-        let array = self.read(name, "uint8 images [N, H, W] (NumPy: `images.astype(\"uint8\")`)", |kind| {
+        let array = self.read(name, "uint8 images [N, H, W] (NumPy: `images.astype(\"uint8\")`)", MAX_BYTES, |kind| {
             let decode: Decode<u8> = |bytes, _, into| {
                 into.extend_from_slice(bytes);
                 true
@@ -87,14 +93,18 @@ impl Npz {
         // An array without images may claim sides whose product overflows.
         let sound = |side: &usize| *side > 0 && u32::try_from(*side).is_ok();
         match array.shape[..] {
-            [count, height, width] if count > 0 && sound(&height) && sound(&width) => Ok(array),
-            _ => Err(self.bad_array(name, format!("of shape {:?}", array.shape), "uint8 images [N, H, W], none of them empty")),
+            [count, height, width] if count > 0 && count <= MAX_IMAGES && sound(&height) && sound(&width) => Ok(array),
+            _ => Err(self.bad_array(
+                name,
+                format!("of shape {:?}", array.shape),
+                "1 to 10 million uint8 images [N, H, W], none of them empty",
+            )),
         }
     }
 
     /// An array of labels as numbers or truth values: 1, 0, -1 (uncertain) or NaN (blank).
     pub(super) fn labels(&mut self, name: &str) -> Result<Array<Mark>, AugmentError> {
-        self.read(name, "numbers, one per image and finding", |kind| {
+        self.read(name, "numbers, one per image and finding", MAX_LABEL_BYTES, |kind| {
             let decode: Decode<Mark> = match (kind.letter, kind.size) {
                 ('b' | 'u', 1 | 2 | 4 | 8) => {
                     |bytes, size, into| each(bytes, size, into, |bytes| label(unsigned(bytes) as f64))
@@ -113,7 +123,7 @@ impl Npz {
     /// An array of names, `[N]`.
     pub(super) fn names(&mut self, name: &str) -> Result<Vec<String>, AugmentError> {
         let expected = "a list of names as text (NumPy: `np.array(names, dtype=str)`)";
-        let array = self.read(name, expected, |kind| {
+        let array = self.read(name, expected, MAX_NAME_BYTES, |kind| {
             let decode: Decode<String> = match kind.letter {
                 'U' => |bytes, size, into| texts(bytes, size, into, wide_text),
                 'S' => |bytes, size, into| texts(bytes, size, into, |bytes| String::from_utf8(bytes.to_vec()).ok()),
@@ -127,11 +137,12 @@ impl Npz {
         }
     }
 
-    /// Opens array `name` and reads it with the function that `decode` has for its kind.
+    /// Opens array `name`, which may have `most` bytes, and reads it with the function that `decode` has for its kind.
     fn read<T: Clone>(
         &mut self,
         name: &str,
         expected: &str,
+        most: u64,
         decode: impl FnOnce(Kind) -> Option<Decode<T>>,
     ) -> Result<Array<T>, AugmentError> {
         if !self.contains(name) {
@@ -165,8 +176,8 @@ impl Npz {
             return Err(bad(format!("{found}, for which the archive has {body} bytes")));
         };
         let is_bomb = body > SUSPICIOUS_BYTES && body / MAX_RATIO > packed;
-        if is_bomb || body > MAX_BYTES {
-            return Err(bad(format!("{found}, {body} bytes out of {packed} in the archive; that is more than images need")));
+        if is_bomb || body > most {
+            return Err(bad(format!("{found}, {body} bytes out of {packed} in the archive; more than such an array needs")));
         }
         let mut values = Vec::new();
         values.try_reserve_exact(count).map_err(|_| bad(format!("{found}, too large for the memory")))?;
@@ -343,7 +354,7 @@ pub(super) mod tests {
         let missing = npz.images("train_images").unwrap_err().to_string();
         assert!(missing.contains("array `train_images` is not there (there are: images, labels)"), "{missing}");
         let flat = npz.images("labels").unwrap_err().to_string();
-        assert!(flat.contains("of shape [2], expected uint8 images [N, H, W]"), "{flat}");
+        assert!(flat.contains("of shape [2], expected 1 to 10 million uint8 images [N, H, W]"), "{flat}");
     }
 
     /// The bytes of an array as NumPy writes it.
@@ -440,6 +451,28 @@ pub(super) mod tests {
         }
         let deep = format!("{}'<i4'{}", "[('a', ".repeat(600), ")]".repeat(600));
         assert!(labels(&deep, false, "(1,)", &[0; 4]).unwrap_err().contains("no array of numbers or text"));
+    }
+
+    #[test]
+    fn more_than_an_array_needs_is_refused_before_memory_is_taken() {
+        // Zeros that are packed to a thousandth: labels, and one image.
+        for (descr, shape, bytes) in
+            [("'|u1'", "(268435457,)", MAX_LABEL_BYTES + 1), ("'|u1'", "(1, 65536, 16400)", 65536 * 16400)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.npz");
+            let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+            archive.start_file("labels.npy", zip::write::SimpleFileOptions::default().compression_level(Some(1))).unwrap();
+            archive.write_all(&npy(descr, false, shape, &[])).unwrap();
+            std::io::copy(&mut std::io::repeat(0).take(bytes), &mut archive).unwrap();
+            archive.finish().unwrap();
+            let mut npz = Npz::open(&path).unwrap();
+            let error = match bytes {
+                ..SUSPICIOUS_BYTES => npz.labels("labels").unwrap_err().to_string(),
+                _ => npz.images("labels").unwrap_err().to_string(),
+            };
+            assert!(error.contains("array `labels` is |u1") && error.contains("more than such an array needs"), "{error}");
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct DataSource {
     pub extra_columns: Vec<String>,
     /// The table's column of reports; `None` for `report`.
     pub report: Option<String>,
+    /// Whether rows that don't say what they are, are synthetic, as in a pool of images made elsewhere.
+    pub synthetic: bool,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
     /// The views that are read; empty for all.
@@ -263,9 +265,11 @@ fn imagefolder(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 }
 
 fn own_table(source: &DataSource, path: PathBuf) -> Table {
-    let DataSource { findings, unlabelled, columns, custom_findings, extra_columns, report, missing, delimiter, .. } =
-        source.clone();
-    Table { columns, findings, unlabelled, custom_findings, extra_columns, report, missing, delimiter, ..Table::new(path) }
+    let DataSource {
+        findings, unlabelled, columns, custom_findings, extra_columns, report, synthetic, missing, delimiter, ..
+    } = source.clone();
+    let table = Table { columns, findings, unlabelled, custom_findings, extra_columns, ..Table::new(path) };
+    Table { report, synthetic, missing, delimiter, ..table }
 }
 
 fn class_folders(source: &DataSource) -> Result<CxrDataset, AugmentError> {

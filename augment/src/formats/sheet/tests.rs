@@ -176,8 +176,8 @@ fn byte_order_marks_are_no_text() {
 
 #[test]
 fn utf_16_is_read_with_its_mark_and_refused_without() {
-    let table = "\u{feff}image;report\nä.png;\u{1fa7b} Röntgen\n".repeat(1);
-    for (bytes, name) in [(utf_16(&table, u16::to_le_bytes), "LE"), (utf_16(&table, u16::to_be_bytes), "BE")] {
+    let table = "\u{feff}image;report\nä.png;\u{1fa7b} Röntgen\n";
+    for (bytes, name) in [(utf_16(table, u16::to_le_bytes), "LE"), (utf_16(table, u16::to_be_bytes), "BE")] {
         assert_eq!(cells(&bytes), [["ä.png", "\u{1fa7b} Röntgen"]], "{name}");
         assert!(message(&bytes[2..]).contains("a byte 0"), "{name}");
         let odd = read(&bytes[..bytes.len() - 1]).unwrap_err();

@@ -69,6 +69,8 @@ pub(in crate::formats) struct Columns {
     labels: Labels,
     /// Whether patients are the folders of the paths.
     patient_of_path: bool,
+    /// Whether rows without an origin are synthetic.
+    synthetic: bool,
 }
 
 /// Where labels are.
@@ -88,6 +90,8 @@ pub(in crate::formats) struct Wanted<'a> {
     pub(in crate::formats) findings: Option<&'a Vocabulary>,
     /// Whether there may be no label.
     pub(in crate::formats) unlabelled: bool,
+    /// Whether rows without an origin are synthetic.
+    pub(in crate::formats) synthetic: bool,
 }
 
 impl Columns {
@@ -110,7 +114,7 @@ impl Columns {
         let has_patients = header.find(Field::PatientId).is_some();
         let folder = |line: &Line| patient_folder(line.cell(image)).map(str::to_owned);
         let first_patient = if has_patients { None } else { common(sheet, folder)? };
-        let mut columns = Self { header, labels, patient_of_path: first_patient.is_some() };
+        let mut columns = Self { header, labels, patient_of_path: first_patient.is_some(), synthetic: wanted.synthetic };
         if let Some(first) = first_patient {
             let note = "the table has no column of patients; they are read from the paths of the images, such as";
             columns.header.notes.push(format!("{}: {note} `{first}`", sheet.path.display()));
@@ -128,7 +132,7 @@ impl Columns {
     pub(in crate::formats) fn of_prompts(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
         let columns = &BTreeMap::new();
         let header = Header::of(sheet, Declared { columns, report: None, custom, extra, guess: false })?;
-        Ok(Self { header, labels: Labels::Columns, patient_of_path: false })
+        Ok(Self { header, labels: Labels::Columns, patient_of_path: false, synthetic: false })
     }
 
     /// Whether labels are lists, which name the findings that some image has and no other.
@@ -204,7 +208,7 @@ impl Columns {
                 findings: self.finding_details(sheet, line)?,
             },
         };
-        if self.optional(sheet, line, Field::Origin, ORIGIN)? == Some(true) {
+        if self.optional(sheet, line, Field::Origin, ORIGIN)?.unwrap_or(self.synthetic) {
             record.origin = Origin::Synthetic(Box::new(self.provenance(sheet, line, &record)?));
         }
         Ok(record)
@@ -248,12 +252,23 @@ impl Columns {
         read
     }
 
+    /// Where a synthetic row comes from. In a table of such rows alone, which another tool may have written, it says what it knows.
     fn provenance(&self, sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenance, AugmentError> {
-        let text = |field| sheet.parse(line, self.header.column(field, sheet)?, ("text, as the row is synthetic", TEXT.1));
+        let text = |field| match self.synthetic {
+            true => Ok(self.optional(sheet, line, field, TEXT)?.unwrap_or_default()),
+            false => sheet.parse(line, self.header.column(field, sheet)?, ("text, as the row is synthetic", TEXT.1)),
+        };
         let kind = self.optional(sheet, line, Field::PromptKind, PROMPT_KIND)?.unwrap_or_default();
         let prompt = Prompt { text: text(Field::Prompt)?, kind };
         let mut request = self.request(sheet, line, prompt, record.labels.clone())?;
-        request.seed = sheet.parse(line, self.header.column(Field::Seed, sheet)?, SEED)?;
+        // The patient may be known from the path.
+        if let (None, Some(patient)) = (&request.source, &record.patient_id) {
+            request.source = Some(RequestSource { id: String::new(), patient_id: patient.clone(), fold: None });
+        }
+        request.seed = match self.synthetic {
+            true => self.seed(sheet, line)?.unwrap_or_default(),
+            false => sheet.parse(line, self.header.column(Field::Seed, sheet)?, SEED)?,
+        };
         let distance = self.optional(sheet, line, Field::NearestReal, DISTANCE)?;
         let id = self.optional(sheet, line, Field::NearestRealId, TEXT)?;
         let nearest_real = distance.zip(id).map(|(distance, id)| NearestReal { id, distance });

@@ -64,6 +64,8 @@ pub struct Table {
     pub findings: Option<Vocabulary>,
     /// Whether a table without labels is read, with unknown labels of `findings`.
     pub unlabelled: bool,
+    /// Whether rows without an `origin` are synthetic; these may lack `seed`, `prompt` and `model`.
+    pub synthetic: bool,
 }
 
 /// One file of a table that may have several.
@@ -92,6 +94,7 @@ impl Table {
             delimiter: None,
             findings: None,
             unlabelled: false,
+            synthetic: false,
         }
     }
 
@@ -153,7 +156,9 @@ impl Table {
             guess: true,
         };
         let read = |wanted| parts.iter().map(|part| Columns::of(&part.sheet, declared, wanted)).collect::<Result<Vec<_>, _>>();
-        let mut columns = read(Wanted { findings: self.findings.as_ref(), unlabelled: self.unlabelled })?;
+        let Self { findings, unlabelled, synthetic, .. } = self;
+        let wanted = Wanted { findings: findings.as_ref(), unlabelled: *unlabelled, synthetic: *synthetic };
+        let mut columns = read(wanted)?;
         let of_part = |(part, columns): (&Part, &Columns)| [columns.notes(), &columns.notes_of_rows(&part.sheet)].concat();
         let notes = parts.iter().zip(&columns).flat_map(of_part).collect();
         if columns.len() > 1 && columns.iter().all(Columns::has_lists) {
@@ -163,7 +168,7 @@ impl Table {
                 findings.extend(vocabulary?.findings().iter().map(|finding| (finding.name(), *finding)));
             }
             let all = Vocabulary::new(findings.into_values())?;
-            columns = read(Wanted { findings: Some(&all), unlabelled: false })?;
+            columns = read(Wanted { findings: Some(&all), ..wanted })?;
         }
         let vocabulary = columns.first().map_or_else(|| Vocabulary::new([]), Columns::vocabulary)?;
         for (part, columns) in parts.iter().zip(&columns).skip(1) {

@@ -86,6 +86,17 @@ fn sides_and_severities_are_columns() {
 }
 
 #[test]
+fn rows_of_a_pool_need_not_say_that_they_are_synthetic() {
+    let text = "image,source_id,origin,Mass\na.png,9.png,,1\nb.png,,,0\nc.png,,real,0\n";
+    let pool = read(text, |table| table.synthetic = true).unwrap();
+    let origins: Vec<bool> = pool.rows().iter().map(|row| row.record.origin.is_synthetic()).collect();
+    assert_eq!(origins, [true, true, false]);
+    let crate::record::Origin::Synthetic(provenance) = &pool.record(0).origin else { panic!("a real row") };
+    assert_eq!((provenance.request.source.as_ref().unwrap().id.as_str(), provenance.request.seed), ("9.png", 0));
+    assert!(!read(text, |_| ()).unwrap().rows().iter().any(|row| row.record.origin.is_synthetic()));
+}
+
+#[test]
 fn synthetic_rows_never_judge() {
     let header =
         "image,patient_id,split,origin,source_id,seed,prompt,model,Mass\na.png,1,train,,,,,,1\nb.png,2,valid,real,,,,,0";
