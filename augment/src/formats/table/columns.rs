@@ -63,6 +63,10 @@ const FRONTAL_LATERAL: Cell<Option<View>> = ("Frontal or Lateral", |cell| match 
     _ => None,
 });
 
+/// The columns that can hold prompts, the first that there is, and what kind of text is in them.
+const PROMPTS: [(Field, PromptKind); 3] =
+    [(Field::Prompt, PromptKind::Free), (Field::Report, PromptKind::Report), (Field::Template, PromptKind::Template)];
+
 /// The columns of a table, and how labels are read from them.
 pub(in crate::formats) struct Columns {
     header: Header,
@@ -154,6 +158,11 @@ impl Columns {
 
     /// The columns of a table of prompts, which may have no finding.
     pub(in crate::formats) fn of_prompts(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
+        let is_prompt = |name: &String| PROMPTS.iter().any(|(field, _)| field.is_named(name));
+        if !sheet.columns.iter().any(is_prompt) {
+            // The error names what there is.
+            sheet.column(Field::Prompt.name())?;
+        }
         let columns = &BTreeMap::new();
         let header = Header::of(sheet, Declared { columns, report: None, custom, extra, guess: false })?;
         Ok(Self { header, labels: Labels::Columns, patient_of_path: false, synthetic: false })
@@ -326,11 +335,9 @@ impl Columns {
         })
     }
 
-    /// The column that holds a table's prompts, and what kind of text is in it: `prompt`, else `report`, else `template`.
+    /// The column that holds a table's prompts, and what kind of text is in it.
     pub(in crate::formats) fn prompt(&self, sheet: &Sheet) -> Result<(usize, PromptKind), AugmentError> {
-        let kinds =
-            [(Field::Prompt, PromptKind::Free), (Field::Report, PromptKind::Report), (Field::Template, PromptKind::Template)];
-        let found = kinds.into_iter().find_map(|(field, kind)| Some((self.header.find(field)?, kind)));
+        let found = PROMPTS.into_iter().find_map(|(field, kind)| Some((self.header.find(field)?, kind)));
         found.map_or_else(|| Ok((self.header.column(Field::Prompt, sheet)?, PromptKind::Free)), Ok)
     }
 
