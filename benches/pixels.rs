@@ -57,6 +57,27 @@ fn decode_1024px_to_224px(bencher: Bencher, extension: &str) {
     decode_to(bencher, extension, 224);
 }
 
+/// The same file to a picture of 512 x 512.
+#[divan::bench(args = ["png", "jpeg"])]
+fn decode_1024px_to_512px(bencher: Bencher, extension: &str) {
+    decode_to(bencher, extension, 512);
+}
+
+/// As `decode_1024px_to_224px`, by several workers at once: the time of one picture by one of them.
+#[divan::bench(args = ["png", "jpeg"], threads = [1, 2])]
+fn workers_1024px_to_224px(bencher: Bencher, extension: &str) {
+    let (path, preprocess) = (phantom(extension), Preprocess::new(224));
+    bencher.bench(|| preprocess.apply(&GrayImage::open(black_box(&path)).expect("a sound file")));
+}
+
+/// The JPEG at the part of its size that is enough for the picture.
+#[divan::bench(args = [64, 224, 512])]
+fn scaled_jpeg_1024px_to_px(bencher: Bencher, size: usize) {
+    let (path, preprocess) = (phantom("jpeg"), Preprocess::new(size));
+    let enough = |width: usize, height: usize| preprocess.shrinks(width, height);
+    bencher.bench_local(|| preprocess.apply(&GrayImage::open_scaled(black_box(&path), &enough).expect("a sound file")));
+}
+
 fn decode_to(bencher: Bencher, extension: &str, size: usize) {
     let (path, preprocess) = (phantom(extension), Preprocess::new(size));
     bencher.bench_local(|| preprocess.apply(&GrayImage::open(black_box(&path)).expect("a sound file")));

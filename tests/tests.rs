@@ -9,9 +9,11 @@
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `memory` | peaks that do not grow with the number of images |
+//! | `pixels` | image files found by name, in their depth, and refused by name |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
+//! | `label_tables` | label tables in the forms that other programs write them |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod bounds;
@@ -20,9 +22,11 @@ mod demo;
 mod docs;
 mod finetune;
 mod generate;
+mod label_tables;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parity;
+mod pixels;
 mod run_folder;
 mod shards;
 mod supply;

@@ -48,6 +48,29 @@ pub enum AugmentError {
         #[source]
         source: image::ImageError,
     },
+    /// A file of a format that is not read.
+    #[error("cannot decode {}: it is {kind}; PNG, JPEG and BMP are read: convert it to one of them, or drop its row", path.display())]
+    NotReadFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is (`a DICOM file`).
+        kind: &'static str,
+    },
+    /// An image that is larger than any that is read.
+    #[error(
+        "cannot decode {}: {width}x{height} pixels; images of at most {} pixels and {} per side are read: shrink it or drop its row",
+        path.display(),
+        crate::image::MAX_PIXELS,
+        crate::image::MAX_IMAGE_SIDE
+    )]
+    TooManyPixels {
+        /// The file.
+        path: PathBuf,
+        /// Its columns.
+        width: usize,
+        /// Its rows.
+        height: usize,
+    },
     /// A JPEG file that libjpeg refuses.
     #[error("cannot decode {}: libjpeg says \"{message}\"; fetch the file again or drop its row", path.display())]
     Jpeg {
@@ -62,6 +85,22 @@ pub enum AugmentError {
         /// The file.
         path: PathBuf,
     },
+    /// An image with a value above white.
+    #[error(
+        "{image} has a value of {value}, above {white}, the white of preprocess.bit_depth = {bits}; write bit_depth = {needed}, \"full\" or \"per-image-range\""
+    )]
+    AboveWhite {
+        /// Where it is.
+        image: String,
+        /// Its largest value.
+        value: u16,
+        /// The value of white.
+        white: u16,
+        /// The depth that was stated.
+        bits: u8,
+        /// The least depth that holds the value.
+        needed: u8,
+    },
     /// An image that can't be encoded.
     #[error("cannot encode {} as PNG", path.display())]
     Encode {
@@ -75,7 +114,7 @@ pub enum AugmentError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// A row whose image isn't there.
-    #[error("{}, row {row}: image `{image}` is not under {}; fetch it or drop its row", path.display(), folder.display())]
+    #[error("{}, row {row}: image `{image}` is not under {}{hint}; fetch it or drop its row", path.display(), folder.display())]
     MissingImage {
         /// The table.
         path: PathBuf,
@@ -85,6 +124,39 @@ pub enum AugmentError {
         image: String,
         /// Where it was looked for.
         folder: PathBuf,
+        /// Empty, or where a file of that name lies.
+        hint: String,
+    },
+    /// A row whose image's name fits several files.
+    #[error(
+        "{}, row {row}: image `{image}` is both {} and {}; name the folder of the radiographs with `images`, or write the whole path in the table",
+        path.display(),
+        first.display(),
+        second.display()
+    )]
+    AmbiguousImage {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The image as the row names it.
+        image: String,
+        /// A file of that name.
+        first: PathBuf,
+        /// Another one.
+        second: PathBuf,
+    },
+    /// A folder of images that isn't one.
+    #[error("no such folder: {}; `images` is the folder of the images", path.display())]
+    NoFolder {
+        /// What was to be a folder.
+        path: PathBuf,
+    },
+    /// A link that makes a tree endless.
+    #[error("{} links to a folder that it is in; remove the link", path.display())]
+    FolderLoop {
+        /// The link.
+        path: PathBuf,
     },
     /// Two rows of one image.
     #[error("{}: image `{image}` is in row {row} and in row {first}; keep one of them", path.display())]

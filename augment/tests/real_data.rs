@@ -17,7 +17,12 @@ fn folder(name: &str) -> Option<PathBuf> {
 
 fn subset(images: &str) -> Option<NihSubset> {
     let root = folder("nih_cxr14")?;
-    Some(NihSubset { labels: root.join("labels.csv"), images: root.join(images), missing: MissingImages::Refuse })
+    Some(NihSubset {
+        labels: root.join("labels.csv"),
+        images: root.join(images),
+        missing: MissingImages::Refuse,
+        delimiter: None,
+    })
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn every_image_of_the_subset_decodes() {
 fn the_published_table_counts_as_published() {
     let Some(root) = folder("nih_cxr14_labels") else { return };
     let table = root.join("Data_Entry_2017_v2020.csv.gz");
-    let data = NihFiles { table, images: root, lists: None, missing: MissingImages::Keep }.read().unwrap();
+    let data = NihFiles { table, images: root, lists: None, missing: MissingImages::Keep, delimiter: None }.read().unwrap();
     let summary = DataSummary::of(&data);
     // Wang et al. 2017 and the table of 2020: 112,120 images of 30,805 patients, 60,361 without a finding.
     assert_eq!((summary.images, summary.patients, summary.without_finding), (112_120, 30_805, 60_361));

@@ -1,6 +1,6 @@
 """The work of `cargo bench` in PyTorch, diffusers, Pillow, NumPy and scikit-learn, on two threads.
 
-    cargo bench --bench pixels        # once: writes the films that are read here
+    cargo bench --bench pixels        # once: writes the images that are read here
     python benches/peers/torch_peers.py [NAME ...]
 
 Work in the shapes of Stable Diffusion 1.4 (`sd14`) takes 5 GB of memory and minutes, and is left out unless it is named.
@@ -19,15 +19,15 @@ from pathlib import Path
 
 THREADS = 2
 FINDINGS = 14
-FILMS = Path(__file__).resolve().parents[2] / "target" / "tmp"
+IMAGES = Path(__file__).resolve().parents[2] / "target" / "tmp"
 
 
 def decode(extension, size=None, mode="L"):
-    """A 1024 px film, resized with Pillow's antialiased bilinear filter; mode F resamples unrounded, as roentgen does."""
+    """A phantom of 1024 px, resized with Pillow's antialiased bilinear filter; mode F resamples unrounded, as roentgen does."""
     import numpy as np
     from PIL import Image
 
-    path = FILMS / f"film-1024.{extension}"
+    path = IMAGES / f"phantom-1024.{extension}"
 
     def work():
         image = Image.open(path).convert("L")
@@ -37,6 +37,17 @@ def decode(extension, size=None, mode="L"):
         return np.asarray(image, np.float32) / 127.5 - 1
 
     return work
+
+
+def torchvision_decode(extension, size):
+    """A phantom of 1024 px to a tensor by torchvision's usual transforms, which round to 8 bits between the axes and after them."""
+    from PIL import Image
+    from torchvision import transforms
+
+    path = IMAGES / f"phantom-1024.{extension}"
+    steps = [transforms.Resize((size, size), antialias=True), transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
+    prepare = transforms.Compose(steps)
+    return lambda: prepare(Image.open(path).convert("L"))
 
 
 DENSENET121 = {"growth_rate": 32, "block_config": (6, 12, 24, 16), "num_init_features": 64}
@@ -487,7 +498,14 @@ WORKS = {
     "decode_1024px_to_64px/jpeg": (lambda: decode("jpeg", 64, "F"), 15),
     "decode_1024px_to_224px/png": (lambda: decode("png", 224, "F"), 15),
     "decode_1024px_to_224px/jpeg": (lambda: decode("jpeg", 224, "F"), 15),
+    "decode_1024px_to_512px/png": (lambda: decode("png", 512, "F"), 15),
+    "decode_1024px_to_512px/jpeg": (lambda: decode("jpeg", 512, "F"), 15),
     "decode_1024px_to_224px_rounded/png": (lambda: decode("png", 224), 15),
+    **{
+        f"decode_1024px_to_{size}px_torchvision/{kind}": (lambda kind=kind, size=size: torchvision_decode(kind, size), 15)
+        for size in (224, 512)
+        for kind in ("png", "jpeg")
+    },
     "densenet121_forward/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=False), 5),
     "densenet121_forward/b8_224px": (lambda: densenet(DENSENET121, 8, 224, train=False), 5),
     "densenet121_train/b8_64px": (lambda: densenet(DENSENET121, 8, 64, train=True), 4),

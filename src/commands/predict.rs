@@ -11,7 +11,7 @@ use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::formats::MissingImages;
-use roentgen_augment::image::Preprocess;
+use roentgen_augment::image::{BitDepth, Preprocess};
 use roentgen_augment::record::Vocabulary;
 use roentgen_classifier::batch::Batches;
 use roentgen_classifier::networks::DenseNet;
@@ -27,6 +27,9 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let card = read_card(&args.weights)?;
     let preprocess: Preprocess = serde_json::from_value(card.preprocess.clone())
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
+    // White is a matter of the files, whatever the network was trained on.
+    let (stated, trained) = (config.preprocess.bit_depth, preprocess.bit_depth);
+    let preprocess = Preprocess { bit_depth: stated.or(trained), ..preprocess };
     config.preprocess = preprocess;
     config.data.findings = Some(card.findings.clone());
     // The size of the images is the weights', which may be of another version or edited.
@@ -38,6 +41,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     config.data.cache_mib = 0;
     let data = rows(&config, preprocess, args.split)?;
     say_notes(data.notes());
+    say_notes(&depth_notes(stated, trained));
     let (device, _) = args.common.device.open()?;
     let net = DenseNet::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
@@ -57,6 +61,22 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
         print(format!("{} images, macro AUROC {auroc}\npredictions: {}", data.rows().len(), args.out.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is doubtful where files and weights differ in their white.
+fn depth_notes(stated: Option<BitDepth>, trained: Option<BitDepth>) -> Vec<String> {
+    match (stated, trained) {
+        (None, Some(trained @ (BitDepth::Bits(..16) | BitDepth::PerImageRange))) => vec![format!(
+            "bit_depth = {trained} is that of the images that the weights were trained on; write bit_depth under [preprocess] if these have another"
+        )],
+        (Some(stated), trained) if (stated == BitDepth::PerImageRange) != (trained == Some(BitDepth::PerImageRange)) => {
+            vec![format!(
+                "the weights were trained with bit_depth = {}, and these images are read with {stated}: their contrast differs",
+                trained.unwrap_or_default()
+            )]
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<CxrDataset> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
-use roentgen_augment::formats::Format;
+use roentgen_augment::formats::{Delimiter, Format};
 use roentgen_augment::record::{Finding, LabelPolicy, Vocabulary};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,9 @@ pub struct DataConfig {
     /// The table's column of reports; `report` if absent.
     #[serde(default)]
     pub report: Option<String>,
+    /// What separates the cells of the table: `","`, `";"`, `"\t"` or `"|"`; guessed if absent.
+    #[serde(default)]
+    pub delimiter: Option<Delimiter>,
     /// What uncertain and blank labels become.
     #[serde(default)]
     pub policy: LabelPolicy,

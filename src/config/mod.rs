@@ -176,14 +176,14 @@ impl RunConfig {
         let cache = config.generator.iter_mut().filter_map(|generator| generator.cache.as_mut());
         let judge = config.gate.agreement.weights.iter_mut();
         for path in data.into_iter().chain(weights).chain(cache).chain(judge) {
-            *path = folder.join(&*path);
+            *path = resolve(folder, path);
         }
         if let Some(generator) = &mut config.generator {
             if let Some(diffusion) = &mut generator.diffusion {
-                diffusion.pipeline = folder.join(&diffusion.pipeline);
+                diffusion.pipeline = resolve(folder, &diffusion.pipeline);
             }
             if let PlanConfig::Prompts(path) = &mut generator.plan {
-                *path = folder.join(&*path);
+                *path = resolve(folder, path);
             }
         }
         Ok(config)
@@ -314,6 +314,14 @@ impl RunConfig {
 /// The text of a run file.
 pub(crate) fn read_text(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// A path of a run file: relative to the file's `folder`, absolute, or from the home folder if it begins with `~/`.
+pub(crate) fn resolve(folder: &Path, path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => folder.join(path),
+    }
 }
 
 /// The folder that a run file is in.

@@ -63,6 +63,7 @@ pub const DATA: &[(&str, Kind)] = &[
     ("data.custom_findings", Of(&["[\"Tuberculosis\"]", "[]", "[\" \"]"])),
     ("data.extra_columns", Of(&["[\"a\"]", "[]"])),
     ("data.report", Text),
+    ("data.delimiter", Of(&["\";\"", "\"\\t\"", "\"::\""])),
     ("data.policy", Of(&["{ uncertain = \"one\" }", "{ blank_for = { Mass = \"zero\", Nodule = \"one\" } }"])),
     ("data.split", Of(SPLITS)),
     ("data.train_images", Whole),

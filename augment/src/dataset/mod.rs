@@ -1,6 +1,7 @@
 //! A data set on disk or in memory: rows, and images decoded on demand.
 
 mod check;
+mod depth;
 mod split;
 mod summary;
 
@@ -14,7 +15,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::AugmentError;
 use crate::image::{GrayImage, ImageCache, ImageSource, Preprocess};
-use crate::record::{CxrRecord, CxrSample, Label, Vocabulary};
+use crate::record::{CxrRecord, CxrSample, Vocabulary};
 
 pub use check::{CheckReport, ImageCopy, SharedPatient, Unreadable};
 pub use split::{HeldOut, SplitBy, SplitPlan, Splits, TrainSet};
@@ -118,11 +119,13 @@ impl CxrDataset {
                 available: names(&self.vocabulary),
             });
         }
-        let remap = |row: &Row| {
-            let labels: Vec<Label> = columns.iter().flatten().map(|&column| row.record.labels[column]).collect();
-            Row { record: Arc::new(CxrRecord { labels, ..CxrRecord::clone(&row.record) }), ..row.clone() }
-        };
-        Ok(Self { rows: self.rows.iter().map(remap).collect(), vocabulary: Arc::new(vocabulary), ..self })
+        let mut rows = self.rows;
+        // In place, unless another data set shares them.
+        for row in Arc::make_mut(&mut rows) {
+            let record = Arc::make_mut(&mut row.record);
+            record.labels = columns.iter().flatten().map(|&column| record.labels[column]).collect();
+        }
+        Ok(Self { rows, vocabulary: Arc::new(vocabulary), ..self })
     }
 
     /// The real rows alone, or the synthetic ones.
@@ -215,12 +218,14 @@ impl CxrDataset {
     /// Image `index` as decoded, before preprocessing; never from the cache.
     ///
     /// # Errors
-    /// If the image is missing or damaged.
+    /// If the image is missing or damaged, or has a value above the white of the [`Preprocess`].
     ///
     /// # Panics
     /// As [`CxrDataset::record`].
     pub fn decode(&self, index: usize) -> Result<GrayImage, AugmentError> {
-        self.source.load(self.rows[index].image)
+        let image = self.source.load(self.rows[index].image)?;
+        self.preprocess.depth().check(&image, || self.describe(index))?;
+        Ok(image)
     }
 
     /// Item `index`: the preprocessed picture and its record.
@@ -233,7 +238,13 @@ impl CxrDataset {
     pub fn sample(&self, index: usize) -> Result<CxrSample, AugmentError> {
         self.preprocess.validate()?;
         let Row { record, image, .. } = &self.rows[index];
-        let make = || -> Result<_, AugmentError> { Ok(self.preprocess.apply(&self.source.load(*image)?)) };
+        let make = || {
+            let decoded = match self.preprocess.jpeg_scale {
+                true => self.source.load_for(*image, &self.preprocess),
+                false => self.source.load(*image),
+            };
+            self.preprocess.picture(&decoded?, || self.describe(index))
+        };
         let picture = match &self.cache {
             Some(cache) => cache.get_or_make(*image, make)?,
             None => make()?,
@@ -272,7 +283,7 @@ fn names(vocabulary: &Vocabulary) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::image::{ImageArray, ImageFiles};
-    use crate::record::{Details, Origin, PatientId, Provenance, Split};
+    use crate::record::{Details, Label, Origin, PatientId, Provenance, Split};
     use crate::request::{RequestSource, SampleRequest};
     use crate::supply::fake::request;
 

@@ -1,7 +1,18 @@
-//! How cells spell ages, sexes, views and splits; each with the words of its error.
+//! How cells spell nothing, ages, sexes, views and splits; the latter with the words of their errors.
 
 use crate::record::{Label, Laterality, Severity, Sex, Split, View};
 use crate::text::PromptKind;
+
+/// A cell that says nothing, in whole: what pandas takes for missing, in upper or lower case, and a dash.
+const BLANKS: [&str; 12] = ["nan", "na", "n/a", "none", "null", "<na>", "nat", "-nan", "#n/a", "#na", "#n/a n/a", DASH];
+
+/// Blank everywhere but in a column of labels, where it may mean "negative".
+pub(super) const DASH: &str = "-";
+
+/// Whether a trimmed cell says that nothing is known.
+pub(super) fn is_blank(cell: &str) -> bool {
+    cell.is_empty() || (cell.len() <= 8 && BLANKS.iter().any(|blank| blank.eq_ignore_ascii_case(cell)))
+}
 
 /// A cell's meaning: what an error says was expected, and the reading itself.
 pub(super) type Cell<T> = (&'static str, fn(&str) -> Option<T>);

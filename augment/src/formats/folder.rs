@@ -1,109 +1,379 @@
-//! Images by name in a folder, or in the tree that NIH's archives unpack to.
+//! Image files by the names that a table gives them.
+//!
+//! A name is tried in this order, and the first rule that finds exactly one file decides. A rule that finds several is an error with two of
+//! them: which of them is the radiograph can't be known.
+//!
+//! 1. the path as written, from the folder of the images (or absolute, or from `~/`), also where the name begins with the folder's own name;
+//! 2. files below the folder whose path ends in the name, component by component;
+//! 3. the same with another image extension, or one where the name has none;
+//! 4. both again in other case, with a note.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::MissingImages;
-use super::sheet::{Line, Sheet};
 use crate::AugmentError;
 
-/// NIH's archives unpack to `images_001/images/00000001_000.png`.
-const DEPTH: usize = 2;
+/// Extensions of the formats that are read.
+const EXTENSIONS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 
-/// The image files under a folder, by file name with and without its extension; of several the first in path order.
+/// Most folders that a note names.
+const NAMED: usize = 4;
+
+/// A folder of images. It is listed when a name is first not found as written.
 #[derive(Debug)]
 pub(super) struct ImageFolder {
     root: PathBuf,
-    files: HashMap<String, PathBuf>,
+    files: Option<Files>,
+    /// Rows whose name was found in other case: how many, and the first with its file.
+    other_case: Option<(usize, String, String)>,
+    /// How many names without a folder were found in each kind of folder.
+    searched: BTreeMap<String, usize>,
 }
 
 impl ImageFolder {
-    /// Lists PNG, JPEG and BMP files in `root` and two levels below.
-    pub(super) fn scan(root: &Path) -> Result<Self, AugmentError> {
-        let mut files = HashMap::new();
-        scan(root, DEPTH, &mut files)?;
-        Ok(Self { root: root.to_owned(), files })
+    /// The folder `root`, of which nothing is listed yet.
+    ///
+    /// # Errors
+    /// [`AugmentError::NoFolder`].
+    pub(super) fn open(root: &Path) -> Result<Self, AugmentError> {
+        // A table in the working folder has an empty parent.
+        if root != Path::new("") && !root.is_dir() {
+            return Err(AugmentError::NoFolder { path: root.to_owned() });
+        }
+        Ok(Self { root: root.to_owned(), files: None, other_case: None, searched: BTreeMap::new() })
     }
 
-    /// The file of the image named `name` in `line` of `sheet`; its extension need not be the name's, as resized copies of a
-    /// PNG data set are often JPEG.
+    /// The file of the image named `name` in a row of a table; `None` if the row is to be skipped.
     ///
-    /// `None` if the row is to be skipped.
+    /// # Errors
+    /// [`AugmentError::MissingImage`], [`AugmentError::AmbiguousImage`], or why the folder can't be listed.
     pub(super) fn locate(
-        &self,
+        &mut self,
         name: &str,
-        (sheet, line): (&Sheet, &Line),
+        (table, row): (&Path, u64),
         missing: MissingImages,
     ) -> Result<Option<PathBuf>, AugmentError> {
-        if let Some(path) = self.files.get(name).or_else(|| self.files.get(bare(name)?)) {
-            return Ok(Some(path.clone()));
+        let wanted = Wanted::of(name);
+        if (self.files.is_none() || wanted.parts.len() > 1)
+            && let Some(path) = self.as_written(name, &wanted)
+        {
+            return Ok(Some(path));
         }
-        absent(name, &self.root, (sheet, line), missing)
-    }
-}
-
-/// What becomes of a row whose image `name` isn't under `root`.
-pub(super) fn absent(
-    name: &str,
-    root: &Path,
-    (sheet, line): (&Sheet, &Line),
-    missing: MissingImages,
-) -> Result<Option<PathBuf>, AugmentError> {
-    match missing {
-        MissingImages::Refuse => Err(AugmentError::MissingImage {
-            path: sheet.path.clone(),
-            row: line.number,
-            image: name.to_owned(),
-            folder: root.to_owned(),
-        }),
-        MissingImages::Skip => Ok(None),
-        MissingImages::Keep => Ok(Some(root.join(name))),
-    }
-}
-
-/// The name without its extension, if that is one of an image.
-fn bare(name: &str) -> Option<&str> {
-    let (bare, extension) = name.rsplit_once('.')?;
-    let image = ["png", "jpg", "jpeg", "bmp"].iter().any(|known| extension.eq_ignore_ascii_case(known));
-    image.then_some(bare)
-}
-
-fn scan(folder: &Path, depth: usize, files: &mut HashMap<String, PathBuf>) -> Result<(), AugmentError> {
-    let failed = |source| AugmentError::Io { action: "list", path: folder.to_owned(), source };
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if let Some((name, bare)) = name.and_then(|name| Some((name, bare(name)?))) {
-            for key in [name, bare] {
-                let first = files.entry(key.to_owned()).or_insert_with(|| path.clone());
-                if path < *first {
-                    first.clone_from(&path);
+        if self.files.is_none() {
+            self.files = Some(Files::list(&self.root)?);
+        }
+        let files = self.files.as_ref().expect("listed above");
+        match files.find(&wanted) {
+            Found::One { file, other_case } => {
+                let path = &files.paths[file];
+                if other_case {
+                    let found = path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
+                    self.other_case.get_or_insert((0, name.to_owned(), found)).0 += 1;
                 }
+                if wanted.parts.len() == 1 {
+                    *self.searched.entry(files.kind(file, &self.root)).or_insert(0) += 1;
+                }
+                Ok(Some(path.clone()))
             }
-        } else if depth > 0 && path.is_dir() {
-            scan(&path, depth - 1, files)?;
+            Found::Several(first, second) => Err(AugmentError::AmbiguousImage {
+                path: table.to_owned(),
+                row,
+                image: name.to_owned(),
+                first: files.paths[first].clone(),
+                second: files.paths[second].clone(),
+            }),
+            Found::None => match missing {
+                MissingImages::Refuse => Err(AugmentError::MissingImage {
+                    path: table.to_owned(),
+                    row,
+                    image: name.to_owned(),
+                    folder: self.root.clone(),
+                    hint: files.hint(&wanted, &self.root),
+                }),
+                MissingImages::Skip => Ok(None),
+                MissingImages::Keep => Ok(Some(self.root.join(name))),
+            },
         }
     }
-    Ok(())
+
+    /// What is doubtful in what was found, a sentence each.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some((count, name, found)) = &self.other_case {
+            let images = if *count == 1 { "1 image was".to_owned() } else { format!("{count} images were") };
+            notes.push(format!("{images} found in other case only: `{name}` as {found}"));
+        }
+        if self.searched.len() > 1 {
+            let mut kinds: Vec<_> = self.searched.iter().collect();
+            kinds.sort_by_key(|(kind, count)| (usize::MAX - **count, (*kind).clone()));
+            let more = kinds.len().saturating_sub(NAMED);
+            let mut named: Vec<_> = kinds.iter().take(NAMED).map(|(kind, count)| format!("{kind} ({count})")).collect();
+            if more > 0 {
+                named.push(format!("{more} more"));
+            }
+            let named = named.join(", ");
+            notes.push(format!(
+                "images named without a folder were found in folders of several kinds: {named}; if one of them holds no radiographs, \
+                 name the other with `images`"
+            ));
+        }
+        notes
+    }
+
+    /// The file at the path that `name` is.
+    fn as_written(&self, name: &str, wanted: &Wanted) -> Option<PathBuf> {
+        let file = |path: PathBuf| path.is_file().then_some(path);
+        if let Some(rest) = name.strip_prefix("~/") {
+            return file(env::home_dir()?.join(rest));
+        }
+        file(self.root.join(name)).or_else(|| {
+            // Backslashes may be part of a name; where they are not, they separate.
+            let path: PathBuf = wanted.parts.iter().collect();
+            if wanted.absolute { None } else { file(self.root.join(&path)).or_else(|| file(self.overlapping(&path)?)) }
+        })
+    }
+
+    /// `CheXpert/train/1.jpg` under `…/CheXpert`: the root's last components are the path's first.
+    fn overlapping(&self, path: &Path) -> Option<PathBuf> {
+        let first = path.components().next()?;
+        let mut parent = self.root.as_path();
+        while let Some(last) = parent.file_name() {
+            parent = parent.parent()?;
+            if first.as_os_str() == last {
+                let whole = parent.join(path);
+                return whole.starts_with(&self.root).then_some(whole);
+            }
+        }
+        None
+    }
+}
+
+/// A name from a table, in parts that can be compared with paths.
+struct Wanted {
+    /// Components in NFC, without `.`, split at slashes and backslashes; the file name is the last.
+    parts: Vec<String>,
+    /// Whether it names a place from the root of a file system.
+    absolute: bool,
+}
+
+impl Wanted {
+    fn of(name: &str) -> Self {
+        let bytes = name.as_bytes();
+        let drive = bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.get(1) == Some(&b':');
+        let absolute = drive || name.starts_with(['/', '\\', '~']);
+        let parts = name.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").map(composed).collect();
+        Self { parts, absolute }
+    }
+}
+
+/// The text in Unicode's composed form: archives made on macOS have decomposed names.
+fn composed(text: &str) -> String {
+    if is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
+}
+
+/// The name without its extension, if that is one of an image; the whole name otherwise.
+fn stem(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) => stem,
+        _ => name,
+    }
+}
+
+/// What a rule found, as indices of [`Files::paths`].
+enum Found {
+    None,
+    One { file: usize, other_case: bool },
+    Several(usize, usize),
+}
+
+/// How a file's name must agree with the one wanted.
+#[derive(Clone, Copy)]
+struct Rule {
+    extension: bool,
+    case: bool,
+}
+
+impl Rule {
+    const ALL: [Self; 4] = [
+        Self { extension: true, case: true },
+        Self { extension: false, case: true },
+        Self { extension: true, case: false },
+        Self { extension: false, case: false },
+    ];
+
+    fn agree(self, file: &str, wanted: &str) -> bool {
+        if self.case { file == wanted } else { file.to_lowercase() == wanted.to_lowercase() }
+    }
+}
+
+/// Every file below a folder.
+#[derive(Debug)]
+struct Files {
+    /// In path order.
+    paths: Vec<PathBuf>,
+    /// Each file by [`key`], sorted: files whose paths end alike are neighbours.
+    by_end: Vec<(String, usize)>,
+    /// Components of the folder itself, which are no part of a name.
+    above: usize,
+}
+
+impl Files {
+    fn list(root: &Path) -> Result<Self, AugmentError> {
+        let (mut paths, mut folders, mut linked) = (Vec::new(), vec![root.to_owned()], HashSet::new());
+        while let Some(folder) = folders.pop() {
+            let failed = |source| AugmentError::Io { action: "list", path: folder.clone(), source };
+            // An empty path is the working folder.
+            let listed = if folder == Path::new("") { Path::new(".") } else { &folder };
+            for entry in fs::read_dir(listed).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let (name, mut kind) = (entry.file_name(), entry.file_type().map_err(failed)?);
+                let path = folder.join(&name);
+                if is_hidden(&name) {
+                    continue;
+                }
+                let link = kind.is_symlink();
+                if link {
+                    // A link that leads nowhere is no file.
+                    let Ok(target) = fs::metadata(&path) else { continue };
+                    kind = target.file_type();
+                }
+                if !kind.is_dir() {
+                    paths.push(path);
+                    continue;
+                }
+                if link {
+                    let target = fs::canonicalize(&path).map_err(failed)?;
+                    if fs::canonicalize(listed).map_err(failed)?.starts_with(&target) {
+                        return Err(AugmentError::FolderLoop { path });
+                    }
+                    if !linked.insert(target) {
+                        continue;
+                    }
+                }
+                folders.push(path);
+            }
+        }
+        paths.sort_unstable();
+        let above = root.components().count();
+        let mut files = Self { paths, by_end: Vec::new(), above };
+        files.by_end = (0..files.paths.len()).map(|index| (key(&files.parts(index)), index)).collect();
+        files.by_end.sort_unstable();
+        Ok(files)
+    }
+
+    fn find(&self, wanted: &Wanted) -> Found {
+        let candidates = self.ending_in(&wanted.parts);
+        if wanted.absolute || candidates.is_empty() {
+            return Found::None;
+        }
+        let found = |rule: &Rule| match self.by_rule(*rule, wanted, candidates) {
+            Found::None => None,
+            found => Some(found),
+        };
+        Rule::ALL.iter().find_map(found).unwrap_or(Found::None)
+    }
+
+    /// The files whose last components are these, whatever the case and the extension.
+    fn ending_in(&self, parts: &[String]) -> &[(String, usize)] {
+        let prefix = key(parts);
+        let first = self.by_end.partition_point(|(key, _)| *key < prefix);
+        let count = self.by_end[first..].partition_point(|(key, _)| key.starts_with(&prefix));
+        &self.by_end[first..first + count]
+    }
+
+    fn by_rule(&self, rule: Rule, wanted: &Wanted, candidates: &[(String, usize)]) -> Found {
+        let mut found: Option<usize> = None;
+        for index in candidates.iter().map(|(_, index)| *index) {
+            let parts = self.parts(index);
+            if !ends_with(&parts, &wanted.parts, rule) {
+                continue;
+            }
+            // The path as written comes first, whatever lies deeper.
+            if parts.len() == wanted.parts.len() && rule.extension && rule.case {
+                return Found::One { file: index, other_case: false };
+            }
+            match found {
+                None => found = Some(index),
+                // One file by two links is one file.
+                Some(first) if same_file(&self.paths[first], &self.paths[index]) => {}
+                Some(first) => return Found::Several(first, index),
+            }
+        }
+        found.map_or(Found::None, |file| Found::One { file, other_case: !rule.case })
+    }
+
+    /// Components of file `index` below the folder.
+    fn parts(&self, index: usize) -> Vec<String> {
+        let below = self.paths[index].components().skip(self.above);
+        below
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .map(|part| composed(&part.as_os_str().to_string_lossy()))
+            .collect()
+    }
+
+    /// The folder of file `index` with digits as `#`: the folders of one archive's parts are of one kind.
+    fn kind(&self, index: usize, root: &Path) -> String {
+        let folder = self.paths[index].parent().and_then(|folder| folder.strip_prefix(root).ok());
+        let name =
+            folder.map(|folder| folder.display().to_string()).filter(|name| !name.is_empty()).unwrap_or_else(|| ".".to_owned());
+        let mut kind = String::new();
+        for letter in name.chars() {
+            match letter.is_ascii_digit() {
+                true if kind.ends_with('#') => {}
+                true => kind.push('#'),
+                false => kind.push(letter),
+            }
+        }
+        kind
+    }
+
+    /// Where a file of the name lies whose path is another.
+    fn hint(&self, wanted: &Wanted, root: &Path) -> String {
+        let name = wanted.parts.last().map_or(&[][..], std::slice::from_ref);
+        let Some((_, file)) = self.ending_in(name).first() else { return String::new() };
+        let path = self.paths[*file].strip_prefix(root).unwrap_or(&self.paths[*file]);
+        format!(", and {} has another path than the table gives", path.display())
+    }
+}
+
+/// What holds copies and caches: names that begin with a dot, and what macOS adds to archives.
+fn is_hidden(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with('.') || name == "__MACOSX")
+}
+
+/// Components from the last to the first, without the extension of an image, in lower case: equal ends of paths are equal beginnings of
+/// keys.
+fn key(parts: &[String]) -> String {
+    let mut key = String::new();
+    for (index, part) in parts.iter().rev().enumerate() {
+        key.push_str(&if index == 0 { stem(part) } else { part }.to_lowercase());
+        // No component of a path holds it.
+        key.push('\0');
+    }
+    key
+}
+
+/// Whether the components of a file end in those of the name.
+fn ends_with(file: &[String], wanted: &[String], rule: Rule) -> bool {
+    let (Some(((name, folders), (wanted_name, wanted_folders))), true) =
+        (file.split_last().zip(wanted.split_last()), file.len() >= wanted.len())
+    else {
+        return false;
+    };
+    let names = if rule.extension { rule.agree(name, wanted_name) } else { rule.agree(stem(name), stem(wanted_name)) };
+    let above = &folders[folders.len() - wanted_folders.len()..];
+    names && above.iter().zip(wanted_folders).all(|(folder, wanted)| rule.agree(folder, wanted))
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_exact_name_comes_first_and_then_path_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        for path in ["b/x.png", "a/x.png", "x.jpg", "deep/er/y.bmp"] {
-            fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
-            fs::write(root.join(path), "").unwrap();
-        }
-        let files = ImageFolder::scan(root).unwrap().files;
-        assert_eq!(files["x.png"], root.join("a/x.png"));
-        assert_eq!(files["x"], root.join("a/x.png"));
-        assert_eq!(files["x.jpg"], root.join("x.jpg"));
-        assert_eq!(files["y"], root.join("deep/er/y.bmp"));
-    }
-}
+mod tests;

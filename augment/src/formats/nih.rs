@@ -1,18 +1,18 @@
 //! NIH ChestX-ray14 as published (Wang et al., CVPR 2017).
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::MissingImages;
 use super::cells::{AGE, SEX, VIEW};
 use super::folder::ImageFolder;
-use super::sheet::{Line, Rows, Sheet};
+use super::sheet::{Delimiter, Line, Rows, Sheet, read_names};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
+use crate::formats::TableError;
 use crate::image::ImageFiles;
-use crate::record::{CxrRecord, Details, Finding, Label, Origin, PatientId, Split, Vocabulary};
+use crate::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
 
 /// The published files.
 ///
@@ -29,6 +29,8 @@ pub struct NihFiles {
     pub lists: Option<NihLists>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// What separates the table's cells; guessed if `None`.
+    pub delimiter: Option<Delimiter>,
 }
 
 /// The official split: one image name per line.
@@ -48,21 +50,24 @@ impl NihFiles {
     /// # Errors
     /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let sheet = Sheet::read(&self.table, Rows::Ragged)?;
+        let sheet = Sheet::read(&self.table, Rows::Ragged, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
-        let folder = ImageFolder::scan(&self.images)?;
+        let mut folder = ImageFolder::open(&self.images)?;
         let splits = self.lists.as_ref().map(NihLists::read).transpose()?.unwrap_or_default();
         let vocabulary = Vocabulary::nih();
         let (mut rows, mut paths) = (Vec::new(), Vec::new());
-        for line in &sheet.lines {
-            let mut record = columns.record(&sheet, line, &vocabulary)?;
-            let Some(path) = folder.locate(&record.id, (&sheet, line), self.missing)? else { continue };
+        for line in sheet.lines()? {
+            let line = line?;
+            let mut record = columns.record(&sheet, &line, &vocabulary)?;
+            let Some(path) = folder.locate(&record.id, (&sheet.path, line.number), self.missing)? else { continue };
             record.split = splits.get(&record.id).copied();
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
             paths.push(path);
         }
         let name = self.table.display().to_string();
-        CxrDataset::new(&name, Arc::new(vocabulary), rows, Arc::new(ImageFiles::new(paths)))
+        let data = CxrDataset::new(&name, Arc::new(vocabulary), rows, Arc::new(ImageFiles::new(paths)))?;
+        let notes = sheet.notes(Some(columns.patient)).into_iter().chain(folder.notes());
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 }
 
@@ -70,16 +75,16 @@ impl NihLists {
     fn read(&self) -> Result<HashMap<String, Split>, AugmentError> {
         let mut splits = HashMap::new();
         for (path, split) in [(&self.train, Split::Train), (&self.test, Split::Test)] {
-            for name in read_lines(path)?.lines().map(str::trim).filter(|name| !name.is_empty()) {
-                splits.insert(name.to_owned(), split);
+            for (row, name) in read_names(path)? {
+                if splits.insert(name.clone(), split).is_some_and(|first| first != split) {
+                    let expected = format!("a name that is not in {} as well", self.train.display());
+                    let (path, column) = (path.clone(), "image".to_owned());
+                    return Err(TableError::BadCell { path, row, column, value: name, expected }.into());
+                }
             }
         }
         Ok(splits)
     }
-}
-
-fn read_lines(path: &Path) -> Result<String, AugmentError> {
-    fs::read_to_string(path).map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })
 }
 
 struct Columns {
@@ -105,10 +110,9 @@ impl Columns {
 
     fn record(&self, sheet: &Sheet, line: &Line, vocabulary: &Vocabulary) -> Result<CxrRecord, AugmentError> {
         let id = sheet.parse(line, self.image, ("an image name", non_blank))?;
-        let patient = sheet.parse(line, self.patient, ("a patient number", non_blank))?;
         Ok(CxrRecord {
             id,
-            patient_id: Some(PatientId::new(&patient)),
+            patient_id: sheet.patient(line, Some(self.patient))?,
             labels: labels(sheet, line, self.labels, vocabulary)?,
             age: sheet.parse_optional(line, Some(self.age), AGE)?,
             sex: sheet.parse_optional(line, Some(self.sex), SEX)?,
@@ -142,6 +146,8 @@ fn labels(sheet: &Sheet, line: &Line, column: usize, vocabulary: &Vocabulary) ->
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::dataset::{SplitPlan, Splits};
     use crate::record::{Sex, View};
@@ -159,8 +165,13 @@ mod tests {
             image::save_buffer(images.join(row.split(',').next().unwrap()), &[0], 1, 1, image::ExtendedColorType::L8).unwrap();
         }
         fs::write(root.join("table.csv"), format!("{HEADER}\n{}\n", rows.join("\n"))).unwrap();
-        let nih =
-            NihFiles { table: root.join("table.csv"), images: root.to_owned(), lists: None, missing: MissingImages::Refuse };
+        let nih = NihFiles {
+            table: root.join("table.csv"),
+            images: root.to_owned(),
+            lists: None,
+            missing: MissingImages::Refuse,
+            delimiter: None,
+        };
         (folder, nih)
     }
 
@@ -188,10 +199,17 @@ mod tests {
         let lists = NihLists { train: folder.path().join("train_val_list.txt"), test: folder.path().join("test_list.txt") };
         fs::write(&lists.train, list(0..30)).unwrap();
         fs::write(&lists.test, list(30..40)).unwrap();
-        nih.lists = Some(lists);
+        nih.lists = Some(lists.clone());
         let splits = Splits::new(&nih.read().unwrap(), &SplitPlan { valid: 0.3, ..SplitPlan::column() }).unwrap();
         assert_eq!(splits.test().data().rows().len(), 10);
         assert_eq!(splits.train().data().rows().len() + splits.valid().data().rows().len(), 30);
+        // Saved by a spreadsheet, and with a name in both lists.
+        fs::write(&lists.test, format!("\u{feff}{}", list(29..40).replace('\n', "\r"))).unwrap();
+        let error = nih.read().unwrap_err().to_string();
+        assert!(
+            error.contains("test_list.txt, row 1, column `image`: found `00000029_000.png`, expected a name that is not in"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::MissingImages;
 use super::cells::{AGE, BINARY, SEX, SPLIT, VIEW};
 use super::folder::ImageFolder;
 use super::npz::Npz;
-use super::sheet::{Line, Rows, Sheet};
+use super::sheet::{Delimiter, Line, Rows, Sheet};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::image::{ImageArray, ImageFiles, ImageSource};
-use crate::record::{CxrRecord, Details, Finding, Origin, PatientId, Vocabulary};
+use crate::record::{CxrRecord, Details, Finding, Label, Origin, Vocabulary};
 
 /// A `labels.csv` with the columns `image`, `patient_id`, the 14 findings as 0/1, and where known `age`, `sex`, `view` and
 /// `split`; other columns are ignored.
@@ -24,10 +24,17 @@ pub struct NihSubset {
     /// What becomes of a row without its image. A table whose column `has_256` states which rows have files is
     /// trusted: the other rows are skipped when reading a folder.
     pub missing: MissingImages,
+    /// What separates the table's cells; guessed if `None`.
+    pub delimiter: Option<Delimiter>,
 }
 
-/// A source, and for each row of the table the index of its image in it.
-type Images = (Arc<dyn ImageSource>, Vec<Option<usize>>);
+/// Where the rows' images are.
+enum Images {
+    /// Row after row in an archive.
+    InOrder,
+    /// In a folder, with the files of the rows that were read.
+    Named(ImageFolder, Vec<PathBuf>),
+}
 
 impl NihSubset {
     /// Reads the table and finds the images.
@@ -36,47 +43,47 @@ impl NihSubset {
     /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; [`AugmentError::BadArray`] if the archive has
     /// another number of images than the table has rows; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let sheet = Sheet::read(&self.labels, Rows::Equal)?;
+        let sheet = Sheet::read(&self.labels, Rows::Equal, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
-        let records = sheet.lines.iter().map(|line| columns.record(&sheet, line)).collect::<Result<Vec<_>, _>>()?;
-        let (source, images) = if self.images.extension().is_some_and(|extension| extension == "npz") {
-            self.archive(&sheet)?
-        } else {
-            self.folder(&sheet, &columns)?
+        let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
+        let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::open(&self.images)?, Vec::new()) };
+        let (mut rows, mut lines) = (Vec::new(), 0);
+        for line in sheet.lines()? {
+            let line = line?;
+            lines += 1;
+            let record = columns.record(&sheet, &line)?;
+            let image = match &mut images {
+                Images::InOrder => lines - 1,
+                Images::Named(folder, paths) => {
+                    let promised =
+                        columns.has_file.is_none_or(|column| Label::parse(line.cell(column)) != Some(Label::Negative));
+                    let path =
+                        if promised { folder.locate(&record.id, (&sheet.path, line.number), self.missing)? } else { None };
+                    let Some(path) = path else { continue };
+                    paths.push(path);
+                    paths.len() - 1
+                }
+            };
+            rows.push(Row { record: Arc::new(record), image, line: line.number });
+        }
+        let (source, found): (Arc<dyn ImageSource>, _) = match images {
+            Images::InOrder => (self.archive(lines)?, Vec::new()),
+            Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
-        let with_image = records.into_iter().zip(&sheet.lines).zip(images);
-        let rows = with_image
-            .filter_map(|((record, line), image)| Some(Row { record: Arc::new(record), image: image?, line: line.number }))
-            .collect();
-        CxrDataset::new(&self.labels.display().to_string(), Arc::new(Vocabulary::nih()), rows, source)
+        let data = CxrDataset::new(&self.labels.display().to_string(), Arc::new(Vocabulary::nih()), rows, source)?;
+        let notes = sheet.notes(Some(columns.patient)).into_iter().chain(found);
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 
-    fn archive(&self, sheet: &Sheet) -> Result<Images, AugmentError> {
+    fn archive(&self, rows: usize) -> Result<Arc<dyn ImageSource>, AugmentError> {
         let mut npz = Npz::open(&self.images)?;
         let images = npz.images("images")?;
-        let rows = sheet.lines.len();
         if images.shape[0] != rows {
             let expected = format!("{rows} images, one per row of {}", self.labels.display());
             return Err(npz.bad_array("images", format!("of shape {:?}", images.shape), &expected));
         }
         let name = format!("{}:images", self.images.display());
-        let source = ImageArray::new(&name, images.shape[2], images.shape[1], images.values);
-        Ok((Arc::new(source), (0..rows).map(Some).collect()))
-    }
-
-    fn folder(&self, sheet: &Sheet, columns: &Columns) -> Result<Images, AugmentError> {
-        let folder = ImageFolder::scan(&self.images)?;
-        let (mut paths, mut images) = (Vec::new(), Vec::new());
-        for line in &sheet.lines {
-            let promised = columns.has_file.is_none_or(|column| line.cell(column) != "0");
-            let name = line.cell(columns.image);
-            let path = if promised { folder.locate(name, (sheet, line), self.missing)? } else { None };
-            images.push(path.map(|path| {
-                paths.push(path);
-                paths.len() - 1
-            }));
-        }
-        Ok((Arc::new(ImageFiles::new(paths)), images))
+        Ok(Arc::new(ImageArray::new(&name, images.shape[2], images.shape[1], images.values)))
     }
 }
 
@@ -110,7 +117,7 @@ impl Columns {
         let label = |&column: &usize| sheet.parse(line, column, BINARY);
         Ok(CxrRecord {
             id: line.cell(self.image).to_owned(),
-            patient_id: Some(line.cell(self.patient)).filter(|id| !id.is_empty()).map(PatientId::new),
+            patient_id: sheet.patient(line, Some(self.patient))?,
             labels: self.findings.iter().map(label).collect::<Result<_, _>>()?,
             age: sheet.parse_optional(line, self.age, AGE)?,
             sex: sheet.parse_optional(line, self.sex, SEX)?,
@@ -137,7 +144,12 @@ mod tests {
         let zeros = ["0"; 13].join(",");
         let rows = format!("0,a.png,1,57,{zeros},{hernia},val,1\n1,b.png,2,60,{zeros},0,train,0");
         fs::write(folder.join("labels.csv"), format!("{header}\n{rows}\n")).unwrap();
-        NihSubset { labels: folder.join("labels.csv"), images: folder.join("images.npz"), missing: MissingImages::Refuse }
+        NihSubset {
+            labels: folder.join("labels.csv"),
+            images: folder.join("images.npz"),
+            missing: MissingImages::Refuse,
+            delimiter: None,
+        }
     }
 
     #[test]

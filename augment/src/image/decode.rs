@@ -1,16 +1,25 @@
 //! Reading image files, to the gray levels that Pillow gives.
 
-use std::fs;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::Arc;
 
 use image::error::{DecodingError, ImageFormatHint};
-use image::{DynamicImage, ImageError, ImageFormat, ImageReader};
+use image::{ImageError, ImageFormat};
 
-use super::jpeg::decode_jpeg;
+use super::jpeg::{JpegScale, decode_jpeg};
+use super::{bmp, png, sniff};
 use crate::AugmentError;
 use crate::image::GrayImage;
+
+/// Most pixels of an image that is read: Pillow refuses more as a decompression bomb too (`2 * Image.MAX_IMAGE_PIXELS`). The largest
+/// detectors have 30 million.
+pub const MAX_PIXELS: usize = 178_956_970;
+
+/// Most columns or rows of an image that is read.
+pub const MAX_IMAGE_SIDE: usize = 1_000_000;
 
 /// A decoded 8-bit colour image, for references that state colour results.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +38,9 @@ impl RgbImage {
     /// # Errors
     /// As [`GrayImage::open`].
     pub fn open(path: &Path) -> Result<Self, AugmentError> {
-        let rgb = decode(&read(path)?, path)?.into_rgb8();
-        Ok(Self { width: rgb.width() as usize, height: rgb.height() as usize, samples: rgb.into_raw() })
+        let mut rgb = Self { width: 0, height: 0, samples: Vec::new() };
+        decode(open(path)?, path, JpegScale::FULL, &mut rgb)?;
+        Ok(rgb)
     }
 }
 
@@ -40,9 +50,19 @@ impl GrayImage {
     /// 16-bit files stay 16-bit; colour becomes luma, see [`GrayImage::decode`].
     ///
     /// # Errors
-    /// [`AugmentError::Io`], [`AugmentError::Decode`], [`AugmentError::Jpeg`] or [`AugmentError::TruncatedJpeg`], each with the path.
+    /// [`AugmentError::Io`], [`AugmentError::Decode`], [`AugmentError::Jpeg`], [`AugmentError::TruncatedJpeg`],
+    /// [`AugmentError::NotReadFormat`] or [`AugmentError::TooManyPixels`], each with the path.
     pub fn open(path: &Path) -> Result<Self, AugmentError> {
-        Self::decode(&read(path)?, path)
+        Self::read(open(path)?, path, JpegScale::FULL)
+    }
+
+    /// As [`open`](Self::open), but a JPEG file may come at 1/2, 1/4 or 1/8 of its size, as long as `enough(width, height)` holds of what
+    /// comes: libjpeg makes the smaller image from the coefficients, with other pixels than a resampling.
+    ///
+    /// # Errors
+    /// As [`GrayImage::open`].
+    pub fn open_scaled(path: &Path, enough: &dyn Fn(usize, usize) -> bool) -> Result<Self, AugmentError> {
+        Self::read(open(path)?, path, JpegScale(enough))
     }
 
     /// Decodes the bytes of a PNG, JPEG or BMP file; `path` is only for the error.
@@ -53,98 +73,202 @@ impl GrayImage {
     /// # Errors
     /// As [`GrayImage::open`].
     pub fn decode(bytes: &[u8], path: &Path) -> Result<Self, AugmentError> {
-        let image = decode(bytes, path)?;
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        Ok(match image {
-            DynamicImage::ImageLuma8(gray) => Self::from_u8(width, height, gray.into_raw()),
-            DynamicImage::ImageLuma16(gray) => Self::from_u16(width, height, gray.into_raw()),
-            DynamicImage::ImageLumaA8(gray) => Self::from_u8(width, height, gray.pixels().map(|p| p.0[0]).collect::<Vec<_>>()),
-            DynamicImage::ImageLumaA16(gray) => {
-                Self::from_u16(width, height, gray.pixels().map(|p| p.0[0]).collect::<Vec<_>>())
-            }
-            DynamicImage::ImageRgb16(_) | DynamicImage::ImageRgba16(_) => {
-                let samples = image.into_rgb16().pixels().map(|p| luma(p.0.map(u64::from)) as u16).collect::<Vec<_>>();
-                Self::from_u16(width, height, samples)
-            }
-            other => {
-                let samples = other.into_rgb8().pixels().map(|p| luma(p.0.map(u64::from)) as u8).collect::<Vec<_>>();
-                Self::from_u8(width, height, samples)
-            }
+        Self::read(Cursor::new(bytes), path, JpegScale::FULL)
+    }
+
+    fn read(file: impl BufRead + Seek, path: &Path, scale: JpegScale<'_>) -> Result<Self, AugmentError> {
+        let mut gray = Gray::default();
+        decode(file, path, scale, &mut gray)?;
+        Ok(match gray.deep {
+            false => Self::from_u8(gray.width, gray.height, gray.bytes),
+            true => Self::from_u16(gray.width, gray.height, gray.words),
         })
     }
 }
 
-/// ITU-R 601-2 luma in Pillow's 16-bit fixed point (`L24` in its `Convert.c`).
-fn luma([r, g, b]: [u64; 3]) -> u64 {
-    (19595 * r + 38470 * g + 7471 * b + 32768) >> 16
+fn open(path: &Path) -> Result<BufReader<File>, AugmentError> {
+    let file = File::open(path).map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })?;
+    Ok(BufReader::with_capacity(1 << 16, file))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, AugmentError> {
-    fs::read(path).map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })
+/// Where decoders put pixels: first the size, then rows from the top, any number at a time.
+pub(super) trait Target {
+    /// Makes room for an image of `size`, with 16 bits per sample if `deep`.
+    fn begin(&mut self, size: (usize, usize), deep: bool);
+
+    /// Rows of gray levels.
+    fn gray(&mut self, samples: &[u8]);
+
+    /// Rows of gray levels of 16 bits, big-endian.
+    fn gray16(&mut self, samples: &[u8]);
+
+    /// Rows of red, green and blue, or of these and something that doesn't count, in `channels` bytes.
+    fn rgb(&mut self, samples: &[u8], channels: usize);
+
+    /// As [`rgb`](Self::rgb) with samples of 16 bits, big-endian; `channels` counts samples.
+    fn rgb16(&mut self, samples: &[u8], channels: usize);
 }
 
-fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage, AugmentError> {
-    let failed = |source| AugmentError::Decode { path: path.to_owned(), source };
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| failed(ImageError::IoError(e)))?;
-    if reader.format() == Some(ImageFormat::Jpeg) {
-        return decode_jpeg(bytes, path);
+/// A gray image in the making, in the memory that it will have.
+#[derive(Default)]
+struct Gray {
+    width: usize,
+    height: usize,
+    deep: bool,
+    bytes: Arc<[u8]>,
+    words: Arc<[u16]>,
+    /// Samples that are there.
+    filled: usize,
+}
+
+impl Gray {
+    fn put(&mut self, samples: impl ExactSizeIterator<Item = u8>) {
+        let count = samples.len();
+        let bytes = Arc::get_mut(&mut self.bytes).expect("nobody else has it yet");
+        bytes[self.filled..][..count].iter_mut().zip(samples).for_each(|(to, from)| *to = from);
+        self.filled += count;
     }
-    // A decoder that panics on a damaged file is that file's fault, not the end of the program.
-    panic::catch_unwind(AssertUnwindSafe(|| reader.decode())).unwrap_or_else(|_| Err(gave_up())).map_err(failed)
+
+    fn put16(&mut self, samples: impl ExactSizeIterator<Item = u16>) {
+        let count = samples.len();
+        let words = Arc::get_mut(&mut self.words).expect("nobody else has it yet");
+        words[self.filled..][..count].iter_mut().zip(samples).for_each(|(to, from)| *to = from);
+        self.filled += count;
+    }
 }
 
-/// The error of a decoder that panicked.
-fn gave_up() -> ImageError {
-    ImageError::Decoding(DecodingError::new(ImageFormatHint::Unknown, "the decoder gave up on it"))
-}
-
-#[cfg(test)]
-mod tests {
-    use image::ExtendedColorType;
-
-    use super::*;
-
-    fn encoded(format: ImageFormat, samples: &[u8], color: ExtendedColorType) -> Vec<u8> {
-        let mut bytes = Cursor::new(Vec::new());
-        image::write_buffer_with_format(&mut bytes, samples, 64, 64, color, format).unwrap();
-        bytes.into_inner()
-    }
-
-    /// 64x64 gray levels that no codec predicts well, so that a JPEG scan takes most of its file.
-    fn texture() -> Vec<u8> {
-        (0..64 * 64u32).map(|i| (i * i % 251) as u8).collect()
-    }
-
-    #[test]
-    fn gray_survives_png_and_bmp() {
-        for format in [ImageFormat::Png, ImageFormat::Bmp] {
-            let image = GrayImage::decode(&encoded(format, &texture(), ExtendedColorType::L8), Path::new("texture")).unwrap();
-            assert_eq!(image, GrayImage::from_u8(64, 64, texture()));
+impl Target for Gray {
+    fn begin(&mut self, size: (usize, usize), deep: bool) {
+        (self.width, self.height) = size;
+        self.deep = deep;
+        let samples = self.width * self.height;
+        match deep {
+            false => self.bytes = std::iter::repeat_n(0, samples).collect(),
+            true => self.words = std::iter::repeat_n(0, samples).collect(),
         }
     }
 
-    #[test]
-    fn luma_weights_are_pillows() {
-        // Pillow 13.0.0: Image.new("RGB", (1, 1), c).convert("L") for pure red, green, blue and white.
-        let lumas = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]].map(luma);
-        assert_eq!(lumas, [76, 150, 29, 255]);
+    fn gray(&mut self, samples: &[u8]) {
+        let bytes = Arc::get_mut(&mut self.bytes).expect("nobody else has it yet");
+        bytes[self.filled..][..samples.len()].copy_from_slice(samples);
+        self.filled += samples.len();
     }
 
-    #[test]
-    fn cut_off_files_are_named() {
-        for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp] {
-            let whole = encoded(format, &texture(), ExtendedColorType::L8);
-            assert!(GrayImage::decode(&whole, Path::new("whole")).is_ok());
-            for cut in (0..whole.len() - 16).step_by(7) {
-                let error = GrayImage::decode(&whole[..cut], Path::new("cut.img")).unwrap_err().to_string();
-                assert!(error.contains("cut.img"), "{format:?} cut at {cut}: {error}");
+    fn gray16(&mut self, samples: &[u8]) {
+        self.put16(samples.as_chunks::<2>().0.iter().map(|&sample| u16::from_be_bytes(sample)));
+    }
+
+    fn rgb(&mut self, samples: &[u8], channels: usize) {
+        match channels {
+            3 => self.put(samples.as_chunks::<3>().0.iter().map(|&[r, g, b]| luma([r, g, b].map(u32::from)) as u8)),
+            _ => {
+                self.put(samples.chunks_exact(channels).map(|pixel| luma([pixel[0], pixel[1], pixel[2]].map(u32::from)) as u8))
             }
         }
     }
 
-    #[test]
-    fn a_missing_file_is_named() {
-        let error = GrayImage::open(Path::new("no/such.png")).unwrap_err().to_string();
-        assert_eq!(error, "cannot read no/such.png");
+    fn rgb16(&mut self, samples: &[u8], channels: usize) {
+        let sample = |pixel: &[u8], at: usize| u32::from(u16::from_be_bytes([pixel[2 * at], pixel[2 * at + 1]]));
+        let pixels = samples.chunks_exact(2 * channels);
+        self.put16(pixels.map(|pixel| luma([0, 1, 2].map(|at| sample(pixel, at))) as u16));
     }
 }
+
+impl Target for RgbImage {
+    fn begin(&mut self, size: (usize, usize), _: bool) {
+        (self.width, self.height) = size;
+    }
+
+    fn gray(&mut self, samples: &[u8]) {
+        self.samples.extend(samples.iter().flat_map(|&level| [level; 3]));
+    }
+
+    fn gray16(&mut self, samples: &[u8]) {
+        self.samples.extend(samples.chunks_exact(2).flat_map(|sample| [sample[0]; 3]));
+    }
+
+    fn rgb(&mut self, samples: &[u8], channels: usize) {
+        self.samples.extend(samples.chunks_exact(channels).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]));
+    }
+
+    fn rgb16(&mut self, samples: &[u8], channels: usize) {
+        self.samples.extend(samples.chunks_exact(2 * channels).flat_map(|pixel| [pixel[0], pixel[2], pixel[4]]));
+    }
+}
+
+/// ITU-R 601-2 luma in Pillow's 16-bit fixed point (`L24` in its `Convert.c`). The weights' sum is 2^16, so samples of 16 bits fit too.
+#[inline(always)]
+fn luma([r, g, b]: [u32; 3]) -> u32 {
+    (19595 * r + 38470 * g + 7471 * b + 32768) >> 16
+}
+
+fn decode(
+    mut file: impl BufRead + Seek,
+    path: &Path,
+    scale: JpegScale<'_>,
+    target: &mut impl Target,
+) -> Result<(), AugmentError> {
+    let failed = |source| AugmentError::Decode { path: path.to_owned(), source };
+    let unread = |source| AugmentError::Io { action: "read", path: path.to_owned(), source };
+    let format = match sniff::format_of(file.fill_buf().map_err(unread)?) {
+        Ok(format) => format,
+        Err(kind) => return Err(AugmentError::NotReadFormat { path: path.to_owned(), kind }),
+    };
+    if format == ImageFormat::Jpeg {
+        return decode_jpeg(&whole(&mut file).map_err(unread)?, path, scale, target);
+    }
+    let check = |size: (usize, usize)| check_pixels(size, path);
+    // A decoder that panics on a damaged file is that file's fault, not the end of the program.
+    let decoded = panic::catch_unwind(AssertUnwindSafe(|| match format {
+        ImageFormat::Png => png::decode(file, check, target),
+        _ => bmp::decode(file, check, target),
+    }));
+    match decoded {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Fault::Pixels(error))) => Err(error),
+        Ok(Err(Fault::File(cause))) => {
+            Err(failed(ImageError::Decoding(DecodingError::new(ImageFormatHint::Exact(format), cause))))
+        }
+        Err(_) => Err(failed(ImageError::Decoding(DecodingError::new(ImageFormatHint::Unknown, "the decoder gave up on it")))),
+    }
+}
+
+/// How many pixels the image at `path` has if it has 16 bits per sample, by its header; of what is read, only PNG files may.
+pub(super) fn deep_pixels(path: &Path) -> Option<usize> {
+    let mut head = [0; 25];
+    File::open(path).ok()?.read_exact(&mut head).ok()?;
+    let side = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
+    let deep = sniff::format_of(&head) == Ok(ImageFormat::Png) && &head[12..16] == b"IHDR" && head[24] == 16;
+    if deep { side(16).checked_mul(side(20)) } else { None }
+}
+
+fn whole(file: &mut (impl BufRead + Seek)) -> io::Result<Vec<u8>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Why a file gives no image.
+pub(super) enum Fault {
+    /// It is larger than any that is read.
+    Pixels(AugmentError),
+    /// Something in it is wrong.
+    File(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Fault {
+    fn from(cause: E) -> Self {
+        Self::File(cause.into())
+    }
+}
+
+/// Refuses an image that is larger than any that is read, before memory is taken for it.
+pub(super) fn check_pixels((width, height): (usize, usize), path: &Path) -> Result<(), AugmentError> {
+    let fits = width.checked_mul(height).is_some_and(|pixels| pixels <= MAX_PIXELS) && width.max(height) <= MAX_IMAGE_SIDE;
+    if fits { Ok(()) } else { Err(AugmentError::TooManyPixels { path: path.to_owned(), width, height }) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,12 @@ use crate::image::{GrayDepth, GrayImage};
 #[must_use]
 pub fn encode_png(image: &GrayImage) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, image.width() as u32, image.height() as u32);
-    encoder.set_color(png::ColorType::Grayscale);
+    let mut encoder = ::png::Encoder::new(&mut bytes, image.width() as u32, image.height() as u32);
+    encoder.set_color(::png::ColorType::Grayscale);
     let samples = match image.depth() {
         GrayDepth::U8(samples) => samples.to_vec(),
         GrayDepth::U16(samples) => {
-            encoder.set_depth(png::BitDepth::Sixteen);
+            encoder.set_depth(::png::BitDepth::Sixteen);
             samples.iter().flat_map(|sample| sample.to_be_bytes()).collect()
         }
     };

@@ -61,9 +61,15 @@ fn crop<T: Copy>(samples: &[T], width: usize, window: Window) -> Arc<[T]> {
     out.into()
 }
 
+/// Columns on the left and rows on the top of an image in the middle of a square.
+pub(super) fn padding(width: usize, height: usize) -> (usize, usize) {
+    let side = width.max(height);
+    ((side - width) / 2, (side - height) / 2)
+}
+
 fn pad_to_square<T: Copy>(samples: &[T], width: usize, height: usize, black: T) -> Arc<[T]> {
     let side = width.max(height);
-    let (left, top) = ((side - width) / 2, (side - height) / 2);
+    let (left, top) = padding(width, height);
     let mut out = vec![black; side * side];
     for (from, to) in samples.chunks_exact(width).zip(out.chunks_exact_mut(side).skip(top)) {
         to[left..left + width].copy_from_slice(from);

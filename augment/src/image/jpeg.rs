@@ -8,27 +8,52 @@ use std::io::{self, BufRead, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage as Gray, RgbImage as Rgb};
 use mozjpeg::{ColorSpace, Decompress};
 
+use super::decode::{Target, check_pixels};
 use crate::AugmentError;
 
 /// How many rows are decoded at a time: enough to hide the cost of a call, few enough to stay in the cache.
 const ROWS: usize = 16;
 
-/// Decodes the bytes of a JPEG file; `path` is only for the error.
+/// Whether a JPEG file may come smaller: if what comes is enough.
+#[derive(Clone, Copy)]
+pub(super) struct JpegScale<'a>(pub(super) &'a dyn Fn(usize, usize) -> bool);
+
+impl JpegScale<'_> {
+    /// Every file at its own size.
+    pub(super) const FULL: JpegScale<'static> = JpegScale(&|_, _| false);
+
+    /// Eighths of the size that are decoded. libjpeg rounds up.
+    fn eighths(self, (width, height): (usize, usize)) -> u8 {
+        let enough = |eighths: &u8| {
+            let scaled = |side: usize| (side * usize::from(*eighths)).div_ceil(8);
+            (self.0)(scaled(width), scaled(height))
+        };
+        [1, 2, 4].into_iter().find(enough).unwrap_or(8)
+    }
+}
+
+/// Decodes the bytes of a JPEG file into `target`; `path` is only for the error.
 ///
 /// One component gives gray, three give RGB, four give RGB by Pillow's formula for inverted CMYK (`cmyk2rgb` in its `Convert.c`).
 ///
 /// # Errors
-/// [`AugmentError::TruncatedJpeg`] where the file ends before its last row, [`AugmentError::Jpeg`] for everything else that libjpeg refuses.
-pub(crate) fn decode_jpeg(bytes: &[u8], path: &Path) -> Result<DynamicImage, AugmentError> {
+/// [`AugmentError::TruncatedJpeg`] where the file ends before its last row, [`AugmentError::TooManyPixels`], and [`AugmentError::Jpeg`] for
+/// everything else that libjpeg refuses.
+pub(super) fn decode_jpeg(
+    bytes: &[u8],
+    path: &Path,
+    scale: JpegScale<'_>,
+    target: &mut impl Target,
+) -> Result<(), AugmentError> {
     let ended = Cell::new(false);
     // The crate turns libjpeg's fatal errors into unwinding, which ends here.
-    let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode(WholeFile { bytes, ended: &ended })));
+    let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode(WholeFile { bytes, ended: &ended }, path, scale, target)));
     let message = match decoded {
-        Ok(Ok(image)) => return Ok(image),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(JpegFault::Pixels(error))) => return Err(error),
+        Ok(Err(JpegFault::File(error))) => error.to_string(),
         Err(payload) => match payload.downcast::<String>() {
             Ok(text) => text.trim_start_matches("libjpeg fatal error: ").to_owned(),
             Err(_) => "the decoder gave up".to_owned(),
@@ -40,35 +65,55 @@ pub(crate) fn decode_jpeg(bytes: &[u8], path: &Path) -> Result<DynamicImage, Aug
     Err(AugmentError::Jpeg { path: path.to_owned(), message })
 }
 
-fn decode(file: WholeFile<'_>) -> io::Result<DynamicImage> {
+/// Why a file gives no image.
+enum JpegFault {
+    Pixels(AugmentError),
+    File(io::Error),
+}
+
+impl From<io::Error> for JpegFault {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+fn decode(file: WholeFile<'_>, path: &Path, scale: JpegScale<'_>, target: &mut impl Target) -> Result<(), JpegFault> {
     let ended = file.ended;
-    let header = Decompress::new_reader(file)?;
-    let (width, height) = header.size();
-    let (mut image, mut rows) = match header.components().len() {
-        1 => (DynamicImage::ImageLuma8(Gray::new(width as u32, height as u32)), header.grayscale()?),
-        3 => (DynamicImage::ImageRgb8(Rgb::new(width as u32, height as u32)), header.rgb()?),
-        4 => (DynamicImage::ImageRgb8(Rgb::new(width as u32, height as u32)), header.to_colorspace(ColorSpace::JCS_CMYK)?),
-        n => return Err(io::Error::other(format!("{n} components; 1 (gray), 3 (colour) or 4 (CMYK) can be read"))),
+    let mut header = Decompress::new_reader(file)?;
+    check_pixels(header.size(), path).map_err(JpegFault::Pixels)?;
+    header.scale(scale.eighths(header.size()));
+    let components = header.components().len();
+    let (mut rows, channels) = match components {
+        1 => (header.grayscale()?, 1),
+        3 => (header.rgb()?, 3),
+        4 => (header.to_colorspace(ColorSpace::JCS_CMYK)?, 4),
+        n => return Err(io::Error::other(format!("{n} components; 1 (gray), 3 (colour) or 4 (CMYK) can be read")).into()),
     };
-    match &mut image {
-        DynamicImage::ImageRgb8(rgb) if rows.color_space() == ColorSpace::JCS_CMYK => {
-            let mut inks = vec![0; ROWS * width * 4];
-            for target in rgb.chunks_mut(ROWS * width * 3) {
-                let inks = rows.read_scanlines_into(&mut inks[..target.len() / 3 * 4])?;
-                for (pixel, ink) in target.chunks_exact_mut(3).zip(inks.chunks_exact(4)) {
-                    pixel.copy_from_slice(&rgb_of_inverted_cmyk([ink[0], ink[1], ink[2], ink[3]]));
+    let (width, height) = (rows.width(), rows.height());
+    target.begin((width, height), false);
+    let mut band = vec![0; ROWS * width * channels];
+    let mut left = height;
+    while left > 0 {
+        let count = left.min(ROWS);
+        let made = rows.read_scanlines_into::<u8>(&mut band[..count * width * channels])?;
+        match channels {
+            1 => target.gray(made),
+            3 => target.rgb(made, 3),
+            _ => {
+                for ink in made.as_chunks_mut::<4>().0 {
+                    let [r, g, b] = rgb_of_inverted_cmyk(*ink);
+                    *ink = [r, g, b, 0];
                 }
+                target.rgb(made, 4);
             }
         }
-        DynamicImage::ImageRgb8(rgb) => drop(rows.read_scanlines_into::<u8>(rgb)?),
-        DynamicImage::ImageLuma8(gray) => drop(rows.read_scanlines_into::<u8>(gray)?),
-        _ => unreachable!("made above as gray or RGB"),
+        left -= count;
     }
     // All rows are there. What libjpeg still reads is the end of the image, which Pillow does not insist on; an error before the
     // file's end it does report.
     match panic::catch_unwind(AssertUnwindSafe(|| rows.finish())) {
         Err(payload) if !ended.get() => panic::resume_unwind(payload),
-        _ => Ok(image),
+        _ => Ok(()),
     }
 }
 

@@ -1,19 +1,26 @@
 //! Pictures: gray pixels, reading and writing files, resampling, and the square picture that a network takes.
 
+mod bmp;
 mod cache;
 mod decode;
+mod depth;
 mod encode;
 mod geometry;
 mod jpeg;
 mod pixels;
+mod png;
 mod preprocess;
+mod resample;
 mod resize;
 mod skimage;
+mod sniff;
 mod source;
 mod torch;
 
 pub use cache::ImageCache;
-pub use decode::RgbImage;
+pub use decode::{MAX_IMAGE_SIDE, MAX_PIXELS, RgbImage};
+pub use depth::BitDepth;
+pub(crate) use depth::{needed, white_of};
 pub use encode::encode_png;
 pub use geometry::{Window, shorter_side_to};
 pub use pixels::{GrayDepth, GrayImage, PixelRange, Pixels, Signed, Xrv};

@@ -1,10 +1,8 @@
 //! Antialiased resampling, as Pillow and torch do it.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::F32;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
+use super::resample::resample;
 use crate::image::{GrayDepth, GrayImage, PixelRange, Pixels};
 
 /// The kernel of a resampling; when shrinking it is widened by the factor (antialiasing).
@@ -22,45 +20,27 @@ pub enum Filter {
     Lanczos,
 }
 
-impl Filter {
-    fn kernel(self) -> FilterType {
-        match self {
-            Self::Area => FilterType::Box,
-            Self::Bilinear => FilterType::Bilinear,
-            Self::Bicubic => FilterType::CatmullRom,
-            Self::Lanczos => FilterType::Lanczos3,
-        }
-    }
+fn check(width: usize, height: usize) {
+    assert!(width * height > 0, "a resize to {width}x{height}");
 }
 
-/// Resamples `from` (row-major, `size.0` columns and `size.1` rows) to `to` columns and rows.
-fn convolve(from: &[F32], size: (usize, usize), to: (usize, usize), filter: Filter) -> Vec<F32> {
-    let side = |n: usize| u32::try_from(n).expect("an image side fits 32 bits");
-    let view =
-        TypedImageRef::new(side(size.0), side(size.1), from).expect("GrayImage and Pixels check their number of samples");
-    let mut out = vec![F32::default(); to.0 * to.1];
-    let mut target = TypedImage::from_pixels_slice(side(to.0), side(to.1), &mut out).expect("as many pixels as the target has");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter.kernel())).use_alpha(false);
-    Resizer::new().resize_typed(&view, &mut target, &options).expect("the source window is the whole image");
-    out
-}
-
-/// As [`convolve`] along x, then along y, rounded and clipped to `0..=white` after each: what Pillow does to integers. The order
-/// shows where a kernel overshoots. Pillow's own arithmetic is fixed-point with 22 fractional bits; f32 is as near to the exact
-/// sum, while the 8-bit kernels of the resampler are sometimes off by one level.
-fn convolve_rounded(from: &[F32], size: (usize, usize), to: (usize, usize), (filter, white): (Filter, f32)) -> Vec<F32> {
-    let round = |mut samples: Vec<F32>| {
-        for sample in &mut samples {
-            sample.0 = (sample.0 + 0.5).floor().clamp(0.0, white);
-        }
+/// Resampled along x, then along y, rounded and clipped to `0..=white` after each: what Pillow does to integers. The order shows where a
+/// kernel overshoots. Pillow's own arithmetic is fixed-point with 22 fractional bits; f32 is as near to the exact sum.
+fn resample_rounded<T: Copy + Into<f32>>(
+    samples: &[T],
+    size: (usize, usize),
+    to: (usize, usize),
+    (filter, white): (Filter, f32),
+) -> Vec<f32> {
+    let round = |mut samples: Vec<f32>| {
+        samples.iter_mut().for_each(|sample| *sample = (*sample + 0.5).floor().clamp(0.0, white));
         samples
     };
     let between = (to.0, size.1);
-    round(convolve(&round(convolve(from, size, between, filter)), between, to, filter))
-}
-
-fn check(width: usize, height: usize) {
-    assert!(width * height > 0, "a resize to {width}x{height}");
+    let across = round(resample(size, between, filter, |y, row| {
+        row.iter_mut().zip(&samples[y * size.0..]).for_each(|(to, from)| *to = (*from).into());
+    }));
+    round(resample(between, to, filter, |y, row| row.copy_from_slice(&across[y * to.0..][..to.0])))
 }
 
 impl GrayImage {
@@ -74,14 +54,12 @@ impl GrayImage {
         let size = (self.width(), self.height());
         match self.depth() {
             GrayDepth::U8(samples) => {
-                let from: Vec<_> = samples.iter().map(|&v| F32::new(v.into())).collect();
-                let to = convolve_rounded(&from, size, (width, height), (filter, 255.0));
-                Self::from_u8(width, height, to.iter().map(|p| p.0 as u8).collect::<Vec<_>>())
+                let to = resample_rounded(samples, size, (width, height), (filter, 255.0));
+                Self::from_u8(width, height, to.iter().map(|&v| v as u8).collect::<Vec<_>>())
             }
             GrayDepth::U16(samples) => {
-                let from: Vec<_> = samples.iter().map(|&v| F32::new(v.into())).collect();
-                let to = convolve_rounded(&from, size, (width, height), (filter, 65535.0));
-                Self::from_u16(width, height, to.iter().map(|p| p.0 as u16).collect::<Vec<_>>())
+                let to = resample_rounded(samples, size, (width, height), (filter, 65535.0));
+                Self::from_u16(width, height, to.iter().map(|&v| v as u16).collect::<Vec<_>>())
             }
         }
     }
@@ -97,9 +75,8 @@ impl<R: PixelRange> Pixels<R> {
     #[must_use]
     pub fn resize(&self, width: usize, height: usize, filter: Filter) -> Self {
         check(width, height);
-        let from: Vec<F32> = self.values().iter().map(|&v| F32::new(v)).collect();
-        let to = convolve(&from, (self.width(), self.height()), (width, height), filter);
-        Self::new(width, height, to.iter().map(|p| p.0).collect::<Vec<_>>())
+        let read = |y: usize, row: &mut [f32]| row.copy_from_slice(&self.values()[y * self.width()..][..self.width()]);
+        Self::new(width, height, resample((self.width(), self.height()), (width, height), filter, read))
     }
 
     /// The picture with values outside the range set to its ends.

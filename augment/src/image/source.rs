@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::decode::deep_pixels;
 use crate::AugmentError;
-use crate::image::GrayImage;
+use crate::image::{GrayImage, Preprocess};
 
 /// The images of a data set, decoded one by one on demand.
 ///
@@ -17,8 +18,24 @@ pub trait ImageSource: Send + Sync {
     /// If the image is missing or damaged.
     fn load(&self, index: usize) -> Result<GrayImage, AugmentError>;
 
+    /// As [`load`](Self::load) for a picture by `preprocess`, for which less than the whole image may be enough: see
+    /// [`Preprocess::jpeg_scale`].
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn load_for(&self, index: usize, preprocess: &Preprocess) -> Result<GrayImage, AugmentError> {
+        let _ = preprocess;
+        self.load(index)
+    }
+
     /// Where image `index` is: a path, or an archive and a row of it.
     fn describe(&self, index: usize) -> String;
+
+    /// How many pixels image `index` has if it has 16 bits per sample; `None` if it has 8, or if only decoding it can tell.
+    fn deep_pixels(&self, index: usize) -> Option<usize> {
+        let _ = index;
+        None
+    }
 
     /// The file that holds image `index` and nothing else; `None` if there is no such file.
     fn file(&self, index: usize) -> Option<&Path> {
@@ -44,8 +61,16 @@ impl ImageSource for ImageFiles {
         GrayImage::open(&self.0[index])
     }
 
+    fn load_for(&self, index: usize, preprocess: &Preprocess) -> Result<GrayImage, AugmentError> {
+        GrayImage::open_scaled(&self.0[index], &|width, height| preprocess.shrinks(width, height))
+    }
+
     fn describe(&self, index: usize) -> String {
         self.0[index].display().to_string()
+    }
+
+    fn deep_pixels(&self, index: usize) -> Option<usize> {
+        deep_pixels(&self.0[index])
     }
 
     fn file(&self, index: usize) -> Option<&Path> {

@@ -21,16 +21,33 @@ pub enum Label {
 }
 
 impl Label {
-    /// Reads a cell of a label table: `1`, `0`, `-1` (with or without decimals), or blank.
+    /// Reads a cell of a label table: `1`, `0`, `-1` (with or without decimals), `True` or `False`, `yes` or `no` (in upper or lower
+    /// case), or blank.
     ///
     /// `None` for anything else: the caller names the file, row and column.
     #[must_use]
     pub fn parse(cell: &str) -> Option<Self> {
-        match cell.trim() {
-            "" | "nan" | "NaN" => Some(Self::Missing),
-            "1" | "1.0" => Some(Self::Positive),
-            "0" | "0.0" => Some(Self::Negative),
-            "-1" | "-1.0" => Some(Self::Uncertain),
+        let cell = cell.trim();
+        match cell {
+            "" | "nan" | "NaN" => return Some(Self::Missing),
+            "1" | "1.0" => return Some(Self::Positive),
+            "0" | "0.0" => return Some(Self::Negative),
+            "-1" | "-1.0" => return Some(Self::Uncertain),
+            _ => (),
+        }
+        let is = |word: &str| cell.eq_ignore_ascii_case(word);
+        if is("true") || is("yes") {
+            return Some(Self::Positive);
+        }
+        if is("false") || is("no") {
+            return Some(Self::Negative);
+        }
+        // `1e0` and `inf` are numbers to Rust, but no labels.
+        let plain = cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
+        match cell.parse::<f64>().ok().filter(|_| plain)? {
+            1.0 => Some(Self::Positive),
+            0.0 => Some(Self::Negative),
+            -1.0 => Some(Self::Uncertain),
             _ => None,
         }
     }
@@ -105,7 +122,20 @@ mod tests {
         for label in [Label::Positive, Label::Negative, Label::Uncertain, Label::Missing] {
             assert_eq!(Label::parse(label.cell()), Some(label));
         }
-        for bad in ["7", "yes", "0.5", "-2"] {
+        for (cell, label) in [
+            ("True", Label::Positive),
+            ("FALSE", Label::Negative),
+            ("1.00", Label::Positive),
+            ("0.0", Label::Negative),
+            ("-0.0", Label::Negative),
+            ("-1.0", Label::Uncertain),
+            ("Yes", Label::Positive),
+            ("no", Label::Negative),
+            (" NaN ", Label::Missing),
+        ] {
+            assert_eq!(Label::parse(cell), Some(label), "{cell}");
+        }
+        for bad in ["7", "y", "0.5", "-2", "1e0", "inf", "-", "+", "true?", "1,0", "0.99999999999999999999999"] {
             assert_eq!(Label::parse(bad), None, "{bad}");
         }
     }

@@ -13,7 +13,7 @@ use roentgen_classifier::training::{EmaConfig, WatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_PIXELS, MOST_STEPS, MOST_TOKENS, MOST_WORKERS, entries, within};
-use crate::config::{ConfigError, DataConfig, folder_of, read_text, table};
+use crate::config::{ConfigError, DataConfig, folder_of, read_text, resolve, table};
 use crate::device::DeviceChoice;
 use crate::finetune::run::{CacheConfig, CheckpointConfig, ExchangeKind};
 use crate::finetune::{Assembly, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings};
@@ -180,7 +180,7 @@ impl FinetuneConfig {
         let mut config: Self = table.try_into().map_err(|error: toml::de::Error| parse(error.to_string()))?;
         let cache = config.cache.folder.iter_mut();
         for path in config.data.paths_mut().into_iter().chain(model_paths(&mut config.model)).chain(cache) {
-            *path = folder.join(&*path);
+            *path = resolve(folder, path);
         }
         Ok(config)
     }

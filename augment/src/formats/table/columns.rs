@@ -106,7 +106,7 @@ impl Columns {
 
     /// The labels of a row.
     pub(in crate::formats) fn labels(&self, sheet: &Sheet, line: &Line) -> Result<Vec<Label>, AugmentError> {
-        self.findings.iter().map(|(_, column)| sheet.parse(line, *column, LABEL)).collect()
+        self.findings.iter().map(|(_, column)| sheet.label(line, *column, LABEL)).collect()
     }
 
     /// Sides and severities of a row, in the order of the findings.
@@ -130,7 +130,7 @@ impl Columns {
         let optional = |name| optional(sheet, line, name, TEXT);
         let mut record = CxrRecord {
             id: sheet.parse(line, sheet.column("image")?, ("the name of an image file", TEXT.1))?,
-            patient_id: optional("patient_id")?.as_deref().map(PatientId::new),
+            patient_id: sheet.patient(line, sheet.find("patient_id"))?,
             labels: self.labels(sheet, line)?,
             age: sheet.parse_optional(line, sheet.find("age"), AGE)?,
             sex: sheet.parse_optional(line, sheet.find("sex"), SEX)?,
@@ -182,13 +182,13 @@ pub(in crate::formats) fn request(
     prompt: Prompt,
     labels: Vec<Label>,
 ) -> Result<SampleRequest, AugmentError> {
-    let patient = optional(sheet, line, "patient_id", TEXT)?;
+    let patient = sheet.patient(line, sheet.find("patient_id"))?;
     let source = match (optional(sheet, line, "source_id", TEXT)?, patient) {
         (None, None) => None,
         (id, patient) => {
             let fold = optional(sheet, line, "fold", COUNT)?;
             // A row that names one of the two descends from somebody, and must not pass for a free prompt.
-            let patient_id = PatientId::new(patient.as_deref().or(id.as_deref()).unwrap_or_default());
+            let patient_id = patient.unwrap_or_else(|| PatientId::new(id.as_deref().unwrap_or_default()));
             Some(RequestSource { id: id.unwrap_or_default(), patient_id, fold })
         }
     };

@@ -2,45 +2,61 @@
 
 use std::path::PathBuf;
 
+use crate::formats::sheet::{Delimiter, TextFault};
+
 /// A label table that can't be read as one: its text, its columns or a cell.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {
-    /// A table that isn't well-formed CSV.
-    #[error("{}, row {row}: not readable as CSV; check its quotes", path.display())]
-    Csv {
+    /// A row that can't be read as one.
+    #[error("{}, row {row}, column `{column}`: {fault}", path.display())]
+    Text {
         /// The table.
         path: PathBuf,
-        /// Line in the file, counted from 1 with the header.
+        /// Line in the file, counted from 1 with the header; where a quote is at fault, the line it opens on.
         row: u64,
-        /// The cause.
-        #[source]
-        source: csv::Error,
+        /// The column, or its number from 1 where it has no name.
+        column: String,
+        /// What is wrong.
+        fault: TextFault,
     },
-    /// A table with bytes that are not text.
-    #[error("{}, row {row}, field {field}: not UTF-8; save the table as UTF-8", path.display())]
-    NotUtf8 {
+    /// A first line `sep=` that names no delimiter.
+    #[error("{}: its first line says `sep={found}`, and cells can be separated by `,`, `;`, tabs or `|`; correct that line", path.display())]
+    UnknownDelimiter {
         /// The table.
         path: PathBuf,
-        /// Line in the file, counted from 1 with the header.
-        row: u64,
-        /// Field in the row, counted from 1.
-        field: usize,
-        /// The cause.
-        #[source]
-        source: csv::Error,
+        /// What follows `sep=`.
+        found: String,
     },
-    /// A row with more or fewer fields than the header.
-    #[error("{}, row {row}: {found} fields, expected {expected} as in the header; quote fields that hold commas", path.display())]
+    /// A table that two delimiters divide into equal rows.
+    #[error(
+        "{}: cells may be separated by {one} or by {other}, as every row has equally many of both; write `sep=` and the right one as a line of its own before the header, or set the key `delimiter` of [data]",
+        path.display()
+    )]
+    AmbiguousDelimiter {
+        /// The table.
+        path: PathBuf,
+        /// One of them.
+        one: Delimiter,
+        /// The other.
+        other: Delimiter,
+    },
+    /// A row with more or fewer cells than the header.
+    #[error(
+        "{}, row {row}: {found} cells, expected {expected} as in the header; cells are separated by {delimiter}, and one that holds it must be in quotes",
+        path.display()
+    )]
     RowLength {
         /// The table.
         path: PathBuf,
         /// Line in the file, counted from 1 with the header.
         row: u64,
-        /// Fields of the row.
-        found: u64,
-        /// Fields of the header.
-        expected: u64,
+        /// Cells of the row.
+        found: usize,
+        /// Cells of the header.
+        expected: usize,
+        /// What separates them.
+        delimiter: Delimiter,
     },
     /// A table that lacks a column.
     #[error("{}: no column `{column}`; the columns are {found}", path.display())]
@@ -54,7 +70,7 @@ pub enum TableError {
     },
     /// A column that is neither a field nor a finding.
     #[error(
-        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); declare labels outside the public vocabularies as custom findings, and columns to ignore as extra columns",
+        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); name labels of your own in `custom_findings` of [data] (`generate --custom-finding`), and columns to ignore in `extra_columns` (`generate --extra-column`)",
         path.display()
     )]
     UnknownColumn {
@@ -64,6 +80,15 @@ pub enum TableError {
         column: String,
         /// The nearest known finding.
         suggestion: String,
+    },
+    /// A table of prompts with negative prompts of its own.
+    #[error(
+        "{}: a column `negative_prompt`, and a negative prompt is the same for all images; give it as `generate --negative-prompt` or as `negative_prompt` of [generator.diffusion], and take the column out or ignore it (`generate --extra-column negative_prompt`, `extra_columns` of [data])",
+        path.display()
+    )]
+    NegativePrompts {
+        /// The table.
+        path: PathBuf,
     },
     /// Two columns with the same meaning.
     #[error("{}: column `{column}` means the same as column `{first}`; keep one of them", path.display())]
@@ -80,6 +105,19 @@ pub enum TableError {
     NoFindingColumn {
         /// The table.
         path: PathBuf,
+    },
+    /// An archive whose label columns nothing names.
+    #[error(
+        "{}: nothing says what the {columns} column{} of its labels {}; name all of them in order, in the key `findings` of [data] or in an array `findings` of the archive (only `chestmnist*.npz` with 14 columns and `pneumoniamnist*.npz` with one are known by name)",
+        path.display(),
+        if *columns == 1 { "" } else { "s" },
+        if *columns == 1 { "is" } else { "are" }
+    )]
+    UnnamedLabels {
+        /// The archive.
+        path: PathBuf,
+        /// Label columns.
+        columns: usize,
     },
     /// A cell whose value its column doesn't allow.
     #[error("{}, row {row}, column `{column}`: found `{value}`, expected {expected}", path.display())]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use self::columns::Columns;
 use super::MissingImages;
-use super::folder::absent;
-use super::sheet::{Rows, Sheet};
+use super::folder::ImageFolder;
+use super::sheet::{Delimiter, Rows, Sheet};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::image::ImageFiles;
@@ -47,6 +47,8 @@ pub struct Table {
     pub report: Option<String>,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// What separates the cells; guessed if `None`.
+    pub delimiter: Option<Delimiter>,
 }
 
 impl Table {
@@ -60,6 +62,7 @@ impl Table {
             extra_columns: Vec::new(),
             report: None,
             missing: MissingImages::Refuse,
+            delimiter: None,
         }
     }
 
@@ -68,7 +71,7 @@ impl Table {
     /// # Errors
     /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let mut sheet = Sheet::read(&self.path, Rows::Equal)?;
+        let mut sheet = Sheet::read(&self.path, Rows::Equal, self.delimiter)?;
         if let Some(report) = &self.report {
             // A `report` column beside it is then found twice, and refused.
             let column = sheet.column(report)?;
@@ -77,19 +80,19 @@ impl Table {
         let custom: Vec<_> = self.custom_findings.iter().map(|name| Finding::custom(name)).collect();
         let columns = Columns::of(&sheet, &custom, &self.extra_columns)?;
         let root = self.images.clone().or_else(|| self.path.parent().map(Path::to_owned)).unwrap_or_default();
+        let mut folder = ImageFolder::open(&root)?;
         let (mut rows, mut paths) = (Vec::new(), Vec::new());
-        for line in &sheet.lines {
-            let record = columns.record(&sheet, line)?;
-            let mut path = Some(root.join(&record.id));
-            if !path.as_ref().is_some_and(|path| path.is_file()) {
-                path = absent(&record.id, &root, (&sheet, line), self.missing)?;
-            }
-            let Some(path) = path else { continue };
+        for line in sheet.lines()? {
+            let line = line?;
+            let record = columns.record(&sheet, &line)?;
+            let Some(path) = folder.locate(&record.id, (&sheet.path, line.number), self.missing)? else { continue };
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
             paths.push(path);
         }
         let name = self.path.display().to_string();
-        CxrDataset::new(&name, Arc::new(columns.vocabulary()?), rows, Arc::new(ImageFiles::new(paths)))
+        let data = CxrDataset::new(&name, Arc::new(columns.vocabulary()?), rows, Arc::new(ImageFiles::new(paths)))?;
+        let notes = sheet.notes(sheet.find("patient_id")).into_iter().chain(folder.notes());
+        Ok(notes.fold(data, CxrDataset::with_note))
     }
 }
 
