@@ -2,10 +2,10 @@
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet};
-use roentgen_augment::formats::{DataSource, MissingImages, PhantomGroups};
+use roentgen_augment::formats::{DataSource, MissingImages, OwnColumns, PhantomGroups, PromptTable};
 use roentgen_augment::image::Preprocess;
 
-use crate::config::{ConfigError, DataConfig, PhantomConfig, SplitConfig};
+use crate::config::{ConfigError, DataConfig, GeneratorConfig, PhantomConfig, PlanConfig, RunConfig, SplitConfig};
 
 /// Why a data set can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,7 @@ pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages)
     let data = config.format.read(&DataSource {
         labels: config.labels.clone(),
         images: config.images.clone(),
+        findings: vocabulary.clone(),
         custom_findings: config.custom_findings.clone(),
         extra_columns: config.extra_columns.clone(),
         report: config.report.clone(),
@@ -70,6 +71,16 @@ pub fn synthetic_left_out(splits: &Splits, remedy: &str) -> Option<String> {
     let synthetic = splits.synthetic()?;
     let (rows, are) = if synthetic.rows().len() == 1 { ("row", "is") } else { ("rows", "are") };
     Some(format!("{} synthetic {rows} of {} {are} left out: {remedy}", synthetic.rows().len(), synthetic.name()))
+}
+
+/// The table of prompts that the generator of a study is asked for, if it has one. What `[data]` says of columns holds for it too.
+///
+/// # Errors
+/// As [`PromptTable::read`].
+pub fn prompt_table(config: &RunConfig) -> Result<Option<PromptTable>, AugmentError> {
+    let Some(GeneratorConfig { plan: PlanConfig::Prompts(path), .. }) = &config.generator else { return Ok(None) };
+    let DataConfig { custom_findings, extra_columns, .. } = &config.data;
+    PromptTable::read(path, &OwnColumns { findings: custom_findings.clone(), ignored: extra_columns.clone() }).map(Some)
 }
 
 /// How patients are split.

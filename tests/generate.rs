@@ -261,6 +261,32 @@ fn prompt_files_without_prompts_are_refused() {
     bench.refuses(&["--prompts", "absent.csv"], &["absent.csv"]);
 }
 
+#[test]
+fn columns_of_a_prompt_table_are_declared_where_the_message_says() {
+    let bench = Bench::new();
+    bench.write("p.csv", "prompt,Effusion,notes,negative_prompt,Scoliosis of Mine\nbig effusion,1,hello,text,True\n");
+    bench.refuses(
+        &["--prompts", "p.csv"],
+        &["p.csv", "`negative_prompt`", "--negative-prompt", "--extra-column negative_prompt"],
+    );
+    let ignored = ["--prompts", "p.csv", "--extra-column", "negative_prompt"];
+    bench.refuses(&ignored, &["p.csv", "`notes`", "`generate --extra-column`", "`generate --custom-finding`"]);
+    bench.makes(&[&ignored[..], &["--extra-column", "notes", "--custom-finding", "Scoliosis of Mine"]].concat());
+    let manifest = std::fs::read_to_string(bench.path("out/manifest.csv")).unwrap();
+    let [header, row] = manifest.lines().collect::<Vec<_>>()[..] else { panic!("{manifest}") };
+    let cell = |name: &str| header.split(',').position(|column| column == name).map(|at| row.split(',').nth(at).unwrap());
+    assert_eq!((cell("Effusion"), cell("Scoliosis of Mine"), cell("notes")), (Some("1"), Some("1"), None));
+}
+
+#[test]
+fn an_open_quote_of_a_prompt_table_moves_no_label() {
+    let bench = Bench::new();
+    bench.write("p.csv", "prompt,Effusion\n\"Large right effusion,1\nNormal chest,0\n\"Cardiomegaly\",0\nNormal chest,0\n");
+    bench.refuses(&["--prompts", "p.csv"], &["p.csv, row 2, column `prompt`", "close the quote at the end of its cell"]);
+    bench.write("p.csv", "prompt,Effusion\n\"Large effusion\"; right,1\n");
+    bench.refuses(&["--prompts", "p.csv"], &["p.csv, row 2, column `prompt`", "goes on with `; right,1`"]);
+}
+
 /// The weights file of the U-Net.
 const UNET: &str = "tiny/unet/diffusion_pytorch_model.safetensors";
 

@@ -70,7 +70,7 @@ fn study(folder: &Path, split: &str, held_out: usize) {
 /// Runs the program and returns its largest resident set, in bytes.
 fn peak(folder: &Path, args: &[&str]) -> usize {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
-    command.args(args).args(["--device", "cpu"]).current_dir(folder).stdout(Stdio::null());
+    command.args(args).current_dir(folder).stdout(Stdio::null());
     let mut running = command.stderr(Stdio::inherit()).spawn().unwrap();
     let status = format!("/proc/{}/status", running.id());
     let mut peak = 0;
@@ -106,18 +106,41 @@ fn does_not_grow(split: &str, prepare: &[&[&str]], args: &[&str]) {
 
 #[test]
 fn the_test_set_of_a_comparison_is_streamed() {
-    does_not_grow("test", &[], &["compare", "run.toml", "--out", "out"]);
+    does_not_grow("test", &[], &["compare", "run.toml", "--out", "out", "--device", "cpu"]);
 }
 
 #[test]
 fn validation_in_training_is_streamed() {
-    does_not_grow("valid", &[], &["train", "run.toml", "--out", "out"]);
+    does_not_grow("valid", &[], &["train", "run.toml", "--out", "out", "--device", "cpu"]);
 }
 
 #[test]
 fn images_to_predict_are_streamed() {
-    let train = ["train", "run.toml", "--out", "one"];
-    does_not_grow("test", &[&train], &["predict", "run.toml", "--weights", "one/model.safetensors", "--out", "all.csv"]);
+    let train = ["train", "run.toml", "--out", "one", "--device", "cpu"];
+    let predict = ["predict", "run.toml", "--weights", "one/model.safetensors", "--out", "all.csv", "--device", "cpu"];
+    does_not_grow("test", &[&train], &predict);
+}
+
+/// Rows of MIMIC-CXR-JPG, and the memory that a table of them may take.
+const ROWS: usize = 377_110;
+const TABLE_PEAK: usize = 300 << 20;
+
+#[test]
+fn a_table_of_the_largest_data_set_is_small_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Fracture", "Pneumonia", "Pneumothorax"].join(",");
+    let row = |row: usize| {
+        let (patient, study) = (10_000_032 + row / 6, 50_000_000 + row / 2);
+        let image =
+            format!("files/p{}/p{patient}/s{study}/{row:08x}-bde0afdd-112c0b34-7bc16630-4e384014.jpg", patient / 1_000_000);
+        format!("{image},{patient}.0,PA,{},1.0,0.0,,,-1.0,,\n", ["train", "validate", "test"][patient % 3])
+    };
+    let rows: String = (0..ROWS).map(row).collect();
+    std::fs::write(folder.path().join("table.csv"), format!("image,patient_id,view,split,{findings}\n{rows}")).unwrap();
+    std::fs::write(folder.path().join("run.toml"), RUN).unwrap();
+    let peak = peak(folder.path(), &["data", "summary", "run.toml"]);
+    println!("{ROWS} rows: {} MiB", peak >> 20);
+    assert!(peak > 0 && peak < TABLE_PEAK, "{} MiB for {ROWS} rows", peak >> 20);
 }
 
 /// The most bytes that `work` has at once; its decoders are Rust's, so all of them are counted.

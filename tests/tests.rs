@@ -13,6 +13,7 @@
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
+//! | `label_tables` | label tables in the forms that other programs write them |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod bounds;
@@ -21,6 +22,7 @@ mod demo;
 mod docs;
 mod finetune;
 mod generate;
+mod label_tables;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parity;

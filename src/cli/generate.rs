@@ -39,6 +39,12 @@ pub struct GenerateArgs {
     /// go into the manifest as the images' labels
     #[arg(long)]
     pub prompts: Option<PathBuf>,
+    /// A column of the table to ignore; may be given several times. Any column that is neither known nor a finding is refused
+    #[arg(long, value_name = "NAME", requires = "prompts")]
+    pub extra_column: Vec<String>,
+    /// A column of the table that is a finding outside the public vocabularies; may be given several times
+    #[arg(long, value_name = "NAME", requires = "prompts")]
+    pub custom_finding: Vec<String>,
     /// What the images should not show
     #[arg(long, default_value = "")]
     pub negative_prompt: String,

@@ -13,17 +13,20 @@ use roentgen::generate::store::Store;
 use roentgen::generate::{ImageSet, Outcome, Progress, make, merge, prompts};
 use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::formats::OwnColumns;
 
 use crate::cli::{GenerateArgs, LoraChoice};
-use crate::commands::print;
 use crate::commands::progress::Bars;
+use crate::commands::{print, say_notes};
 
 /// A gray picture's channels differ by at most this share of the range, on average.
 const COLOURED: f64 = 0.05;
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     args.check()?;
-    let table = prompts(args.prompt.as_deref(), args.prompts.as_deref())?;
+    let own = OwnColumns { findings: args.custom_finding.clone(), ignored: args.extra_column.clone() };
+    let table = prompts(args.prompt.as_deref(), args.prompts.as_deref(), &own)?;
+    say_notes(table.notes());
     args.check_rows(table.requests(1, 0)?.len())?;
     let requests = table.requests(args.count, args.seed)?;
     let store = Store::open(&args.out)?;

@@ -19,11 +19,12 @@ use std::path::Path;
 use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
-use roentgen::data::data_notes;
+use roentgen::data::{data_notes, prompt_table};
 use roentgen::device::DeviceChoice;
 use roentgen::memory::machine_bytes;
 use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
 use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::formats::PromptTable;
 
 use progress::Bars;
 
@@ -46,6 +47,7 @@ pub fn study_data(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet,
     config.memory(device.is_host()).check(machine_bytes())?;
     let (train, splits) = roentgen::data::open(&config.data, config.preprocess)?;
     say_notes(&data_notes(&train, &splits));
+    say_notes(prompt_table(config)?.as_ref().map_or(&[], PromptTable::notes));
     config.validate_counts(train.data().rows().len())?;
     Ok((train, splits))
 }

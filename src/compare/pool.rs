@@ -104,7 +104,7 @@ fn asked(job: &PoolJob<'_>, mode: Option<SupplyMode>) -> Result<Option<Asked>, P
     let (true, Some(generator)) = (config.arms.iter().any(|arm| arm.pool_size(images) > 0), &config.generator) else {
         return Ok(None);
     };
-    let asking = Asking::new(generator, job.train)?;
+    let asking = Asking::new(config, generator, job.train)?;
     let requests = config.arms.iter().map(|arm| asking.requests(arm, arm.pool_size(images)));
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
     let generator = GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };

@@ -17,6 +17,7 @@ use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
 use roentgen_classifier::ClassifierError;
 
 use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
+use crate::data::prompt_table;
 use crate::device::DeviceError;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
@@ -142,12 +143,9 @@ pub(super) struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     /// Reads the prompts.
-    pub fn new(config: &'a GeneratorConfig, train: &'a TrainSet) -> Result<Self, PoolError> {
+    pub fn new(study: &RunConfig, config: &'a GeneratorConfig, train: &'a TrainSet) -> Result<Self, PoolError> {
         let vocabulary = train.data().vocabulary().as_ref();
-        let table = match &config.plan {
-            PlanConfig::Prompts(path) => Some(PromptTable::read(path)?.with_vocabulary(vocabulary)),
-            _ => None,
-        };
+        let table = prompt_table(study)?.map(|table| table.with_vocabulary(vocabulary));
         let records: Vec<Arc<CxrRecord>> = train.data().rows().iter().map(|row| row.record.clone()).collect();
         Ok(Self { config, vocabulary, prompted: prompts(config, &records, vocabulary)?, table })
     }

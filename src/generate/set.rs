@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::formats::{PromptTable, TableRow, table_bytes};
+use roentgen_augment::formats::{OwnColumns, PromptTable, TableRow, table_bytes};
 use roentgen_augment::record::{CxrRecord, Details, Origin, Provenance, Vocabulary};
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
@@ -341,13 +341,13 @@ fn write_manifest(set: ImageSet<'_>, origins: &[SampleOrigin]) -> Result<(), Ima
     written.map_err(io_error(set.store, "write", MANIFEST))
 }
 
-/// The prompts of a command line: one text or a table.
+/// The prompts of a command line: one text or a table with columns of its own.
 ///
 /// # Errors
 /// As [`PromptTable::read`].
-pub fn prompts(prompt: Option<&str>, table: Option<&Path>) -> Result<PromptTable, AugmentError> {
+pub fn prompts(prompt: Option<&str>, table: Option<&Path>, own: &OwnColumns) -> Result<PromptTable, AugmentError> {
     match (prompt, table) {
-        (_, Some(table)) => PromptTable::read(table),
+        (_, Some(table)) => PromptTable::read(table, own),
         (prompt, None) => Ok(PromptTable::single(prompt.unwrap_or_default())),
     }
 }

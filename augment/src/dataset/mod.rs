@@ -15,7 +15,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::AugmentError;
 use crate::image::{GrayImage, ImageCache, ImageSource, Preprocess};
-use crate::record::{CxrRecord, CxrSample, Label, Vocabulary};
+use crate::record::{CxrRecord, CxrSample, Vocabulary};
 
 pub use check::{CheckReport, ImageCopy, SharedPatient, Unreadable};
 pub use split::{HeldOut, SplitBy, SplitPlan, Splits, TrainSet};
@@ -119,11 +119,13 @@ impl CxrDataset {
                 available: names(&self.vocabulary),
             });
         }
-        let remap = |row: &Row| {
-            let labels: Vec<Label> = columns.iter().flatten().map(|&column| row.record.labels[column]).collect();
-            Row { record: Arc::new(CxrRecord { labels, ..CxrRecord::clone(&row.record) }), ..row.clone() }
-        };
-        Ok(Self { rows: self.rows.iter().map(remap).collect(), vocabulary: Arc::new(vocabulary), ..self })
+        let mut rows = self.rows;
+        // In place, unless another data set shares them.
+        for row in Arc::make_mut(&mut rows) {
+            let record = Arc::make_mut(&mut row.record);
+            record.labels = columns.iter().flatten().map(|&column| record.labels[column]).collect();
+        }
+        Ok(Self { rows, vocabulary: Arc::new(vocabulary), ..self })
     }
 
     /// The real rows alone, or the synthetic ones.
@@ -281,7 +283,7 @@ fn names(vocabulary: &Vocabulary) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::image::{ImageArray, ImageFiles};
-    use crate::record::{Details, Origin, PatientId, Provenance, Split};
+    use crate::record::{Details, Label, Origin, PatientId, Provenance, Split};
     use crate::request::{RequestSource, SampleRequest};
     use crate::supply::fake::request;
 

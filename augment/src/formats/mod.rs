@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`NihFiles`] | NIH ChestX-ray14 as published: `Data_Entry_2017*.csv` and its images |
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
-//! | [`MedMnist`] | ChestMNIST and PneumoniaMNIST `.npz` |
+//! | [`MedMnist`] | ChestMNIST, PneumoniaMNIST and other `.npz` of their form |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
 
@@ -27,7 +27,7 @@ pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;
 pub use phantom::PhantomGroups;
-pub use prompts::PromptTable;
+pub use prompts::{OwnColumns, PromptTable};
 pub use registry::{DataSource, FORMATS, Format};
 pub use sheet::{Delimiter, TextFault};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};

@@ -1,16 +1,16 @@
 //! NIH ChestX-ray14 as published (Wang et al., CVPR 2017).
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::MissingImages;
 use super::cells::{AGE, SEX, VIEW};
 use super::folder::ImageFolder;
-use super::sheet::{Delimiter, Line, Rows, Sheet};
+use super::sheet::{Delimiter, Line, Rows, Sheet, read_names};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
+use crate::formats::TableError;
 use crate::image::ImageFiles;
 use crate::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
 
@@ -75,16 +75,16 @@ impl NihLists {
     fn read(&self) -> Result<HashMap<String, Split>, AugmentError> {
         let mut splits = HashMap::new();
         for (path, split) in [(&self.train, Split::Train), (&self.test, Split::Test)] {
-            for name in read_lines(path)?.lines().map(str::trim).filter(|name| !name.is_empty()) {
-                splits.insert(name.to_owned(), split);
+            for (row, name) in read_names(path)? {
+                if splits.insert(name.clone(), split).is_some_and(|first| first != split) {
+                    let expected = format!("a name that is not in {} as well", self.train.display());
+                    let (path, column) = (path.clone(), "image".to_owned());
+                    return Err(TableError::BadCell { path, row, column, value: name, expected }.into());
+                }
             }
         }
         Ok(splits)
     }
-}
-
-fn read_lines(path: &Path) -> Result<String, AugmentError> {
-    fs::read_to_string(path).map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })
 }
 
 struct Columns {
@@ -146,6 +146,8 @@ fn labels(sheet: &Sheet, line: &Line, column: usize, vocabulary: &Vocabulary) ->
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::dataset::{SplitPlan, Splits};
     use crate::record::{Sex, View};
@@ -197,10 +199,17 @@ mod tests {
         let lists = NihLists { train: folder.path().join("train_val_list.txt"), test: folder.path().join("test_list.txt") };
         fs::write(&lists.train, list(0..30)).unwrap();
         fs::write(&lists.test, list(30..40)).unwrap();
-        nih.lists = Some(lists);
+        nih.lists = Some(lists.clone());
         let splits = Splits::new(&nih.read().unwrap(), &SplitPlan { valid: 0.3, ..SplitPlan::column() }).unwrap();
         assert_eq!(splits.test().data().rows().len(), 10);
         assert_eq!(splits.train().data().rows().len() + splits.valid().data().rows().len(), 30);
+        // Saved by a spreadsheet, and with a name in both lists.
+        fs::write(&lists.test, format!("\u{feff}{}", list(29..40).replace('\n', "\r"))).unwrap();
+        let error = nih.read().unwrap_err().to_string();
+        assert!(
+            error.contains("test_list.txt, row 1, column `image`: found `00000029_000.png`, expected a name that is not in"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,9 +6,24 @@ use super::cells::PROMPT_KIND;
 use super::sheet::{Line, Rows, Sheet};
 use super::table::columns::{Columns, SEED, prompt_column, request};
 use crate::AugmentError;
-use crate::record::{Label, Vocabulary};
+use crate::formats::TableError;
+use crate::record::{Finding, Label, Vocabulary};
 use crate::request::{SampleRequest, check_count};
 use crate::text::{Prompt, PromptKind};
+
+/// Columns that a table may have beside the known ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnColumns {
+    /// Labels outside the public vocabularies.
+    pub findings: Vec<String>,
+    /// Columns to ignore.
+    pub ignored: Vec<String>,
+}
+
+const NEGATIVE: &str = "negative_prompt";
+
+/// Columns of a manifest that say how its images were made, which a table of prompts can't ask for.
+const MADE_WITH: [&str; 5] = ["model", "sampler", "steps", "guidance", "gate"];
 
 /// The rows of a table of prompts.
 ///
@@ -20,6 +35,7 @@ pub struct PromptTable {
     /// The table's findings; NIH's 14 with unknown labels where it has none.
     pub vocabulary: Vocabulary,
     rows: Vec<PromptRow>,
+    notes: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,15 +49,19 @@ struct PromptRow {
 }
 
 impl PromptTable {
-    /// Reads a `.csv` or `.csv.gz`.
+    /// Reads a `.csv` or `.csv.gz` that may have columns of its own.
     ///
     /// # Errors
     /// [`AugmentError::Table`] for a missing or unknown column, a bad cell and the like, naming row and
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
-    pub fn read(path: &Path) -> Result<Self, AugmentError> {
+    pub fn read(path: &Path, own: &OwnColumns) -> Result<Self, AugmentError> {
         let sheet = Sheet::read(path, Rows::Equal, None)?;
         let (text, kind) = prompt_column(&sheet)?;
-        let columns = Columns::sorted(&sheet, &[], &[])?;
+        if sheet.find(NEGATIVE).is_some() && !own.ignored.iter().any(|name| name == NEGATIVE) {
+            return Err(TableError::NegativePrompts { path: path.to_owned() }.into());
+        }
+        let findings: Vec<_> = own.findings.iter().map(|name| Finding::custom(name)).collect();
+        let columns = Columns::sorted(&sheet, &findings, &own.ignored)?;
         let (vocabulary, unknown) = match columns.is_empty() {
             true => (Vocabulary::nih(), Some(vec![Label::Missing; Vocabulary::nih().len()])),
             false => (columns.vocabulary()?, None),
@@ -61,7 +81,24 @@ impl PromptTable {
         if rows.is_empty() {
             return Err(AugmentError::EmptyDataset { name: path.display().to_string() });
         }
-        Ok(Self { vocabulary, rows })
+        let mut notes = sheet.notes(sheet.find("patient_id"));
+        let unused: Vec<_> =
+            MADE_WITH.into_iter().filter(|name| sheet.find(name).is_some()).map(|name| format!("`{name}`")).collect();
+        // A manifest has them all, and nobody expects it to set them.
+        if sheet.find("origin").is_none() && !unused.is_empty() {
+            let unused = unused.join(", ");
+            notes.push(format!(
+                "{}: {unused} of single rows are not used; all images are made with the same settings",
+                path.display()
+            ));
+        }
+        Ok(Self { vocabulary, rows, notes })
+    }
+
+    /// What is doubtful in how the table was read.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The same prompts with the labels of another vocabulary, in its order; unknown where the table has no such finding.
@@ -101,7 +138,7 @@ impl PromptTable {
             sex: None,
             view: None,
         };
-        Self { vocabulary, rows: vec![PromptRow { request, seed: None, replica: 0 }] }
+        Self { vocabulary, rows: vec![PromptRow { request, seed: None, replica: 0 }], notes: Vec::new() }
     }
 
     /// `count` requests per row: all of the first row, then all of the second.
@@ -139,7 +176,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.csv");
         std::fs::write(&path, text).unwrap();
-        PromptTable::read(&path).map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+        PromptTable::read(&path, &OwnColumns::default())
+            .map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
     }
 
     #[test]
@@ -216,6 +254,25 @@ mod tests {
     }
 
     #[test]
+    fn declared_columns_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.csv");
+        std::fs::write(
+            &path,
+            "\u{feff}prompt;Scoliosis of Mine;notes;negative_prompt;guidance\nbig, \u{201c}left\u{201d};True;hello;none;7\n",
+        )
+        .unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let own = OwnColumns { findings: names(&["Scoliosis of Mine"]), ignored: names(&["notes", "negative_prompt"]) };
+        let table = PromptTable::read(&path, &own).unwrap();
+        let request = &table.requests(1, 0).unwrap()[0];
+        assert_eq!((request.prompt.as_str(), &request.labels[..]), ("big, \u{201c}left\u{201d}", &[Label::Positive][..]));
+        assert_eq!(table.vocabulary.findings()[0].name(), "Scoliosis of Mine");
+        let [separated, unused] = table.notes() else { panic!("{:?}", table.notes()) };
+        assert!(separated.contains("`;`") && unused.contains("`guidance` of single rows are not used"), "{unused}");
+    }
+
+    #[test]
     fn bad_tables_are_named() {
         for (text, part) in [
             ("", "`prompt`"),
@@ -225,6 +282,10 @@ mod tests {
             ("prompt,age\n,50\n", "row 2"),
             ("prompt,prompt_kind\nx,poem\n", "report, template or free"),
             ("prompt,seed\nx,minus one\n", "minus one"),
+            ("prompt,notes\nx,y\n", "`custom_findings` of [data] (`generate --custom-finding`)"),
+            ("prompt,negative_prompt\nx,y\n", "`generate --negative-prompt`"),
+            ("prompt\nNone\n", "row 2, column `prompt`: found `None`, expected a prompt"),
+            ("prompt,Effusion\n\"Large right effusion,1\nNormal chest,0\n\"Cardiomegaly\",0\nNormal chest,0\n", "row 2"),
         ] {
             let message = read(text).unwrap_err();
             assert!(message.contains(part), "{message}");

@@ -10,6 +10,7 @@ use super::phantom::{PhantomGroups, phantom};
 use super::{Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
+use crate::record::{Finding, Vocabulary};
 
 /// The location of a data set, and the options of its reader. Each layout reads what it needs.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct DataSource {
     pub labels: Option<PathBuf>,
     /// The folder of the images, or their archive; `None` for the label table's folder.
     pub images: Option<PathBuf>,
+    /// Names of the label columns in order, for an archive that doesn't name them.
+    pub findings: Option<Vocabulary>,
     /// Findings outside the public vocabularies that the table may have.
     pub custom_findings: Vec<String>,
     /// Columns of the table to ignore.
@@ -65,7 +68,8 @@ pub static FORMATS: [Format; 5] = [
     Format {
         name: "medmnist",
         title: "MedMNIST",
-        reads: "`chestmnist*.npz` or `pneumoniamnist*.npz`. The archives do not identify patients, so keep `by = \"given\"`",
+        reads: "`chestmnist*.npz`, `pneumoniamnist*.npz`, or another archive of their form whose array `findings` names the label columns; else \
+                the key `findings` must name all of them in order. The archives do not identify patients, so keep `by = \"given\"`",
         read: medmnist,
     },
     Format { name: "table", title: "own table", reads: "your own CSV, one row per image, see below", read: table },
@@ -150,7 +154,10 @@ fn nih_subset(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 }
 
 fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
-    MedMnist { path: labels(source)?, vocabulary: None }.read()
+    for name in &source.custom_findings {
+        let _declared = Finding::custom(name);
+    }
+    MedMnist { path: labels(source)?, vocabulary: source.findings.clone() }.read()
 }
 
 fn table(source: &DataSource) -> Result<CxrDataset, AugmentError> {

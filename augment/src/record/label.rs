@@ -30,9 +30,9 @@ impl Label {
         let cell = cell.trim();
         match cell {
             "" | "nan" | "NaN" => return Some(Self::Missing),
-            "1" => return Some(Self::Positive),
-            "0" => return Some(Self::Negative),
-            "-1" => return Some(Self::Uncertain),
+            "1" | "1.0" => return Some(Self::Positive),
+            "0" | "0.0" => return Some(Self::Negative),
+            "-1" | "-1.0" => return Some(Self::Uncertain),
             _ => (),
         }
         let is = |word: &str| cell.eq_ignore_ascii_case(word);

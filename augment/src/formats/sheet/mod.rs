@@ -6,6 +6,7 @@
 mod dialect;
 mod fault;
 mod identifiers;
+mod lines;
 mod source;
 mod split;
 
@@ -15,15 +16,17 @@ use std::path::{Path, PathBuf};
 use self::dialect::{Dialect, Unclear};
 use self::fault::MAX_ROWS;
 use self::identifiers::{Identifiers, Reading};
+use self::lines::{Skipped, trim};
 use self::source::Source;
 use self::split::{Raw, Splitter, Stop};
 use crate::AugmentError;
 use crate::formats::TableError;
-use crate::formats::cells::{DASH, is_blank};
+use crate::formats::cells::DASH;
 use crate::record::{Label, PatientId};
 
 pub use self::dialect::Delimiter;
 pub use self::fault::TextFault;
+pub(super) use self::lines::{Line, Lines};
 
 /// Bytes of a table that its delimiter is guessed from.
 const HEAD: u64 = 1 << 18;
@@ -41,33 +44,6 @@ pub(super) struct Sheet {
     rows: Rows,
     identifiers: Vec<Identifiers>,
     notes: Vec<String>,
-}
-
-/// A row and the line of the file it starts on.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) number: u64,
-    text: String,
-    ends: Vec<usize>,
-}
-
-impl Line {
-    /// The trimmed cell of that column; blank if it says that nothing is known (`nan`, `NA`, …).
-    pub(super) fn cell(&self, column: usize) -> &str {
-        let text = self.text(column);
-        if is_blank(text) { "" } else { text }
-    }
-
-    /// The trimmed cell as it is written.
-    fn text(&self, column: usize) -> &str {
-        let start = if column == 0 { 0 } else { self.ends[column - 1] };
-        trim(&self.text[start..self.ends[column]])
-    }
-}
-
-/// Without blanks and without byte order marks, which stand in the middle of tables that were joined.
-fn trim(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'))
 }
 
 /// Whether rows may be longer than the header.
@@ -161,7 +137,7 @@ impl Sheet {
     pub(super) fn lines(&self) -> Result<Lines<'_>, AugmentError> {
         let (mut splitter, mut raw) = (self.splitter()?, Raw::default());
         splitter.read(&mut raw, None).map_err(|stop| self.stopped(stop))?;
-        Ok(Lines { sheet: self, splitter, raw, skipped: Skipped::default() })
+        Ok(Lines::new(self, splitter))
     }
 
     fn splitter(&self) -> Result<Splitter<Box<dyn BufRead + '_>>, AugmentError> {
@@ -299,82 +275,25 @@ fn decimal_point(cell: &str) -> Option<String> {
     is_decimal.then(|| format!("{number}.{decimals}"))
 }
 
-/// Rows that are no images, counted, each kind with its first row.
-#[derive(Debug, Default)]
-struct Skipped {
-    blank: Option<(u64, u64)>,
-    headers: Option<(u64, u64)>,
-}
-
-/// The rows of a [`Sheet`].
-pub(super) struct Lines<'a> {
-    sheet: &'a Sheet,
-    splitter: Splitter<Box<dyn BufRead + 'a>>,
-    raw: Raw,
-    skipped: Skipped,
-}
-
-impl Lines<'_> {
-    fn read(&mut self) -> Result<Option<Line>, AugmentError> {
-        let Self { sheet, splitter, raw, skipped } = self;
-        loop {
-            if !splitter.read(raw, Some(sheet.header.len())).map_err(|stop| sheet.stopped(stop))? {
-                return Ok(None);
-            }
-            let count = |skipped: &mut Option<(u64, u64)>| skipped.get_or_insert((0, raw.line)).0 += 1;
-            if raw.cells().all(|cell| cell.trim_ascii().is_empty()) {
-                count(&mut skipped.blank);
-            } else if raw.ends.len() > 1 && sheet.is_header(raw) {
-                count(&mut skipped.headers);
-            } else {
-                return sheet.line(raw).map(Some);
-            }
+/// The lines of a list of names, each with its number from 1; blank ones are left out.
+pub(super) fn read_names(path: &Path) -> Result<Vec<(u64, String)>, AugmentError> {
+    let failed = |source| read_error(path, source);
+    let source = Source::new(path).map_err(failed)?;
+    // A name has no delimiter that this could be.
+    let (mut splitter, mut raw) = (Splitter::new(source.open(path).map_err(failed)?, b'\n'), Raw::default());
+    let mut names = Vec::new();
+    let fault = |row, fault| TableError::Text { path: path.to_owned(), row, column: "1".to_owned(), fault };
+    loop {
+        match splitter.read(&mut raw, None) {
+            Ok(true) => {}
+            Ok(false) => return Ok(names),
+            Err(Stop::Io(source)) => return Err(failed(source)),
+            Err(Stop::Fault { line, fault: found, .. }) => return Err(fault(line, found).into()),
         }
-    }
-}
-
-impl Iterator for Lines<'_> {
-    type Item = Result<Line, AugmentError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.read().transpose()
-    }
-}
-
-impl Sheet {
-    /// Whether a row is the header again, as where tables were joined.
-    fn is_header(&self, raw: &Raw) -> bool {
-        let equal =
-            |((name, _), cell): (&(String, bool), &[u8])| std::str::from_utf8(cell).is_ok_and(|cell| trim(cell) == name);
-        raw.ends.len() == self.header.len() && self.header.iter().zip(raw.cells()).all(equal)
-    }
-
-    /// The cells of a row that are read.
-    fn line(&self, raw: &Raw) -> Result<Line, AugmentError> {
-        let (found, header) = (raw.ends.len(), &self.header);
-        let is_blank = |cell: &[u8]| cell.trim_ascii().is_empty();
-        // Columns without a name may be missing at the end.
-        let least = header.iter().rposition(|(name, _)| !name.is_empty()).map_or(0, |last| last + 1);
-        let surplus = found > header.len() && (self.rows == Rows::Equal || !raw.cells().skip(header.len()).all(is_blank));
-        if found < least || surplus {
-            let (path, delimiter) = (self.path.clone(), self.dialect.delimiter);
-            return Err(TableError::RowLength { path, row: raw.line, found, expected: header.len(), delimiter }.into());
+        let name = std::str::from_utf8(&raw.bytes).map_err(|_| fault(raw.line, TextFault::NotUtf8))?;
+        if !trim(name).is_empty() {
+            names.push((raw.line, trim(name).to_owned()));
         }
-        let (mut bytes, mut ends) = (Vec::with_capacity(raw.bytes.len()), Vec::with_capacity(self.columns.len()));
-        for (column, cell) in raw.cells().enumerate().take(header.len()) {
-            let (name, read) = &header[column];
-            if *read {
-                if std::str::from_utf8(cell).is_err() {
-                    return Err(self.malformed(raw.line, column, TextFault::NotUtf8));
-                }
-                bytes.extend_from_slice(cell);
-                ends.push(bytes.len());
-            } else if column > 0 && name.is_empty() && !is_blank(cell) {
-                return Err(self.malformed(raw.line, column, TextFault::Nameless(fault::shown(cell))));
-            }
-        }
-        let text = String::from_utf8(bytes).expect("every cell is UTF-8");
-        Ok(Line { number: raw.line, text, ends })
     }
 }
 

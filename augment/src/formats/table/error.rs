@@ -70,7 +70,7 @@ pub enum TableError {
     },
     /// A column that is neither a field nor a finding.
     #[error(
-        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); declare labels outside the public vocabularies as custom findings, and columns to ignore as extra columns",
+        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); name labels of your own in `custom_findings` of [data] (`generate --custom-finding`), and columns to ignore in `extra_columns` (`generate --extra-column`)",
         path.display()
     )]
     UnknownColumn {
@@ -80,6 +80,15 @@ pub enum TableError {
         column: String,
         /// The nearest known finding.
         suggestion: String,
+    },
+    /// A table of prompts with negative prompts of its own.
+    #[error(
+        "{}: a column `negative_prompt`, and a negative prompt is the same for all images; give it as `generate --negative-prompt` or as `negative_prompt` of [generator.diffusion], and take the column out or ignore it (`generate --extra-column negative_prompt`, `extra_columns` of [data])",
+        path.display()
+    )]
+    NegativePrompts {
+        /// The table.
+        path: PathBuf,
     },
     /// Two columns with the same meaning.
     #[error("{}: column `{column}` means the same as column `{first}`; keep one of them", path.display())]
@@ -96,6 +105,19 @@ pub enum TableError {
     NoFindingColumn {
         /// The table.
         path: PathBuf,
+    },
+    /// An archive whose label columns nothing names.
+    #[error(
+        "{}: nothing says what the {columns} column{} of its labels {}; name all of them in order, in the key `findings` of [data] or in an array `findings` of the archive (only `chestmnist*.npz` with 14 columns and `pneumoniamnist*.npz` with one are known by name)",
+        path.display(),
+        if *columns == 1 { "" } else { "s" },
+        if *columns == 1 { "is" } else { "are" }
+    )]
+    UnnamedLabels {
+        /// The archive.
+        path: PathBuf,
+        /// Label columns.
+        columns: usize,
     },
     /// A cell whose value its column doesn't allow.
     #[error("{}, row {row}, column `{column}`: found `{value}`, expected {expected}", path.display())]
