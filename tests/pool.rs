@@ -188,8 +188,8 @@ fn synthetic_rows_of_the_table_are_a_pool_if_a_generator_says_so() {
 
     study.write_run(&run_on("from = \"data\"").replace("synthetic_per_real = 0.5", "synthetic_per_real = 1.0"));
     // The remedy of the error works.
-    study.refuses(&COMPARE, &["arm `mixed` draws from", "table.csv has 9", "set `pool = 9`"]);
-    std::fs::remove_dir_all(study.path("out")).unwrap();
+    study.refuses(&COMPARE, &["arms.mixed.pool is", "at most 9, the images of", "table.csv", "`pool = 9`"]);
+    assert!(!study.path("out").exists(), "it is refused before anything is written");
     edit(&study, "run.toml", "name = \"mixed\"", "name = \"mixed\"\npool = 9");
     let report = compared(&study);
     let real = &report["data"]["images"][0];
@@ -205,9 +205,8 @@ fn synthetic_rows_of_the_table_are_a_pool_if_a_generator_says_so() {
     let elsewhere = ["compare", "run.toml", "--out", "other", "--device", "cpu", "--json"];
     study.refuses(&elsewhere, &["1 of 9 images of", "such as `made/0.png`", "held_out = \"drop\""]);
     edit(&study, "run.toml", "from = \"data\"", "from = \"data\", held_out = \"drop\"");
-    study.refuses(&elsewhere, &["has 8", "set `pool = 8`"]);
+    study.refuses(&elsewhere, &["arms.mixed.pool is 9", "`pool = 8`"]);
     edit(&study, "run.toml", "pool = 9", "pool = 8");
-    std::fs::remove_dir_all(study.path("other")).unwrap();
     let dropped = succeeds(&study.roentgen(&elsewhere));
     assert!(dropped.contains("1 of 9 images of") && dropped.contains("are not in the pool"), "{dropped}");
 }
