@@ -30,6 +30,7 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod generate;
+pub mod guess;
 pub mod memory;
 pub mod report;
 pub mod run_folder;

@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{CxrDataset, Splits, TrainSet};
+use roentgen_augment::dataset::{CheckReport, CxrDataset, Splits, TrainSet};
 use roentgen_augment::formats::{DataSource, Format, MissingImages};
 use roentgen_augment::supply::{ImagePool, PoolOptions};
+use roentgen_classifier::training::check_selection;
 
+use crate::compare::batcher;
 use crate::config::{ArmConfig, ConfigError, DataConfig, ImagesConfig, ImagesFrom, RunConfig};
-use crate::data::{DataError, open, source, synthetic_left_out};
+use crate::data::{DataError, open, plan, read, source, synthetic_left_out};
 
 /// The images of a study: radiographs, split by patient, and synthetic images that exist already.
 #[derive(Debug)]
@@ -65,6 +68,48 @@ impl StudyData {
             other => other.into(),
         })
     }
+}
+
+/// Reads the data of a study as [`StudyData::open`] does and decodes every image, but goes on after a fault where it can: what it finds
+/// nothing wrong with can be trained on, and of what can't be it says why.
+///
+/// `progress(done, all)` is called after every image, from any thread.
+#[must_use]
+pub fn check(config: &RunConfig, progress: impl Fn(usize, usize) + Sync) -> CheckReport {
+    let data = match read(&config.data, config.preprocess, MissingImages::Keep) {
+        Ok(data) => data,
+        Err(error) => return CheckReport::unread(&error),
+    };
+    let mut report = CheckReport::of(&data, &plan(&config.data), progress);
+    if report.is_usable() {
+        // The rest is said by what training itself calls.
+        match StudyData::open(config) {
+            Ok(study) => {
+                let (train, batcher) = (&study.train, batcher(config, study.train.data().vocabulary()));
+                if let Err(error) = check_selection(config.training.select, study.splits.valid(), &batcher) {
+                    report.push(&error);
+                }
+                if let Err(error) = config.validate_counts(train.data().rows().len()) {
+                    report.push(&error);
+                }
+                if let Err(error) = study.splits.with_synthetic(train) {
+                    report.warn("descends-from-held-out", &error);
+                }
+                for error in damaged(study.images.as_ref().map(ImagePool::data).filter(|pool| pool.name() != data.name())) {
+                    report.push(&error);
+                }
+                report.notes = study.notes;
+            }
+            Err(error) => report.push(&error),
+        }
+    }
+    report
+}
+
+/// Why images of a pool can't be decoded.
+fn damaged(pool: Option<&CxrDataset>) -> Vec<AugmentError> {
+    let decoded = |pool: &CxrDataset| (0..pool.rows().len()).into_par_iter().filter_map(|at| pool.decode(at).err()).collect();
+    pool.map_or_else(Vec::new, decoded)
 }
 
 /// Reads the images of a `[generator.images]` table.

@@ -14,7 +14,7 @@ fn top() -> &'static Path {
 /// The Markdown pages of the repository's own folders.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    for folder in ["", "docs", "docs/results", "benches", "augment", "classifier", "assets/demo", "tests/interop"] {
+    for folder in ["", "docs", "docs/results", "benches", "augment", "classifier", "assets/demo", "tests/interop", "fuzz"] {
         let entries = fs::read_dir(top().join(folder)).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         pages.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")));

@@ -296,6 +296,25 @@ fn folders_of_other_tools_are_pools() {
 }
 
 #[test]
+fn what_a_pool_lacks_is_said_by_data_check() {
+    let study = Study::new();
+    other_set(&study, 3, |_| String::new());
+    let check = || {
+        let output = study.roentgen(&["data", "check", "run.toml"]);
+        (output.status.code(), format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output)))
+    };
+    study.write_run(&run_on("from = \"made/set.csv\""));
+    let (code, text) = check();
+    assert!(code == Some(1) && text.contains("arms.mixed.pool is") && text.contains("`pool = 3`"), "{text}");
+    study.write_run(&format!("{}pool = 3\n", run_on("from = \"made/set.csv\"")));
+    let (code, text) = check();
+    assert!(code == Some(0) && text.contains("name no patient and no source"), "{text}");
+    std::fs::write(study.path("made/1.png"), "no image").unwrap();
+    let (code, text) = check();
+    assert!(code == Some(1) && text.contains("made/1.png"), "{text}");
+}
+
+#[test]
 fn settings_of_a_pool_are_checked() {
     let study = Study::new();
     other_set(&study, 3, |_| String::new());

@@ -186,6 +186,22 @@ pub enum AugmentError {
         /// What there should be.
         expected: String,
     },
+    /// Files that no layout reads.
+    #[error("{}: no layout reads it{tried}\nwrite a run file with a [data] table, whose `format` names one", path.display())]
+    NoLayout {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, and why it failed.
+        tried: String,
+    },
+    /// A folder with several data sets.
+    #[error("{} holds several data sets: {found}; give one of them", path.display())]
+    SeveralLayouts {
+        /// The folder.
+        path: PathBuf,
+        /// Their tables and archives.
+        found: String,
+    },
     /// An archive that can't be read.
     #[error("cannot read {} as an npz (zip) archive; fetch it again", path.display())]
     Archive {

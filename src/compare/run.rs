@@ -1,5 +1,7 @@
 //! Every arm, every seed, resumable.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::batch::CxrBatcher;
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
+use super::outlook::Outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use super::{Pools, notes_after};
@@ -70,6 +73,13 @@ struct FinishedRun {
     parameters: usize,
 }
 
+/// What every run shares.
+struct Parts<'a> {
+    batcher: &'a CxrBatcher,
+    test: &'a Batches,
+    outlook: &'a Arc<Outlook>,
+}
+
 impl From<ClassifierError> for CompareError {
     fn from(error: ClassifierError) -> Self {
         Self::Classifier(Box::new(error))
@@ -87,13 +97,17 @@ impl Comparison<'_> {
         let held_out = |set: &HeldOut| Batches::new(set.clone(), &batcher, config.training.eval_batch_size, self.device);
         let (valid, test) = (held_out(self.study.splits.valid())?, held_out(self.study.splits.test())?);
         let mut checked = false;
+        let earlier = |seed: &u64| config.arms.iter().map(|arm| self.finished(arm, *seed)).collect::<Vec<_>>();
+        let earlier: Vec<_> = config.seeds.iter().map(earlier).collect();
+        let untrained = earlier.iter().flatten().filter(|run| run.is_none()).count();
+        let parts = Parts { batcher: &batcher, test: &test, outlook: &Outlook::new(config, &self.study.splits, untrained) };
 
         let total = self.progress.begin("", (config.seeds.len() * config.arms.len()) as u64, "runs");
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
         // Seed by seed, so that an interrupted comparison has equally many runs of every arm.
-        for &seed in &config.seeds {
-            for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.arms.iter().zip(&mut finished)) {
-                let found = self.finished(arm, seed);
+        for (&seed, earlier) in config.seeds.iter().zip(earlier) {
+            let arms = config.arms.iter().zip(&self.pools.arms).zip(&mut finished);
+            for (((arm, pool), finished), found) in arms.zip(earlier) {
                 if found.is_none() && !checked {
                     // A damaged image of the test set is not found after hours of training. Validation is read more often, and so
                     // has the cache first.
@@ -101,7 +115,7 @@ impl Comparison<'_> {
                     test.check()?;
                     checked = true;
                 }
-                let run = found.map_or_else(|| self.trained(arm, seed, pool.as_ref(), &batcher, &test), Ok);
+                let run = found.map_or_else(|| self.trained(arm, seed, pool.as_ref(), &parts), Ok);
                 finished.push(run.map_err(|source| CompareError::Run {
                     arm: arm.name.clone(),
                     seed,
@@ -137,12 +151,11 @@ impl Comparison<'_> {
         arm: &ArmConfig,
         seed: u64,
         pool: Option<&SyntheticDataset>,
-        batcher: &CxrBatcher,
-        test: &Batches,
+        Parts { batcher, test, outlook }: &Parts<'_>,
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
         let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
-        let task = self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
+        let task = outlook.watch(self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps"));
         let run = SeedRun { config: self.config, arm, seed, study: self.study, pool, device: self.device };
         let (net, mut report) = run.train(&folder, batcher, task)?;
         let found = Predictions::of(&net, test, |_| {})?;

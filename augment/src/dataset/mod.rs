@@ -2,6 +2,7 @@
 
 mod check;
 mod depth;
+mod doubts;
 mod filter;
 mod split;
 mod summary;
@@ -19,6 +20,7 @@ use crate::image::{GrayImage, ImageCache, ImageSource, Preprocess};
 use crate::record::{CxrRecord, CxrSample, Finding, Label, Vocabulary};
 
 pub use check::{CheckReport, ImageCopy, SharedPatient, Unreadable};
+pub use doubts::DataWarning;
 pub use split::{HeldOut, SplitBy, SplitPlan, Splits, TrainSet};
 pub use summary::{AgeQuantiles, DataSummary, FindingCounts, LabelCounts};
 

@@ -13,6 +13,7 @@
 mod cells;
 mod class_folders;
 mod folder;
+mod guess;
 mod imagefolder;
 mod medmnist;
 mod nih;
@@ -28,6 +29,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use class_folders::ClassFolders;
+pub use guess::{Guess, guess};
 pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::guess::Sighting;
 use super::phantom::{PhantomGroups, phantom};
 use super::{ClassFolders, Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
@@ -70,6 +71,7 @@ pub struct Format {
     pub place: Place,
     /// Whether it is a table of any columns: which they are can be said.
     pub has_columns: bool,
+    looks_like: fn(&Sighting) -> Option<String>,
     read: fn(&DataSource) -> Result<CxrDataset, AugmentError>,
 }
 
@@ -83,6 +85,7 @@ pub static FORMATS: [Format; 7] = [
                 official split",
         place: Place::Labels,
         has_columns: false,
+        looks_like: Sighting::nih,
         read: nih,
     },
     Format {
@@ -93,6 +96,7 @@ pub static FORMATS: [Format; 7] = [
                 rows",
         place: Place::Labels,
         has_columns: false,
+        looks_like: Sighting::nih_subset,
         read: nih_subset,
     },
     Format {
@@ -102,6 +106,7 @@ pub static FORMATS: [Format; 7] = [
                 the key `findings` must name all of them in order. The archives do not identify patients, so keep `by = \"given\"`",
         place: Place::Labels,
         has_columns: false,
+        looks_like: Sighting::medmnist,
         read: medmnist,
     },
     Format {
@@ -110,6 +115,7 @@ pub static FORMATS: [Format; 7] = [
         reads: "your own CSV, one row per image, see below",
         place: Place::Labels,
         has_columns: true,
+        looks_like: Sighting::table,
         read: table,
     },
     Format {
@@ -119,6 +125,7 @@ pub static FORMATS: [Format; 7] = [
                 `test`. Classes are findings; the images of `NORMAL` or `No Finding` have none. The folders do not identify patients",
         place: Place::Images,
         has_columns: false,
+        looks_like: Sighting::class_folders,
         read: class_folders,
     },
     Format {
@@ -128,6 +135,7 @@ pub static FORMATS: [Format; 7] = [
                 of a `table`, in the folder or in each of `train`, `validation` and `test`",
         place: Place::Images,
         has_columns: true,
+        looks_like: Sighting::imagefolder,
         read: imagefolder,
     },
     Format {
@@ -136,6 +144,7 @@ pub static FORMATS: [Format; 7] = [
         reads: "the analytic chest phantom: no files, and no radiographs of people",
         place: Place::Nowhere,
         has_columns: false,
+        looks_like: |_| None,
         read: |source| phantom(&source.phantom),
     },
 ];
@@ -149,6 +158,11 @@ impl Format {
         let names = || FORMATS.iter().map(|format| format!("`{}`", format.name)).collect::<Vec<_>>().join(", ");
         let found = FORMATS.iter().find(|format| format.name == name).copied();
         found.ok_or_else(|| AugmentError::setting("data.format", format!("`{name}`"), format!("one of {}", names())))
+    }
+
+    /// Why `seen` looks like this layout, if it does.
+    pub(super) fn looks_like(&self, seen: &Sighting) -> Option<String> {
+        (self.looks_like)(seen)
     }
 
     /// Reads the data set, all splits together: of it the views that are asked for, and of those one image per patient if that is.
