@@ -16,7 +16,7 @@ pub enum Kind {
 use Kind::{Flag, Of, Real, Text, Whole};
 
 const FINDINGS: &[&str] = &["[\"Mass\"]", "[\"Effusion\", \"Pleural Effusion\"]", "[]", "[\"\"]", "[\"Nothing\"]"];
-const FORMATS: &[&str] = &["\"phantom\"", "\"table\"", "\"nih\"", "\"medmnist\""];
+const FORMATS: &[&str] = &["\"phantom\"", "\"table\"", "\"nih\"", "\"medmnist\"", "\"class-folders\"", "\"imagefolder\""];
 const MODES: &[&str] = &[
     "\"real-only\"",
     "{ synthetic = { size = 9223372036854775807 } }",
@@ -65,6 +65,10 @@ pub const DATA: &[(&str, Kind)] = &[
     ("data.custom_findings", Of(&["[\"Tuberculosis\"]", "[]", "[\" \"]"])),
     ("data.extra_columns", Of(&["[\"a\"]", "[]"])),
     ("data.report", Text),
+    ("data.columns", Of(&["{ image = \"Path\" }", "{ order = \"date\", Mass = \"m\" }", "{ image = \" \" }", "{ image = 1 }"])),
+    ("data.views", Of(&["[\"PA\", \"AP\"]", "[]", "[\"oblique\"]"])),
+    ("data.one_image_per_patient", Flag),
+    ("data.missing", Of(&["\"skip\"", "\"refuse\"", "\"keep\""])),
     ("data.delimiter", Of(&["\";\"", "\"\\t\"", "\"::\""])),
     ("data.policy", Of(&["{ uncertain = \"one\" }", "{ blank_for = { Mass = \"zero\", Nodule = \"one\" } }"])),
     ("data.split", Of(SPLITS)),

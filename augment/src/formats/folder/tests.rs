@@ -66,8 +66,8 @@ fn a_file_of_another_folder_never_stands_in() {
     let tree = Tree::of(&["masks/1.png", "other/deep/images/2.png"]);
     assert_eq!(
         tree.find("images/1.png").unwrap_err(),
-        "t.csv, row 2: image `images/1.png` is not under cxr, and masks/1.png has another path than the table gives; fetch it or drop \
-         its row"
+        "t.csv, row 2: image `images/1.png` is not under cxr, and masks/1.png has another path than the table gives; fetch it, drop \
+         its row, or write `missing = \"skip\"` in [data] to leave out such rows"
     );
     assert_eq!(tree.find("images/2.png").unwrap(), "other/deep/images/2.png");
     assert!(tree.find("mages/2.png").is_err());

@@ -47,21 +47,27 @@ pub(in crate::formats) struct Lines<'a> {
     sheet: &'a Sheet,
     splitter: Splitter<Box<dyn BufRead + 'a>>,
     raw: Raw,
+    /// Rows that were read.
+    read: usize,
     pub(super) skipped: Skipped,
 }
 
 impl<'a> Lines<'a> {
     /// The rows that `splitter` reads after the header.
     pub(super) fn new(sheet: &'a Sheet, splitter: Splitter<Box<dyn BufRead + 'a>>) -> Self {
-        Self { sheet, splitter, raw: Raw::default(), skipped: Skipped::default() }
+        Self { sheet, splitter, raw: Raw::default(), read: 0, skipped: Skipped::default() }
     }
 
     fn read(&mut self) -> Result<Option<Line>, AugmentError> {
-        let Self { sheet, splitter, raw, skipped } = self;
+        let Self { sheet, splitter, raw, read, skipped } = self;
         loop {
             if !splitter.read(raw, Some(sheet.header.len())).map_err(|stop| sheet.stopped(stop))? {
                 return Ok(None);
             }
+            if let Some(number) = sheet.numbers.get(*read) {
+                raw.line = *number;
+            }
+            *read += 1;
             let count = |skipped: &mut Option<(u64, u64)>| skipped.get_or_insert((0, raw.line)).0 += 1;
             // A lone `""` is a cell that somebody left empty.
             if raw.cells().all(|cell| cell.trim_ascii().is_empty()) && (raw.ends.len() > 1 || !raw.bytes.is_empty()) {
