@@ -5,7 +5,9 @@ use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits, TrainSet
 use roentgen_augment::formats::{DataSource, MissingImages, OwnColumns, PhantomGroups, PromptTable};
 use roentgen_augment::image::Preprocess;
 
-use crate::config::{ConfigError, DataConfig, GeneratorConfig, PhantomConfig, PlanConfig, RunConfig, SplitConfig};
+use crate::config::{
+    ConfigError, DataConfig, GeneratorConfig, MissingConfig, PhantomConfig, PlanConfig, RunConfig, SplitConfig,
+};
 
 /// Why a data set can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -18,30 +20,62 @@ pub enum DataError {
     Data(#[from] AugmentError),
 }
 
-/// Reads the data set, all splits together.
+/// Reads the data set, all splits together. A row without its image becomes what `missing` says, unless the run file says that it is
+/// left out.
 ///
 /// # Errors
 /// [`DataError`].
 pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<CxrDataset, DataError> {
     let vocabulary = config.vocabulary()?;
-    let PhantomConfig { train, valid, test, seed } = config.phantom;
-    let data = config.format.read(&DataSource {
-        labels: config.labels.clone(),
-        images: config.images.clone(),
-        findings: vocabulary.clone(),
-        custom_findings: config.custom_findings.clone(),
-        extra_columns: config.extra_columns.clone(),
-        report: config.report.clone(),
-        delimiter: config.delimiter,
-        missing,
-        phantom: PhantomGroups { train, valid, test, seed, size: preprocess.size },
-    })?;
+    let data = config.format.read(&source(config, preprocess, missing)?)?;
     let data = match vocabulary {
         Some(vocabulary) => data.with_vocabulary(vocabulary)?,
         None => data,
     };
+    Ok(prepared(data, config, preprocess))
+}
+
+/// Reads images that are to be scored for the findings of `config`: labels that the data set lacks are unknown.
+///
+/// # Errors
+/// [`DataError`].
+pub fn read_unlabelled(config: &DataConfig, preprocess: Preprocess) -> Result<CxrDataset, DataError> {
+    let source = DataSource { unlabelled: true, ..source(config, preprocess, MissingImages::Refuse)? };
+    let data = config.format.read(&source)?;
+    let data = match config.vocabulary()? {
+        Some(vocabulary) => data.with_vocabulary_or_blank(vocabulary),
+        None => data,
+    };
+    Ok(prepared(data, config, preprocess))
+}
+
+/// What the readers are told of a data set.
+pub(crate) fn source(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<DataSource, DataError> {
+    let PhantomConfig { train, valid, test, seed } = config.phantom;
+    Ok(DataSource {
+        labels: config.labels.clone(),
+        images: config.images.clone(),
+        findings: config.vocabulary()?,
+        unlabelled: false,
+        synthetic: false,
+        columns: config.columns.clone(),
+        custom_findings: config.custom_findings.clone(),
+        extra_columns: config.extra_columns.clone(),
+        report: config.report.clone(),
+        delimiter: config.delimiter,
+        missing: match config.missing {
+            MissingConfig::Refuse => missing,
+            MissingConfig::Skip => MissingImages::Skip,
+        },
+        views: config.views.clone(),
+        one_image_per_patient: config.one_image_per_patient,
+        phantom: PhantomGroups { train, valid, test, seed, size: preprocess.size },
+    })
+}
+
+fn prepared(data: CxrDataset, config: &DataConfig, preprocess: Preprocess) -> CxrDataset {
     let data = data.with_preprocess(preprocess).with_depth_note();
-    Ok(if config.cache_mib > 0 { data.with_cache(config.cache_mib << 20) } else { data })
+    if config.cache_mib > 0 { data.with_cache(config.cache_mib << 20) } else { data }
 }
 
 /// Reads the data set and splits it by patient.
@@ -56,13 +90,6 @@ pub fn open(config: &DataConfig, preprocess: Preprocess) -> Result<(TrainSet, Sp
         None => splits.train().clone(),
     };
     Ok((train, splits))
-}
-
-/// What is doubtful in how the data of a study were read, and which of its rows are not used.
-#[must_use]
-pub fn data_notes(train: &TrainSet, splits: &Splits) -> Vec<String> {
-    let left_out = synthetic_left_out(splits, "they are a pool, and part of no arm");
-    train.data().notes().iter().cloned().chain(left_out).collect()
 }
 
 /// The note that the synthetic rows of a data set take no part in something, and `remedy`; `None` if there are none.

@@ -30,6 +30,8 @@ pub mod device;
 pub mod diffusion;
 pub mod finetune;
 pub mod generate;
+pub mod guess;
 pub mod memory;
 pub mod report;
 pub mod run_folder;
+pub mod study;

@@ -59,7 +59,8 @@ impl Study {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
-        command.args(args).current_dir(self.folder.path()).env("RUST_BACKTRACE", "0");
+        // Progress is a subject of its own, see `progress`.
+        command.args(args).current_dir(self.folder.path()).env("RUST_BACKTRACE", "0").env("ROENTGEN_PROGRESS_SECONDS", "3600");
         command
     }
 

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use roentgen::config::RunConfig;
+use roentgen_augment::formats::FORMATS;
+
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -11,7 +14,7 @@ fn top() -> &'static Path {
 /// The Markdown pages of the repository's own folders.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    for folder in ["", "docs", "docs/results", "benches", "augment", "classifier", "assets/demo", "tests/interop"] {
+    for folder in ["", "docs", "docs/results", "benches", "augment", "classifier", "assets/demo", "tests/interop", "fuzz"] {
         let entries = fs::read_dir(top().join(folder)).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         pages.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
@@ -89,4 +92,38 @@ fn the_map_names_what_exists() {
     }
     assert!(wrong.is_empty(), "docs/architecture.md:\n{}", wrong.join("\n"));
     assert!(paths > 30 && items >= 10, "only {paths} paths and {items} items were found: does the test still read the map?");
+}
+
+#[test]
+fn every_layout_is_in_the_documentation_and_in_the_help() {
+    let page = fs::read_to_string(top().join("docs/run-file.md")).unwrap();
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_roentgen")).args(["data", "--help"]).output().unwrap();
+    // Lines are wrapped to the terminal.
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = words(&String::from_utf8(help.stdout).unwrap());
+    let keys = page.lines().find(|line| line.starts_with("| `format` |")).unwrap();
+    for format in &FORMATS {
+        let line = format!("| `{}` | {} |", format.name, format.reads);
+        assert!(page.lines().any(|found| found == line), "docs/run-file.md has no line\n{line}");
+        assert!(keys.contains(&format!("`{}`", format.name)), "{keys}");
+        let line = words(&format!("{} {}", format.name, format.reads.replace('`', "")));
+        assert!(help.contains(&line), "`roentgen data --help` has no line\n{line}\n{help}");
+    }
+    let table = page.split_once("### Formats").unwrap().1.split_once("\n\nThe columns").unwrap().0;
+    assert_eq!(table.lines().filter(|line| line.starts_with("| `")).count(), FORMATS.len() + 1, "{table}");
+}
+
+#[test]
+fn run_files_on_the_pages_are_run_files() {
+    let mut seen = 0;
+    for page in ["docs/own-data.md", "docs/run-file.md"] {
+        let text = fs::read_to_string(top().join(page)).unwrap();
+        for block in text.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block) {
+            let config = RunConfig::parse(block, Path::new(page), Path::new(""));
+            let checked = config.and_then(|config| config.validate_tables());
+            assert!(checked.is_ok(), "{page}: {}\n{block}", checked.unwrap_err());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 7, "only {seen} run files were found: does the test still read the pages?");
 }

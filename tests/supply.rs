@@ -11,8 +11,8 @@ use roentgen::data;
 use roentgen::diffusion::pipeline::{RandomSize, write_random_pipeline};
 use roentgen::generate::Shard;
 use roentgen::run_folder::{RunFolder, StudyCommand, StudyStart};
+use roentgen::study::StudyData;
 use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{Splits, TrainSet};
 use roentgen_augment::formats::Format;
 use roentgen_augment::progress::Silent;
 use roentgen_augment::record::Origin;
@@ -76,13 +76,13 @@ impl Bench {
 }
 
 fn with_job<T>(config: &RunConfig, out: &Path, work: impl FnOnce(&PoolJob<'_>) -> T) -> T {
-    let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
+    let study = StudyData::open(config).unwrap();
     let (device, bars) = (Device::flex(), Silent);
-    work(&PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars })
+    work(&PoolJob { config, study: &study, device: &device, folder: out, progress: &bars })
 }
 
-fn open(out: &Path, config: &RunConfig, train: &TrainSet, splits: &Splits) -> RunFolder {
-    StudyStart { command: StudyCommand::Compare, config, train, splits }.open(out, &|| ()).unwrap()
+fn open(out: &Path, config: &RunConfig, study: &StudyData) -> RunFolder {
+    StudyStart { command: StudyCommand::Compare, config, study }.open(out, &|| ()).unwrap()
 }
 
 /// Every image of a pool with its seed, requested in batches of that size.
@@ -122,7 +122,7 @@ fn changed_weights_miss_the_cache_and_the_error_says_what_fills_it() {
     let bench = Bench::new();
     let config = bench.config(&[]);
     let made = with_job(&config, &bench.path("run"), |job| fill(job, Shard::WHOLE, |_, _, _| ())).unwrap();
-    assert_eq!(made, 8);
+    assert_eq!(made.made, 8);
     let (from, to) = supply("cached");
     assert!(bench.pools(&bench.config(&[(from, &to)]), "run").is_ok());
     for change in [("\"tiny\"", "\"other\""), ("steps = 2\ndevice", "steps = 3\ndevice")] {
@@ -138,9 +138,9 @@ fn runs_of_one_generator_are_not_continued_with_the_images_of_another() {
     let bench = Bench::new();
     let (from, to) = supply("on-demand");
     let config = bench.config(&[(from, &to)]);
-    let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
+    let study = StudyData::open(&config).unwrap();
     let claim = |config: &RunConfig| {
-        let folder = open(&bench.path("run"), config, &train, &splits);
+        let folder = open(&bench.path("run"), config, &study);
         bench.pools(config, "run").unwrap().claim(&config.arms, &folder)
     };
     claim(&config).unwrap();
@@ -388,14 +388,13 @@ fn example_studies_run_at_tiny_size() {
         config.validate().unwrap();
 
         let out = bench.path(name);
-        let (train, splits) = data::open(&config.data, config.preprocess).unwrap();
-        let folder = open(&out, &config, &train, &splits);
+        let study = StudyData::open(&config).unwrap();
+        let folder = open(&out, &config, &study);
         let (device, bars) = (Device::flex(), Silent);
         let pools = with_job(&config, &out, pools).unwrap();
         let comparison = Comparison {
             config: &config,
-            train: &train,
-            splits: &splits,
+            study: &study,
             pools,
             device: &device,
             device_name: "cpu".to_owned(),

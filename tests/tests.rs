@@ -4,20 +4,25 @@
 //! |---|---|
 //! | `bounds` | any number in a run file is used or refused by name |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
+//! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `memory` | peaks that do not grow with the number of images |
 //! | `pixels` | image files found by name, in their depth, and refused by name |
+//! | `pool` | synthetic rows of a table, and images made elsewhere |
+//! | `progress` | lines that long commands write where there is no terminal, and how long they say a study takes |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
+//! | `tables` | tables and folders of other kinds than the project's own |
 //! | `label_tables` | label tables in the forms that other programs write them |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod bounds;
 mod cli;
+mod data;
 mod demo;
 mod docs;
 mod finetune;
@@ -27,6 +32,9 @@ mod label_tables;
 mod memory;
 mod parity;
 mod pixels;
+mod pool;
+mod progress;
 mod run_folder;
 mod shards;
 mod supply;
+mod tables;

@@ -1,5 +1,7 @@
 //! Seeded orders in which rows are visited.
 
+use std::collections::HashSet;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -31,6 +33,11 @@ impl Cycle {
     pub fn over(mut rows: Vec<usize>, seed: u64, purpose: &str, number: u64) -> Self {
         rows.shuffle(&mut rng(seed, purpose, number));
         Self(rows)
+    }
+
+    /// Every row once, in the order of the first steps.
+    pub fn rows(&self) -> &[usize] {
+        &self.0
     }
 
     /// The row of a step.
@@ -66,6 +73,21 @@ impl BalancedCycle {
         Self(cycles.map(|(group, rows)| Cycle::over(rows, seed, purpose, 1 + group as u64)).collect())
     }
 
+    /// Every row once: the groups in turn, each with its next row that no group has given before, until all are used up.
+    pub fn distinct(&self) -> impl Iterator<Item = usize> {
+        let mut groups: Vec<_> = self.0.iter().map(|group| group.rows().iter()).collect();
+        let mut given = HashSet::new();
+        let mut turn = 0;
+        std::iter::from_fn(move || {
+            // A group without such a row is used up for good, and a lap of used-up groups is the end.
+            (0..groups.len()).find_map(|_| {
+                let group = turn % groups.len();
+                turn += 1;
+                groups[group].find(|row| given.insert(**row)).copied()
+            })
+        })
+    }
+
     /// The row of a step.
     ///
     /// # Panics
@@ -78,8 +100,6 @@ impl BalancedCycle {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]
@@ -111,5 +131,9 @@ mod tests {
         let share = |range: std::ops::Range<usize>| visits.iter().filter(|row| range.contains(row)).count();
         assert_eq!((share(0..9), share(9..10), share(10..12)), (9, 9, 9));
         assert_eq!(visits.iter().filter(|row| **row < 9).collect::<HashSet<_>>().len(), 9);
+        // Without repeats, the rare ones come first and the others follow.
+        let distinct: Vec<_> = cycle.distinct().collect();
+        assert_eq!(distinct.iter().collect::<HashSet<_>>().len(), 12);
+        assert!(distinct[..5].contains(&9) && distinct[..5].contains(&10) && distinct[..5].contains(&11), "{distinct:?}");
     }
 }

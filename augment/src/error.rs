@@ -114,7 +114,11 @@ pub enum AugmentError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// A row whose image isn't there.
-    #[error("{}, row {row}: image `{image}` is not under {}{hint}; fetch it or drop its row", path.display(), folder.display())]
+    #[error(
+        "{}, row {row}: image `{image}` is not under {}{hint}; fetch it, drop its row, or write `missing = \"skip\"` in [data] to leave out such rows",
+        path.display(),
+        folder.display()
+    )]
     MissingImage {
         /// The table.
         path: PathBuf,
@@ -145,6 +149,27 @@ pub enum AugmentError {
         first: PathBuf,
         /// Another one.
         second: PathBuf,
+    },
+    /// Names without a folder, of which one is in the folder of the images and an earlier one only below it.
+    #[error(
+        "{}, row {row}: image `{image}` is {}, while `{earlier}` of an earlier row is {}: one of the two folders may hold no radiographs; write whole paths in the table",
+        path.display(),
+        file.display(),
+        deeper.display()
+    )]
+    ScatteredImages {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The image as the row names it.
+        image: String,
+        /// Its file.
+        file: PathBuf,
+        /// An image of an earlier row.
+        earlier: String,
+        /// The file of that one.
+        deeper: PathBuf,
     },
     /// A folder of images that isn't one.
     #[error("no such folder: {}; `images` is the folder of the images", path.display())]
@@ -182,6 +207,22 @@ pub enum AugmentError {
         /// What there should be.
         expected: String,
     },
+    /// Files that no layout reads.
+    #[error("{}: no layout reads it{tried}\nwrite a run file with a [data] table, whose `format` names one", path.display())]
+    NoLayout {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, and why it failed.
+        tried: String,
+    },
+    /// A folder with several data sets.
+    #[error("{} holds several data sets: {found}; give one of them", path.display())]
+    SeveralLayouts {
+        /// The folder.
+        path: PathBuf,
+        /// Their tables and archives.
+        found: String,
+    },
     /// An archive that can't be read.
     #[error("cannot read {} as an npz (zip) archive; fetch it again", path.display())]
     Archive {
@@ -196,6 +237,28 @@ pub enum AugmentError {
     EmptyDataset {
         /// The data set.
         name: String,
+    },
+    /// A folder whose files are not laid out as its format says.
+    #[error("{}: {found}, expected {expected}", path.display())]
+    BadLayout {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// What there is.
+        found: String,
+        /// What there should be.
+        expected: String,
+    },
+    /// Rows were left out, and too many of them.
+    #[error("{name}: {cause}, and {lost}; {remedy}")]
+    RowsLost {
+        /// The data set.
+        name: String,
+        /// Which rows, and why.
+        cause: String,
+        /// What is missing now.
+        lost: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A record whose labels don't fit the vocabulary.
     #[error("{name}, row {row}: {found} labels for {expected} findings; give one label per finding")]
@@ -382,6 +445,32 @@ pub enum AugmentError {
         image: String,
         /// The patient.
         patient: crate::record::PatientId,
+    },
+    /// Images of a pool that descend from patients of validation or test.
+    #[error(
+        "{images} of {total} images of {name} descend from patients who are held out for validation or test, such as `{image}` from patient `{patient}`; drop them with `held_out = \"drop\"`"
+    )]
+    Descendants {
+        /// The pool.
+        name: String,
+        /// Images that do.
+        images: usize,
+        /// Images in all.
+        total: usize,
+        /// The first of them.
+        image: String,
+        /// Its patient.
+        patient: crate::record::PatientId,
+    },
+    /// A pool with fewer images than are wanted of it.
+    #[error("{wanted} images are wanted of {name}, which has {available}")]
+    TooFewImages {
+        /// The pool.
+        name: String,
+        /// Images wanted.
+        wanted: usize,
+        /// Images there are.
+        available: usize,
     },
     /// A real image among the synthetic ones.
     #[error("row {index} (`{image}`) of the synthetic set is a real image; its origin must be synthetic")]

@@ -67,7 +67,7 @@ fn every_image_of_the_subset_decodes() {
         [("nih64.npz", 1618, "64x64, 8 bit"), ("images_256", 631, "256x256, 8 bit"), ("images_512", 631, "512x512, 8 bit")]
     {
         let Some(subset) = subset(images) else { return };
-        let report = CheckReport::of(&subset.read().unwrap(), |_, _| ());
+        let report = CheckReport::of(&subset.read().unwrap(), &SplitPlan::column(), |_, _| ());
         println!("{images}: {:?} {:?}", report.duplicates_across_splits, report.duplicates_within_split);
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(report.sizes[size], count);

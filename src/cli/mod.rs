@@ -144,9 +144,9 @@ pub struct PredictArgs {
     pub weights: PathBuf,
     /// Run file whose [data] table says what to score; the rest may be absent
     pub run: PathBuf,
-    /// Which images: train, valid, test or all
-    #[arg(long, default_value = "test")]
-    pub split: SplitChoice,
+    /// Which images: train, valid, test or all. By default those of the test split, and all where the data name no splits
+    #[arg(long)]
+    pub split: Option<SplitChoice>,
     /// CSV to write
     #[arg(long)]
     pub out: PathBuf,
@@ -171,9 +171,9 @@ pub enum SplitChoice {
 
 /// The layouts that `data.format` names, from the list of readers.
 fn formats() -> String {
-    let line = |format: &Format| format!("  {:<12}{}", format.name, format.reads.replace('`', ""));
+    let line = |format: &Format| format!("  {:<15}{}", format.name, format.reads.replace('`', ""));
     format!(
-        "Layouts (`format` in the [data] table of the run file):\n{}",
+        "Layouts (`format` in the [data] table of the run file; guessed for any other file or folder):\n{}",
         FORMATS.iter().map(line).collect::<Vec<_>>().join("\n")
     )
 }
@@ -183,16 +183,16 @@ fn formats() -> String {
 pub enum DataCommand {
     /// Count findings, views, sexes, ages and splits
     Summary(DataArgs),
-    /// Decode every image; find unreadable ones, duplicates, and patients or images in two splits
+    /// Read the data as training does, decode every image, and list every fault: what this passes can be trained on
     Check(DataArgs),
 }
 
 /// `data summary` and `data check`.
 #[derive(Args, Debug)]
 pub struct DataArgs {
-    /// Run file (TOML), of which only [data] and [preprocess] are read; the rest may be absent
-    pub run: PathBuf,
-    /// Print JSON for scripts
+    /// Run file (TOML), of which only the data are used; or a label table, an archive or a folder, whose layout is guessed
+    pub data: PathBuf,
+    /// Print JSON for scripts; progress is lines on standard error, not bars
     #[arg(long)]
     pub json: bool,
 }
@@ -278,7 +278,7 @@ pub enum RandomSizeChoice {
 pub struct Common {
     #[arg(long, default_value_t, help = DeviceChoice::HELP)]
     pub device: DeviceChoice,
-    /// Print JSON for scripts, and no progress bars
+    /// Print JSON for scripts; progress is lines on standard error, not bars
     #[arg(long)]
     pub json: bool,
 }

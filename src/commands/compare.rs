@@ -20,26 +20,18 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 
 /// Runs the comparison, writes the comparison reports, and prints where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
-    let (train, splits) = study_data(config, common.device)?;
+    let study = study_data(config, common.device)?;
     let bars = Bars::new(common.json);
-    let start = StudyStart { command: StudyCommand::Compare, config, train: &train, splits: &splits };
+    let start = StudyStart { command: StudyCommand::Compare, config, study: &study };
     let folder = open_study(&start, out, &bars)?;
     let (device, opened) = common.device.open()?;
     folder.claim_device(opened)?;
-    let job = PoolJob { config, train: &train, splits: &splits, device: &device, folder: out, progress: &bars };
+    let job = PoolJob { config, study: &study, device: &device, folder: out, progress: &bars };
     let pools = pools(&job)?;
     pools.claim(&config.arms, &folder)?;
     say_pools(config, &pools);
-    let comparison = Comparison {
-        config,
-        train: &train,
-        splits: &splits,
-        pools,
-        device: &device,
-        device_name: opened.to_string(),
-        folder,
-        progress: &bars,
-    };
+    let comparison =
+        Comparison { config, study: &study, pools, device: &device, device_name: opened.to_string(), folder, progress: &bars };
     let report = comparison.run()?;
     write_pages(&comparison, &report)?;
     if common.json {
@@ -62,7 +54,8 @@ fn write_pages(comparison: &Comparison<'_>, report: &ComparisonReport) -> Result
         "phantom" => "Training images (phantom)",
         _ => "Training images (real)",
     };
-    let grid = sample_grid(comparison.train, largest, real, &synthetic).context("cannot make the sample grid of the report")?;
+    let grid =
+        sample_grid(&comparison.study.train, largest, real, &synthetic).context("cannot make the sample grid of the report")?;
     comparison.folder.write("report.html", render_html(report, Some(&grid)).as_bytes())?;
     comparison.folder.write("forest.svg", svg_forest(report).as_bytes())?;
     Ok(())

@@ -1,5 +1,7 @@
 //! `roentgen data`.
 
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -7,9 +9,12 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
 use roentgen::data;
+use roentgen::guess::GuessedData;
 use roentgen::memory::machine_bytes;
-use roentgen_augment::dataset::{CheckReport, CxrDataset, DataSummary, ImageCopy};
+use roentgen::study;
+use roentgen_augment::dataset::{CheckReport, DataSummary, ImageCopy};
 use roentgen_augment::formats::MissingImages;
+use serde::Serialize;
 
 use crate::cli::DataArgs;
 use crate::commands::progress::Bars;
@@ -18,20 +23,65 @@ use crate::commands::{print, say_notes};
 /// Most faults of one kind that are printed; `--json` has them all.
 const SHOWN: usize = 20;
 
-fn planned(args: &DataArgs, missing: MissingImages) -> Result<CxrDataset> {
-    let config = RunConfig::read_data(&args.run)?;
-    config.image_memory().check(machine_bytes())?;
-    let data = data::read(&config.data, config.preprocess, missing)?;
-    say_notes(data.notes());
-    Ok(data::plan(&config.data).apply(&data)?)
+/// Far above any run file, in bytes.
+const LARGEST_RUN_FILE: u64 = 1 << 20;
+
+/// A run file, or what one would say of the files that were given.
+struct Source {
+    config: RunConfig,
+    guessed: Option<GuessedData>,
+}
+
+impl Source {
+    /// Reads a run file, or guesses; the machine must have the memory for the images.
+    fn open(path: &Path) -> Result<Self> {
+        let guessed = if is_run_file(path) { None } else { Some(GuessedData::of(path)?) };
+        let config = match &guessed {
+            Some(guessed) => guessed.config.clone(),
+            None => RunConfig::read_data(path)?,
+        };
+        config.image_memory().check(machine_bytes())?;
+        Ok(Self { config, guessed })
+    }
+
+    /// Says what was guessed.
+    fn say(&self, path: &Path) -> io::Result<()> {
+        let Some(GuessedData { format, why, table, .. }) = &self.guessed else { return Ok(()) };
+        print(format!("{}: read as `{format}`, since {why}. In a run file:\n\n{table}", path.display()))
+    }
+
+    /// The result as JSON, with what was guessed.
+    fn json(&self, result: &impl Serialize) -> Result<String> {
+        let mut json = serde_json::to_value(result)?;
+        if let (Some(fields), Some(GuessedData { format, why, table, .. })) = (json.as_object_mut(), &self.guessed) {
+            fields.insert("guess".to_owned(), serde_json::json!({ "format": format, "why": why, "data": table }));
+        }
+        Ok(serde_json::to_string_pretty(&json)?)
+    }
+}
+
+/// Whether the path is a run file: by its name, or by what it holds.
+fn is_run_file(path: &Path) -> bool {
+    let is_named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    is_named
+        || path.metadata().is_ok_and(|file| file.is_file() && file.len() < LARGEST_RUN_FILE)
+            && std::fs::read_to_string(path)
+                .is_ok_and(|text| text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("data")))
 }
 
 pub fn summary(args: &DataArgs) -> Result<ExitCode> {
-    let summary = DataSummary::of(&planned(args, MissingImages::Keep)?);
+    let source = Source::open(&args.data)?;
+    let config = &source.config;
+    let data = data::read(&config.data, config.preprocess, MissingImages::Keep)?;
+    say_notes(data.notes());
+    // Rows without a split are counted as such; that they can't be trained on is for `data check` to say.
+    let divided = data::plan(&config.data).apply(&data).ok();
+    let summary = DataSummary::of(divided.as_ref().unwrap_or(&data));
     if args.json {
-        print(serde_json::to_string_pretty(&summary)?)?;
+        print(source.json(&summary)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    source.say(&args.data)?;
     print(format!("{}: {} images of {} patients", summary.name, summary.images, summary.patients))?;
     for (what, counts) in [
         ("splits", summary.splits.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>()),
@@ -68,44 +118,62 @@ pub fn summary(args: &DataArgs) -> Result<ExitCode> {
 }
 
 pub fn check(args: &DataArgs) -> Result<ExitCode> {
-    let data = planned(args, MissingImages::Keep)?;
+    let source = Source::open(&args.data)?;
+    if !args.json {
+        source.say(&args.data)?;
+    }
     let bars = Bars::new(args.json);
-    let task = bars.begin("", data.rows().len() as u64, "images");
-    let report = CheckReport::of(&data, |_, _| task.advance(1));
+    let task = bars.begin("", 0, "images");
+    let report = study::check(&source.config, |_, all| {
+        task.set_total(all as u64);
+        task.advance(1);
+    });
     drop(task);
+    say_notes(&report.notes);
     if args.json {
-        print(serde_json::to_string_pretty(&report)?)?;
+        print(source.json(&report)?)?;
     } else {
-        faults(&report)?;
+        say(&report)?;
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn faults(report: &CheckReport) -> std::io::Result<()> {
-    print(format!("{} images examined", report.images))?;
-    for (size, count) in &report.sizes {
-        print(format!("  {count} of {size}"))?;
-    }
+fn say(report: &CheckReport) -> io::Result<()> {
+    let sizes = if report.size_range.is_empty() { String::new() } else { format!(": {}", report.size_range) };
+    print(format!("{} images examined{sizes}", report.images))?;
+    list(["fault", "faults"], report.faults.clone())?;
     let unreadable = report.unreadable.iter().map(|fault| format!("row {}: {}: {}", fault.row, fault.image, fault.reason));
-    list("unreadable images", unreadable.collect())?;
+    list(["unreadable image", "unreadable images"], unreadable.collect())?;
     let patients = report.patients_across_splits.iter().map(|shared| {
         let rows: Vec<_> = shared.rows.iter().map(|(split, row)| format!("{split} (row {row})")).collect();
         format!("patient {}: {}", shared.patient, rows.join(", "))
     });
-    list("patients in two splits", patients.collect())?;
-    list("images in two splits", report.duplicates_across_splits.iter().map(|copies| same(copies)).collect())?;
-    list("images twice in one split (allowed)", report.duplicates_within_split.iter().map(|copies| same(copies)).collect())?;
+    list(["patient in two splits", "patients in two splits"], patients.collect())?;
+    list(
+        ["image in two splits", "images in two splits"],
+        report.duplicates_across_splits.iter().map(|copies| same(copies)).collect(),
+    )?;
     if report.is_clean() {
         print("no problems found")?;
+    }
+    list(
+        ["image twice in one split (allowed)", "images twice in one split (allowed)"],
+        report.duplicates_within_split.iter().map(|copies| same(copies)).collect(),
+    )?;
+    for warning in &report.warnings {
+        let more = if warning.count > warning.examples.len() && !warning.examples.is_empty() { "; …" } else { "" };
+        let examples =
+            if warning.examples.is_empty() { String::new() } else { format!(" ({}{more})", warning.examples.join("; ")) };
+        print(format!("warning: {}{examples}", warning.text))?;
     }
     Ok(())
 }
 
-fn list(title: &str, faults: Vec<String>) -> std::io::Result<()> {
+fn list([one, many]: [&str; 2], faults: Vec<String>) -> io::Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    print(format!("{} {title}", faults.len()))?;
+    print(format!("{} {}", faults.len(), if faults.len() == 1 { one } else { many }))?;
     for fault in faults.iter().take(SHOWN) {
         print(format!("  {fault}"))?;
     }

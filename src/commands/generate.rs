@@ -8,9 +8,8 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
 use roentgen::finetune::Lora;
-use roentgen::generate::DiffusionSynthesizer;
 use roentgen::generate::store::Store;
-use roentgen::generate::{ImageSet, Outcome, Progress, make, merge, prompts};
+use roentgen::generate::{DiffusionSynthesizer, ImageSet, Outcome, Progress, colour_note, make, merge, prompts};
 use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::OwnColumns;
@@ -18,9 +17,6 @@ use roentgen_augment::formats::OwnColumns;
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::progress::Bars;
 use crate::commands::{print, say_notes};
-
-/// A gray picture's channels differ by at most this share of the range, on average.
-const COLOURED: f64 = 0.05;
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     args.check()?;
@@ -81,7 +77,11 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
         ControlFlow::Continue(())
     })?;
     drop(task);
-    report(args, &store, &outcome, begun.elapsed().as_secs_f64(), &name.to_string())?;
+    let of_images = outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread));
+    let of_images: Vec<String> = of_images.collect();
+    let notes = [table.notes(), &of_images].concat();
+    report(args, &store, &outcome, begun.elapsed().as_secs_f64(), (&name.to_string(), &notes))?;
+    say_notes(&of_images);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -126,9 +126,14 @@ fn start(args: &GenerateArgs, settings: &Settings, device: &Device) -> Result<Op
     Ok(Some((Start::Picture { pixels, strength: args.strength }, digest)))
 }
 
-fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, device: &str) -> Result<()> {
+fn report(
+    args: &GenerateArgs,
+    store: &Store,
+    outcome: &Outcome,
+    seconds: f64,
+    (device, notes): (&str, &[String]),
+) -> Result<()> {
     let manifest = args.shard.is_whole().then(|| store.describe("manifest.csv"));
-    let (cut, most) = outcome.cut_prompts;
     if args.common.json {
         let summary = serde_json::json!({
             "manifest": manifest,
@@ -137,8 +142,9 @@ fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, d
             "seconds": seconds,
             "device": device,
             "mean_channel_spread": outcome.mean_channel_spread,
-            "cut_prompts": cut,
-            "most_tokens_cut": most,
+            "cut_prompts": outcome.cut_prompts.prompts,
+            "most_tokens_cut": outcome.cut_prompts.most_tokens,
+            "notes": notes,
         });
         print(serde_json::to_string_pretty(&summary)?)?;
         return Ok(());
@@ -153,18 +159,6 @@ fn report(args: &GenerateArgs, store: &Store, outcome: &Outcome, seconds: f64, d
     match manifest {
         Some(manifest) => print(format!("manifest: {}", manifest.display()))?,
         None => print(format!("shard {}; --merge writes the manifest once all are done", args.shard))?,
-    }
-    if cut > 0 {
-        let (prompts, were) = if cut == 1 { ("prompt is", "was") } else { ("prompts are", "were") };
-        eprintln!(
-            "note: {cut} {prompts} longer than the text encoder reads and {were} cut; the longest lost its last {most} tokens"
-        );
-    }
-    if outcome.mean_channel_spread > COLOURED {
-        eprintln!(
-            "note: the model produced colour (channels differ by {:.0} % of the range on average); the gray images are their mean",
-            100.0 * outcome.mean_channel_spread
-        );
     }
     Ok(())
 }

@@ -19,12 +19,10 @@ use std::path::Path;
 use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
-use roentgen::data::{data_notes, prompt_table};
 use roentgen::device::DeviceChoice;
 use roentgen::memory::machine_bytes;
 use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
-use roentgen_augment::dataset::{Splits, TrainSet};
-use roentgen_augment::formats::PromptTable;
+use roentgen::study::StudyData;
 
 use progress::Bars;
 
@@ -42,21 +40,18 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
 /// Reads the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.
 ///
 /// # Errors
-/// Those of [`roentgen::data::open`], and the first number that is too large for the data or the machine.
-pub fn study_data(config: &RunConfig, device: DeviceChoice) -> Result<(TrainSet, Splits)> {
+/// Those of [`StudyData::open`], and the first number that is too large for the data or the machine.
+pub fn study_data(config: &RunConfig, device: DeviceChoice) -> Result<StudyData> {
     config.memory(device.is_host()).check(machine_bytes())?;
-    let (train, splits) = roentgen::data::open(&config.data, config.preprocess)?;
-    say_notes(&data_notes(&train, &splits));
-    say_notes(prompt_table(config)?.as_ref().map_or(&[], PromptTable::notes));
-    config.validate_counts(train.data().rows().len())?;
-    Ok((train, splits))
+    let study = StudyData::open(config)?;
+    say_notes(&study.notes);
+    config.validate_counts(study.train.data().rows().len())?;
+    Ok(study)
 }
 
 /// Takes a run folder for a study, and says what is to be said of it.
 pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &Bars) -> Result<RunFolder, RunFolderError> {
-    let sets = [start.train.data(), start.splits.valid().data(), start.splits.test().data()];
-    let rows: usize = sets.map(|data| data.rows().len()).iter().sum();
-    let task = bars.begin("", rows as u64, "images looked at");
+    let task = bars.begin("", start.rows() as u64, "images looked at");
     let folder = start.open(out, &|| task.advance(1))?;
     drop(task);
     say_notes(folder.notes());
@@ -70,8 +65,9 @@ pub fn say_notes(notes: &[String]) {
     }
 }
 
-/// Prints what the prompts of a generator were made from, and what the gate did.
+/// Prints what the prompts of a generator were made from, what is doubtful in how it reads them, and what the gate did.
 pub fn say_pools(config: &RunConfig, pools: &Pools) {
+    say_notes(&pools.notes);
     if let Some(prompts) = &pools.prompts {
         eprintln!("{prompts}");
     }

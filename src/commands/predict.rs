@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use roentgen::compare::macro_auroc;
-use roentgen::config::RunConfig;
+use roentgen::config::{RunConfig, SplitConfig};
 use roentgen::data;
 use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::batch::CxrBatcher;
-use roentgen_augment::dataset::CxrDataset;
-use roentgen_augment::formats::MissingImages;
+use roentgen_augment::dataset::{CxrDataset, Splits};
 use roentgen_augment::image::{BitDepth, Preprocess};
-use roentgen_augment::record::Vocabulary;
+use roentgen_augment::record::{Split, Vocabulary};
 use roentgen_classifier::batch::Batches;
 use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::predict::{Predictions, write_predictions};
@@ -32,6 +31,8 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let preprocess = Preprocess { bit_depth: stated.or(trained), ..preprocess };
     config.preprocess = preprocess;
     config.data.findings = Some(card.findings.clone());
+    // Findings that the classifier learnt are known, whatever the run file says.
+    config.data.custom_findings.extend(card.findings.iter().cloned());
     // The size of the images is the weights', which may be of another version or edited.
     config.validate_tables().with_context(|| format!("with the settings that {} names", args.weights.display()))?;
     let side = preprocess.size;
@@ -79,17 +80,26 @@ fn depth_notes(stated: Option<BitDepth>, trained: Option<BitDepth>) -> Vec<Strin
     }
 }
 
-fn rows(config: &RunConfig, preprocess: Preprocess, split: SplitChoice) -> Result<CxrDataset> {
-    if matches!(split, SplitChoice::All | SplitChoice::Synthetic) {
-        let data = data::read(&config.data, preprocess, MissingImages::Refuse)?;
-        return of_origin(&data, split == SplitChoice::Synthetic);
+/// The images to score. Those of the test split unless `split` says otherwise; all of them where nothing divides them.
+fn rows(config: &RunConfig, preprocess: Preprocess, split: Option<SplitChoice>) -> Result<CxrDataset> {
+    let data = data::read_unlabelled(&config.data, preprocess)?;
+    let is_divided = config.data.split != SplitConfig::Given || data.rows().iter().any(|row| row.record.split.is_some());
+    let part = match split {
+        Some(SplitChoice::All) => return of_origin(&data, false),
+        Some(SplitChoice::Synthetic) => return of_origin(&data, true),
+        None if !is_divided => {
+            let note = format!("{} names no splits: all of its images are scored", data.name());
+            return Ok(of_origin(&data, false)?.with_note(note));
+        }
+        Some(SplitChoice::Train) => Split::Train,
+        Some(SplitChoice::Valid) => Split::Valid,
+        Some(SplitChoice::Test) | None => Split::Test,
+    };
+    let plan = data::plan(&config.data);
+    match config.data.train_images.filter(|_| part == Split::Train) {
+        Some(images) => Ok(Splits::new(&data, &plan)?.train().subset(images, plan.seed)?.data().clone()),
+        None => Ok(Splits::part(&data, &plan, part)?),
     }
-    let (train, splits) = data::open(&config.data, preprocess)?;
-    Ok(match split {
-        SplitChoice::Train => train.data().clone(),
-        SplitChoice::Valid => splits.valid().data().clone(),
-        _ => splits.test().data().clone(),
-    })
 }
 
 /// The real rows, on which alone a classifier is judged, or the synthetic ones.

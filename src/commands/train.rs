@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{PoolJob, SeedRun, batcher, pools};
+use roentgen::compare::{Outlook, PoolJob, SeedRun, batcher, notes_after, pools};
 use roentgen::config::RunConfig;
 use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::TrainArgs;
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_pools, study_data};
+use crate::commands::{open_study, print, say_notes, say_pools, study_data};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -22,25 +22,26 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.baseline = name;
     config.seeds = vec![seed];
 
-    let (train, splits) = study_data(&config, args.common.device)?;
+    let study = study_data(&config, args.common.device)?;
     let bars = Bars::new(args.common.json);
-    let start = StudyStart { command: StudyCommand::Train, config: &config, train: &train, splits: &splits };
+    let start = StudyStart { command: StudyCommand::Train, config: &config, study: &study };
     let folder = open_study(&start, &args.out, &bars)?;
     let (device, opened) = args.common.device.open()?;
     folder.claim_device(opened)?;
     let arm = &config.arms[0];
-    let job =
-        PoolJob { config: &config, train: &train, splits: &splits, device: &device, folder: folder.path(), progress: &bars };
+    let job = PoolJob { config: &config, study: &study, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;
     pools.claim(&config.arms, &folder)?;
     say_pools(&config, &pools);
-    let task = bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
-    let run =
-        SeedRun { config: &config, arm, seed, train: &train, pool: pools.arms[0].as_ref(), splits: &splits, device: &device };
-    let (_, report) = run.train(folder.path(), &batcher(&config, train.data().vocabulary()), task)?;
+    let task = Outlook::new(&config, &study.splits, 1).watch(bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps"));
+    let run = SeedRun { config: &config, arm, seed, study: &study, pool: pools.arms[0].as_ref(), device: &device };
+    let (_, report) = run.train(folder.path(), &batcher(&config, study.train.data().vocabulary()), task)?;
     let weights = folder.path().join("model.safetensors");
+    let after = notes_after(&pools.arms)?;
+    say_notes(&after);
     if args.common.json {
-        let summary = serde_json::json!({ "arm": arm.name, "weights": weights, "run": report });
+        let notes = [study.notes, pools.notes, after].concat();
+        let summary = serde_json::json!({ "arm": arm.name, "weights": weights, "run": report, "notes": notes });
         print(serde_json::to_string_pretty(&summary)?)?;
     } else {
         let auroc = report.valid_macro_auroc.map_or_else(|| "undefined".to_owned(), |auroc| format!("{auroc:.3}"));

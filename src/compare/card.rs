@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use burn::data::dataset::{Dataset, DatasetError};
-use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::dataset::TrainSet;
 use roentgen_augment::image::encode_png;
 use roentgen_augment::record::{CxrRecord, CxrSample, Label, Vocabulary};
 use roentgen_augment::supply::SyntheticDataset;
 
-use super::pool::cache_warning;
+use super::pool::Pools;
 use crate::config::RunConfig;
 use crate::report::{DataCard, FindingCount, GridColumn, GridImage, Protocol, SampleGrid};
+use crate::study::StudyData;
 
 /// Fewer positives than this in the test set cause a warning.
 const FEW_POSITIVES: usize = 20;
@@ -33,7 +34,8 @@ pub(super) fn protocol(config: &RunConfig, parameters: usize) -> Protocol {
 }
 
 /// The data set and its splits.
-pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -> DataCard {
+pub(super) fn data_card(config: &RunConfig, study: &StudyData) -> DataCard {
+    let StudyData { train, splits, .. } = study;
     let sets = [train.data(), splits.valid().data(), splits.test().data()];
     let patients = sets.map(|data| {
         let ids = data.rows().iter().map(|row| row.record.patient_id.as_ref().map_or(row.record.id.as_str(), |id| id.as_str()));
@@ -61,15 +63,10 @@ pub(super) fn data_card(config: &RunConfig, train: &TrainSet, splits: &Splits) -
     }
 }
 
-/// What a reader must know before quoting a number; `notes` are those of the data.
-pub(super) fn warnings(
-    config: &RunConfig,
-    notes: Vec<String>,
-    data: &DataCard,
-    pools: &[Option<SyntheticDataset>],
-) -> Vec<String> {
-    let mut warnings = notes;
-    if pools.iter().any(Option::is_some)
+/// What a reader must know before quoting a number; `notes` are those of the study's images.
+pub(super) fn warnings(config: &RunConfig, notes: &[String], data: &DataCard, pools: &Pools) -> Vec<String> {
+    let mut warnings = [notes, &pools.notes].concat();
+    if pools.arms.iter().any(Option::is_some)
         && let Some(generator) = &config.generator
     {
         warnings.push(generator.caveat());
@@ -97,7 +94,6 @@ pub(super) fn warnings(
             "`patience` is on: arms may stop at different steps, which confounds the data with the training length.".to_owned(),
         );
     }
-    warnings.extend(cache_warning(pools));
     warnings
 }
 

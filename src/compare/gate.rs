@@ -1,14 +1,17 @@
 //! The gate of a study: its judges are made once, from the training and validation rows alone.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::gate::{Attempt, Gate, GateJob, Judge, JudgeError, NearestTraining, Settled, VerdictLedger};
+use roentgen_augment::gate::{
+    Attempt, Gate, GateJob, GateReport, Judge, JudgeError, NearestTraining, Settled, Sifted, VerdictLedger,
+};
 use roentgen_augment::request::SampleRequest;
-use roentgen_augment::supply::Supply;
+use roentgen_augment::supply::{ImagePool, Supply};
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::networks::DenseNet;
 use roentgen_classifier::weights::read_card;
@@ -36,25 +39,61 @@ impl<'a> ArmGate<'a> {
 
     /// Sends the requests of an arm through the gate, and records every verdict in the arm's `gate.csv`.
     pub fn settle(&mut self, arm: &ArmConfig, requests: &[SampleRequest], supply: &Supply) -> Result<Settled, PoolError> {
-        if self.made.is_none() {
-            self.made = Some((self.gate()?, self.ledger()?));
-        }
-        let (gate, ledger) = self.made.as_ref().expect("made just now");
-        let batch = self.job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
-        let task = self.job.progress.begin(&arm.name, requests.len() as u64, "samples passed the gate");
-        let job = GateJob { requests, supply, ledger: Some(ledger), batch };
-        let settled = gate.settle(&job, |progress| {
+        let job = self.job;
+        let (gate, ledger) = self.made()?;
+        let task = job.progress.begin(&arm.name, requests.len() as u64, "samples passed the gate");
+        let gate_job = GateJob { requests, supply, ledger: Some(ledger), batch: batch(job) };
+        let settled = gate.settle(&gate_job, |progress| {
             task.set(progress.settled as u64);
             task.message(&format!("attempt {}", progress.attempt));
         });
         drop(task);
         let settled = settled?;
-        let table = self.job.folder.join("arms").join(&arm.name).join("gate.csv");
-        write_attempts(&table, requests, &settled.attempts)?;
-        if settled.accepted.is_empty() {
-            return Err(PoolError::NothingPassed { arm: arm.name.clone(), report: Box::new(settled.report), table });
-        }
+        let rows = settled.attempts.iter().map(|attempt| row(attempt, &requests[attempt.request]));
+        self.record(arm, &HEADER, rows, &settled.report)?;
         Ok(settled)
+    }
+
+    /// Sends the images of an arm through the gate, and records every verdict in the arm's `gate.csv`, which names them.
+    pub fn sift(&mut self, arm: &ArmConfig, images: &ImagePool) -> Result<Sifted, PoolError> {
+        let job = self.job;
+        let (gate, ledger) = self.made()?;
+        let task = job.progress.begin(&arm.name, images.data().rows().len() as u64, "images judged");
+        let sifted = gate.sift(images, Some(ledger), batch(job), |judged| task.set(judged as u64));
+        drop(task);
+        let sifted = sifted?;
+        let rows = sifted.attempts.iter().map(|attempt| {
+            let mut cells = row(attempt, images.request(attempt.request));
+            cells.push(images.data().record(attempt.request).id.clone());
+            cells
+        });
+        self.record(arm, &[&HEADER[..], &["image"]].concat(), rows, &sifted.report)?;
+        Ok(sifted)
+    }
+
+    /// The gate and its ledger.
+    fn made(&mut self) -> Result<&(Gate, VerdictLedger), PoolError> {
+        let made = match self.made.take() {
+            Some(made) => made,
+            None => (self.gate()?, self.ledger()?),
+        };
+        Ok(self.made.insert(made))
+    }
+
+    /// Writes an arm's `gate.csv`, and refuses an arm of which nothing passed.
+    fn record(
+        &self,
+        arm: &ArmConfig,
+        header: &[&str],
+        rows: impl Iterator<Item = Vec<String>>,
+        report: &GateReport,
+    ) -> Result<(), PoolError> {
+        let table = self.job.folder.join("arms").join(&arm.name).join("gate.csv");
+        write_attempts(&table, header, rows)?;
+        if report.accepted() == 0 {
+            return Err(PoolError::NothingPassed { arm: arm.name.clone(), report: Box::new(report.clone()), table });
+        }
+        Ok(())
     }
 
     fn ledger(&self) -> Result<VerdictLedger, PoolError> {
@@ -65,13 +104,13 @@ impl<'a> ArmGate<'a> {
     }
 
     fn gate(&self) -> Result<Gate, PoolError> {
-        let config = &self.job.config.gate;
+        let (config, study) = (&self.job.config.gate, self.job.study);
         let judges = config.judges.iter().map(|kind| {
             Ok(match kind {
                 JudgeKind::Sanity => Arc::new(config.sanity) as Arc<dyn Judge>,
                 JudgeKind::Agreement => Arc::new(self.classifier()?),
                 JudgeKind::Copies => {
-                    Arc::new(NearestTraining::new(self.job.train, self.job.splits.valid(), config.copies.quantile)?)
+                    Arc::new(NearestTraining::new(&study.train, study.splits.valid(), config.copies.quantile)?)
                 }
             })
         });
@@ -86,7 +125,7 @@ impl<'a> ArmGate<'a> {
             Some(path) => path.clone(),
             None => self.trained()?,
         };
-        let vocabulary = job.train.data().vocabulary();
+        let vocabulary = job.study.train.data().vocabulary();
         let card = read_card(&path).map_err(failed)?;
         let refuse = |message: String| JudgeError { message: format!("{}: {message}", path.display()), source: None };
         if !fits(&card.findings, vocabulary) {
@@ -107,7 +146,7 @@ impl<'a> ArmGate<'a> {
             batcher,
             preprocess,
             device: job.device,
-            valid: job.splits.valid(),
+            valid: job.study.splits.valid(),
         };
         ClassifierJudge::new(agreement, parts).map_err(failed)
     }
@@ -126,13 +165,18 @@ impl<'a> ArmGate<'a> {
         let arm = ArmConfig::real_only("judge");
         let seed = job.config.gate.agreement.seed;
         let task = job.progress.begin("classifier of the gate", 0, "steps");
-        let (config, train, splits, device) = (job.config, job.train, job.splits, job.device);
-        let run = SeedRun { config, arm: &arm, seed, train, pool: None, splits, device };
-        run.train(&folder, &batcher(config, train.data().vocabulary()), task).map_err(failed)?;
+        let (config, study, device) = (job.config, job.study, job.device);
+        let run = SeedRun { config, arm: &arm, seed, study, pool: None, device };
+        run.train(&folder, &batcher(config, study.train.data().vocabulary()), task).map_err(failed)?;
         // Only the weights are needed further; the optimiser's state is not.
         let _ = std::fs::remove_dir_all(folder.join("checkpoints"));
         Ok(weights)
     }
+}
+
+/// Images judged at a time.
+fn batch(job: &PoolJob<'_>) -> NonZeroUsize {
+    job.config.generator.as_ref().map_or(NonZeroUsize::MIN, |generator| generator.batch())
 }
 
 /// Columns of `gate.csv`.
@@ -140,23 +184,21 @@ const HEADER: [&str; 10] =
     ["request", "source_id", "patient_id", "replica", "attempt", "seed", "passed", "faults", "nearest_real", "nearest_real_id"];
 
 /// Writes `gate.csv`: one row per judged image, in the order of judging.
-fn write_attempts(path: &Path, requests: &[SampleRequest], attempts: &[Attempt]) -> Result<(), AugmentError> {
+fn write_attempts(path: &Path, header: &[&str], mut rows: impl Iterator<Item = Vec<String>>) -> Result<(), AugmentError> {
     let written = write_atomic(path, |file| {
         let mut csv = csv::Writer::from_writer(file);
-        csv.write_record(HEADER)?;
-        for attempt in attempts {
-            csv.write_record(row(attempt, &requests[attempt.request]))?;
-        }
+        csv.write_record(header)?;
+        rows.try_for_each(|row| csv.write_record(row))?;
         csv.flush()
     });
     written.map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })
 }
 
-fn row(attempt: &Attempt, request: &SampleRequest) -> [String; 10] {
+fn row(attempt: &Attempt, request: &SampleRequest) -> Vec<String> {
     let source = request.source.as_ref();
     let nearest = attempt.verdict.nearest_real.as_ref();
     let faults: Vec<_> = attempt.verdict.faults.iter().map(ToString::to_string).collect();
-    [
+    vec![
         attempt.request.to_string(),
         source.map_or_else(String::new, |source| source.id.clone()),
         source.map_or_else(String::new, |source| source.patient_id.to_string()),

@@ -1,14 +1,17 @@
 //! The synthetic images that an arm draws from.
 
+use std::collections::HashSet;
+
+use roentgen_augment::AugmentError;
 use roentgen_augment::gate::GateReport;
 use roentgen_augment::request::SampleRequest;
-use roentgen_augment::supply::{Supply, SupplyMode, SyntheticDataset};
+use roentgen_augment::supply::{ImagePool, Supply, SupplyMode, Synthesizer as _, SyntheticDataset};
 use roentgen_augment::text::PromptSummary;
 
 use super::gate::ArmGate;
-use super::supply::{Asking, PoolError, PoolJob, supply};
+use super::supply::{Asking, PoolError, PoolJob, supply, synthesizer};
 use crate::config::{ArmConfig, GeneratorConfig};
-use crate::generate::Shard;
+use crate::generate::{Shard, colour_note};
 use crate::run_folder::{RunFolder, RunFolderError};
 
 /// The synthetic images of every arm of a run.
@@ -20,6 +23,8 @@ pub struct Pools {
     pub gates: Vec<Option<GateReport>>,
     /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts.
     pub prompts: Option<PromptSummary>,
+    /// What is doubtful in how the generator reads them, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Pools {
@@ -33,88 +38,155 @@ impl Pools {
     }
 }
 
-/// The pools of a run: requests made from the training rows, or a table of prompts, and for an arm with a gate those that pass.
+/// The pools of a run: requests made from the training rows, or a table of prompts, or images made elsewhere; and for an arm with a gate
+/// those that pass.
 ///
-/// Pools are nested: a larger one begins with the requests of a smaller one, so arms share cached samples.
+/// Pools are nested: a larger one begins with the requests, or images, of a smaller one, so arms share samples.
 ///
 /// # Errors
 /// A cache that can't be opened or lacks samples that must be in it, a generator that can't be loaded, a request that descends from a
-/// held-out patient, a gate that nothing passes.
+/// held-out patient, images of which there are too few, a gate that nothing passes.
 pub fn pools(job: &PoolJob<'_>) -> Result<Pools, PoolError> {
-    let Some((supply, requests, prompts)) = asked(job, job.config.generator.as_ref().map(|generator| generator.supply))? else {
+    let Some(source) = Source::of(job, job.config.generator.as_ref().map(|generator| generator.supply))? else {
         let arms = job.config.arms.len();
-        return Ok(Pools { arms: vec![None; arms], gates: vec![None; arms], prompts: None });
+        return Ok(Pools { arms: vec![None; arms], gates: vec![None; arms], ..Pools::default() });
     };
-    let mut pools = Pools { prompts, ..Pools::default() };
+    let mut pools = Pools { prompts: source.prompts.clone(), notes: source.notes.clone(), ..Pools::default() };
     let mut gate = ArmGate::new(job);
-    let held_out = job.train.held_out_patients();
-    for (arm, requests) in job.config.arms.iter().zip(requests) {
-        if requests.is_empty() {
-            pools.arms.push(None);
-            pools.gates.push(None);
-            continue;
+    for arm in 0..job.config.arms.len() {
+        let (set, report) = source.pool(job, arm, Shard::WHOLE, &mut gate)?.unzip();
+        if let Some(set) = &set {
+            set.check_complete()?;
         }
-        let set = if arm.gate {
-            let settled = gate.settle(arm, &requests, &supply)?;
-            pools.gates.push(Some(settled.report));
-            SyntheticDataset::gated(&settled.accepted, supply.clone(), job.config.preprocess, held_out)?
-        } else {
-            pools.gates.push(None);
-            SyntheticDataset::new(requests.into(), supply.clone(), job.config.preprocess, held_out)?
-        };
-        set.check_complete()?;
-        pools.arms.push(Some(set));
+        pools.arms.push(set);
+        pools.gates.push(report.flatten());
     }
     Ok(pools)
 }
 
-/// Makes the samples of every arm that the cache does not hold yet, or a shard of them, and gives their number; `progress` counts the
-/// samples of an arm that are there.
+/// What [`fill`] did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filled {
+    /// Samples that it made.
+    pub made: usize,
+    /// What is doubtful about them, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Makes the samples of every arm that the cache does not hold yet, or a shard of them; `progress` counts the samples of an arm that are
+/// there. Of images made elsewhere there is nothing to make.
 ///
 /// # Errors
 /// As [`pools`].
-pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usize, usize)) -> Result<usize, PoolError> {
-    let Some((supply, requests, _)) = asked(job, Some(SupplyMode::CacheThenGenerate))? else { return Ok(0) };
-    let mut gate = ArmGate::new(job);
-    for (arm, requests) in job.config.arms.iter().zip(requests) {
-        let mine: Vec<SampleRequest> = shard.of(&requests).cloned().collect();
-        if mine.is_empty() {
-            continue;
-        }
-        let held_out = job.train.held_out_patients();
-        let set = if arm.gate {
-            // Verdicts may exist for samples that were judged on demand, or evicted since.
-            let settled = gate.settle(arm, &mine, &supply)?;
-            SyntheticDataset::gated(&settled.accepted, supply.clone(), job.config.preprocess, held_out)?
-        } else {
-            SyntheticDataset::new(mine.into(), supply.clone(), job.config.preprocess, held_out)?
-        };
-        let batch = job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
-        set.fill(batch, |state| progress(&arm.name, state.done, state.total))?;
+pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usize, usize)) -> Result<Filled, PoolError> {
+    if job.study.images.is_some() {
+        return Ok(Filled::default());
     }
-    Ok(supply.cache().map_or(0, |cache| cache.report().written as usize))
+    let Some(source) = Source::of(job, Some(SupplyMode::CacheThenGenerate))? else { return Ok(Filled::default()) };
+    let mut gate = ArmGate::new(job);
+    let batch = job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
+    let mut sets = Vec::new();
+    for (index, arm) in job.config.arms.iter().enumerate() {
+        // With a gate, verdicts may exist for samples that were judged on demand, or evicted since.
+        let Some((set, _)) = source.pool(job, index, shard, &mut gate)? else { continue };
+        set.fill(batch, |state| progress(&arm.name, state.done, state.total))?;
+        sets.push(Some(set));
+    }
+    let made = sets.iter().flatten().find_map(|set| set.supply()?.cache()).map_or(0, |cache| cache.report().written as usize);
+    let notes = source.notes.into_iter().chain(notes_after(&sets)?).collect();
+    Ok(Filled { made, notes })
 }
 
-/// A supply and the requests of each arm; `None` if no arm has synthetic images.
-type Asked = (Supply, Vec<Vec<SampleRequest>>, Option<PromptSummary>);
-
-fn asked(job: &PoolJob<'_>, mode: Option<SupplyMode>) -> Result<Option<Asked>, PoolError> {
-    let images = job.train.data().rows().len();
-    let config = job.config;
-    let (true, Some(generator)) = (config.arms.iter().any(|arm| arm.pool_size(images) > 0), &config.generator) else {
-        return Ok(None);
-    };
-    let asking = Asking::new(config, generator, job.train)?;
-    let requests = config.arms.iter().map(|arm| asking.requests(arm, arm.pool_size(images)));
-    let requests = requests.collect::<Result<Vec<_>, _>>()?;
-    let generator = GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };
-    let supply = supply(&generator, job.train, config.preprocess.size, &job.folder.join("cache"))?;
-    Ok(Some((supply, requests, asking.summary())))
+/// Where the pools of all arms come from.
+struct Source {
+    /// What each arm draws from; nothing for an arm without synthetic images.
+    draws: Vec<Option<Drawn>>,
+    prompts: Option<PromptSummary>,
+    notes: Vec<String>,
 }
 
-/// A note on the cache after a run: damaged samples were found and made again.
-#[must_use]
-pub fn cache_warning(pools: &[Option<SyntheticDataset>]) -> Option<String> {
+/// What an arm draws from, before any gate.
+enum Drawn {
+    /// Requests to a generator.
+    Requests(Supply, Vec<SampleRequest>),
+    /// Images made elsewhere.
+    Images(ImagePool),
+}
+
+impl Source {
+    /// That of a run; `None` if no arm has synthetic images.
+    fn of(job: &PoolJob<'_>, mode: Option<SupplyMode>) -> Result<Option<Self>, PoolError> {
+        let (config, train) = (job.config, &job.study.train);
+        let sizes: Vec<usize> = config.arms.iter().map(|arm| arm.pool_size(train.data().rows().len())).collect();
+        let (true, Some(generator)) = (sizes.iter().any(|size| *size > 0), &config.generator) else { return Ok(None) };
+        if job.study.images.is_some() {
+            let drawn = |arm| Ok(job.study.pool(config, arm)?.map(Drawn::Images));
+            let draws = config.arms.iter().map(drawn).collect::<Result<_, PoolError>>()?;
+            return Ok(Some(Self { draws, prompts: None, notes: Vec::new() }));
+        }
+        let arms = config.arms.iter().zip(sizes);
+        let asking = Asking::new(config, generator, train)?;
+        let requests = arms.map(|(arm, size)| asking.requests(arm, size)).collect::<Result<Vec<_>, _>>()?;
+        let synthesizer = synthesizer(generator, train, config.preprocess.size)?;
+        // Arms share requests, and each counts once.
+        let mut seen = HashSet::new();
+        let distinct = requests.iter().flatten().filter(|request| seen.insert((request.seed, &request.prompt)));
+        let read = synthesizer.notes(&distinct.collect::<Vec<_>>())?;
+        let notes = asking.notes().iter().cloned().chain(read).collect();
+        let mode = GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };
+        let supply = supply(&mode, synthesizer, &job.folder.join("cache"))?;
+        let drawn = |requests: Vec<SampleRequest>| (!requests.is_empty()).then(|| Drawn::Requests(supply.clone(), requests));
+        Ok(Some(Self { draws: requests.into_iter().map(drawn).collect(), prompts: asking.summary(), notes }))
+    }
+
+    /// The pool of an arm, or a shard of it, and what its gate did.
+    fn pool(
+        &self,
+        job: &PoolJob<'_>,
+        index: usize,
+        shard: Shard,
+        gate: &mut ArmGate<'_>,
+    ) -> Result<Option<(SyntheticDataset, Option<GateReport>)>, PoolError> {
+        let (arm, held_out) = (&job.config.arms[index], job.study.train.held_out_patients());
+        let preprocess = job.config.preprocess;
+        Ok(match &self.draws[index] {
+            None => None,
+            Some(Drawn::Images(images)) if arm.gate => {
+                let sifted = gate.sift(arm, images)?;
+                Some((SyntheticDataset::from_pool(&images.passed(&sifted.attempts)), Some(sifted.report)))
+            }
+            Some(Drawn::Images(images)) => Some((SyntheticDataset::from_pool(images), None)),
+            Some(Drawn::Requests(supply, requests)) => {
+                let mine: Vec<SampleRequest> = shard.of(requests).cloned().collect();
+                if mine.is_empty() {
+                    None
+                } else if arm.gate {
+                    let settled = gate.settle(arm, &mine, supply)?;
+                    let set = SyntheticDataset::gated(&settled.accepted, supply.clone(), preprocess, held_out)?;
+                    Some((set, Some(settled.report)))
+                } else {
+                    Some((SyntheticDataset::new(mine.into(), supply.clone(), preprocess, held_out)?, None))
+                }
+            }
+        })
+    }
+}
+
+/// Most samples that are looked at for colour.
+const LOOKED_AT: usize = 8;
+
+/// What is to be said once the images were made: samples of the cache that were damaged and made again, and colours that gray hides.
+///
+/// # Errors
+/// Those of the generator and the cache.
+pub fn notes_after(pools: &[Option<SyntheticDataset>]) -> Result<Vec<String>, AugmentError> {
+    let largest = pools.iter().flatten().max_by_key(|pool| pool.records().len());
+    let spread = largest.map(|pool| pool.channel_spread(LOOKED_AT)).transpose()?.flatten();
+    Ok(spread.and_then(|spread| colour_note(f64::from(spread))).into_iter().chain(damaged(pools)).collect())
+}
+
+/// The note that damaged samples were found and made again.
+fn damaged(pools: &[Option<SyntheticDataset>]) -> Option<String> {
     let cache = pools.iter().flatten().find_map(|pool| pool.supply()?.cache())?;
     let corrupt = cache.report().corrupt;
     let first = corrupt.first()?;

@@ -1,9 +1,11 @@
 //! Every arm, every seed, resumable.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::batch::CxrBatcher;
-use roentgen_augment::dataset::{HeldOut, Splits, TrainSet};
+use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::progress::Progress;
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
@@ -12,15 +14,16 @@ use roentgen_classifier::metrics::Bootstrap;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
-use super::Pools;
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
+use super::outlook::Outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
+use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
-use crate::data::data_notes;
 use crate::report::{ArmReport, ComparisonReport, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
+use crate::study::StudyData;
 
 /// Why a comparison stopped.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +52,8 @@ pub enum CompareError {
 pub struct Comparison<'a> {
     /// Settings.
     pub config: &'a RunConfig,
-    /// Training rows, perhaps a subset.
-    pub train: &'a TrainSet,
-    /// Held-out rows.
-    pub splits: &'a Splits,
+    /// Its images.
+    pub study: &'a StudyData,
     /// Synthetic images of each arm, see [`pools`](super::pools()).
     pub pools: Pools,
     /// Where it trains.
@@ -72,6 +73,13 @@ struct FinishedRun {
     parameters: usize,
 }
 
+/// What every run shares.
+struct Parts<'a> {
+    batcher: &'a CxrBatcher,
+    test: &'a Batches,
+    outlook: &'a Arc<Outlook>,
+}
+
 impl From<ClassifierError> for CompareError {
     fn from(error: ClassifierError) -> Self {
         Self::Classifier(Box::new(error))
@@ -85,17 +93,21 @@ impl Comparison<'_> {
     /// [`CompareError`] names the arm and seed; what was finished before is kept and not repeated.
     pub fn run(&self) -> Result<ComparisonReport, CompareError> {
         let config = self.config;
-        let batcher = batcher(config, self.train.data().vocabulary());
+        let batcher = batcher(config, self.study.train.data().vocabulary());
         let held_out = |set: &HeldOut| Batches::new(set.clone(), &batcher, config.training.eval_batch_size, self.device);
-        let (valid, test) = (held_out(self.splits.valid())?, held_out(self.splits.test())?);
+        let (valid, test) = (held_out(self.study.splits.valid())?, held_out(self.study.splits.test())?);
         let mut checked = false;
+        let earlier = |seed: &u64| config.arms.iter().map(|arm| self.finished(arm, *seed)).collect::<Vec<_>>();
+        let earlier: Vec<_> = config.seeds.iter().map(earlier).collect();
+        let untrained = earlier.iter().flatten().filter(|run| run.is_none()).count();
+        let parts = Parts { batcher: &batcher, test: &test, outlook: &Outlook::new(config, &self.study.splits, untrained) };
 
         let total = self.progress.begin("", (config.seeds.len() * config.arms.len()) as u64, "runs");
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];
         // Seed by seed, so that an interrupted comparison has equally many runs of every arm.
-        for &seed in &config.seeds {
-            for (arm, (pool, finished)) in config.arms.iter().zip(self.pools.arms.iter().zip(&mut finished)) {
-                let found = self.finished(arm, seed);
+        for (&seed, earlier) in config.seeds.iter().zip(earlier) {
+            let arms = config.arms.iter().zip(&self.pools.arms).zip(&mut finished);
+            for (((arm, pool), finished), found) in arms.zip(earlier) {
                 if found.is_none() && !checked {
                     // A damaged image of the test set is not found after hours of training. Validation is read more often, and so
                     // has the cache first.
@@ -103,7 +115,7 @@ impl Comparison<'_> {
                     test.check()?;
                     checked = true;
                 }
-                let run = found.map_or_else(|| self.trained(arm, seed, pool.as_ref(), &batcher, &test), Ok);
+                let run = found.map_or_else(|| self.trained(arm, seed, pool.as_ref(), &parts), Ok);
                 finished.push(run.map_err(|source| CompareError::Run {
                     arm: arm.name.clone(),
                     seed,
@@ -139,13 +151,12 @@ impl Comparison<'_> {
         arm: &ArmConfig,
         seed: u64,
         pool: Option<&SyntheticDataset>,
-        batcher: &CxrBatcher,
-        test: &Batches,
+        Parts { batcher, test, outlook }: &Parts<'_>,
     ) -> Result<(FinishedRun, Predictions), ClassifierError> {
         let folder = seed_folder(self.folder.path(), &arm.name, seed);
         let (record, predictions) = (folder.join("run.json"), folder.join("predictions.csv"));
-        let task = self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps");
-        let run = SeedRun { config: self.config, arm, seed, train: self.train, pool, splits: self.splits, device: self.device };
+        let task = outlook.watch(self.progress.begin(&format!("{} seed {seed}", arm.name), 0, "steps"));
+        let run = SeedRun { config: self.config, arm, seed, study: self.study, pool, device: self.device };
         let (net, mut report) = run.train(&folder, batcher, task)?;
         let found = Predictions::of(&net, test, |_| {})?;
         report.test_macro_auroc = macro_auroc(&found)?;
@@ -171,20 +182,22 @@ impl Comparison<'_> {
         let baseline = baseline.expect("validate checked that the baseline is an arm");
         let bootstrap = Bootstrap { replicates: config.bootstrap.replicates, seed: config.bootstrap.seed };
         let assessed = assess(&predictions, baseline, bootstrap).map_err(ClassifierError::from)?;
-        let data = data_card(config, self.train, self.splits);
+        let data = data_card(config, self.study);
         let arms = config.arms.iter().zip(assessed).zip(finished);
         let mut arms: Vec<ArmReport> = arms.map(|((arm, assessed), runs)| self.arm_report(arm, assessed, runs)).collect();
         for (arm, gate) in arms.iter_mut().zip(&self.pools.gates) {
             arm.gate.clone_from(gate);
         }
         let (pools, device, folder) = (self.pools.arms.as_slice(), self.device, &self.folder);
+        let mut warnings = warnings(config, &self.study.notes, &data, &self.pools);
+        warnings.extend(notes_after(pools).map_err(ClassifierError::from)?);
         let adherence = AdherenceJob { config, pools, batcher, device, folder }.report()?;
         Ok(ComparisonReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             title: config.title.clone(),
             device: self.device_name.clone(),
             baseline: config.baseline.clone(),
-            warnings: warnings(config, data_notes(self.train, self.splits), &data, &self.pools.arms),
+            warnings,
             prompts: self.pools.prompts.clone(),
             adherence,
             protocol: protocol(config, finished[0][0].0.parameters),
@@ -194,7 +207,7 @@ impl Comparison<'_> {
     }
 
     fn arm_report(&self, arm: &ArmConfig, assessed: ArmAssessment, runs: &[(FinishedRun, Predictions)]) -> ArmReport {
-        let counts = arm.mixture().phases.mode(0).counts(self.train.data().rows().len());
+        let counts = arm.mixture().phases.mode(0).counts(self.study.train.data().rows().len());
         ArmReport {
             name: arm.name.clone(),
             description: arm.description.clone(),

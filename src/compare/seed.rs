@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use roentgen_augment::batch::CxrBatcher;
-use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::dataset::TrainSet;
 use roentgen_augment::mix::{MixedDataset, MixedStream};
 use roentgen_augment::progress::Task;
 use roentgen_augment::record::Vocabulary;
@@ -21,6 +21,7 @@ use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights
 
 use crate::config::{ArmConfig, RunConfig};
 use crate::report::RunReport;
+use crate::study::StudyData;
 
 /// Largest weight of the positive term, for findings with very few positives.
 const MAX_POS_WEIGHT: f32 = 20.0;
@@ -39,12 +40,10 @@ pub struct SeedRun<'a> {
     pub arm: &'a ArmConfig,
     /// Seed of initial weights, data order and augmentation.
     pub seed: u64,
-    /// Training rows.
-    pub train: &'a TrainSet,
+    /// Training and held-out rows.
+    pub study: &'a StudyData,
     /// Synthetic images, if the arm has any.
     pub pool: Option<&'a SyntheticDataset>,
-    /// Held-out rows.
-    pub splits: &'a Splits,
     /// Where it trains.
     pub device: &'a Device,
 }
@@ -65,15 +64,15 @@ impl SeedRun<'_> {
             augmentation: self.arm.augmentation.unwrap_or(config.training.augmentation),
             ..config.training.clone()
         };
-        let mixed = MixedDataset::new(self.train.clone(), self.pool.cloned(), self.arm.mixture(), self.seed)?;
+        let mixed = MixedDataset::new(self.study.train.clone(), self.pool.cloned(), self.arm.mixture(), self.seed)?;
         let batch_size = NonZeroUsize::new(training.batch_size).expect("validate refuses an empty batch");
         let trained = train(TrainJob {
             net: self.initial_net()?,
             config: &training,
-            loss: loss(&training, self.train, batcher),
+            loss: loss(&training, &self.study.train, batcher),
             batcher: batcher.clone(),
             stream: MixedStream::new(mixed, batch_size),
-            valid: self.splits.valid(),
+            valid: self.study.splits.valid(),
             seed: self.seed,
             device: self.device,
             folder: folder.to_owned(),
@@ -103,7 +102,7 @@ impl SeedRun<'_> {
     /// starts where every other arm with this seed does.
     fn initial_net(&self) -> Result<DenseNet, ClassifierError> {
         let network = &self.config.network;
-        let net = seeded(network.shape(self.train.data().vocabulary().len()).init(self.device), self.seed);
+        let net = seeded(network.shape(self.study.train.data().vocabulary().len()).init(self.device), self.seed);
         match &network.weights {
             None => Ok(net),
             Some(path) => {

@@ -5,24 +5,25 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::dataset::TrainSet;
 use roentgen_augment::formats::PromptTable;
 use roentgen_augment::gate::{GateReport, JudgeError};
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
 use roentgen_augment::progress::Progress;
 use roentgen_augment::record::{CxrRecord, Vocabulary};
-use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
-use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, Synthesizer};
+use roentgen_augment::request::{RequestPlan, SampleRequest};
+use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SynthesisError, Synthesizer};
 use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
 use roentgen_classifier::ClassifierError;
 
-use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
-use crate::data::prompt_table;
+use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, RunConfig};
+use crate::data::{DataError, prompt_table};
 use crate::device::DeviceError;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
 use crate::generate::DiffusionSynthesizer;
 use crate::run_folder::RunFolderError;
+use crate::study::StudyData;
 
 /// Why there is no pool of synthetic images.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,12 @@ pub enum PoolError {
         /// Every verdict.
         table: PathBuf,
     },
+    /// The images made elsewhere.
+    #[error(transparent)]
+    Images(#[from] DataError),
+    /// The generator can't read the requests.
+    #[error(transparent)]
+    Generator(#[from] SynthesisError),
     /// A file of the run folder.
     #[error(transparent)]
     Folder(#[from] RunFolderError),
@@ -69,10 +76,8 @@ pub enum PoolError {
 pub struct PoolJob<'a> {
     /// Settings.
     pub config: &'a RunConfig,
-    /// Training rows, perhaps a subset.
-    pub train: &'a TrainSet,
-    /// Held-out rows, which limits of the gate are learnt from.
-    pub splits: &'a Splits,
+    /// Its images: requests are made from training rows, limits of the gate are learnt from held-out ones.
+    pub study: &'a StudyData,
     /// Where the gate's classifier computes.
     pub device: &'a Device,
     /// The run folder: cache, verdicts and the gate's classifier are in it.
@@ -85,12 +90,15 @@ pub struct PoolJob<'a> {
 /// checkpoint's images have the size it was trained on.
 ///
 /// # Errors
-/// [`PoolError`] for a checkpoint that can't be loaded.
+/// [`PoolError`] for a checkpoint that can't be loaded, and for `kind = "images"`, which makes nothing.
 pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> Result<Arc<dyn Synthesizer>, PoolError> {
     let physics = match config.kind {
         GeneratorKind::Phantom => PhantomPhysics::reference(),
         GeneratorKind::ShiftedPhantom => PhantomPhysics::shifted(),
         GeneratorKind::Diffusion => return diffusion(config).map(|synthesizer| Arc::new(synthesizer) as _),
+        GeneratorKind::Images => {
+            return Err(ConfigError::value("generator.kind", "images", "a kind of generator that makes images").into());
+        }
     };
     let vocabulary = train.data().vocabulary().as_ref().clone();
     Ok(Arc::new(PhantomSynthesizer::new(vocabulary, physics, config.size.unwrap_or(size))?))
@@ -116,12 +124,12 @@ pub(super) fn cache_folder<'a>(config: &'a GeneratorConfig, default_cache: &'a P
     config.cache.as_deref().unwrap_or(default_cache)
 }
 
-/// How the images of a `[generator]` table reach the trainer; one cache for all arms, in `default_cache` unless the table says
-/// where.
+/// How the images of `synthesizer`, that of a `[generator]` table, reach the trainer; one cache for all arms, in `default_cache` unless
+/// the table says where.
 ///
 /// # Errors
-/// A cache that can't be opened, or a generator that can't be loaded.
-pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_cache: &Path) -> Result<Supply, PoolError> {
+/// A cache that can't be opened.
+pub fn supply(config: &GeneratorConfig, synthesizer: Arc<dyn Synthesizer>, default_cache: &Path) -> Result<Supply, PoolError> {
     let cache = match config.supply {
         SupplyMode::OnDemand => None,
         SupplyMode::Cached | SupplyMode::CacheThenGenerate => {
@@ -130,7 +138,7 @@ pub fn supply(config: &GeneratorConfig, train: &TrainSet, size: usize, default_c
             Some(Arc::new(SampleCache::open(folder, CacheOptions { max_bytes })?))
         }
     };
-    Ok(Supply::new(config.supply, synthesizer(config, train, size)?, cache)?)
+    Ok(Supply::new(config.supply, synthesizer, cache)?)
 }
 
 /// What every arm can request: the prompts of the training rows, or a table of prompts.
@@ -150,6 +158,11 @@ impl<'a> Asking<'a> {
         Ok(Self { config, vocabulary, prompted: prompts(config, &records, vocabulary)?, table })
     }
 
+    /// What is doubtful in how the table of prompts was read.
+    pub fn notes(&self) -> &[String] {
+        self.table.as_ref().map_or(&[], PromptTable::notes)
+    }
+
     /// What became of the training rows that prompts were made from; `None` for a generator that reads no prompts, and for a table.
     pub fn summary(&self) -> Option<PromptSummary> {
         let read = self.config.kind == GeneratorKind::Diffusion && self.table.is_none();
@@ -165,13 +178,7 @@ impl<'a> Asking<'a> {
             return Ok(table.of_size(size, self.config.seed)?);
         }
         let plan = RequestPlan::new(&self.prompted.rows, self.vocabulary)?.with_seed(self.config.seed);
-        let labels = match &self.config.plan {
-            _ if arm.balanced_requests => LabelPlan::Balanced,
-            PlanConfig::Balanced => LabelPlan::Balanced,
-            PlanConfig::Counts(counts) => LabelPlan::Counts(counts.clone()),
-            PlanConfig::Prevalence | PlanConfig::Prompts(_) => LabelPlan::Prevalence,
-        };
-        Ok(plan.of_labels(&labels, size)?)
+        Ok(plan.of_labels(&self.config.labels(arm), size)?)
     }
 }
 

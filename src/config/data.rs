@@ -1,10 +1,11 @@
 //! The `[data]` table.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
-use roentgen_augment::formats::{Delimiter, Format};
-use roentgen_augment::record::{Finding, LabelPolicy, Vocabulary};
+use roentgen_augment::formats::{Delimiter, Format, Place};
+use roentgen_augment::record::{Finding, LabelPolicy, View, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -19,15 +20,18 @@ pub struct DataConfig {
     /// Name in the report; the format's if absent.
     #[serde(default)]
     pub name: Option<String>,
-    /// The label table, the `.npz` of MedMNIST; absent for the phantom.
+    /// The label table, the `.npz` of MedMNIST; absent for folders and for the phantom.
     #[serde(default)]
     pub labels: Option<PathBuf>,
-    /// The folder of the images, or for the NIH subset its `.npz`; the label table's folder if absent.
+    /// The folder of the images, or for the NIH subset its `.npz`; the label table's folder if absent. Required of formats without a table.
     #[serde(default)]
     pub images: Option<PathBuf>,
     /// Findings to learn, in this order; all that the data set has if absent.
     #[serde(default)]
     pub findings: Option<Vec<String>>,
+    /// Column of a field or a finding of the table, by the name of either.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
     /// Findings outside the public vocabularies that the table may have.
     #[serde(default)]
     pub custom_findings: Vec<String>,
@@ -40,6 +44,15 @@ pub struct DataConfig {
     /// What separates the cells of the table: `","`, `";"`, `"\t"` or `"|"`; guessed if absent.
     #[serde(default)]
     pub delimiter: Option<Delimiter>,
+    /// Views that are read; all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<View>,
+    /// Whether only the first image of each patient is read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_image_per_patient: bool,
+    /// What becomes of rows whose images aren't there.
+    #[serde(default, skip_serializing_if = "MissingConfig::is_default")]
+    pub missing: MissingConfig,
     /// What uncertain and blank labels become.
     #[serde(default)]
     pub policy: LabelPolicy,
@@ -59,6 +72,29 @@ pub struct DataConfig {
 
 fn default_cache() -> usize {
     1024
+}
+
+// Keys that version 0.1.0 did not know are written only where they say something: its run folders are read as they are.
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// What becomes of rows whose images aren't there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingConfig {
+    /// The data set is refused.
+    #[default]
+    Refuse,
+    /// They are left out.
+    Skip,
+}
+
+impl MissingConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How patients are split.
@@ -101,6 +137,31 @@ impl Default for PhantomConfig {
 }
 
 impl DataConfig {
+    /// A layout with every other key absent.
+    #[must_use]
+    pub fn of(format: Format) -> Self {
+        Self {
+            format,
+            name: None,
+            labels: None,
+            images: None,
+            findings: None,
+            columns: BTreeMap::new(),
+            delimiter: None,
+            custom_findings: Vec::new(),
+            extra_columns: Vec::new(),
+            report: None,
+            views: Vec::new(),
+            one_image_per_patient: false,
+            missing: MissingConfig::default(),
+            policy: LabelPolicy::default(),
+            split: SplitConfig::default(),
+            train_images: None,
+            cache_mib: default_cache(),
+            phantom: PhantomConfig::default(),
+        }
+    }
+
     /// Every path in the table.
     pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         self.labels.iter_mut().chain(self.images.iter_mut()).collect()
@@ -111,15 +172,15 @@ impl DataConfig {
             ("data.findings", self.findings.as_ref().map_or(0, Vec::len)),
             ("data.custom_findings", self.custom_findings.len()),
             ("data.extra_columns", self.extra_columns.len()),
+            ("data.columns", self.columns.len()),
+            ("data.views", self.views.len()),
         ];
         lists.into_iter().try_for_each(|(key, count)| entries(key, count))?;
         if self.custom_findings.iter().any(|name| name.trim().is_empty()) {
             return Err(ConfigError::value("data.custom_findings", "a blank name", "names of findings"));
         }
         self.vocabulary().map_err(|error| ConfigError::value("data.findings", error, "names of findings, each once"))?;
-        if self.format.name != "phantom" && self.labels.is_none() {
-            return Err(ConfigError::value("data.labels", "absent", "the path of the label table"));
-        }
+        self.validate_place()?;
         within("data.cache_mib", self.cache_mib as u64, 0..=MOST_CACHE_MIB)?;
         within("data.train_images", self.train_images.unwrap_or(1), 1..=MOST_SAMPLES)?;
         let PhantomConfig { train, valid, test, .. } = self.phantom;
@@ -137,6 +198,36 @@ impl DataConfig {
                 let value = format!("{valid} beside a test share of {test}");
                 return Err(ConfigError::value("data.split.valid", value, "shares that leave something to train on"));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses keys that the layout lacks or doesn't know.
+    fn validate_place(&self) -> Result<(), ConfigError> {
+        match (self.format.place, &self.labels, &self.images) {
+            (Place::Labels, None, _) => {
+                return Err(ConfigError::value("data.labels", "absent", "the path of the label table"));
+            }
+            (Place::Images, _, None) => return Err(ConfigError::value("data.images", "absent", "the path of the folder")),
+            (Place::Images, Some(labels), _) => {
+                let expected = format!("data.images alone for `{}`: labels are in that folder", self.format.name);
+                return Err(ConfigError::value("data.labels", labels.display(), expected));
+            }
+            _ => {}
+        }
+        let columns = ("data.columns", "a table", !self.columns.is_empty() && !self.format.has_columns);
+        // The phantom has neither files nor two images of a kind.
+        let is_made = self.format.place == Place::Nowhere;
+        let missing = ("data.missing", "\"skip\"", is_made && !self.missing.is_default());
+        if let Some((key, value, _)) = [columns, missing].into_iter().find(|(.., is_refused)| *is_refused) {
+            return Err(ConfigError::value(key, value, format!("nothing: `{}` has no use for it", self.format.name)));
+        }
+        if self.columns.contains_key("order") && !self.one_image_per_patient {
+            let expected = "one_image_per_patient = true beside it: it says which image that is";
+            return Err(ConfigError::value("data.columns.order", &self.columns["order"], expected));
+        }
+        if let Some((key, _)) = self.columns.iter().find(|(_, column)| column.trim().is_empty()) {
+            return Err(ConfigError::value(format!("data.columns.{key}"), "blank", "the name of a column"));
         }
         Ok(())
     }

@@ -45,6 +45,17 @@ impl ConfigError {
         Self::Value { place: String::new(), key: key.into(), value: value.to_string(), expected: expected.into() }
     }
 
+    /// The same error of a table that lies at `there` instead of `here`.
+    pub(crate) fn below(self, here: &str, there: &str) -> Self {
+        match self {
+            Self::Value { place, key, value, expected } => {
+                let key = key.strip_prefix(here).map_or_else(|| key.clone(), |rest| format!("{there}{rest}"));
+                Self::Value { place, key, value, expected }
+            }
+            other => other,
+        }
+    }
+
     /// An invalid value of a flag.
     #[must_use]
     pub fn flag(flag: &str, value: impl ToString, expected: impl Into<String>) -> Self {

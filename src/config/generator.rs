@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::record::{Finding, by_finding};
+use roentgen_augment::request::LabelPlan;
 use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
 use super::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SAMPLING_STEPS, within};
+use super::{ArmConfig, ConfigError, ImagesConfig};
 use crate::device::DeviceChoice;
 use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
@@ -50,6 +51,9 @@ pub struct GeneratorConfig {
     /// The checkpoint and how it samples; for `kind = "diffusion"` only.
     #[serde(default)]
     pub diffusion: Option<DiffusionConfig>,
+    /// Images that exist already; for `kind = "images"` only.
+    #[serde(default)]
+    pub images: Option<ImagesConfig>,
 }
 
 impl GeneratorConfig {
@@ -60,12 +64,30 @@ impl GeneratorConfig {
         self.diffusion.as_ref().map_or(DRAWN, |diffusion| diffusion.batch_size)
     }
 
+    /// The labels that an arm draws from.
+    #[must_use]
+    pub fn labels(&self, arm: &ArmConfig) -> LabelPlan {
+        match &self.plan {
+            _ if arm.balanced_requests => LabelPlan::Balanced,
+            PlanConfig::Balanced => LabelPlan::Balanced,
+            PlanConfig::Counts(counts) => LabelPlan::Counts(counts.clone()),
+            PlanConfig::Prevalence | PlanConfig::Prompts(_) => LabelPlan::Prevalence,
+        }
+    }
+
     /// What the comparison report must state about it.
     #[must_use]
     pub fn caveat(&self) -> String {
-        match self.diffusion.as_ref().and_then(|diffusion| diffusion.trained_on.as_ref()) {
-            Some(trained_on) => format!("Synthetic images come from a {}. It was trained on {trained_on}", self.kind.title()),
-            None => self.kind.caveat().to_owned(),
+        let diffusion = self.diffusion.as_ref().and_then(|diffusion| diffusion.trained_on.as_ref());
+        let images = self.images.as_ref().and_then(|images| images.trained_on.as_ref());
+        match (diffusion, images) {
+            (Some(trained_on), _) => {
+                format!("Synthetic images come from a {}. It was trained on {trained_on}", self.kind.title())
+            }
+            (_, Some(trained_on)) => {
+                format!("Synthetic images were made elsewhere. Their generator was trained on {trained_on}")
+            }
+            (None, None) => self.kind.caveat().to_owned(),
         }
     }
 
@@ -80,6 +102,7 @@ impl GeneratorConfig {
             }
             within("generator.plan.counts", total, 1..=MOST_SAMPLES)?;
         }
+        self.validate_images()?;
         match (self.kind, &self.diffusion) {
             (GeneratorKind::Diffusion, None) => {
                 let expected = "a [generator.diffusion] table that names the pipeline";
@@ -97,11 +120,36 @@ impl GeneratorConfig {
             (_, None) if self.prompts != PromptSettings::default() => Err(ConfigError::value(
                 "generator.prompts",
                 "set",
-                "nothing, or kind = \"diffusion\": phantoms are drawn from labels",
+                "nothing, or kind = \"diffusion\", which alone reads prompts",
             )),
             (_, None) => Ok(()),
             (_, Some(_)) => Err(ConfigError::value("generator.diffusion", "set", "nothing, or kind = \"diffusion\"")),
         }
+    }
+
+    /// Refuses images without their kind, the kind without images, and settings of how images are made.
+    fn validate_images(&self) -> Result<(), ConfigError> {
+        let images = match (self.kind, &self.images) {
+            (GeneratorKind::Images, Some(images)) => images,
+            (GeneratorKind::Images, None) => {
+                let expected = "images = { from = \"PATH\" } beside it, which says where they are";
+                return Err(ConfigError::value("generator.kind", "images", expected));
+            }
+            (_, Some(_)) => return Err(ConfigError::value("generator.images", "set", "nothing, or kind = \"images\"")),
+            (_, None) => return Ok(()),
+        };
+        let of_making = [
+            (self.size.is_some(), "size"),
+            (self.supply != SupplyMode::default(), "supply"),
+            (self.cache.is_some(), "cache"),
+            (self.cache_mib.is_some(), "cache_mib"),
+            (matches!(self.plan, PlanConfig::Prompts(_)), "plan.prompts"),
+        ];
+        if let Some((_, key)) = of_making.into_iter().find(|(set, _)| *set) {
+            let expected = "nothing: with kind = \"images\" nothing is made, and images are read where they are";
+            return Err(ConfigError::value(format!("generator.{key}"), "set", expected));
+        }
+        images.validate()
     }
 }
 
@@ -130,6 +178,8 @@ pub enum GeneratorKind {
     ShiftedPhantom,
     /// A Stable Diffusion checkpoint, see [`DiffusionConfig`].
     Diffusion,
+    /// Nothing: the images exist already, see [`ImagesConfig`].
+    Images,
 }
 
 impl GeneratorKind {
@@ -140,6 +190,7 @@ impl GeneratorKind {
             Self::Phantom => "analytic chest phantom",
             Self::ShiftedPhantom => "shifted simulator (phantom, less faithful)",
             Self::Diffusion => "latent diffusion model",
+            Self::Images => "images made elsewhere",
         }
     }
 
@@ -155,6 +206,10 @@ impl GeneratorKind {
             }
             Self::Diffusion => {
                 "Only its makers know what the checkpoint was trained on, and whether held-out patients are in that data."
+            }
+            Self::Images => {
+                "Synthetic images were made elsewhere. Only the makers of their generator know what it was trained on, and whether \
+                 held-out patients are in that data."
             }
         }
     }

@@ -5,6 +5,7 @@ mod data;
 mod error;
 mod gate;
 mod generator;
+mod images;
 pub mod limits;
 pub(crate) mod table;
 
@@ -21,11 +22,12 @@ use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STE
 use crate::memory::Estimate;
 
 pub use arm::{ArmConfig, RampConfig};
-pub use data::{DataConfig, PhantomConfig, SplitConfig};
+pub use data::{DataConfig, MissingConfig, PhantomConfig, SplitConfig};
 pub use error::ConfigError;
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
 pub(crate) use generator::sampler_named;
 pub use generator::{DiffusionConfig, GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
+pub use images::{ImagesConfig, ImagesFrom};
 
 /// A whole run file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,6 +183,9 @@ impl RunConfig {
         if let Some(generator) = &mut config.generator {
             if let Some(diffusion) = &mut generator.diffusion {
                 diffusion.pipeline = resolve(folder, &diffusion.pipeline);
+            }
+            for path in generator.images.iter_mut().flat_map(ImagesConfig::paths_mut) {
+                *path = folder.join(&*path);
             }
             if let PlanConfig::Prompts(path) = &mut generator.plan {
                 *path = resolve(folder, path);

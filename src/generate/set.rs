@@ -18,6 +18,7 @@ use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
 use toml::Value;
 
+use super::notes::CutPrompts;
 use super::shard::Shard;
 use super::store::{Store, StoreError};
 use super::synthesizer::DiffusionSynthesizer;
@@ -112,8 +113,8 @@ pub struct Outcome {
     pub made: usize,
     /// Mean over the images that this call made of their [channel spread](crate::diffusion::pipeline::Picture::channel_spread).
     pub mean_channel_spread: f64,
-    /// Requests whose end the text encoder did not see, and the largest number of tokens it did not see.
-    pub cut_prompts: (usize, usize),
+    /// Prompts whose end the text encoder did not see.
+    pub cut_prompts: CutPrompts,
 }
 
 /// The file of image `index`.
@@ -166,7 +167,7 @@ pub fn make(
             return Err(DiffusionError::Stopped { step: synthesizer.settings().steps }.into());
         }
     }
-    outcome.cut_prompts = cut_prompts(synthesizer, shard.of(requests))?;
+    outcome.cut_prompts = CutPrompts::of(synthesizer, shard.of(requests))?;
     if shard.is_whole() {
         let origins: Vec<_> = requests.iter().map(origin).collect();
         write_manifest(set, &origins)?;
@@ -301,16 +302,6 @@ fn lock(store: &Store) -> Result<Option<FolderLock>, RunFolderError> {
 fn io_error(store: &Store, action: &'static str, name: &str) -> impl FnOnce(io::Error) -> ImageSetError {
     let path = store.describe(name);
     move |source| ImageSetError::Io { action, path, source }
-}
-
-/// How many prompts were cut, and the largest number of tokens lost.
-fn cut_prompts<'a>(
-    synthesizer: &DiffusionSynthesizer,
-    requests: impl Iterator<Item = &'a SampleRequest>,
-) -> Result<(usize, usize), DiffusionError> {
-    let prompts: Vec<&str> = requests.map(|request| request.prompt.as_str()).collect();
-    let dropped = synthesizer.pipeline().dropped_tokens(&prompts)?;
-    Ok((dropped.iter().filter(|dropped| **dropped > 0).count(), dropped.into_iter().max().unwrap_or(0)))
 }
 
 fn write_manifest(set: ImageSet<'_>, origins: &[SampleOrigin]) -> Result<(), ImageSetError> {

@@ -7,6 +7,7 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
+use super::notes::CutPrompts;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
 
@@ -72,6 +73,11 @@ impl DiffusionSynthesizer {
         self.batch_size
     }
 
+    fn failed(&self, error: DiffusionError) -> SynthesisError {
+        let message = format!("{}: {error}", self.pipeline.folder().display());
+        SynthesisError { message, source: Some(Box::new(error)) }
+    }
+
     /// One picture per request of one batch, whatever its size; `watch` is called at every step.
     ///
     /// # Errors
@@ -115,10 +121,7 @@ impl Synthesizer for DiffusionSynthesizer {
     fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
         let mut images = Vec::with_capacity(requests.len());
         for batch in requests.chunks(self.batch_size.get()) {
-            let pictures = self.pictures(batch, &mut |_| ControlFlow::Continue(())).map_err(|error| SynthesisError {
-                message: format!("{}: {error}", self.pipeline.folder().display()),
-                source: Some(Box::new(error)),
-            })?;
+            let pictures = self.pictures(batch, &mut |_| ControlFlow::Continue(())).map_err(|error| self.failed(error))?;
             images.extend(
                 pictures
                     .into_iter()
@@ -126,5 +129,10 @@ impl Synthesizer for DiffusionSynthesizer {
             );
         }
         Ok(images)
+    }
+
+    fn notes(&self, requests: &[&SampleRequest]) -> Result<Vec<String>, SynthesisError> {
+        let cut = CutPrompts::of(self, requests.iter().copied()).map_err(|error| self.failed(error))?;
+        Ok(cut.note().into_iter().collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The results of a comparison for people: `report.json`, a self-contained `report.html`, and tables for terminal and Markdown.
 
-mod format;
+pub(crate) mod format;
 mod html;
 mod lookup;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `data.csv`: the rows of a run, for training and evaluation, compared at the next start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::Metadata;
 use std::io;
 use std::path::Path;
@@ -9,9 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
 use roentgen_augment::atomic::write_atomic;
-use roentgen_augment::dataset::{CxrDataset, Splits, TrainSet};
+use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::digest::Fingerprint;
-use roentgen_augment::image::{GrayDepth, GrayImage};
 use roentgen_augment::record::{CxrRecord, Split};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +36,9 @@ pub struct RecordedRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataRecord(BTreeMap<(Split, String), RecordedRow>);
 
+/// What the names of synthetic images begin with.
+const POOL: &str = "synthetic image ";
+
 /// Most differences of one kind that are listed.
 const SPELT_OUT: usize = 5;
 
@@ -51,36 +53,87 @@ impl DataRecord {
         Self(rows.into_iter().map(|row| ((row.split, row.id.clone()), row)).collect())
     }
 
-    /// Every row of a study. Images that are files are digested, in parallel, unless `known` has a digest of the unchanged file; so are
-    /// those in memory. Where `drawn` says that the settings determine every image, none is.
+    /// Every row of a study: training, validation and test. Images that are files are digested, in parallel, unless `known` has a
+    /// digest of the unchanged file; so are those in memory. Where `drawn` says that the settings determine every image, none is.
     ///
     /// # Errors
     /// The error of the first image that can't be read.
-    pub fn of_study(
-        train: &TrainSet,
-        splits: &Splits,
+    pub fn of_sets(
+        sets: [&CxrDataset; 3],
         drawn: bool,
         known: &Self,
         progress: &(dyn Fn() + Sync),
     ) -> Result<Self, AugmentError> {
-        let sets = [(Split::Train, train.data()), (Split::Valid, splits.valid().data()), (Split::Test, splits.test().data())];
-        let mut rows = BTreeMap::new();
-        for (split, data) in sets {
-            let indices: Vec<usize> = (0..data.rows().len()).collect();
-            let recorded = |&index: &usize| {
-                let record = data.record(index);
-                let (stamp, image) = if drawn { Default::default() } else { identity(data, index, split, known)? };
-                progress();
-                Ok(RecordedRow { split, id: record.id.clone(), stamp, image, row: words(record) })
+        let mut record = Self::default();
+        for (split, data) in [Split::Train, Split::Valid, Split::Test].into_iter().zip(sets) {
+            record.add(data, split, "", (!drawn).then_some(known), progress)?;
+        }
+        Ok(record)
+    }
+
+    /// Adds the images of a pool, which may have the names of radiographs.
+    ///
+    /// # Errors
+    /// As [`of_sets`](Self::of_sets).
+    pub fn add_pool(&mut self, pool: &CxrDataset, known: &Self, progress: &(dyn Fn() + Sync)) -> Result<(), AugmentError> {
+        self.add(pool, Split::Train, POOL, Some(known), progress)
+    }
+
+    fn add(
+        &mut self,
+        data: &CxrDataset,
+        split: Split,
+        prefix: &str,
+        known: Option<&Self>,
+        progress: &(dyn Fn() + Sync),
+    ) -> Result<(), AugmentError> {
+        let indices: Vec<usize> = (0..data.rows().len()).collect();
+        let recorded = |&index: &usize| {
+            let record = data.record(index);
+            let id = format!("{prefix}{}", record.id);
+            let (stamp, image) = match known {
+                Some(known) => identity(data, index, (split, &id), known)?,
+                None => Default::default(),
             };
-            // The error of the first failing row wins, whichever thread was first.
-            let found: Vec<Result<RecordedRow, AugmentError>> = indices.par_iter().map(recorded).collect();
-            for row in found {
-                let row = row?;
-                rows.insert((split, row.id.clone()), row);
+            progress();
+            Ok(RecordedRow { split, id, stamp, image, row: words(record) })
+        };
+        // The error of the first failing row wins, whichever thread was first.
+        let found: Vec<Result<RecordedRow, AugmentError>> = indices.par_iter().map(recorded).collect();
+        for row in found {
+            let row = row?;
+            self.0.insert((split, row.id.clone()), row);
+        }
+        Ok(())
+    }
+
+    /// Refuses a pool with a copy of a radiograph of validation or test, and gives a note on copies of training radiographs.
+    ///
+    /// # Errors
+    /// [`RunFolderError::CopyInPool`].
+    pub fn check_copies(&self) -> Result<Option<String>, RunFolderError> {
+        let (pool, real): (Vec<_>, Vec<_>) = self.0.values().partition(|row| row.id.starts_with(POOL));
+        // Of two radiographs with one digest, the held-out one matters.
+        let mut radiographs: HashMap<&str, &RecordedRow> = HashMap::new();
+        for row in real.into_iter().filter(|row| !row.image.is_empty()) {
+            let first = radiographs.entry(&row.image).or_insert(row);
+            if first.split == Split::Train {
+                *first = row;
             }
         }
-        Ok(Self(rows))
+        let copies: Vec<_> = pool.iter().filter_map(|row| Some((row, radiographs.get(row.image.as_str())?))).collect();
+        let name = |row: &RecordedRow| row.id.trim_start_matches(POOL).to_owned();
+        let held_out: Vec<_> = copies.iter().filter(|(_, radiograph)| radiograph.split != Split::Train).collect();
+        if let Some((image, radiograph)) = held_out.first() {
+            return Err(RunFolderError::CopyInPool {
+                images: held_out.len(),
+                image: name(image),
+                radiograph: radiograph.id.clone(),
+                split: radiograph.split,
+            });
+        }
+        let copies = copies.len();
+        Ok((copies > 0).then(|| format!("{copies} synthetic image(s) are byte for byte files of training radiographs")))
     }
 
     /// Reads a file; `None` if it does not exist.
@@ -175,13 +228,18 @@ fn parse(digest: &str) -> Option<Fingerprint> {
     Some(Fingerprint(*blake3::Hash::from_hex(digest).ok()?.as_bytes()))
 }
 
-/// Stamp and digest of an image.
-fn identity(data: &CxrDataset, index: usize, split: Split, known: &DataRecord) -> Result<(String, String), AugmentError> {
+/// Stamp and digest of an image that `known` has under a split and a name.
+fn identity(
+    data: &CxrDataset,
+    index: usize,
+    (split, id): (Split, &str),
+    known: &DataRecord,
+) -> Result<(String, String), AugmentError> {
     let Some(path) = data.file(index) else {
-        return Ok((String::new(), pixel_digest(&data.decode(index)?).to_string()));
+        return Ok((String::new(), data.decode(index)?.digest().to_string()));
     };
     let stamp = stamp(path);
-    let digest = match known.digest(split, &data.record(index).id, &stamp) {
+    let digest = match known.digest(split, id, &stamp) {
         Some(digest) => digest,
         None => file_digest(path)?,
     };
@@ -198,19 +256,6 @@ pub fn file_digest(path: &Path) -> Result<Fingerprint, AugmentError> {
     match read {
         Ok(_) => Ok(Fingerprint(*hasher.finalize().as_bytes())),
         Err(source) => Err(AugmentError::Io { action: "read", path: path.to_owned(), source }),
-    }
-}
-
-/// Digest of an image as decoded.
-#[must_use]
-pub fn pixel_digest(image: &GrayImage) -> Fingerprint {
-    let sides = [image.width(), image.height()].map(|side| (side as u64).to_le_bytes());
-    match image.depth() {
-        GrayDepth::U8(samples) => Fingerprint::of(&[b"gray 8", &sides[0], &sides[1], samples]),
-        GrayDepth::U16(samples) => {
-            let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            Fingerprint::of(&[b"gray 16", &sides[0], &sides[1], &bytes])
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
+use roentgen_augment::record::Split;
 
 use super::record::Difference;
 
@@ -26,6 +27,20 @@ pub enum RunFolderError {
     /// An image of the study can't be read.
     #[error(transparent)]
     Image(#[from] AugmentError),
+    /// Images of a pool that are radiographs of validation or test.
+    #[error(
+        "{images} synthetic image(s) are byte for byte files of radiographs of validation or test, such as `{image}` of `{radiograph}` ({split}); synthetic data never judges: check generator.images.from, and drop their rows"
+    )]
+    CopyInPool {
+        /// How many.
+        images: usize,
+        /// The first of them.
+        image: String,
+        /// The radiograph.
+        radiograph: String,
+        /// Its split.
+        split: Split,
+    },
     /// Another process holds the folder.
     #[error("another roentgen process{holder} is writing {}; wait for it or stop it, or give another --out", path.display())]
     Busy {

@@ -16,7 +16,7 @@ use crate::finetune::FinetuneConfig;
 
 /// Settings that change no trained weight: texts, paths, threads, devices, intervals of logging and evaluation. What the paths
 /// lead to is compared separately.
-const MAY_CHANGE: [&str; 15] = [
+const MAY_CHANGE: [&str; 18] = [
     "preset",
     "title",
     "log_every",
@@ -31,6 +31,9 @@ const MAY_CHANGE: [&str; 15] = [
     "data.name",
     "data.labels",
     "data.images",
+    "data.columns",
+    "data.delimiter",
+    "data.missing",
     "data.cache_mib",
 ];
 

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::atomic::write_atomic;
 
-pub use data_record::{DataRecord, RecordedRow, file_digest, order_digest, pixel_digest, stamp};
+pub use data_record::{DataRecord, RecordedRow, file_digest, order_digest, stamp};
 pub use error::{Holder, RunFolderError};
 pub use finetune::{FinetuneFound, FinetuneStart, pipeline_digest};
 pub use lock::FolderLock;

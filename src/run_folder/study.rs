@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use roentgen_augment::dataset::{Splits, TrainSet};
+use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::digest::Fingerprint;
 use serde_json::Value;
 use toml::Table;
@@ -12,10 +12,11 @@ use super::error::RunFolderError;
 use super::record::{Found, Record};
 use super::{OLD_POOLS, RunFolder};
 use crate::config::RunConfig;
+use crate::study::StudyData;
 
-/// Settings that change no trained network and no score: texts, paths, threads, statistics, the number of seeds. What the paths
-/// lead to is compared separately.
-const MAY_CHANGE: [&str; 18] = [
+/// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
+/// and images that they lead to are compared separately.
+const MAY_CHANGE: [&str; 22] = [
     "title",
     "baseline",
     "seeds",
@@ -25,6 +26,9 @@ const MAY_CHANGE: [&str; 18] = [
     "data.name",
     "data.labels",
     "data.images",
+    "data.columns",
+    "data.delimiter",
+    "data.missing",
     "data.cache_mib",
     "network.weights",
     "gate.agreement.weights",
@@ -34,6 +38,8 @@ const MAY_CHANGE: [&str; 18] = [
     "generator.plan.prompts",
     "generator.diffusion.pipeline",
     "generator.diffusion.trained_on",
+    // Every row that it leads to is compared.
+    "generator.images",
 ];
 
 /// The same for named tables.
@@ -56,13 +62,23 @@ pub struct StudyStart<'a> {
     pub command: StudyCommand,
     /// Settings.
     pub config: &'a RunConfig,
-    /// Training rows, perhaps a subset.
-    pub train: &'a TrainSet,
-    /// Held-out rows.
-    pub splits: &'a Splits,
+    /// Its images.
+    pub study: &'a StudyData,
 }
 
 impl StudyStart<'_> {
+    /// Images that [`open`](Self::open) looks at.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let pool = self.study.images.as_ref().map_or(0, |pool| pool.data().rows().len());
+        self.sets().iter().map(|data| data.rows().len()).sum::<usize>() + pool
+    }
+
+    fn sets(&self) -> [&CxrDataset; 3] {
+        let StudyData { train, splits, .. } = self.study;
+        [train.data(), splits.valid().data(), splits.test().data()]
+    }
+
     /// Locks `path` for this start, creating it if it is missing, and compares it with earlier ones; `progress` is called after
     /// each row whose image was digested or found unchanged.
     ///
@@ -91,10 +107,14 @@ impl StudyStart<'_> {
         }
         let drawn = self.config.data.format.name == "phantom";
         let known = folder.known_data(earlier.as_ref())?;
-        let data = DataRecord::of_study(self.train, self.splits, drawn, &known, progress)?;
+        let mut data = DataRecord::of_sets(self.sets(), drawn, &known, progress)?;
+        if let Some(pool) = &self.study.images {
+            data.add_pool(pool.data(), &known, progress)?;
+            folder.notes.extend(data.check_copies()?);
+        }
         now.digests.insert("data".to_owned(), data.digest_of_all().to_string());
         now.digests.insert("order of the rows".to_owned(), self.order().to_string());
-        let findings: Vec<_> = self.train.data().vocabulary().findings().iter().map(|finding| finding.name()).collect();
+        let findings: Vec<_> = self.study.train.data().vocabulary().findings().iter().map(|finding| finding.name()).collect();
         now.digests.insert("findings".to_owned(), findings.join(", "));
         let weights = [
             ("file of network.weights", &self.config.network.weights),
@@ -110,8 +130,9 @@ impl StudyStart<'_> {
     }
 
     fn order(&self) -> Fingerprint {
-        let sets = [self.train.data(), self.splits.valid().data(), self.splits.test().data()];
-        order_digest(sets.iter().flat_map(|data| data.rows().iter().map(|row| row.record.id.as_str())))
+        let pool = self.study.images.iter().map(|pool| pool.data());
+        let sets = self.sets().into_iter().chain(pool);
+        order_digest(sets.flat_map(|data| data.rows().iter().map(|row| row.record.id.as_str())))
     }
 
     /// The record of version 0.1.0: `run.json` with one digest of the settings and one of names, patients and labels, beside
@@ -154,8 +175,7 @@ impl StudyStart<'_> {
 
     fn old_data_digest(&self) -> Fingerprint {
         let mut text = String::new();
-        let sets = [("train", self.train.data()), ("valid", self.splits.valid().data()), ("test", self.splits.test().data())];
-        for (name, data) in sets {
+        for (name, data) in ["train", "valid", "test"].into_iter().zip(self.sets()) {
             for row in data.rows() {
                 let record = &row.record;
                 let patient = record.patient_id.as_ref().map_or("", |patient| patient.as_str());

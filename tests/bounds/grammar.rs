@@ -16,7 +16,7 @@ pub enum Kind {
 use Kind::{Flag, Of, Real, Text, Whole};
 
 const FINDINGS: &[&str] = &["[\"Mass\"]", "[\"Effusion\", \"Pleural Effusion\"]", "[]", "[\"\"]", "[\"Nothing\"]"];
-const FORMATS: &[&str] = &["\"phantom\"", "\"table\"", "\"nih\"", "\"medmnist\""];
+const FORMATS: &[&str] = &["\"phantom\"", "\"table\"", "\"nih\"", "\"medmnist\"", "\"class-folders\"", "\"imagefolder\""];
 const MODES: &[&str] = &[
     "\"real-only\"",
     "{ synthetic = { size = 9223372036854775807 } }",
@@ -50,6 +50,8 @@ const SPLITS: &[&str] = &[
     "{ by = \"patient\", valid = -1.0, test = 1e300 }",
 ];
 const SEEDS: &[&str] = &["[1]", "[]", "[1, 1]", "[9223372036854775807, 0]", "[18446744073709551615]", "[-1]"];
+const DEPTHS: &[&str] =
+    &["8", "12", "16", "\"full\"", "\"per-image-range\"", "7", "17", "-9223372036854775808", "\"12\"", "nan"];
 const SAMPLERS: &[&str] = &["\"pndm\"", "\"best\"", "\"\"", "7"];
 const DEVICES: &[&str] = &["\"cpu\"", "\"cuda:99999999999999999999\"", "\"gpu\"", "\"\"", "\"cuda:7\""];
 
@@ -63,6 +65,10 @@ pub const DATA: &[(&str, Kind)] = &[
     ("data.custom_findings", Of(&["[\"Tuberculosis\"]", "[]", "[\" \"]"])),
     ("data.extra_columns", Of(&["[\"a\"]", "[]"])),
     ("data.report", Text),
+    ("data.columns", Of(&["{ image = \"Path\" }", "{ order = \"date\", Mass = \"m\" }", "{ image = \" \" }", "{ image = 1 }"])),
+    ("data.views", Of(&["[\"PA\", \"AP\"]", "[]", "[\"oblique\"]"])),
+    ("data.one_image_per_patient", Flag),
+    ("data.missing", Of(&["\"skip\"", "\"refuse\"", "\"keep\""])),
     ("data.delimiter", Of(&["\";\"", "\"\\t\"", "\"::\""])),
     ("data.policy", Of(&["{ uncertain = \"one\" }", "{ blank_for = { Mass = \"zero\", Nodule = \"one\" } }"])),
     ("data.split", Of(SPLITS)),
@@ -75,6 +81,8 @@ pub const DATA: &[(&str, Kind)] = &[
     ("preprocess.size", Whole),
     ("preprocess.geometry", Of(&["\"pad\"", "\"crop\""])),
     ("preprocess.filter", Of(&["\"bicubic\"", "\"none\""])),
+    ("preprocess.bit_depth", Of(DEPTHS)),
+    ("preprocess.jpeg_scale", Flag),
 ];
 
 /// The other keys of a study.

@@ -2,6 +2,8 @@
 
 mod check;
 mod depth;
+mod doubts;
+mod filter;
 mod split;
 mod summary;
 
@@ -15,9 +17,10 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::AugmentError;
 use crate::image::{GrayImage, ImageCache, ImageSource, Preprocess};
-use crate::record::{CxrRecord, CxrSample, Vocabulary};
+use crate::record::{CxrRecord, CxrSample, Finding, Label, Vocabulary};
 
 pub use check::{CheckReport, ImageCopy, SharedPatient, Unreadable};
+pub use doubts::DataWarning;
 pub use split::{HeldOut, SplitBy, SplitPlan, Splits, TrainSet};
 pub use summary::{AgeQuantiles, DataSummary, FindingCounts, LabelCounts};
 
@@ -108,31 +111,52 @@ impl CxrDataset {
     /// # Errors
     /// [`AugmentError::FindingNotInData`] if the data set has no labels of one of its findings.
     pub fn with_vocabulary(self, vocabulary: Vocabulary) -> Result<Self, AugmentError> {
-        let columns: Vec<Option<usize>> = vocabulary.findings().iter().map(|f| self.vocabulary.position(*f)).collect();
-        let missing: Vec<_> =
-            vocabulary.findings().iter().zip(&columns).filter(|(_, column)| column.is_none()).map(|(f, _)| f.name()).collect();
+        let missing = self.lacks(&vocabulary);
         if !missing.is_empty() {
-            return Err(AugmentError::FindingNotInData {
-                name: self.name.to_string(),
-                missing: missing.join(", "),
-                wanted: names(&vocabulary),
-                available: names(&self.vocabulary),
-            });
+            return Err(self.not_in_data(&missing, &vocabulary));
         }
+        Ok(self.relabelled(&vocabulary))
+    }
+
+    fn lacks(&self, vocabulary: &Vocabulary) -> Vec<Finding> {
+        vocabulary.findings().iter().copied().filter(|finding| self.vocabulary.position(*finding).is_none()).collect()
+    }
+
+    fn not_in_data(&self, missing: &[Finding], wanted: &Vocabulary) -> AugmentError {
+        AugmentError::FindingNotInData {
+            name: self.name.to_string(),
+            missing: names(missing),
+            wanted: names(wanted.findings()),
+            available: names(self.vocabulary.findings()),
+        }
+    }
+
+    fn relabelled(self, vocabulary: &Vocabulary) -> Self {
+        let columns: Vec<Option<usize>> = vocabulary.findings().iter().map(|f| self.vocabulary.position(*f)).collect();
         let mut rows = self.rows;
         // In place, unless another data set shares them.
         for row in Arc::make_mut(&mut rows) {
             let record = Arc::make_mut(&mut row.record);
-            record.labels = columns.iter().flatten().map(|&column| record.labels[column]).collect();
+            let label = |column: &Option<usize>| column.map_or(Label::Missing, |column| record.labels[column]);
+            record.labels = columns.iter().map(label).collect();
         }
-        Ok(Self { rows, vocabulary: Arc::new(vocabulary), ..self })
+        Self { rows, vocabulary: Arc::new(vocabulary.clone()), ..self }
+    }
+
+    /// The same rows with the labels of `vocabulary`, in its order; unknown where the data set has no such finding, with a note.
+    #[must_use]
+    pub fn with_vocabulary_or_blank(self, vocabulary: Vocabulary) -> Self {
+        let absent = self.lacks(&vocabulary);
+        let note = format!("{} has no labels of {}; they are taken as unknown", self.name, names(&absent));
+        let data = self.relabelled(&vocabulary);
+        if absent.is_empty() { data } else { data.with_note(note) }
     }
 
     /// The real rows alone, or the synthetic ones.
     #[must_use]
     pub fn of_origin(&self, synthetic: bool) -> Self {
         let rows = self.rows.iter().filter(|row| row.record.origin.is_synthetic() == synthetic);
-        Self { rows: rows.cloned().collect(), ..self.clone() }
+        self.with_rows(rows.cloned().collect())
     }
 
     /// The rows at `indices`, in that order.
@@ -141,13 +165,17 @@ impl CxrDataset {
     /// If an index is not below the number of rows.
     #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
-        Self { rows: indices.iter().map(|&index| self.rows[index].clone()).collect(), ..self.clone() }
+        self.with_rows(indices.iter().map(|&index| self.rows[index].clone()).collect())
     }
 
     /// The same rows with other records, one per row.
     pub(crate) fn map_records(&self, map: impl Fn(&Row) -> Arc<CxrRecord>) -> Self {
-        let rows = self.rows.iter().map(|row| Row { record: map(row), ..row.clone() }).collect();
-        Self { rows, ..self.clone() }
+        self.with_rows(self.rows.iter().map(|row| Row { record: map(row), ..row.clone() }).collect())
+    }
+
+    /// Other rows of the same images.
+    pub(crate) fn with_rows(&self, rows: Vec<Row>) -> Self {
+        Self { rows: rows.into(), ..self.clone() }
     }
 
     /// Name for messages.
@@ -275,15 +303,15 @@ impl fmt::Debug for CxrDataset {
     }
 }
 
-fn names(vocabulary: &Vocabulary) -> String {
-    vocabulary.findings().iter().map(|f| f.name()).collect::<Vec<_>>().join(", ")
+fn names(findings: &[Finding]) -> String {
+    findings.iter().map(|f| f.name()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::image::{ImageArray, ImageFiles};
-    use crate::record::{Details, Label, Origin, PatientId, Provenance, Split};
+    use crate::record::{Details, Origin, PatientId, Provenance, Split};
     use crate::request::{RequestSource, SampleRequest};
     use crate::supply::fake::request;
 

@@ -45,17 +45,11 @@ impl Splits {
     /// As [`SplitPlan::apply`], and [`AugmentError::SyntheticHeldOut`], [`AugmentError::PatientInTwoSplits`] or
     /// [`AugmentError::EmptySplit`].
     pub fn new(data: &CxrDataset, plan: &SplitPlan) -> Result<Self, AugmentError> {
+        if let Some(fault) = plan.faults(data).into_iter().next() {
+            return Err(fault);
+        }
         let data = plan.apply(data)?;
-        check_rows(&data)?;
-        let rows = |wanted: &dyn Fn(&CxrRecord) -> bool| {
-            let rows: Vec<_> = (0..data.len()).filter(|&i| wanted(data.record(i))).collect();
-            (!rows.is_empty()).then(|| data.select(&rows))
-        };
-        let part = |split| {
-            let found = rows(&|record| record.split == Some(split) && !record.origin.is_synthetic());
-            found.ok_or_else(|| AugmentError::EmptySplit { name: data.name().to_owned(), split })
-        };
-        let (train, valid, test) = (part(Split::Train)?, part(Split::Valid)?, part(Split::Test)?);
+        let (train, valid, test) = (part(&data, Split::Train)?, part(&data, Split::Valid)?, part(&data, Split::Test)?);
         let judged = valid.rows().iter().chain(test.rows());
         // An image without a patient counts as a separate patient, here as in requests.
         let patient = |row: &Row| row.record.patient_id.clone().unwrap_or_else(|| PatientId::new(&row.record.id));
@@ -66,8 +60,20 @@ impl Splits {
             train: TrainSet { data: train, held_out },
             valid: HeldOut { data: valid, split: Split::Valid },
             test: HeldOut { data: test, split: Split::Test },
-            synthetic: rows(&|record| record.origin.is_synthetic()),
+            synthetic: rows(&data, |record| record.origin.is_synthetic()),
         })
+    }
+
+    /// The real rows of one part of `data`, for scoring: the others may be empty.
+    ///
+    /// # Errors
+    /// As [`Splits::new`], of the parts that there are.
+    pub fn part(data: &CxrDataset, plan: &SplitPlan, split: Split) -> Result<CxrDataset, AugmentError> {
+        let data = plan.apply(data)?;
+        match row_faults(&data).into_iter().next() {
+            Some(fault) => Err(fault),
+            None => part(&data, split),
+        }
     }
 
     /// The training part.
@@ -89,7 +95,7 @@ impl Splits {
     }
 
     /// The synthetic rows of the data set, which are a pool and no training images; `None` if it has none.
-    /// [`SyntheticDataset::made_elsewhere`](crate::supply::SyntheticDataset::made_elsewhere) makes a pool of them.
+    /// An [`ImagePool`](crate::supply::ImagePool) lets a mixture draw from them.
     #[must_use]
     pub fn synthetic(&self) -> Option<&CxrDataset> {
         self.synthetic.as_ref()
@@ -109,8 +115,7 @@ impl Splits {
                 return Err(AugmentError::HeldOutPatient { index, image, patient });
             }
         }
-        let rows = train.data.rows.iter().chain(synthetic).cloned().collect();
-        Ok(CxrDataset { rows, ..train.data.clone() })
+        Ok(train.data.with_rows(train.data.rows().iter().chain(synthetic).cloned().collect()))
     }
 
     /// Patients of validation and test: nothing that descends from them may train.
@@ -126,21 +131,34 @@ impl Splits {
     }
 }
 
-/// Refuses synthetic rows for evaluation, and a patient of real rows in two splits.
-fn check_rows(data: &CxrDataset) -> Result<(), AugmentError> {
+/// The rows that are `wanted`; `None` if there are none.
+fn rows(data: &CxrDataset, wanted: impl Fn(&CxrRecord) -> bool) -> Option<CxrDataset> {
+    let rows: Vec<_> = (0..data.len()).filter(|&i| wanted(data.record(i))).collect();
+    (!rows.is_empty()).then(|| data.select(&rows))
+}
+
+/// The real rows of `split`.
+fn part(data: &CxrDataset, split: Split) -> Result<CxrDataset, AugmentError> {
+    let found = rows(data, |record| record.split == Some(split) && !record.origin.is_synthetic());
+    found.ok_or_else(|| AugmentError::EmptySplit { name: data.name().to_owned(), split })
+}
+
+/// Synthetic rows for evaluation, and patients of real rows in two splits, each of them once.
+fn row_faults(data: &CxrDataset) -> Vec<AugmentError> {
     let mut seen: HashMap<&PatientId, (Split, u64)> = HashMap::new();
+    let (mut faults, mut shared) = (Vec::new(), HashSet::new());
     for row in data.rows() {
         let Some(split) = row.record.split else { continue };
         if row.record.origin.is_synthetic() {
             if split != Split::Train {
-                refuse_synthetic(data, row, split)?;
+                faults.extend(refuse_synthetic(data, row, split).err());
             }
             continue;
         }
         let Some(patient) = &row.record.patient_id else { continue };
         let &mut (first_split, first_row) = seen.entry(patient).or_insert((split, row.line));
-        if first_split != split {
-            return Err(AugmentError::PatientInTwoSplits {
+        if first_split != split && shared.insert(patient) {
+            faults.push(AugmentError::PatientInTwoSplits {
                 name: data.name().to_owned(),
                 patient: patient.clone(),
                 first_split,
@@ -150,7 +168,7 @@ fn check_rows(data: &CxrDataset) -> Result<(), AugmentError> {
             });
         }
     }
-    Ok(())
+    faults
 }
 
 fn refuse_synthetic(data: &CxrDataset, row: &crate::dataset::Row, split: Split) -> Result<(), AugmentError> {
@@ -295,11 +313,10 @@ impl SplitPlan {
     /// # Errors
     /// [`AugmentError::BadFractions`]; [`AugmentError::NoSplit`] for a row whose column is blank.
     pub fn apply(&self, data: &CxrDataset) -> Result<CxrDataset, AugmentError> {
-        let &Self { by, valid, test, seed } = self;
-        let drawn = if by == SplitBy::Patient { valid + test } else { valid };
-        if !(valid >= 0.0 && test >= 0.0 && drawn < 1.0) {
-            return Err(AugmentError::BadFractions { valid, test });
+        if let Some(fault) = self.unsplit(data).into_iter().next() {
+            return Err(fault);
         }
+        let &Self { by, valid, test, seed } = self;
         if by == SplitBy::Patient {
             return Ok(with_split(data, |record| match position(record, seed) {
                 _ if record.origin.is_synthetic() => Split::Train,
@@ -309,9 +326,6 @@ impl SplitPlan {
             }));
         }
         let mut real = data.rows().iter().filter(|row| !row.record.origin.is_synthetic());
-        if let Some(row) = real.clone().find(|row| row.record.split.is_none()) {
-            return Err(AugmentError::NoSplit { name: data.name().to_owned(), row: row.line, image: row.record.id.clone() });
-        }
         let is_whole = real.any(|row| row.record.split == Some(Split::Valid));
         Ok(with_split(data, |record| match record.split {
             Some(Split::Train) if !is_whole && !record.origin.is_synthetic() && position(record, seed) < valid => Split::Valid,
@@ -319,6 +333,34 @@ impl SplitPlan {
             // A synthetic row, which needs none.
             None => Split::Train,
         }))
+    }
+
+    /// Everything for which [`Splits::new`] refuses `data`, in the order in which it does; empty if it does not.
+    ///
+    /// Without a split for every row it can't be told which splits are empty.
+    #[must_use]
+    pub fn faults(&self, data: &CxrDataset) -> Vec<AugmentError> {
+        match self.apply(data) {
+            Ok(data) => {
+                let empty = [Split::Train, Split::Valid, Split::Test].map(|split| part(&data, split).err());
+                row_faults(&data).into_iter().chain(empty.into_iter().flatten()).collect()
+            }
+            Err(_) => self.unsplit(data).into_iter().chain(row_faults(data)).collect(),
+        }
+    }
+
+    /// Why rows have no split: shares that leave nothing, or blank cells where the column decides.
+    fn unsplit(&self, data: &CxrDataset) -> Vec<AugmentError> {
+        let &Self { by, valid, test, .. } = self;
+        let drawn = if by == SplitBy::Patient { valid + test } else { valid };
+        if !(valid >= 0.0 && test >= 0.0 && drawn < 1.0) {
+            return vec![AugmentError::BadFractions { valid, test }];
+        }
+        let is_blank = |row: &&Row| !row.record.origin.is_synthetic() && row.record.split.is_none();
+        let blank = data.rows().iter().filter(|row| by == SplitBy::Column && is_blank(row));
+        let fault =
+            |row: &Row| AugmentError::NoSplit { name: data.name().to_owned(), row: row.line, image: row.record.id.clone() };
+        blank.map(fault).collect()
     }
 }
 

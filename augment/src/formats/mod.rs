@@ -6,11 +6,15 @@
 //! | [`NihFiles`] | NIH ChestX-ray14 as published: `Data_Entry_2017*.csv` and its images |
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
 //! | [`MedMnist`] | ChestMNIST, PneumoniaMNIST and other `.npz` of their form |
+//! | [`ClassFolders`] | a folder per class, torchvision's `ImageFolder` |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
 
 mod cells;
+mod class_folders;
 mod folder;
+mod guess;
+mod imagefolder;
 mod medmnist;
 mod nih;
 mod nih_subset;
@@ -19,16 +23,19 @@ mod phantom;
 mod prompts;
 mod registry;
 mod sheet;
+mod skipped;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
+pub use class_folders::ClassFolders;
+pub use guess::{Guess, guess};
 pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};
 pub use nih_subset::NihSubset;
 pub use phantom::PhantomGroups;
 pub use prompts::{OwnColumns, PromptTable};
-pub use registry::{DataSource, FORMATS, Format};
+pub use registry::{DataSource, FORMATS, Format, Place};
 pub use sheet::{Delimiter, TextFault};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};
 

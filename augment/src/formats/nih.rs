@@ -8,6 +8,7 @@ use super::MissingImages;
 use super::cells::{AGE, SEX, VIEW};
 use super::folder::ImageFolder;
 use super::sheet::{Delimiter, Line, Rows, Sheet, read_names};
+use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::formats::TableError;
@@ -55,17 +56,20 @@ impl NihFiles {
         let mut folder = ImageFolder::open(&self.images)?;
         let splits = self.lists.as_ref().map(NihLists::read).transpose()?.unwrap_or_default();
         let vocabulary = Vocabulary::nih();
-        let (mut rows, mut paths) = (Vec::new(), Vec::new());
+        let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
         for line in sheet.lines()? {
             let line = line?;
             let mut record = columns.record(&sheet, &line, &vocabulary)?;
-            let Some(path) = folder.locate(&record.id, (&sheet.path, line.number), self.missing)? else { continue };
             record.split = splits.get(&record.id).copied();
+            let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
+            skipped.count(record.split, path.is_some());
+            let Some(path) = path else { continue };
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
             paths.push(path);
         }
         let name = self.table.display().to_string();
-        let data = CxrDataset::new(&name, Arc::new(vocabulary), rows, Arc::new(ImageFiles::new(paths)))?;
+        let source = Arc::new(ImageFiles::new(paths));
+        let data = skipped.with(&self.images, &name, || CxrDataset::new(&name, Arc::new(vocabulary), rows, source))?;
         let notes = sheet.notes(Some(columns.patient)).into_iter().chain(folder.notes());
         Ok(notes.fold(data, CxrDataset::with_note))
     }

@@ -8,6 +8,7 @@ use super::cells::{AGE, BINARY, SEX, SPLIT, VIEW};
 use super::folder::ImageFolder;
 use super::npz::Npz;
 use super::sheet::{Delimiter, Line, Rows, Sheet};
+use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::image::{ImageArray, ImageFiles, ImageSource};
@@ -47,7 +48,7 @@ impl NihSubset {
         let columns = Columns::of(&sheet)?;
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
         let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::open(&self.images)?, Vec::new()) };
-        let (mut rows, mut lines) = (Vec::new(), 0);
+        let (mut rows, mut lines, mut skipped) = (Vec::new(), 0, Skipped::default());
         for line in sheet.lines()? {
             let line = line?;
             lines += 1;
@@ -57,8 +58,11 @@ impl NihSubset {
                 Images::Named(folder, paths) => {
                     let promised =
                         columns.has_file.is_none_or(|column| Label::parse(line.cell(column)) != Some(Label::Negative));
-                    let path =
-                        if promised { folder.locate(&record.id, (&sheet.path, line.number), self.missing)? } else { None };
+                    if !promised {
+                        continue;
+                    }
+                    let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
+                    skipped.count(record.split, path.is_some());
                     let Some(path) = path else { continue };
                     paths.push(path);
                     paths.len() - 1
@@ -70,7 +74,8 @@ impl NihSubset {
             Images::InOrder => (self.archive(lines)?, Vec::new()),
             Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
-        let data = CxrDataset::new(&self.labels.display().to_string(), Arc::new(Vocabulary::nih()), rows, source)?;
+        let name = self.labels.display().to_string();
+        let data = skipped.with(&self.images, &name, || CxrDataset::new(&name, Arc::new(Vocabulary::nih()), rows, source))?;
         let notes = sheet.notes(Some(columns.patient)).into_iter().chain(found);
         Ok(notes.fold(data, CxrDataset::with_note))
     }

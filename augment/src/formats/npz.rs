@@ -68,6 +68,11 @@ impl Npz {
         Ok(Self { path: path.to_owned(), archive })
     }
 
+    /// Names of the arrays.
+    pub(super) fn arrays(&self) -> Vec<String> {
+        self.archive.file_names().map(|name| name.trim_end_matches(".npy").to_owned()).collect()
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.archive.index_for_name(&format!("{name}.npy")).is_some()
     }
@@ -141,8 +146,7 @@ impl Npz {
         decode: impl FnOnce(Kind) -> Option<Decode<T>>,
     ) -> Result<Array<T>, AugmentError> {
         if !self.contains(name) {
-            let names: Vec<_> = self.archive.file_names().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
-            return Err(self.bad_array(name, format!("not there (there are: {})", names.join(", ")), expected));
+            return Err(self.bad_array(name, format!("not there (there are: {})", self.arrays().join(", ")), expected));
         }
         let archive = |source| AugmentError::Archive { path: self.path.clone(), source };
         let mut entry = self.archive.by_name(&format!("{name}.npy")).map_err(archive)?;

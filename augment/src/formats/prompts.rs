@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use super::cells::PROMPT_KIND;
 use super::sheet::{Line, Rows, Sheet};
-use super::table::columns::{Columns, SEED, prompt_column, request};
+use super::table::columns::Columns;
 use crate::AugmentError;
 use crate::formats::TableError;
 use crate::record::{Finding, Label, Vocabulary};
@@ -56,12 +55,12 @@ impl PromptTable {
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
     pub fn read(path: &Path, own: &OwnColumns) -> Result<Self, AugmentError> {
         let sheet = Sheet::read(path, Rows::Equal, None)?;
-        let (text, kind) = prompt_column(&sheet)?;
         if sheet.find(NEGATIVE).is_some() && !own.ignored.iter().any(|name| name == NEGATIVE) {
             return Err(TableError::NegativePrompts { path: path.to_owned() }.into());
         }
         let findings: Vec<_> = own.findings.iter().map(|name| Finding::custom(name)).collect();
-        let columns = Columns::sorted(&sheet, &findings, &own.ignored)?;
+        let columns = Columns::of_prompts(&sheet, &findings, &own.ignored)?;
+        let (text, kind) = columns.prompt(&sheet)?;
         let (vocabulary, unknown) = match columns.is_empty() {
             true => (Vocabulary::nih(), Some(vec![Label::Missing; Vocabulary::nih().len()])),
             false => (columns.vocabulary()?, None),
@@ -69,19 +68,19 @@ impl PromptTable {
         let row = |line: Result<Line, AugmentError>| {
             let line = &line?;
             let prompt = sheet.parse(line, text, ("a prompt", |cell: &str| (!cell.is_empty()).then(|| cell.to_owned())))?;
-            let kind = sheet.parse_optional(line, sheet.find("prompt_kind"), PROMPT_KIND)?.unwrap_or(kind);
-            let mut request = request(&sheet, line, Prompt { text: prompt, kind }, columns.labels(&sheet, line)?)?;
+            let kind = columns.prompt_kind(&sheet, line)?.unwrap_or(kind);
+            let mut request = columns.request(&sheet, line, Prompt { text: prompt, kind }, columns.labels(&sheet, line)?)?;
             if let Some(unknown) = &unknown {
                 request.labels.clone_from(unknown);
             }
             let replica = std::mem::take(&mut request.replica);
-            Ok(PromptRow { request, seed: sheet.parse_optional(line, sheet.find("seed"), SEED)?, replica })
+            Ok(PromptRow { request, seed: columns.seed(&sheet, line)?, replica })
         };
         let rows = sheet.lines()?.map(row).collect::<Result<Vec<_>, AugmentError>>()?;
         if rows.is_empty() {
             return Err(AugmentError::EmptyDataset { name: path.display().to_string() });
         }
-        let mut notes = sheet.notes(sheet.find("patient_id"));
+        let mut notes = columns.notes_of_rows(&sheet);
         let unused: Vec<_> =
             MADE_WITH.into_iter().filter(|name| sheet.find(name).is_some()).map(|name| format!("`{name}`")).collect();
         // A manifest has them all, and nobody expects it to set them.

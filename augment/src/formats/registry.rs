@@ -1,16 +1,18 @@
 //! The list of layouts that a run file can name.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::guess::Sighting;
 use super::phantom::{PhantomGroups, phantom};
-use super::{Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
+use super::{ClassFolders, Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
-use crate::record::{Finding, Vocabulary};
+use crate::record::{Finding, View, Vocabulary};
 
 /// The location of a data set, and the options of its reader. Each layout reads what it needs.
 #[derive(Clone, Debug, Default)]
@@ -19,20 +21,41 @@ pub struct DataSource {
     pub labels: Option<PathBuf>,
     /// The folder of the images, or their archive; `None` for the label table's folder.
     pub images: Option<PathBuf>,
-    /// Names of the label columns in order, for an archive that doesn't name them.
+    /// Findings that are asked for; `None` for all there are. In order, they name the label columns of an archive that doesn't.
     pub findings: Option<Vocabulary>,
+    /// Whether labels may be missing altogether, as where images are only scored.
+    pub unlabelled: bool,
+    /// Column of a field or a finding of the table, by the name of either.
+    pub columns: BTreeMap<String, String>,
     /// Findings outside the public vocabularies that the table may have.
     pub custom_findings: Vec<String>,
     /// Columns of the table to ignore.
     pub extra_columns: Vec<String>,
     /// The table's column of reports; `None` for `report`.
     pub report: Option<String>,
+    /// Whether rows that don't say what they are, are synthetic, as in a pool of images made elsewhere.
+    pub synthetic: bool,
     /// What becomes of a row without its image.
     pub missing: MissingImages,
+    /// The views that are read; empty for all.
+    pub views: Vec<View>,
+    /// Whether only the first image of each patient is read.
+    pub one_image_per_patient: bool,
     /// What separates the table's cells; guessed if `None`.
     pub delimiter: Option<Delimiter>,
     /// Numbers of phantom images.
     pub phantom: PhantomGroups,
+}
+
+/// The key of `[data]` that says where a layout lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `labels`: a table or an archive.
+    Labels,
+    /// `images`: a folder that says everything itself.
+    Images,
+    /// None: it is made.
+    Nowhere,
 }
 
 /// A layout of data sets: a run file names it, help and documentation list it.
@@ -44,17 +67,25 @@ pub struct Format {
     pub title: &'static str,
     /// What it reads: its line in `docs/run-file.md` and, without marks, in `roentgen data --help`.
     pub reads: &'static str,
+    /// The key that it can't be without.
+    pub place: Place,
+    /// Whether it is a table of any columns: which they are can be said.
+    pub has_columns: bool,
+    looks_like: fn(&Sighting) -> Option<String>,
     read: fn(&DataSource) -> Result<CxrDataset, AugmentError>,
 }
 
 /// Every layout. A new reader is one more entry here, and one more line in `docs/run-file.md`; a test compares the two.
-pub static FORMATS: [Format; 5] = [
+pub static FORMATS: [Format; 7] = [
     Format {
         name: "nih",
         title: "NIH ChestX-ray14",
         reads: "NIH ChestX-ray14 as published: `Data_Entry_2017_v2020.csv` (or the 2017 one) and its images, flat or as unpacked \
                 (`images_001/images/…`). With `train_val_list.txt` and `test_list.txt` beside the table, `by = \"given\"` is the \
                 official split",
+        place: Place::Labels,
+        has_columns: false,
+        looks_like: Sighting::nih,
         read: nih,
     },
     Format {
@@ -63,6 +94,9 @@ pub static FORMATS: [Format; 5] = [
         reads: "a CSV with `image`, `patient_id`, the 14 NIH findings as 0 or 1, and where known `age`, `sex`, `view`, `split`; other \
                 columns are ignored. Images in a folder, or in an `.npz` with an array `images` (`uint8 [N, H, W]`) in the order of the \
                 rows",
+        place: Place::Labels,
+        has_columns: false,
+        looks_like: Sighting::nih_subset,
         read: nih_subset,
     },
     Format {
@@ -70,13 +104,47 @@ pub static FORMATS: [Format; 5] = [
         title: "MedMNIST",
         reads: "`chestmnist*.npz`, `pneumoniamnist*.npz`, or another archive of their form whose array `findings` names the label columns; else \
                 the key `findings` must name all of them in order. The archives do not identify patients, so keep `by = \"given\"`",
+        place: Place::Labels,
+        has_columns: false,
+        looks_like: Sighting::medmnist,
         read: medmnist,
     },
-    Format { name: "table", title: "own table", reads: "your own CSV, one row per image, see below", read: table },
+    Format {
+        name: "table",
+        title: "own table",
+        reads: "your own CSV, one row per image, see below",
+        place: Place::Labels,
+        has_columns: true,
+        looks_like: Sighting::table,
+        read: table,
+    },
+    Format {
+        name: "class-folders",
+        title: "folders of classes",
+        reads: "a folder per class in the folder `images` (torchvision's `ImageFolder`), or one of them in each of `train`, `val` and \
+                `test`. Classes are findings; the images of `NORMAL` or `No Finding` have none. The folders do not identify patients",
+        place: Place::Images,
+        has_columns: false,
+        looks_like: Sighting::class_folders,
+        read: class_folders,
+    },
+    Format {
+        name: "imagefolder",
+        title: "imagefolder",
+        reads: "Hugging Face's `imagefolder` in the folder `images`: a `metadata.csv` or `metadata.jsonl` with `file_name` and the columns \
+                of a `table`, in the folder or in each of `train`, `validation` and `test`",
+        place: Place::Images,
+        has_columns: true,
+        looks_like: Sighting::imagefolder,
+        read: imagefolder,
+    },
     Format {
         name: "phantom",
         title: "analytic chest phantom",
         reads: "the analytic chest phantom: no files, and no radiographs of people",
+        place: Place::Nowhere,
+        has_columns: false,
+        looks_like: |_| None,
         read: |source| phantom(&source.phantom),
     },
 ];
@@ -92,12 +160,24 @@ impl Format {
         found.ok_or_else(|| AugmentError::setting("data.format", format!("`{name}`"), format!("one of {}", names())))
     }
 
-    /// Reads the data set, all splits together.
+    /// Why `seen` looks like this layout, if it does.
+    pub(super) fn looks_like(&self, seen: &Sighting) -> Option<String> {
+        (self.looks_like)(seen)
+    }
+
+    /// Reads the data set, all splits together: of it the views that are asked for, and of those one image per patient if that is.
     ///
     /// # Errors
-    /// [`AugmentError::BadSetting`] for a place that the layout needs and `source` lacks; the reader's own.
+    /// [`AugmentError::BadSetting`] for a place that the layout needs and `source` lacks, or a setting that it doesn't know; the reader's
+    /// own; [`AugmentError::RowsLost`] if nothing is left of the data set or of one of its splits.
     pub fn read(&self, source: &DataSource) -> Result<CxrDataset, AugmentError> {
-        (self.read)(source)
+        if !self.has_columns && !source.columns.is_empty() {
+            let expected = format!("it for a table: `{}` knows its columns", self.name);
+            return Err(AugmentError::setting("data.columns", "present", expected));
+        }
+        let data = (self.read)(source)?;
+        let data = if source.views.is_empty() { data } else { data.with_views(&source.views)? };
+        if source.one_image_per_patient { data.with_one_per_patient() } else { Ok(data) }
     }
 }
 
@@ -132,6 +212,20 @@ fn labels(source: &DataSource) -> Result<PathBuf, AugmentError> {
     source.labels.clone().ok_or_else(absent)
 }
 
+/// The folder of a layout without a table of its own.
+fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
+    let absent = || AugmentError::setting("data.images", "absent", "the path of the folder");
+    let folder = source.images.clone().ok_or_else(absent)?;
+    if let Some(labels) = &source.labels {
+        let found = format!("{}, which is not read", labels.display());
+        return Err(AugmentError::setting("data.labels", found, "data.images alone: labels are in that folder"));
+    }
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err(AugmentError::NoFolder { path: folder }),
+    }
+}
+
 fn folder_of(path: &Path) -> PathBuf {
     path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
@@ -161,8 +255,26 @@ fn medmnist(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 }
 
 fn table(source: &DataSource) -> Result<CxrDataset, AugmentError> {
-    let DataSource { images, custom_findings, extra_columns, report, missing, delimiter, .. } = source.clone();
-    Table { images, custom_findings, extra_columns, report, missing, delimiter, ..Table::new(labels(source)?) }.read()
+    let labels = labels(source)?;
+    let images = images(source, &labels);
+    Table { images: Some(images), ..own_table(source, labels) }.read()
+}
+
+fn imagefolder(source: &DataSource) -> Result<CxrDataset, AugmentError> {
+    super::imagefolder::read(&own_table(source, folder(source)?))
+}
+
+fn own_table(source: &DataSource, path: PathBuf) -> Table {
+    let DataSource {
+        findings, unlabelled, columns, custom_findings, extra_columns, report, synthetic, missing, delimiter, ..
+    } = source.clone();
+    let table = Table { columns, findings, unlabelled, custom_findings, extra_columns, ..Table::new(path) };
+    Table { report, synthetic, missing, delimiter, ..table }
+}
+
+fn class_folders(source: &DataSource) -> Result<CxrDataset, AugmentError> {
+    let DataSource { custom_findings, findings, .. } = source.clone();
+    ClassFolders { root: folder(source)?, custom_findings, findings }.read()
 }
 
 #[cfg(test)]
@@ -176,17 +288,39 @@ mod tests {
             assert_eq!(serde_json::from_str::<Format>(&json).unwrap(), format);
         }
         let error = serde_json::from_str::<Format>("\"nhi\"").unwrap_err().to_string();
-        assert!(error.contains("`nhi`") && error.contains("`nih`, `nih-subset`, `medmnist`, `table`, `phantom`"), "{error}");
+        assert!(
+            error.contains("`nhi`") && error.contains("`nih`, `nih-subset`, `medmnist`, `table`, `class-folders`"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_layout_without_its_files_says_what_it_needs() {
-        for format in FORMATS.iter().filter(|format| format.name != "phantom") {
+        for format in FORMATS.iter().filter(|format| format.place != Place::Nowhere) {
             let error = format.read(&DataSource::default()).unwrap_err().to_string();
-            assert_eq!(error, "data.labels is absent; write the path of the label table", "{format:?}");
+            let expected = match format.place {
+                Place::Labels => "data.labels is absent; write the path of the label table",
+                _ => "data.images is absent; write the path of the folder",
+            };
+            assert_eq!(error, expected, "{format:?}");
         }
         let groups = PhantomGroups { train: 2, valid: 1, test: 1, seed: 0, size: 8 };
         let data = Format::named("phantom").unwrap().read(&DataSource { phantom: groups, ..DataSource::default() }).unwrap();
         assert_eq!(data.rows().len(), 4);
+    }
+
+    #[test]
+    fn settings_that_a_layout_does_not_know_are_refused() {
+        let columns = BTreeMap::from([("image".to_owned(), "Path".to_owned())]);
+        let source = DataSource { columns, ..DataSource::default() };
+        for format in FORMATS.iter().filter(|format| !format.has_columns) {
+            let error = format.read(&source).unwrap_err().to_string();
+            assert!(error.starts_with("data.columns is present; write it for a table"), "{format:?}: {error}");
+        }
+        let labels = Some("t.csv".into());
+        let source = DataSource { labels, images: Some("x".into()), ..DataSource::default() };
+        for format in FORMATS.iter().filter(|format| format.place == Place::Images) {
+            assert!(format.read(&source).unwrap_err().to_string().contains("data.labels is t.csv"), "{format:?}");
+        }
     }
 }

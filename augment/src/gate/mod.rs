@@ -11,6 +11,7 @@ mod nearest;
 mod report;
 mod sanity;
 mod settle;
+mod sift;
 mod verdict;
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub use nearest::NearestTraining;
 pub use report::GateReport;
 pub use sanity::ImageSanity;
 pub use settle::{Attempt, GateJob, GateProgress, GatedRequest, Settled};
+pub use sift::Sifted;
 pub use verdict::{Fault, GateOutcome, NearestReal, Verdict};
 
 use crate::digest::Fingerprint;

@@ -78,8 +78,7 @@ impl Gate {
     pub fn settle(&self, job: &GateJob<'_>, mut progress: impl FnMut(GateProgress)) -> Result<Settled, AugmentError> {
         let mut outcomes: Vec<Option<GatedRequest>> = vec![None; job.requests.len()];
         let mut attempts = Vec::new();
-        let mut report =
-            GateReport { limits: self.judges.iter().flat_map(|judge| judge.limits()).collect(), ..GateReport::default() };
+        let mut report = self.report();
         for attempt in 1..=self.attempts.get() {
             let open: Vec<usize> = (0..job.requests.len()).filter(|&index| outcomes[index].is_none()).collect();
             for batch in open.chunks(job.batch.get()) {
@@ -126,8 +125,17 @@ impl Gate {
         Ok(verdicts.into_iter().map(|verdict| verdict.expect("known or judged just now")).collect())
     }
 
+    /// A report without counts.
+    pub(super) fn report(&self) -> GateReport {
+        GateReport { limits: self.judges.iter().flat_map(|judge| judge.limits()).collect(), ..GateReport::default() }
+    }
+
     /// The verdicts of all judges, and what is written beside the images.
-    fn judge(&self, candidates: &[Candidate<'_>], attempt: u32) -> Result<Vec<(Verdict, GateOutcome)>, AugmentError> {
+    pub(super) fn judge(
+        &self,
+        candidates: &[Candidate<'_>],
+        attempt: u32,
+    ) -> Result<Vec<(Verdict, GateOutcome)>, AugmentError> {
         let mut verdicts = vec![Verdict::default(); candidates.len()];
         for judge in &self.judges {
             let more = judge.judge(candidates).map_err(|source| AugmentError::Judge { source })?;

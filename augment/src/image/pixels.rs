@@ -4,6 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::digest::Fingerprint;
+
 /// A decoded gray image at its own depth.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GrayImage {
@@ -68,6 +70,19 @@ impl GrayImage {
         match &self.depth {
             GrayDepth::U8(samples) => samples.len(),
             GrayDepth::U16(samples) => 2 * samples.len(),
+        }
+    }
+
+    /// BLAKE3 of size, depth and samples: equal for equal pixels, whatever the file format.
+    #[must_use]
+    pub fn digest(&self) -> Fingerprint {
+        let sides = [self.width, self.height].map(|side| (side as u64).to_le_bytes());
+        match &self.depth {
+            GrayDepth::U8(samples) => Fingerprint::of(&[b"gray 8", &sides[0], &sides[1], samples]),
+            GrayDepth::U16(samples) => {
+                let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+                Fingerprint::of(&[b"gray 16", &sides[0], &sides[1], &bytes])
+            }
         }
     }
 

@@ -189,14 +189,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataset::tests::{dataset, record, train_set};
+    use crate::dataset::tests::{dataset, record, synthetic as made_of, train_set};
     use crate::dataset::{SplitPlan, Splits};
     use crate::image::Preprocess;
     use crate::mix::MixMode;
-    use crate::record::{PatientId, Vocabulary};
+    use crate::record::{PatientId, Split, Vocabulary};
     use crate::request::{LabelPlan, RequestPlan};
-    use crate::supply::Supply;
     use crate::supply::fake::{Fake, requests};
+    use crate::supply::{Descendants, ImagePool, PoolOptions, Supply};
     use crate::text::template_prompts;
 
     fn synthetic(n: usize) -> (Arc<Fake>, SyntheticDataset) {
@@ -253,6 +253,36 @@ mod tests {
             let _ = (other.epoch(epoch + 1), other.epoch(0));
             for index in order {
                 prop_assert_eq!(&other.epoch(epoch).get(index).unwrap().record.id, &expected[index]);
+            }
+        }
+
+        #[test]
+        fn whatever_the_table_radiographs_are_real_and_samples_are_not(made in prop::collection::vec(any::<bool>(), 20..60), mode in 0usize..3, seed: u64) {
+            let splits = [Split::Train, Split::Valid, Split::Test];
+            // Of each split at least one row is real.
+            let is_made = |i: usize| made[i] && i > 2;
+            let row = |i: usize| match is_made(i) {
+                true => made_of(record(&format!("{i}"), &format!("p{}", 3 * (i / 3)), Some(Split::Train))),
+                false => record(&format!("{i}"), &format!("p{i}"), Some(splits[i % 3])),
+            };
+            let rows = (0..made.len()).map(row).collect();
+            let splits = Splits::new(&dataset(rows).unwrap(), &SplitPlan::column()).unwrap();
+            let options = PoolOptions { splits: &splits, descendants: Descendants::Refuse, model: None };
+            let pool = splits.synthetic().map(|rows| SyntheticDataset::from_pool(&ImagePool::new(rows, &options).unwrap()));
+            let mode = match (mode, &pool) {
+                (0, _) | (_, None) => MixMode::RealOnly,
+                (1, _) => MixMode::Replace { fraction: 0.5 },
+                _ => MixMode::Add { synthetic_per_real: 0.7 },
+            };
+            let mixed = MixedDataset::new(splits.train().clone(), pool, Mixture::new(mode), seed).unwrap();
+            for epoch in 0..3 {
+                let items = mixed.epoch(epoch);
+                let samples = items.get_many((0..items.len()).collect()).unwrap();
+                let synthetic = samples.iter().filter(|sample| sample.record.origin.is_synthetic()).count();
+                let counts = mixed.counts(epoch);
+                prop_assert_eq!((samples.len() - synthetic, synthetic), (counts.real, counts.synthetic));
+                let real = (0..made.len()).filter(|i| !is_made(*i) && i % 3 == 0).count();
+                prop_assert_eq!(counts.len(), mode.counts(real).len());
             }
         }
 

@@ -8,6 +8,7 @@ use crate::AugmentError;
 use crate::record::{Label, PatientId, Sex, View};
 use crate::text::PromptKind;
 
+pub(crate) use plan::shows;
 pub use plan::{LabelPlan, RequestPlan};
 
 /// Most requests that are made at once. More is considered a mistake: the requests alone would take gigabytes.

@@ -117,7 +117,8 @@ impl<'a> RequestPlan<'a> {
         let sum = counts.values().try_fold(0usize, |sum, count| sum.checked_add(*count));
         let mut steps = Vec::with_capacity(check_count("plan.counts", sum)?);
         for (group, (&finding, &count)) in (1..).zip(counts) {
-            let rows: Vec<usize> = (0..self.rows.len()).filter(|&row| self.has(row, finding)).collect();
+            let rows: Vec<usize> =
+                (0..self.rows.len()).filter(|&row| shows(&self.rows[row].record.labels, finding, self.vocabulary)).collect();
             if rows.is_empty() && count > 0 {
                 let expected = "0, or leave it out: no training row with a prompt has it";
                 return Err(AugmentError::setting(format!("plan.counts.{finding}"), count, expected));
@@ -126,15 +127,6 @@ impl<'a> RequestPlan<'a> {
             steps.extend((0..count as u64).map(|step| order.at(step)));
         }
         Ok(self.numbered(steps.into_iter()))
-    }
-
-    /// Whether a row counts for `finding`.
-    fn has(&self, row: usize, finding: Finding) -> bool {
-        let labels = &self.rows[row].record.labels;
-        match self.vocabulary.position(finding) {
-            Some(column) => labels[column] == Label::Positive,
-            None => finding.name() == "No Finding" && !labels.contains(&Label::Positive),
-        }
     }
 
     /// Requests of these rows; the replica counts how often a row has occurred.
@@ -169,6 +161,14 @@ impl<'a> RequestPlan<'a> {
             sex: record.sex,
             view: record.view,
         }
+    }
+}
+
+/// Whether an image with these labels counts for `finding` in a plan of counts.
+pub(crate) fn shows(labels: &[Label], finding: Finding, vocabulary: &Vocabulary) -> bool {
+    match vocabulary.position(finding) {
+        Some(column) => labels[column] == Label::Positive,
+        None => finding.name() == "No Finding" && !labels.contains(&Label::Positive),
     }
 }
 

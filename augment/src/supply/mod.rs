@@ -3,6 +3,7 @@
 mod cache;
 #[cfg(test)]
 pub(crate) mod fake;
+mod images;
 mod sample_png;
 mod synthesizer;
 mod synthetic;
@@ -20,6 +21,7 @@ use crate::image::GrayImage;
 use crate::request::SampleRequest;
 
 pub use cache::{CacheKey, CacheOptions, CacheReport, CorruptSample, SampleCache};
+pub use images::{Descendants, ImagePool, PoolOptions};
 pub use sample_png::{SampleDefect, SampleOrigin, decode_sample, encode_sample};
 pub use synthesizer::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 pub use synthetic::{FillProgress, SyntheticBuilder, SyntheticDataset};

@@ -74,6 +74,15 @@ pub trait Synthesizer: Send + Sync {
     /// # Errors
     /// [`SynthesisError`] if any of them could not be made.
     fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError>;
+
+    /// What is doubtful in how it reads requests, a sentence each, without making anything: text that it cuts, for example.
+    ///
+    /// # Errors
+    /// [`SynthesisError`] if it can't read them.
+    fn notes(&self, requests: &[&SampleRequest]) -> Result<Vec<String>, SynthesisError> {
+        let _ = requests;
+        Ok(Vec::new())
+    }
 }
 
 impl<S: Synthesizer + ?Sized> Synthesizer for Arc<S> {
@@ -91,5 +100,9 @@ impl<S: Synthesizer + ?Sized> Synthesizer for Arc<S> {
 
     fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {
         S::synthesize(self, requests)
+    }
+
+    fn notes(&self, requests: &[&SampleRequest]) -> Result<Vec<String>, SynthesisError> {
+        S::notes(self, requests)
     }
 }

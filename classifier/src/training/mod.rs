@@ -134,7 +134,7 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
 
     let plain = job.device.clone();
     let valid = HeldOutBatches::new(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
-    require_both_classes(config.select, job.valid, &job.batcher)?;
+    check_selection(config.select, job.valid, &job.batcher)?;
 
     let interrupter = Interrupter::new();
     let non_finite = Arc::new(Mutex::new(None));
@@ -210,7 +210,12 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     Ok(Trained { net: trainee.load_record(record).net.valid().fork(&plain), best, history })
 }
 
-fn require_both_classes(select: Selection, valid: &HeldOut, batcher: &CxrBatcher) -> Result<(), ClassifierError> {
+/// Refuses validation images by which no checkpoint can be chosen.
+///
+/// # Errors
+/// [`ClassifierError::UndefinedSelection`] if there is none, or if `select` asks for an AUROC and no finding has both a positive and a
+/// negative among them.
+pub fn check_selection(select: Selection, valid: &HeldOut, batcher: &CxrBatcher) -> Result<(), ClassifierError> {
     let (findings, rows) = (batcher.vocabulary.len(), valid.data().rows());
     let records: Vec<_> = rows.iter().map(|row| row.record.clone()).collect();
     let mut seen = vec![[false; 2]; findings];

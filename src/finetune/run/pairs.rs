@@ -10,7 +10,7 @@ use roentgen_augment::record::{CxrRecord, Origin, Split};
 use roentgen_augment::text::{Prompt, PromptSettings, PromptSummary};
 
 use super::error::RunError;
-use crate::run_folder::{DataRecord, RecordedRow, pixel_digest, stamp};
+use crate::run_folder::{DataRecord, RecordedRow, stamp};
 
 /// One image with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ fn digests(
         let id = &data.record(*row).id;
         let digest = match known.digest(split, id, &stamp) {
             Some(digest) => digest,
-            None => pixel_digest(&data.decode(*row)?),
+            None => data.decode(*row)?.digest(),
         };
         progress();
         Ok((stamp, digest))

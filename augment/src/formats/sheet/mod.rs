@@ -42,6 +42,8 @@ pub(super) struct Sheet {
     /// The header of the file, and which of its columns are read.
     header: Vec<(String, bool)>,
     rows: Rows,
+    /// Numbers of the rows, where they are not the lines of a file.
+    numbers: Vec<u64>,
     identifiers: Vec<Identifiers>,
     notes: Vec<String>,
 }
@@ -57,8 +59,30 @@ pub(super) enum Rows {
 impl Sheet {
     /// Reads the header of a CSV, packed with gzip or not, and goes through its rows. Its delimiter is guessed if none is given.
     pub(super) fn read(path: &Path, rows: Rows, delimiter: Option<Delimiter>) -> Result<Self, AugmentError> {
+        let source = Source::new(path).map_err(|source| read_error(path, source))?;
+        Self::of_source(path, source, rows, delimiter, Vec::new())
+    }
+
+    /// A table from elsewhere than a CSV: its columns, and its rows with their numbers.
+    pub(super) fn of(path: &Path, columns: &[String], rows: &[(u64, Vec<String>)]) -> Result<Self, AugmentError> {
+        const IN_MEMORY: &str = "memory takes every row, and rows are as long as the header";
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        for row in std::iter::once(columns).chain(rows.iter().map(|(_, cells)| cells.as_slice())) {
+            csv.write_record(row).expect(IN_MEMORY);
+        }
+        let source = Source::Memory(csv.into_inner().expect(IN_MEMORY));
+        let numbers = rows.iter().map(|(number, _)| *number).collect();
+        Self::of_source(path, source, Rows::Equal, Some(Delimiter::Comma), numbers)
+    }
+
+    fn of_source(
+        path: &Path,
+        source: Source,
+        rows: Rows,
+        delimiter: Option<Delimiter>,
+        numbers: Vec<u64>,
+    ) -> Result<Self, AugmentError> {
         let failed = |source| read_error(path, source);
-        let source = Source::new(path).map_err(failed)?;
         let mut head = Vec::new();
         let mut text = source.open(path).map_err(failed)?.take(HEAD + 1);
         text.read_to_end(&mut head).map_err(failed)?;
@@ -72,6 +96,7 @@ impl Sheet {
             dialect,
             header: Vec::new(),
             rows,
+            numbers,
             identifiers: Vec::new(),
             notes: Vec::new(),
         };
@@ -109,8 +134,8 @@ impl Sheet {
     fn examine(&mut self) -> Result<(), AugmentError> {
         let mut identifiers = vec![Identifiers::default(); self.columns.len()];
         let mut lines = self.lines()?;
-        let mut rows = 0;
-        while let Some(line) = lines.next().transpose()? {
+        let (mut rows, mut line) = (0, Line::default());
+        while lines.read(&mut line)? {
             rows += 1;
             if rows > MAX_ROWS {
                 return Err(self.malformed(line.number, 0, TextFault::ManyRows));

@@ -1,11 +1,18 @@
 //! The columns of the project's table format, and a row read by them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::field::Field;
+use super::header::{Declared, Header};
+use super::lists::{Cells, Lists};
 use crate::AugmentError;
 use crate::formats::TableError;
 use crate::formats::cells::{AGE, Cell, LABEL, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW};
 use crate::formats::sheet::{Line, Sheet};
 use crate::gate::{GateOutcome, NearestReal};
-use crate::record::{CxrRecord, Details, Finding, FindingDetail, Label, Origin, PatientId, Provenance, Vocabulary};
+use crate::record::{
+    CxrRecord, Details, Finding, FindingDetail, Label, Origin, PatientId, Provenance, Split, View, Vocabulary,
+};
 use crate::request::{RequestSource, SampleRequest};
 use crate::text::{Prompt, PromptKind};
 
@@ -43,171 +50,358 @@ const ORIGIN: Cell<bool> = ("real or synthetic", |cell| match cell {
     _ => None,
 });
 const TEXT: Cell<String> = ("text", |cell| (!cell.is_empty()).then(|| cell.to_owned()));
-pub(in crate::formats) const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok());
+const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok());
 const GATE: Cell<GateOutcome> = ("passed or rejected with the number of attempts, such as passed 2", GateOutcome::parse);
 const DISTANCE: Cell<f32> = ("a distance of at least 0", |cell| cell.parse().ok().filter(|distance| *distance >= 0.0));
 const COUNT: Cell<u32> = ("a whole number of at least 0", |cell| cell.parse().ok());
 
-/// The label columns with their findings, in the table's order, and the columns with further details of a finding.
+/// A date or a number, as something that can be compared.
+const ORDER: Cell<f64> = ("a number or a date such as 2019-03-31 or 2019-03-31 14:05:00", order);
+const FRONTAL_LATERAL: Cell<Option<View>> = ("Frontal or Lateral", |cell| match cell.to_ascii_lowercase().as_str() {
+    "frontal" => Some(None),
+    "lateral" => Some(Some(View::Lateral)),
+    _ => None,
+});
+
+/// The columns that can hold prompts, the first that there is, and what kind of text is in them.
+const PROMPTS: [(Field, PromptKind); 3] =
+    [(Field::Prompt, PromptKind::Free), (Field::Report, PromptKind::Report), (Field::Template, PromptKind::Template)];
+
+/// The columns of a table, and how labels are read from them.
 pub(in crate::formats) struct Columns {
-    findings: Vec<(Finding, usize)>,
-    sides: Vec<(Finding, usize)>,
-    severities: Vec<(Finding, usize)>,
+    header: Header,
+    labels: Labels,
+    /// Whether patients are the folders of the paths.
+    patient_of_path: bool,
+    /// Whether rows without an origin are synthetic.
+    synthetic: bool,
+}
+
+/// Where labels are.
+enum Labels {
+    /// One column per finding.
+    Columns,
+    /// One column of lists.
+    Lists(Lists),
+    /// Nowhere: every label is unknown.
+    Unknown(Vocabulary),
+}
+
+/// What a table of images must have.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::formats) struct Wanted<'a> {
+    /// Findings that are asked of it.
+    pub(in crate::formats) findings: Option<&'a Vocabulary>,
+    /// Whether there may be no label.
+    pub(in crate::formats) unlabelled: bool,
+    /// Whether rows without an origin are synthetic.
+    pub(in crate::formats) synthetic: bool,
 }
 
 impl Columns {
-    /// The columns of a table of images, which has `image` and at least one finding.
-    pub(in crate::formats) fn of(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
-        sheet.column("image")?;
-        let columns = Self::sorted(sheet, custom, extra)?;
-        if columns.is_empty() {
-            return Err(TableError::NoFindingColumn { path: sheet.path.clone() }.into());
+    /// The columns of the files of a table of images, each of which has `image` and at least one finding or a list of findings.
+    pub(in crate::formats) fn of<'a>(
+        sheets: impl Iterator<Item = &'a Sheet>,
+        declared: Declared<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Self>, AugmentError> {
+        let mut files = Vec::new();
+        for sheet in sheets {
+            let header = Header::of(sheet, declared)?;
+            let lists = match (header.find(Field::Labels), header.findings.first()) {
+                (Some(lists), Some((_, first))) => {
+                    let (path, lists) = (sheet.path.clone(), sheet.columns[lists].clone());
+                    return Err(TableError::LabelsTwice { path, lists, column: sheet.columns[*first].clone() }.into());
+                }
+                (Some(column), None) => Some(Cells::read(sheet, column, declared.custom)?),
+                (None, _) => None,
+            };
+            files.push((sheet, header, lists));
         }
+        // A finding of one file is negative in another whose lists don't name it.
+        let seen: BTreeSet<Finding> = files.iter().filter_map(|(.., lists)| lists.as_ref()).flat_map(Cells::findings).collect();
+        files.into_iter().map(|(sheet, header, lists)| Self::of_file(sheet, header, lists, &seen, wanted)).collect()
+    }
+
+    fn of_file(
+        sheet: &Sheet,
+        header: Header,
+        lists: Option<Cells>,
+        seen: &BTreeSet<Finding>,
+        wanted: Wanted<'_>,
+    ) -> Result<Self, AugmentError> {
+        let labels = match (lists, header.findings.is_empty()) {
+            (Some(cells), _) => Labels::Lists(Lists::new(cells, seen, wanted, sheet)?),
+            (None, false) => Labels::Columns,
+            (None, true) => match wanted.findings.filter(|_| wanted.unlabelled) {
+                Some(findings) => Labels::Unknown(findings.clone()),
+                None => return Err(TableError::NoFindingColumn { path: sheet.path.clone() }.into()),
+            },
+        };
+        let image = header.column(Field::Image, sheet)?;
+        let has_patients = header.find(Field::PatientId).is_some();
+        let folder = |line: &Line| patient_folder(line.cell(image)).map(str::to_owned);
+        let first_patient = if has_patients { None } else { common(sheet, folder)? };
+        let mut columns = Self { header, labels, patient_of_path: first_patient.is_some(), synthetic: wanted.synthetic };
+        if let Some(first) = first_patient {
+            let note = "the table has no column of patients; they are read from the paths of the images, such as";
+            columns.header.notes.push(format!("{}: {note} `{first}`", sheet.path.display()));
+        }
+        let note = match &columns.labels {
+            Labels::Lists(lists) => lists.note(sheet),
+            Labels::Unknown(_) => Some(format!("{}: the table has no labels", sheet.path.display())),
+            Labels::Columns => None,
+        };
+        columns.header.notes.extend(note);
         Ok(columns)
     }
 
-    /// Sorts the columns of `sheet` into fields, findings and `extra` ones, which are ignored.
-    pub(in crate::formats) fn sorted(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
-        let mut columns = Self { findings: Vec::new(), sides: Vec::new(), severities: Vec::new() };
-        for (column, name) in sheet.columns.iter().enumerate() {
-            let twice = |first: usize| TableError::DuplicateColumn {
-                path: sheet.path.clone(),
-                column: name.clone(),
-                first: sheet.columns[first].clone(),
-            };
-            if let Some(first) = sheet.find(name).filter(|first| *first != column) {
-                return Err(twice(first).into());
-            }
-            let is_field = |fields: &[&str]| fields.contains(&name.as_str());
-            if is_field(&FIELDS) || is_field(&OPTIONAL) || is_field(&PROVENANCE) || extra.contains(name) {
-                continue;
-            }
-            let (list, name_of_finding) = match (name.strip_suffix(SIDE_COLUMN), name.strip_suffix(SEVERITY_COLUMN)) {
-                (Some(finding), _) => (&mut columns.sides, finding),
-                (_, Some(finding)) => (&mut columns.severities, finding),
-                _ => (&mut columns.findings, name.as_str()),
-            };
-            let finding = match custom.iter().find(|finding| finding.name() == name_of_finding) {
-                Some(custom) => *custom,
-                None => Finding::parse(name_of_finding).map_err(|error| unknown(sheet, name, error))?,
-            };
-            if let Some((_, first)) = list.iter().find(|(known, _)| *known == finding) {
-                return Err(twice(*first).into());
-            }
-            list.push((finding, column));
+    /// The columns of a table of prompts, which may have no finding.
+    pub(in crate::formats) fn of_prompts(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
+        let is_prompt = |name: &String| PROMPTS.iter().any(|(field, _)| field.is_named(name));
+        if !sheet.columns.iter().any(is_prompt) {
+            // The error names what there is.
+            sheet.column(Field::Prompt.name())?;
         }
-        Ok(columns)
+        let columns = &BTreeMap::new();
+        let header = Header::of(sheet, Declared { columns, report: None, custom, extra, guess: false })?;
+        Ok(Self { header, labels: Labels::Columns, patient_of_path: false, synthetic: false })
     }
 
-    /// Whether there is no finding.
+    /// Whether there is no column of a finding.
     pub(in crate::formats) fn is_empty(&self) -> bool {
-        self.findings.is_empty()
+        self.header.findings.is_empty()
+    }
+
+    /// What is doubtful, a sentence each.
+    pub(in crate::formats) fn notes(&self) -> &[String] {
+        &self.header.notes
     }
 
     /// The labels of a row.
     pub(in crate::formats) fn labels(&self, sheet: &Sheet, line: &Line) -> Result<Vec<Label>, AugmentError> {
-        self.findings.iter().map(|(_, column)| sheet.label(line, *column, LABEL)).collect()
+        match &self.labels {
+            Labels::Columns => self.header.findings.iter().map(|(_, column)| sheet.label(line, *column, LABEL)).collect(),
+            Labels::Lists(lists) => Ok(lists.labels(line)),
+            Labels::Unknown(vocabulary) => Ok(vec![Label::Missing; vocabulary.len()]),
+        }
     }
 
     /// Sides and severities of a row, in the order of the findings.
     fn finding_details(&self, sheet: &Sheet, line: &Line) -> Result<Vec<FindingDetail>, AugmentError> {
+        let Header { findings, sides, severities, .. } = &self.header;
         let column =
             |list: &[(Finding, usize)], wanted| list.iter().find(|(known, _)| *known == wanted).map(|(_, column)| *column);
         let detail = |(finding, _): &(Finding, usize)| {
-            let side = sheet.parse_optional(line, column(&self.sides, *finding), SIDE)?;
-            let severity = sheet.parse_optional(line, column(&self.severities, *finding), SEVERITY)?;
+            let side = sheet.parse_optional(line, column(sides, *finding), SIDE)?;
+            let severity = sheet.parse_optional(line, column(severities, *finding), SEVERITY)?;
             let known = side.is_some() || severity.is_some();
             Ok(known.then_some(FindingDetail { finding: *finding, side, severity }))
         };
-        self.findings.iter().filter_map(|finding| detail(finding).transpose()).collect()
+        if sides.is_empty() && severities.is_empty() {
+            return Ok(Vec::new());
+        }
+        findings.iter().filter_map(|finding| detail(finding).transpose()).collect()
     }
 
     pub(in crate::formats) fn vocabulary(&self) -> Result<Vocabulary, AugmentError> {
-        Vocabulary::new(self.findings.iter().map(|(finding, _)| *finding))
+        match &self.labels {
+            Labels::Columns => Vocabulary::new(self.header.findings.iter().map(|(finding, _)| *finding)),
+            Labels::Lists(lists) => Ok(lists.vocabulary().clone()),
+            Labels::Unknown(vocabulary) => Ok(vocabulary.clone()),
+        }
     }
 
     pub(in crate::formats) fn record(&self, sheet: &Sheet, line: &Line) -> Result<CxrRecord, AugmentError> {
-        let optional = |name| optional(sheet, line, name, TEXT);
+        let text = |field| self.optional(sheet, line, field, TEXT);
+        let image = self.header.column(Field::Image, sheet)?;
+        let id = sheet.parse(line, image, ("the name of an image file", TEXT.1))?;
+        let patient_id = match self.patient_of_path {
+            true => patient_folder(&id).map(PatientId::new),
+            false => sheet.patient(line, self.header.find(Field::PatientId))?,
+        };
         let mut record = CxrRecord {
-            id: sheet.parse(line, sheet.column("image")?, ("the name of an image file", TEXT.1))?,
-            patient_id: sheet.patient(line, sheet.find("patient_id"))?,
+            id,
+            patient_id,
             labels: self.labels(sheet, line)?,
-            age: sheet.parse_optional(line, sheet.find("age"), AGE)?,
-            sex: sheet.parse_optional(line, sheet.find("sex"), SEX)?,
-            view: sheet.parse_optional(line, sheet.find("view"), VIEW)?,
-            report: optional("report")?,
-            split: sheet.parse_optional(line, sheet.find("split"), SPLIT)?,
+            age: self.optional(sheet, line, Field::Age, AGE)?,
+            sex: self.optional(sheet, line, Field::Sex, SEX)?,
+            view: self.view(sheet, line)?,
+            report: text(Field::Report)?,
+            split: self.optional(sheet, line, Field::Split, SPLIT)?,
             origin: Origin::Real,
             details: Details {
-                race: optional("race")?,
-                template: optional("template")?,
+                race: text(Field::Race)?,
+                template: text(Field::Template)?,
                 findings: self.finding_details(sheet, line)?,
             },
         };
-        if sheet.parse_optional(line, sheet.find("origin"), ORIGIN)? == Some(true) {
-            record.origin = Origin::Synthetic(Box::new(provenance(sheet, line, &record)?));
+        if self.optional(sheet, line, Field::Origin, ORIGIN)?.unwrap_or(self.synthetic) {
+            record.origin = Origin::Synthetic(Box::new(self.provenance(sheet, line, &record)?));
         }
         Ok(record)
     }
-}
 
-/// A label the vocabularies don't know keeps its own error; the column name is what the user can correct.
-fn unknown(sheet: &Sheet, column: &str, error: AugmentError) -> AugmentError {
-    let (column, suggestion) = match error {
-        AugmentError::UnknownFinding { name, suggestion } => (name, suggestion),
-        _ => (column.to_owned(), String::new()),
-    };
-    TableError::UnknownColumn { path: sheet.path.clone(), column, suggestion }.into()
-}
+    /// Whether there is no column of splits, and every image lies in a folder that is one.
+    pub(in crate::formats) fn all_in_splits(&self, sheet: &Sheet) -> Result<bool, AugmentError> {
+        let image = self.header.column(Field::Image, sheet)?;
+        Ok(self.header.find(Field::Split).is_none() && common(sheet, |line| split_of(line.cell(image)))?.is_some())
+    }
 
-fn optional<T>(sheet: &Sheet, line: &Line, name: &str, cell: Cell<T>) -> Result<Option<T>, AugmentError> {
-    sheet.parse_optional(line, sheet.find(name), cell)
-}
+    /// What is doubtful in how the rows are read.
+    pub(in crate::formats) fn notes_of_rows(&self, sheet: &Sheet) -> Vec<String> {
+        sheet.notes(self.header.find(Field::PatientId))
+    }
 
-fn provenance(sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenance, AugmentError> {
-    let text = |name| sheet.parse(line, sheet.column(name)?, ("text, as the row is synthetic", TEXT.1));
-    let kind = optional(sheet, line, "prompt_kind", PROMPT_KIND)?.unwrap_or_default();
-    let mut request = request(sheet, line, Prompt { text: text("prompt")?, kind }, record.labels.clone())?;
-    request.seed = sheet.parse(line, sheet.column("seed")?, SEED)?;
-    let distance = optional(sheet, line, "nearest_real", DISTANCE)?;
-    let id = optional(sheet, line, "nearest_real_id", TEXT)?;
-    let nearest_real = distance.zip(id).map(|(distance, id)| NearestReal { id, distance });
-    Ok(Provenance { request, model: text("model")?, gate: optional(sheet, line, "gate", GATE)?, nearest_real })
-}
+    /// The view, which CheXpert's lateral images have in another column.
+    fn view(&self, sheet: &Sheet, line: &Line) -> Result<Option<View>, AugmentError> {
+        let view = self.optional(sheet, line, Field::View, VIEW)?;
+        let other = self.optional(sheet, line, Field::FrontalLateral, FRONTAL_LATERAL)?;
+        Ok(view.or(other.flatten()))
+    }
 
-/// The request of a row, with seed 0.
-pub(in crate::formats) fn request(
-    sheet: &Sheet,
-    line: &Line,
-    prompt: Prompt,
-    labels: Vec<Label>,
-) -> Result<SampleRequest, AugmentError> {
-    let patient = sheet.patient(line, sheet.find("patient_id"))?;
-    let source = match (optional(sheet, line, "source_id", TEXT)?, patient) {
-        (None, None) => None,
-        (id, patient) => {
-            let fold = optional(sheet, line, "fold", COUNT)?;
-            // A row that names one of the two descends from somebody, and must not pass for a free prompt.
-            let patient_id = patient.unwrap_or_else(|| PatientId::new(id.as_deref().unwrap_or_default()));
-            Some(RequestSource { id: id.unwrap_or_default(), patient_id, fold })
+    /// What the rows are sorted by, if the table says it: blank comes last.
+    pub(in crate::formats) fn order(&self, sheet: &Sheet, line: &Line) -> Result<Option<f64>, AugmentError> {
+        self.optional(sheet, line, Field::Order, ORDER)
+    }
+
+    /// Whether rows are to be sorted.
+    pub(in crate::formats) fn has_order(&self) -> bool {
+        self.header.find(Field::Order).is_some()
+    }
+
+    fn optional<T>(&self, sheet: &Sheet, line: &Line, field: Field, cell: Cell<T>) -> Result<Option<T>, AugmentError> {
+        let column = self.header.find(field);
+        let read = sheet.parse_optional(line, column, cell);
+        if read.is_err() && self.header.is_guessed(field) {
+            let expected = format!("{}; if this is not the column `{}`, name it in data.extra_columns", cell.0, field.name());
+            return sheet.parse_optional(line, column, (&expected, cell.1));
         }
-    };
-    Ok(SampleRequest {
-        prompt: prompt.text,
-        prompt_kind: prompt.kind,
-        labels,
-        seed: 0,
-        replica: optional(sheet, line, "replica", COUNT)?.unwrap_or(0),
-        source,
-        age: optional(sheet, line, "age", AGE)?,
-        sex: optional(sheet, line, "sex", SEX)?,
-        view: optional(sheet, line, "view", VIEW)?,
-    })
+        read
+    }
+
+    /// Where a synthetic row comes from. In a table of such rows alone, which another tool may have written, it says what it knows.
+    fn provenance(&self, sheet: &Sheet, line: &Line, record: &CxrRecord) -> Result<Provenance, AugmentError> {
+        let text = |field| match self.synthetic {
+            true => Ok(self.optional(sheet, line, field, TEXT)?.unwrap_or_default()),
+            false => sheet.parse(line, self.header.column(field, sheet)?, ("text, as the row is synthetic", TEXT.1)),
+        };
+        let kind = self.optional(sheet, line, Field::PromptKind, PROMPT_KIND)?.unwrap_or_default();
+        let prompt = Prompt { text: text(Field::Prompt)?, kind };
+        let mut request = self.request(sheet, line, prompt, record.labels.clone())?;
+        // The patient may be known from the path.
+        if let (None, Some(patient)) = (&request.source, &record.patient_id) {
+            request.source = Some(RequestSource { id: String::new(), patient_id: patient.clone(), fold: None });
+        }
+        request.seed = match self.synthetic {
+            true => self.seed(sheet, line)?.unwrap_or_default(),
+            false => sheet.parse(line, self.header.column(Field::Seed, sheet)?, SEED)?,
+        };
+        let distance = self.optional(sheet, line, Field::NearestReal, DISTANCE)?;
+        let id = self.optional(sheet, line, Field::NearestRealId, TEXT)?;
+        let nearest_real = distance.zip(id).map(|(distance, id)| NearestReal { id, distance });
+        let gate = self.optional(sheet, line, Field::Gate, GATE)?;
+        Ok(Provenance { request, model: text(Field::Model)?, gate, nearest_real })
+    }
+
+    /// The request of a row, with seed 0.
+    pub(in crate::formats) fn request(
+        &self,
+        sheet: &Sheet,
+        line: &Line,
+        prompt: Prompt,
+        labels: Vec<Label>,
+    ) -> Result<SampleRequest, AugmentError> {
+        let patient = sheet.patient(line, self.header.find(Field::PatientId))?;
+        let source = match (self.optional(sheet, line, Field::SourceId, TEXT)?, patient) {
+            (None, None) => None,
+            (id, patient) => {
+                let fold = self.optional(sheet, line, Field::Fold, COUNT)?;
+                // A row that names one of the two descends from somebody, and must not pass for a free prompt.
+                let patient_id = patient.unwrap_or_else(|| PatientId::new(id.as_deref().unwrap_or_default()));
+                Some(RequestSource { id: id.unwrap_or_default(), patient_id, fold })
+            }
+        };
+        Ok(SampleRequest {
+            prompt: prompt.text,
+            prompt_kind: prompt.kind,
+            labels,
+            seed: 0,
+            replica: self.optional(sheet, line, Field::Replica, COUNT)?.unwrap_or(0),
+            source,
+            age: self.optional(sheet, line, Field::Age, AGE)?,
+            sex: self.optional(sheet, line, Field::Sex, SEX)?,
+            view: self.view(sheet, line)?,
+        })
+    }
+
+    /// The column that holds a table's prompts, and what kind of text is in it.
+    pub(in crate::formats) fn prompt(&self, sheet: &Sheet) -> Result<(usize, PromptKind), AugmentError> {
+        let found = PROMPTS.into_iter().find_map(|(field, kind)| Some((self.header.find(field)?, kind)));
+        found.map_or_else(|| Ok((self.header.column(Field::Prompt, sheet)?, PromptKind::Free)), Ok)
+    }
+
+    /// The kind of a row's prompt and its seed, where the table has them.
+    pub(in crate::formats) fn prompt_kind(&self, sheet: &Sheet, line: &Line) -> Result<Option<PromptKind>, AugmentError> {
+        self.optional(sheet, line, Field::PromptKind, PROMPT_KIND)
+    }
+
+    /// The seed of a row, where the table has one.
+    pub(in crate::formats) fn seed(&self, sheet: &Sheet, line: &Line) -> Result<Option<u64>, AugmentError> {
+        self.optional(sheet, line, Field::Seed, SEED)
+    }
 }
 
-/// The column that holds a table's prompts, and what kind of text is in it: `prompt`, else `report`, else `template`.
-pub(in crate::formats) fn prompt_column(sheet: &Sheet) -> Result<(usize, PromptKind), AugmentError> {
-    let kinds = [("prompt", PromptKind::Free), ("report", PromptKind::Report), ("template", PromptKind::Template)];
-    let found = kinds.into_iter().find_map(|(name, kind)| Some((sheet.find(name)?, kind)));
-    found.map_or_else(|| Ok((sheet.column("prompt")?, PromptKind::Free)), Ok)
+/// What `read` gives for the first row, if it gives something for every row.
+fn common<T>(sheet: &Sheet, read: impl Fn(&Line) -> Option<T>) -> Result<Option<T>, AugmentError> {
+    let mut first = None;
+    for line in sheet.lines()? {
+        match read(&line?) {
+            None => return Ok(None),
+            found if first.is_none() => first = found,
+            _ => {}
+        }
+    }
+    Ok(first)
+}
+
+/// The split that the first folder of a path is called by.
+pub(in crate::formats) fn split_of(path: &str) -> Option<Split> {
+    path.split_once(['/', '\\']).and_then(|(folder, _)| SPLIT.1(folder))
+}
+
+/// The folder of a path that names a patient in published sets: CheXpert's `patient00001`, MIMIC-CXR's `p10000032`.
+fn patient_folder(path: &str) -> Option<&str> {
+    let digits = |part: &str, prefix: &str| {
+        part.strip_prefix(prefix).filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())).map(str::len)
+    };
+    let is_patient = |part: &&str| digits(part, "patient").is_some() || digits(part, "p") == Some(8);
+    let (folders, _) = path.rsplit_once(['/', '\\'])?;
+    let mut found = folders.split(['/', '\\']).filter(is_patient);
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// A number, or the digits of a date and a time as one.
+fn order(cell: &str) -> Option<f64> {
+    if let Ok(number) = cell.parse::<f64>() {
+        return number.is_finite().then_some(number);
+    }
+    let (date, time) = cell.split_once([' ', 'T']).map_or((cell, None), |(date, time)| (date, Some(time)));
+    let numbers =
+        |text: &str, separator: char| text.split(separator).map(|part| part.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
+    let separator = if date.contains('/') { '/' } else { '-' };
+    let day = match numbers(date, separator)?[..] {
+        // A year of four digits comes first: 03/04/2019 may be two days.
+        [year, month, day] if year >= 1000.0 && (1.0..=12.0).contains(&month) && (1.0..=31.0).contains(&day) => {
+            (year * 100.0 + month) * 100.0 + day
+        }
+        _ => return None,
+    };
+    let Some(time) = time else { return Some(day) };
+    let seconds = match numbers(time.trim_end_matches('Z'), ':')?[..] {
+        [hour, minute] => hour * 3600.0 + minute * 60.0,
+        [hour, minute, second] => hour * 3600.0 + minute * 60.0 + second,
+        _ => return None,
+    };
+    (0.0..=86_400.0).contains(&seconds).then_some(day + seconds / 100_000.0)
 }

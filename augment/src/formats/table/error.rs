@@ -68,9 +68,17 @@ pub enum TableError {
         /// The columns there are.
         found: String,
     },
+    /// A table of images that doesn't say which they are.
+    #[error("{}: no column `image`; the columns are {found}; say which it is with `columns = {{ image = \"…\" }}` in [data]", path.display())]
+    NoImageColumn {
+        /// The table.
+        path: PathBuf,
+        /// The columns there are.
+        found: String,
+    },
     /// A column that is neither a field nor a finding.
     #[error(
-        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); name labels of your own in `custom_findings` of [data] (`generate --custom-finding`), and columns to ignore in `extra_columns` (`generate --extra-column`)",
+        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); {remedy}",
         path.display()
     )]
     UnknownColumn {
@@ -80,6 +88,55 @@ pub enum TableError {
         column: String,
         /// The nearest known finding.
         suggestion: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A line that should be a JSON object.
+    #[error("{}, row {row}: not a JSON object; write one per line, as in {{\"file_name\": \"1.png\", \"Mass\": 1}}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line in the file, counted from 1.
+        row: u64,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A file of a table in several whose findings are not those of the first.
+    #[error("{}: the columns of findings are not those of {}; give both the same, in the same order", path.display(), first.display())]
+    OtherFindings {
+        /// The file.
+        path: PathBuf,
+        /// The first file.
+        first: PathBuf,
+    },
+    /// A column of lists of findings beside the column of a finding.
+    #[error(
+        "{}: column `{lists}` lists findings, and column `{column}` is one; keep one of them and name the others in data.extra_columns",
+        path.display()
+    )]
+    LabelsTwice {
+        /// The table.
+        path: PathBuf,
+        /// The column of lists.
+        lists: String,
+        /// The first column of a finding.
+        column: String,
+    },
+    /// Names in lists that are no findings.
+    #[error(
+        "{}, row {row}, column `{column}`: `{}` is no known finding; to take such names as labels, write `custom_findings = {names:?}` in [data]; if the column does not list findings, name it in data.extra_columns",
+        path.display(), names[0]
+    )]
+    UnknownNames {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file of the first of them, counted from 1 with the header.
+        row: u64,
+        /// The column.
+        column: String,
+        /// All of them, the first first.
+        names: Vec<String>,
     },
     /// A table of prompts with negative prompts of its own.
     #[error(
@@ -101,7 +158,10 @@ pub enum TableError {
         first: String,
     },
     /// A table without a label.
-    #[error("{}: no column is a finding; add one column per finding, with 1, 0, -1 or blank", path.display())]
+    #[error(
+        "{}: no column is a finding; add one column per finding, with 1, 0, -1 or blank, or name a column of lists as data.columns.labels. Only `predict` needs no labels",
+        path.display()
+    )]
     NoFindingColumn {
         /// The table.
         path: PathBuf,

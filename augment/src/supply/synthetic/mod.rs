@@ -19,7 +19,7 @@ use crate::gate::GatedRequest;
 use crate::image::{GrayImage, Preprocess};
 use crate::record::{CxrRecord, CxrSample, Details, Origin, PatientId, Provenance, Split};
 use crate::request::SampleRequest;
-use crate::supply::{CacheKey, Supply};
+use crate::supply::{CacheKey, ImagePool, Supply, Synthesized};
 use crate::supply::{self_describing, synthesize};
 
 pub use training::SyntheticBuilder;
@@ -123,6 +123,13 @@ impl SyntheticDataset {
         Ok(set)
     }
 
+    /// A pool of images that were made elsewhere.
+    #[must_use]
+    pub fn from_pool(pool: &ImagePool) -> Self {
+        let records = pool.data().rows().iter().map(|row| Arc::clone(&row.record)).collect();
+        Self { records, samples: Samples::Images(pool.data().clone()) }
+    }
+
     /// Refuses a set with a sample that descends from a patient in `held_out`.
     ///
     /// # Errors
@@ -157,6 +164,24 @@ impl SyntheticDataset {
             Samples::Requested(requested) => Some(&requested.supply),
             Samples::Images(_) => None,
         }
+    }
+
+    /// Mean over the first `most` samples of what gray hides of their colours, [`Synthesized::channel_spread`]; `None` if the generator
+    /// paints in gray, and for images on disk. Samples that a cache lacks are left out; without a cache they are made.
+    ///
+    /// # Errors
+    /// Those of the generator and the cache.
+    pub fn channel_spread(&self, most: usize) -> Result<Option<f32>, AugmentError> {
+        let Samples::Requested(Requested { requests, keys, supply, .. }) = &self.samples else { return Ok(None) };
+        let first = ..most.min(keys.len());
+        let samples: Vec<Synthesized> = match supply {
+            Supply::OnDemand { synthesizer } => synthesize(synthesizer.as_ref(), &requests[first])?,
+            _ => supply.look_up(&keys[first])?.0.into_values().collect(),
+        };
+        // Summed in an order of its own, so that the mean has the same bits every time.
+        let mut spreads: Vec<f32> = samples.iter().filter_map(|sample| sample.channel_spread).collect();
+        spreads.sort_by(f32::total_cmp);
+        Ok((!spreads.is_empty()).then(|| spreads.iter().sum::<f32>() / spreads.len() as f32))
     }
 
     /// Indices of the requests whose sample has no file in the cache; none without a cache.

@@ -1,0 +1,294 @@
+//! Which layout files have, from the names of their columns, arrays and folders.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::npz::Npz;
+use super::registry::{DataSource, FORMATS, Format, Place};
+use super::sheet::{Rows, Sheet};
+use super::{MissingImages, TableError};
+use crate::AugmentError;
+use crate::record::NIH_14;
+
+/// Most columns that are set aside as unknown.
+const MOST_EXTRA: usize = 500;
+
+/// A layout that files look like, and can be read in.
+#[derive(Clone, Debug)]
+pub struct Guess {
+    /// The layout.
+    pub format: Format,
+    /// What it was recognised by.
+    pub why: String,
+    /// Where its files are, and which columns are not read.
+    pub source: DataSource,
+}
+
+/// What is seen of a file or a folder at first sight. Each layout's entry in [`FORMATS`] says whether it looks like it.
+pub(super) enum Sighting {
+    /// Columns of a table.
+    Columns(Vec<String>),
+    /// Arrays of an archive.
+    Arrays(Vec<String>),
+    /// What is in a folder.
+    Folder {
+        /// Names of files.
+        files: Vec<String>,
+        /// Names of folders with those of the files in each.
+        folders: Vec<(String, Vec<String>)>,
+    },
+}
+
+/// The layout of the table, archive or folder at `path`: the first in [`FORMATS`] that it looks like and that reads it. Of a folder, the
+/// tables and archives directly in it are looked at too.
+///
+/// # Errors
+/// [`AugmentError::NoLayout`] with what was tried, [`AugmentError::SeveralLayouts`] for a folder with several data sets, or why the path
+/// can't be looked at.
+pub fn guess(path: &Path) -> Result<Guess, AugmentError> {
+    let seen = Sighting::of(path)?;
+    let mut tried = Vec::new();
+    let mut found: Vec<Guess> = first_that_reads(path, &seen, &mut tried).into_iter().collect();
+    if let Sighting::Folder { files, .. } = &seen
+        && found.is_empty()
+    {
+        for file in files.iter().filter(|name| may_be_labels(name)).map(|name| path.join(name)) {
+            match Sighting::of(&file) {
+                Ok(seen) => found.extend(first_that_reads(&file, &seen, &mut tried)),
+                Err(error) => tried.push(format!("{error}")),
+            }
+        }
+    }
+    if found.len() > 1 {
+        let files = found.iter().filter_map(|guess| Some(guess.source.labels.as_ref()?.display().to_string()));
+        let found = files.collect::<Vec<_>>().join(", ");
+        return Err(AugmentError::SeveralLayouts { path: path.to_owned(), found });
+    }
+    let nothing = || {
+        let tried = match tried.is_empty() {
+            true => "; it holds no table, no archive and no folders of images".to_owned(),
+            false => tried.iter().map(|tried| format!("\n  {tried}")).collect(),
+        };
+        AugmentError::NoLayout { path: path.to_owned(), tried }
+    };
+    found.pop().ok_or_else(nothing)
+}
+
+/// The first layout that `path` looks like and that reads it; what doesn't read it goes to `tried`.
+fn first_that_reads(path: &Path, seen: &Sighting, tried: &mut Vec<String>) -> Option<Guess> {
+    for format in &FORMATS {
+        let Some(why) = format.looks_like(seen) else { continue };
+        let place = match format.place {
+            Place::Images => DataSource { images: Some(path.to_owned()), ..DataSource::default() },
+            _ => DataSource { labels: Some(path.to_owned()), ..DataSource::default() },
+        };
+        match with_extra_columns(*format, DataSource { missing: MissingImages::Keep, ..place }) {
+            Ok(source) => return Some(Guess { format: *format, why, source }),
+            Err(error) => tried.push(format!("as `{}` ({why}): {error}", format.name)),
+        }
+    }
+    None
+}
+
+/// The source with which `format` reads, columns that it doesn't know set aside.
+fn with_extra_columns(format: Format, mut source: DataSource) -> Result<DataSource, AugmentError> {
+    loop {
+        match format.read(&source) {
+            Err(AugmentError::Table(TableError::UnknownColumn { column, .. }))
+                if source.extra_columns.len() < MOST_EXTRA && !source.extra_columns.contains(&column) =>
+            {
+                source.extra_columns.push(column);
+            }
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(source),
+        }
+    }
+}
+
+/// Whether a file in a folder may say what its images show.
+fn may_be_labels(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    [".csv", ".tsv", ".npz"].iter().any(|extension| name.ends_with(extension))
+}
+
+impl Sighting {
+    fn of(path: &Path) -> Result<Self, AugmentError> {
+        if path.is_dir() {
+            let (files, folders) = entries(path)?;
+            let folders = folders.into_iter().map(|name| Ok((name.clone(), entries(&path.join(name))?.0)));
+            return Ok(Self::Folder { files, folders: folders.collect::<Result<_, AugmentError>>()? });
+        }
+        let failed = |source| AugmentError::Io { action: "read", path: path.to_owned(), source };
+        let mut start = Vec::new();
+        File::open(path).map_err(failed)?.take(4).read_to_end(&mut start).map_err(failed)?;
+        // A zip archive, whatever its name.
+        if start.starts_with(b"PK") {
+            return Ok(Self::Arrays(Npz::open(path)?.arrays()));
+        }
+        Ok(Self::Columns(Sheet::read(path, Rows::Ragged, None)?.columns))
+    }
+
+    /// Why this is NIH's table.
+    pub(super) fn nih(&self) -> Option<String> {
+        self.has_columns(&["Image Index", "Finding Labels"])
+            .then(|| "`Image Index` and `Finding Labels` are columns of NIH's table".to_owned())
+    }
+
+    /// Why this is a table of NIH's findings.
+    pub(super) fn nih_subset(&self) -> Option<String> {
+        (self.has_columns(&["image", "patient_id"]) && self.has_columns(&NIH_14))
+            .then(|| "it has the columns `image`, `patient_id` and the 14 findings of NIH".to_owned())
+    }
+
+    /// Why this is one of MedMNIST's archives.
+    pub(super) fn medmnist(&self) -> Option<String> {
+        let Self::Arrays(arrays) = self else { return None };
+        let has = |name: &str| arrays.iter().any(|array| array == name);
+        (has("train_images") && has("train_labels")).then(|| "it has the arrays `train_images` and `train_labels`".to_owned())
+    }
+
+    /// Why this is a table with one row per image.
+    pub(super) fn table(&self) -> Option<String> {
+        let Self::Columns(columns) = self else { return None };
+        let shown: Vec<_> = columns.iter().take(6).map(|column| format!("`{column}`")).collect();
+        let more = if columns.len() > shown.len() { ", …" } else { "" };
+        Some(format!("it is a table with the columns {}{more}", shown.join(", ")))
+    }
+
+    /// Why this is an `imagefolder`.
+    pub(super) fn imagefolder(&self) -> Option<String> {
+        let Self::Folder { files, folders } = self else { return None };
+        let here = files.iter().map(|file| (String::new(), file));
+        let below = folders.iter().flat_map(|(folder, files)| files.iter().map(move |file| (format!("{folder}/"), file)));
+        let mut metadata = here.chain(below).filter(|(_, file)| matches!(file.as_str(), "metadata.csv" | "metadata.jsonl"));
+        metadata.next().map(|(folder, file)| format!("it has a {folder}{file}"))
+    }
+
+    /// Why this is a folder of classes.
+    pub(super) fn class_folders(&self) -> Option<String> {
+        let Self::Folder { files, folders } = self else { return None };
+        let is_told = files.iter().any(|name| may_be_labels(name));
+        let names: Vec<_> = folders.iter().take(6).map(|(name, _)| name.as_str()).collect();
+        (!is_told && !folders.is_empty()).then(|| format!("it has no table, and the folders {}", names.join(", ")))
+    }
+
+    fn has_columns(&self, wanted: &[&str]) -> bool {
+        let Self::Columns(columns) = self else { return false };
+        wanted.iter().all(|wanted| columns.iter().any(|column| column == wanted))
+    }
+}
+
+/// Names of the files and of the folders in a folder, sorted; hidden ones are left out.
+fn entries(folder: &Path) -> Result<(Vec<String>, Vec<String>), AugmentError> {
+    let failed = |source| AugmentError::Io { action: "list", path: folder.to_owned(), source };
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path: PathBuf = entry.map_err(failed)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
+            continue;
+        };
+        if path.is_dir() { &mut folders } else { &mut files }.push(name.to_owned());
+    }
+    files.sort();
+    folders.sort();
+    Ok((files, folders))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::npz::tests::write_npz;
+    use super::*;
+
+    /// A folder with these files; a name that ends in `/` is a folder.
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn guessed(files: &[(&str, &str)], name: &str) -> Result<(&'static str, String, Vec<String>), String> {
+        let folder = folder(files);
+        let root = format!("{}/", folder.path().display());
+        match guess(&folder.path().join(name)) {
+            Ok(guess) => Ok((guess.format.name, guess.why, guess.source.extra_columns)),
+            Err(error) => Err(error.to_string().replace(&root, "")),
+        }
+    }
+
+    fn nih_columns() -> String {
+        format!("image,patient_id,{}\na.png,1,{}\n", NIH_14.join(","), ["0"; 14].join(","))
+    }
+
+    const NIH: &str =
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\na.png,Mass,0,1,58,M,PA\n";
+
+    #[test]
+    fn tables_are_told_by_their_columns() {
+        let nih = guessed(&[("x.csv", NIH)], "x.csv").unwrap();
+        assert_eq!((nih.0, nih.1.as_str()), ("nih", "`Image Index` and `Finding Labels` are columns of NIH's table"));
+        assert_eq!(guessed(&[("x.csv", &nih_columns())], "x.csv").unwrap().0, "nih-subset");
+        let own = guessed(&[("x.csv", "image,Mass\na.png,1\n")], "x.csv").unwrap();
+        assert_eq!((own.0, own.1.as_str()), ("table", "it is a table with the columns `image`, `Mass`"));
+        // 14 findings that are not all 0 or 1 are a table's.
+        let blank = nih_columns().replacen(",0", ",", 1);
+        assert_eq!(guessed(&[("x.csv", &blank)], "x.csv").unwrap().0, "table");
+    }
+
+    #[test]
+    fn columns_that_nothing_explains_are_set_aside_by_name() {
+        let own = guessed(&[("x.csv", "image,Mass,scanner,accession\na.png,1,s,7\n")], "x.csv").unwrap();
+        assert_eq!((own.0, own.2), ("table", vec!["scanner".to_owned(), "accession".to_owned()]));
+    }
+
+    #[test]
+    fn a_folder_is_told_by_what_lies_in_it() {
+        let own = guessed(&[("labels.csv", "image,Mass\na.png,1\n"), ("a.png", "")], "").unwrap();
+        assert_eq!(own.0, "table");
+        let classes = guessed(&[("Pneumonia/a.png", ""), ("NORMAL/b.png", "")], "").unwrap();
+        assert_eq!((classes.0, classes.1.as_str()), ("class-folders", "it has no table, and the folders NORMAL, Pneumonia"));
+        let faces = guessed(&[("metadata.csv", "file_name,Mass\na.png,1\n"), ("a.png", "")], "").unwrap();
+        assert_eq!((faces.0, faces.1.as_str()), ("imagefolder", "it has a metadata.csv"));
+        let split =
+            guessed(&[("train/metadata.jsonl", "{\"file_name\": \"a.png\", \"Mass\": 1}\n"), ("train/a.png", "")], "").unwrap();
+        assert_eq!((split.0, split.1.as_str()), ("imagefolder", "it has a train/metadata.jsonl"));
+    }
+
+    #[test]
+    fn archives_are_told_by_their_arrays() {
+        let folder = folder(&[]);
+        let path = folder.path().join("some.data");
+        let mut arrays = Vec::new();
+        let names: Vec<_> =
+            ["train", "val", "test"].iter().flat_map(|s| [format!("{s}_images"), format!("{s}_labels")]).collect();
+        for name in &names {
+            let shape: &[u64] = if name.ends_with("images") { &[1, 1, 1] } else { &[1, 14] };
+            arrays.push((name.as_str(), shape, vec![0; shape.iter().product::<u64>() as usize]));
+        }
+        write_npz(&path, &arrays);
+        assert_eq!(guess(&path).unwrap().format.name, "medmnist");
+        write_npz(&path, &[("images", &[1, 1, 1], vec![0])]);
+        assert!(guess(&path).unwrap_err().to_string().contains("no layout reads it"));
+    }
+
+    #[test]
+    fn what_cannot_be_guessed_says_what_was_tried() {
+        let two =
+            guessed(&[("a.csv", "image,Mass\nx.png,1\n"), ("b.csv", "image,Mass\nx.png,0\n"), ("x.png", "")], "").unwrap_err();
+        assert!(two.contains("several data sets: a.csv, b.csv; give one of them"), "{two}");
+        let none = guessed(&[("a.csv", "x,y\n1,2\n")], "a.csv").unwrap_err();
+        assert!(
+            none.contains("a.csv: no layout reads it")
+                && none.contains("as `table` (it is a table with the columns `x`, `y`): "),
+            "{none}"
+        );
+        let empty = guessed(&[("notes.txt", "")], "").unwrap_err();
+        assert!(empty.contains("it holds no table, no archive and no folders of images"), "{empty}");
+        assert!(guessed(&[], "gone.csv").unwrap_err().starts_with("cannot read gone.csv"));
+    }
+}

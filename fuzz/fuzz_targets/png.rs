@@ -1,0 +1,11 @@
+//! PNG files of any content.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use roentgen_fuzz::decode;
+
+/// Without it another decoder would be fuzzed.
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+fuzz_target!(|bytes: &[u8]| decode(&[SIGNATURE, bytes.strip_prefix(SIGNATURE).unwrap_or(bytes)].concat()));

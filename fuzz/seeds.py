@@ -1,0 +1,163 @@
+"""Writes the seeds of the fuzz targets, a few small files each, to corpus/TARGET beside this file. Needs Python alone."""
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+NIH_14 = (
+    "Atelectasis,Cardiomegaly,Effusion,Infiltration,Mass,Nodule,Pneumonia,Pneumothorax,Consolidation,Edema,Emphysema,Fibrosis,"
+    "Pleural_Thickening,Hernia"
+)
+ZEROS = ",".join("0" * 13)
+
+TABLES = {
+    "own": "image,patient_id,age,sex,view,split,Mass,Effusion side,report\na.png,1,57,M,PA,train,1,left,\"A mass, large.\"\nb.png,2,061Y,F,AP,test,-1,,\n",
+    "subset": f"image,patient_id,{NIH_14},split,has_256\na.png,1,{ZEROS},1,train,1\nb.png,2,{ZEROS},0,val,0\n",
+    "nih": "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,OriginalImage[Width,Height]\n"
+    "a.png,Cardiomegaly|Effusion,0,1,058Y,M,PA,2682,2749\nb.png,No Finding,1,1,59,F,AP,2894,2729\n",
+    "synthetic": "image,origin,seed,prompt,model,Mass,source_id,fold,replica,steps,guidance\na.png,synthetic,7,A mass.,phantom,1,b.png,0,1,50,4.5\nb.png,real,,,,0,,,,,\n",
+    "semicolons": "image;patient_id;Mass\r\na.png;1;1\r\nb.png;2;0\r\n",
+    "tabs": "image\tpatient_id\tMass\na.png\t1\t1\n",
+    "sep": "sep=;\nimage;Mass\na.png;1\n",
+    "index": ",image,Mass\n0,a.png,1\n1,b.png,0\n",
+    "words": "image,patient_id,Mass\na.png,nan,True\nb.png,None,0.0\nc.jpg,NA,1.00\n",
+    "quote": 'image,Mass,report\na.png,1,"open\nb.png,0,x\n',
+    "bom": "\ufeffimage,Mass\na.png,1\n",
+    "old-mac": "image,Mass\ra.png,1\rb.png,0\r",
+    "folders": "image,Mass\npart/d.png,1\n.\\part\\d.png,0\n~/x.png,0\n../a.png,1\n",
+    "chexpert": "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly\na.png,Female,68,Frontal,AP,1.0,\nb.png,Male,87,Lateral,,,-1.0\n",
+    "imagefolder": "file_name,label\na.png,Mass\nb.png,Effusion\n",
+}
+PROMPTS = {
+    "prompts": "prompt,Mass,age,sex,view,seed\nA mass.,1,57,M,PA,3\n\"Small, left.\",0,,F,AP,\n",
+    "manifest": "image,origin,source_id,patient_id,fold,replica,seed,prompt,prompt_kind,model,Mass\nx.png,synthetic,a.png,7,1,0,18446744073709551615,A mass.,report,phantom,1\n",
+    "reports": "report,patient_id\nNo acute process.,1\n",
+    "single": "prompt\nA\n",
+}
+
+
+def npy(descr, shape, values):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''}), }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(values)
+
+
+def npz(arrays, method=zipfile.ZIP_DEFLATED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, array in arrays.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array, method)
+    return out.getvalue()
+
+
+def medmnist(columns, **more):
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = npy("|u1", (2, 2, 2), range(8))
+        arrays[f"{split}_labels"] = npy("|u1", (2, columns), [0, 1] * columns)
+    return npz(arrays | more)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, depth, colour, row, interlace=0, extra=b""):
+    """One `row` of bytes is every row; of an interlaced image of one pixel there is one row too."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    data = zlib.compress((b"\0" + row) * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def bmp(bits, row, palette=b"", compression=0, top_down=False, width=4, height=2):
+    pixels = row + b"\0" * (-len(row) % 4)
+    pixels = pixels if compression else pixels * height
+    offset = 54 + len(palette)
+    info = struct.pack("<IiiHHIIiiII", 40, width, -height if top_down else height, 1, bits, compression, len(pixels), 2835, 2835, len(palette) // 4, 0)
+    return b"BM" + struct.pack("<IHHI", offset + len(pixels), 0, 0, offset) + info + palette + pixels
+
+
+REQUEST = {
+    "version": 1,
+    "fingerprint": "ab" * 32,
+    "pixels": "cd" * 32,
+    "card": {"model": "phantom", "sampler": "PNDM", "steps": 50, "guidance_scale": 7.5},
+    "request": {
+        "prompt": "A mass.", "prompt_kind": "report", "labels": ["positive", "missing"], "seed": 5, "replica": 0,
+        "source": {"id": "a.png", "patient_id": "1", "fold": 2}, "age": 63.5, "sex": "F", "view": "AP",
+    },
+    "channel_spread": 0.25,
+    "gate": "passed",
+    "nearest_real": {"id": "b.png", "distance": 0.5},
+}
+
+
+def itxt(text):
+    return chunk(b"iTXt", b"roentgen:request\0\0\0\0\0" + text.encode())
+
+
+def jpegs():
+    """Every eleventh of the JPEG files of the crate's tests."""
+    with zipfile.ZipFile(HERE / "../augment/tests/fixtures/jpeg.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
+        return {Path(name).stem: archive.read(name) for name in names[::11]}
+
+
+def main():
+    palette = b"".join(struct.pack("<BBBB", v, v, v, 0) for v in range(16))
+    seeds = {
+        "tables": {name: text.encode() for name, text in TABLES.items()} | {"utf-16": TABLES["own"].encode("utf-16")},
+        "prompts": {name: text.encode() for name, text in PROMPTS.items()},
+        "npz": {
+            "chest": medmnist(14),
+            "pneumonia": medmnist(1),
+            "images": npz({"images": npy("|u1", (2, 2, 2), range(8))}),
+            "stored": npz({"images": npy("|u1", (2, 2, 2), range(8))}, zipfile.ZIP_STORED),
+            "wide": medmnist(1, train_labels=npy("<i8", (2, 1), struct.pack("<qq", 0, 1))),
+            "column-major": npz({"images": npy("|u1", (2, 2, 2), range(8)).replace(b"False", b"True ")}),
+            "big-endian": medmnist(1, val_labels=npy(">i4", (2, 1), struct.pack(">ii", 0, 1))),
+        },
+        "png": {
+            "gray-8": png(4, 2, 8, 0, bytes(range(4))),
+            "gray-16": png(4, 2, 16, 0, bytes(range(8))),
+            "gray-1": png(8, 2, 1, 0, b"\xaa"),
+            "gray-4": png(4, 2, 4, 0, b"\x1f\x2e"),
+            "rgb": png(2, 2, 8, 2, bytes(range(6))),
+            "rgb-16": png(1, 1, 16, 2, bytes(range(6))),
+            "palette": png(4, 2, 8, 3, bytes([0, 1, 0, 1]), extra=chunk(b"PLTE", bytes(range(6))) + chunk(b"tRNS", b"\x80")),
+            "gray-alpha": png(2, 2, 8, 4, bytes(range(4))),
+            "rgba-16": png(1, 1, 16, 6, bytes(range(8))),
+            "interlaced": png(1, 1, 8, 0, b"\x07", interlace=1),
+            "gamma": png(1, 1, 8, 0, b"\x07", extra=chunk(b"gAMA", struct.pack(">I", 45455)) + chunk(b"sBIT", b"\x05")),
+        },
+        "png_text": {
+            "sample": json.dumps(REQUEST).encode(),
+            "file": png(2, 1, 8, 0, b"\x07\x08", extra=itxt(json.dumps(REQUEST))),
+            "deep": png(2, 1, 16, 0, b"\x07\x08\x09\x0a", extra=itxt(json.dumps(REQUEST))),
+            "bare": json.dumps({key: REQUEST[key] for key in ("version", "fingerprint", "pixels", "card", "request")}).encode(),
+        },
+        "jpeg": jpegs(),
+        "bmp": {
+            "gray-8": bmp(8, bytes(range(4)), b"".join(struct.pack("<BBBB", v, v, v, 0) for v in range(4))),
+            "gray-4": bmp(4, b"\x12\x34", palette),
+            "mono": bmp(1, b"\xa0", palette[:4] + palette[-4:]),
+            "rgb": bmp(24, bytes(range(12))),
+            "rgbx": bmp(32, bytes(range(16)), top_down=True),
+            "five": bmp(16, bytes(range(8))),
+            "runs": bmp(8, b"\x04\x01\x00\x00\x00\x04\x01\x02\x03\x04\x00\x01", palette, compression=1),
+        },
+    }
+    for target, files in seeds.items():
+        folder = HERE / "corpus" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        print(f"{target}: {len(files)} seeds, {sum(map(len, files.values()))} bytes")
+
+
+if __name__ == "__main__":
+    main()
