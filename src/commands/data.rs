@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
@@ -73,6 +73,9 @@ pub fn summary(args: &DataArgs) -> Result<ExitCode> {
     let source = Source::open(&args.data)?;
     let config = &source.config;
     let data = data::read(&config.data, config.preprocess, MissingImages::Keep)?;
+    if let Some(fault) = data.faults().first() {
+        bail!("{fault}");
+    }
     say_notes(data.notes());
     // Rows without a split are counted as such; that they can't be trained on is for `data check` to say.
     let divided = data::plan(&config.data).apply(&data).ok();
