@@ -127,8 +127,10 @@ pub fn check(args: &DataArgs) -> Result<ExitCode> {
     }
     let bars = Bars::new(args.json);
     let task = bars.begin("", 0, "images");
-    let report = study::check(&source.config, |_, all| {
-        task.set_total(all as u64);
+    let report = study::check(&source.config, |done, all| {
+        if done == 1 {
+            task.set_total(all as u64);
+        }
         task.advance(1);
     });
     drop(task);
