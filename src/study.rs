@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CheckReport, CxrDataset, Splits, TrainSet};
 use roentgen_augment::formats::{DataSource, Format, MissingImages};
 use roentgen_augment::supply::{ImagePool, PoolOptions};
 use roentgen_classifier::training::check_selection;
 
 use crate::compare::batcher;
-use crate::config::{ConfigError, DataConfig, ImagesConfig, ImagesFrom, RunConfig};
+use crate::config::{ArmConfig, ConfigError, DataConfig, ImagesConfig, ImagesFrom, RunConfig};
 use crate::data::{DataError, open, plan, read, source, synthetic_left_out};
 
 /// The images of a study: radiographs, split by patient, and synthetic images that exist already.
@@ -40,10 +42,31 @@ impl StudyData {
                 "they are a pool; `generator = { kind = \"images\", images = { from = \"data\" } }` lets arms draw from it";
             notes.extend(synthetic_left_out(&splits, remedy));
         }
-        let images = images.map(|images| pool(images, config, &splits)).transpose()?;
+        let images = images.map(|images| read_images(images, config, &splits)).transpose()?;
         let of_pool = images.iter().flat_map(|images| images.notes()).filter(|note| !train.data().notes().contains(note));
         notes.extend(of_pool.cloned());
-        Ok(Self { train, splits, images, notes })
+        let study = Self { train, splits, images, notes };
+        // Before a run folder is taken: every arm has the images that it asks for.
+        config.arms.iter().try_for_each(|arm| study.pool(config, arm).map(|_| ()))?;
+        Ok(study)
+    }
+
+    /// The images made elsewhere that an arm draws from; `None` for an arm without any.
+    ///
+    /// # Errors
+    /// [`DataError`] if there are too few.
+    pub fn pool(&self, config: &RunConfig, arm: &ArmConfig) -> Result<Option<ImagePool>, DataError> {
+        let size = arm.pool_size(self.train.data().rows().len());
+        let (Some(images), Some(generator), 1..) = (&self.images, &config.generator, size) else { return Ok(None) };
+        let chosen = images.choose(&generator.labels(arm), size, generator.seed);
+        chosen.map(Some).map_err(|error| match error {
+            AugmentError::TooFewImages { name, wanted, available } => {
+                let expected =
+                    format!("at most {available}, the images of {name}: with `pool = {available}`, epochs take them in turn");
+                ConfigError::value(format!("arms.{}.pool", arm.name), wanted, expected).into()
+            }
+            other => other.into(),
+        })
     }
 }
 
@@ -72,6 +95,9 @@ pub fn check(config: &RunConfig, progress: impl Fn(usize, usize) + Sync) -> Chec
                 if let Err(error) = study.splits.with_synthetic(train) {
                     report.warn("descends-from-held-out", &error);
                 }
+                for error in damaged(study.images.as_ref().map(ImagePool::data).filter(|pool| pool.name() != data.name())) {
+                    report.push(&error);
+                }
                 report.notes = study.notes;
             }
             Err(error) => report.push(&error),
@@ -80,8 +106,14 @@ pub fn check(config: &RunConfig, progress: impl Fn(usize, usize) + Sync) -> Chec
     report
 }
 
+/// Why images of a pool can't be decoded.
+fn damaged(pool: Option<&CxrDataset>) -> Vec<AugmentError> {
+    let decoded = |pool: &CxrDataset| (0..pool.rows().len()).into_par_iter().filter_map(|at| pool.decode(at).err()).collect();
+    pool.map_or_else(Vec::new, decoded)
+}
+
 /// Reads the images of a `[generator.images]` table.
-fn pool(images: &ImagesConfig, config: &RunConfig, splits: &Splits) -> Result<ImagePool, DataError> {
+fn read_images(images: &ImagesConfig, config: &RunConfig, splits: &Splits) -> Result<ImagePool, DataError> {
     let data = match &images.from {
         ImagesFrom::Data => {
             let expected = "a folder or a table: no row of the study's own has origin = synthetic";

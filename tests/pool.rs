@@ -188,8 +188,8 @@ fn synthetic_rows_of_the_table_are_a_pool_if_a_generator_says_so() {
 
     study.write_run(&run_on("from = \"data\"").replace("synthetic_per_real = 0.5", "synthetic_per_real = 1.0"));
     // The remedy of the error works.
-    study.refuses(&COMPARE, &["arm `mixed` draws from", "table.csv has 9", "set `pool = 9`"]);
-    std::fs::remove_dir_all(study.path("out")).unwrap();
+    study.refuses(&COMPARE, &["arms.mixed.pool is", "at most 9, the images of", "table.csv", "`pool = 9`"]);
+    assert!(!study.path("out").exists(), "it is refused before anything is written");
     edit(&study, "run.toml", "name = \"mixed\"", "name = \"mixed\"\npool = 9");
     let report = compared(&study);
     let real = &report["data"]["images"][0];
@@ -205,9 +205,8 @@ fn synthetic_rows_of_the_table_are_a_pool_if_a_generator_says_so() {
     let elsewhere = ["compare", "run.toml", "--out", "other", "--device", "cpu", "--json"];
     study.refuses(&elsewhere, &["1 of 9 images of", "such as `made/0.png`", "held_out = \"drop\""]);
     edit(&study, "run.toml", "from = \"data\"", "from = \"data\", held_out = \"drop\"");
-    study.refuses(&elsewhere, &["has 8", "set `pool = 8`"]);
+    study.refuses(&elsewhere, &["arms.mixed.pool is 9", "`pool = 8`"]);
     edit(&study, "run.toml", "pool = 9", "pool = 8");
-    std::fs::remove_dir_all(study.path("other")).unwrap();
     let dropped = succeeds(&study.roentgen(&elsewhere));
     assert!(dropped.contains("1 of 9 images of") && dropped.contains("are not in the pool"), "{dropped}");
 }
@@ -294,6 +293,25 @@ fn folders_of_other_tools_are_pools() {
     study.refuses(&other, &["1 of 14 images", "`8.png`", "held out"]);
     metadata("");
     succeeds(&study.roentgen(&other));
+}
+
+#[test]
+fn what_a_pool_lacks_is_said_by_data_check() {
+    let study = Study::new();
+    other_set(&study, 3, |_| String::new());
+    let check = || {
+        let output = study.roentgen(&["data", "check", "run.toml"]);
+        (output.status.code(), format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output)))
+    };
+    study.write_run(&run_on("from = \"made/set.csv\""));
+    let (code, text) = check();
+    assert!(code == Some(1) && text.contains("arms.mixed.pool is") && text.contains("`pool = 3`"), "{text}");
+    study.write_run(&format!("{}pool = 3\n", run_on("from = \"made/set.csv\"")));
+    let (code, text) = check();
+    assert!(code == Some(0) && text.contains("name no patient and no source"), "{text}");
+    std::fs::write(study.path("made/1.png"), "no image").unwrap();
+    let (code, text) = check();
+    assert!(code == Some(1) && text.contains("made/1.png"), "{text}");
 }
 
 #[test]

@@ -184,11 +184,11 @@ const HEADER: [&str; 10] =
     ["request", "source_id", "patient_id", "replica", "attempt", "seed", "passed", "faults", "nearest_real", "nearest_real_id"];
 
 /// Writes `gate.csv`: one row per judged image, in the order of judging.
-fn write_attempts(path: &Path, header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<(), AugmentError> {
+fn write_attempts(path: &Path, header: &[&str], mut rows: impl Iterator<Item = Vec<String>>) -> Result<(), AugmentError> {
     let written = write_atomic(path, |file| {
         let mut csv = csv::Writer::from_writer(file);
         csv.write_record(header)?;
-        rows.map(|row| csv.write_record(row)).collect::<Result<(), _>>()?;
+        rows.try_for_each(|row| csv.write_record(row))?;
         csv.flush()
     });
     written.map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })

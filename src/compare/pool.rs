@@ -9,7 +9,7 @@ use roentgen_augment::supply::{ImagePool, Supply, SupplyMode, Synthesizer as _, 
 use roentgen_augment::text::PromptSummary;
 
 use super::gate::ArmGate;
-use super::supply::{Asking, PoolError, PoolJob, labels, supply, synthesizer};
+use super::supply::{Asking, PoolError, PoolJob, supply, synthesizer};
 use crate::config::{ArmConfig, GeneratorConfig};
 use crate::generate::{Shard, colour_note};
 use crate::run_folder::{RunFolder, RunFolderError};
@@ -119,14 +119,12 @@ impl Source {
         let (config, train) = (job.config, &job.study.train);
         let sizes: Vec<usize> = config.arms.iter().map(|arm| arm.pool_size(train.data().rows().len())).collect();
         let (true, Some(generator)) = (sizes.iter().any(|size| *size > 0), &config.generator) else { return Ok(None) };
-        let arms = config.arms.iter().zip(sizes);
-        if let Some(images) = &job.study.images {
-            let chosen = arms.map(|(arm, size)| match size {
-                0 => Ok(None),
-                _ => chosen(images, generator, arm, size).map(|pool| Some(Drawn::Images(pool))),
-            });
-            return Ok(Some(Self { draws: chosen.collect::<Result<_, _>>()?, prompts: None, notes: Vec::new() }));
+        if job.study.images.is_some() {
+            let drawn = |arm| Ok(job.study.pool(config, arm)?.map(Drawn::Images));
+            let draws = config.arms.iter().map(drawn).collect::<Result<_, PoolError>>()?;
+            return Ok(Some(Self { draws, prompts: None, notes: Vec::new() }));
         }
+        let arms = config.arms.iter().zip(sizes);
         let asking = Asking::new(config, generator, train)?;
         let requests = arms.map(|(arm, size)| asking.requests(arm, size)).collect::<Result<Vec<_>, _>>()?;
         let synthesizer = synthesizer(generator, train, config.preprocess.size)?;
@@ -172,16 +170,6 @@ impl Source {
             }
         })
     }
-}
-
-/// The images that an arm draws from.
-fn chosen(images: &ImagePool, generator: &GeneratorConfig, arm: &ArmConfig, size: usize) -> Result<ImagePool, PoolError> {
-    images.choose(&labels(generator, arm), size, generator.seed).map_err(|error| match error {
-        AugmentError::TooFewImages { name, wanted, available } => {
-            PoolError::TooFewImages { arm: arm.name.clone(), wanted, name, available }
-        }
-        other => other.into(),
-    })
 }
 
 /// Most samples that are looked at for colour.

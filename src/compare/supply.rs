@@ -11,13 +11,13 @@ use roentgen_augment::gate::{GateReport, JudgeError};
 use roentgen_augment::phantom::{PhantomPhysics, PhantomSynthesizer};
 use roentgen_augment::progress::Progress;
 use roentgen_augment::record::{CxrRecord, Vocabulary};
-use roentgen_augment::request::{LabelPlan, RequestPlan, SampleRequest};
+use roentgen_augment::request::{RequestPlan, SampleRequest};
 use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SynthesisError, Synthesizer};
 use roentgen_augment::text::{PromptSummary, PromptedRows, template_prompts};
 use roentgen_classifier::ClassifierError;
 
-use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, PlanConfig, RunConfig};
-use crate::data::prompt_table;
+use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, RunConfig};
+use crate::data::{DataError, prompt_table};
 use crate::device::DeviceError;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
@@ -60,20 +60,9 @@ pub enum PoolError {
         /// Every verdict.
         table: PathBuf,
     },
-    /// An arm that asks for more images than a pool has.
-    #[error(
-        "arm `{arm}` draws from {wanted} synthetic images, and {name} has {available}; set `pool = {available}` in the arm, so that epochs take these in turn"
-    )]
-    TooFewImages {
-        /// The arm.
-        arm: String,
-        /// Images it draws from.
-        wanted: usize,
-        /// The pool.
-        name: String,
-        /// Images there are.
-        available: usize,
-    },
+    /// The images made elsewhere.
+    #[error(transparent)]
+    Images(#[from] DataError),
     /// The generator can't read the requests.
     #[error(transparent)]
     Generator(#[from] SynthesisError),
@@ -189,17 +178,7 @@ impl<'a> Asking<'a> {
             return Ok(table.of_size(size, self.config.seed)?);
         }
         let plan = RequestPlan::new(&self.prompted.rows, self.vocabulary)?.with_seed(self.config.seed);
-        Ok(plan.of_labels(&labels(self.config, arm), size)?)
-    }
-}
-
-/// The labels that an arm draws from.
-pub(super) fn labels(config: &GeneratorConfig, arm: &ArmConfig) -> LabelPlan {
-    match &config.plan {
-        _ if arm.balanced_requests => LabelPlan::Balanced,
-        PlanConfig::Balanced => LabelPlan::Balanced,
-        PlanConfig::Counts(counts) => LabelPlan::Counts(counts.clone()),
-        PlanConfig::Prevalence | PlanConfig::Prompts(_) => LabelPlan::Prevalence,
+        Ok(plan.of_labels(&self.config.labels(arm), size)?)
     }
 }
 

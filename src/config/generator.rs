@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::record::{Finding, by_finding};
+use roentgen_augment::request::LabelPlan;
 use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SAMPLING_STEPS, within};
-use super::{ConfigError, ImagesConfig};
+use super::{ArmConfig, ConfigError, ImagesConfig};
 use crate::device::DeviceChoice;
 use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
@@ -61,6 +62,17 @@ impl GeneratorConfig {
     pub fn batch(&self) -> NonZeroUsize {
         const DRAWN: NonZeroUsize = NonZeroUsize::new(32).expect("32 is not 0");
         self.diffusion.as_ref().map_or(DRAWN, |diffusion| diffusion.batch_size)
+    }
+
+    /// The labels that an arm draws from.
+    #[must_use]
+    pub fn labels(&self, arm: &ArmConfig) -> LabelPlan {
+        match &self.plan {
+            _ if arm.balanced_requests => LabelPlan::Balanced,
+            PlanConfig::Balanced => LabelPlan::Balanced,
+            PlanConfig::Counts(counts) => LabelPlan::Counts(counts.clone()),
+            PlanConfig::Prevalence | PlanConfig::Prompts(_) => LabelPlan::Prevalence,
+        }
     }
 
     /// What the comparison report must state about it.

@@ -95,7 +95,7 @@ impl Splits {
     }
 
     /// The synthetic rows of the data set, which are a pool and no training images; `None` if it has none.
-    /// [`SyntheticDataset::made_elsewhere`](crate::supply::SyntheticDataset::made_elsewhere) makes a pool of them.
+    /// An [`ImagePool`](crate::supply::ImagePool) lets a mixture draw from them.
     #[must_use]
     pub fn synthetic(&self) -> Option<&CxrDataset> {
         self.synthetic.as_ref()

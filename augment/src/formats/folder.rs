@@ -8,10 +8,11 @@
 //! 3. the same with another image extension, or one where the name has none;
 //! 4. both again in other case, with a note.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Component, Path, PathBuf};
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
@@ -32,8 +33,14 @@ pub(super) struct ImageFolder {
     files: Option<Files>,
     /// Rows whose name was found in other case: how many, and the first with its file.
     other_case: Option<(usize, String, String)>,
-    /// How many names without a folder were found in each kind of folder.
+    /// How many names without a folder were found in each kind of folder below this one.
     searched: BTreeMap<String, usize>,
+    /// Whether a name without a folder was found in this folder itself.
+    flat: bool,
+    /// The first name without a folder that was found deeper, and its file.
+    deeper: Option<(String, PathBuf)>,
+    /// Rows by the digest of their file's path.
+    taken: HashMap<u64, u64>,
 }
 
 impl ImageFolder {
@@ -46,13 +53,22 @@ impl ImageFolder {
         if root != Path::new("") && !root.is_dir() {
             return Err(AugmentError::NoFolder { path: root.to_owned() });
         }
-        Ok(Self { root: root.to_owned(), files: None, other_case: None, searched: BTreeMap::new() })
+        Ok(Self {
+            root: root.to_owned(),
+            files: None,
+            other_case: None,
+            searched: BTreeMap::new(),
+            flat: false,
+            deeper: None,
+            taken: HashMap::new(),
+        })
     }
 
     /// The file of the image named `name` in a row of a table; `None` if the row is to be skipped.
     ///
     /// # Errors
-    /// [`AugmentError::MissingImage`], [`AugmentError::AmbiguousImage`], or why the folder can't be listed.
+    /// [`AugmentError::MissingImage`], [`AugmentError::AmbiguousImage`], [`AugmentError::ScatteredImages`],
+    /// [`AugmentError::DuplicateImage`], or why the folder can't be listed.
     pub(super) fn locate(
         &mut self,
         name: &str,
@@ -60,46 +76,85 @@ impl ImageFolder {
         missing: MissingImages,
     ) -> Result<Option<PathBuf>, AugmentError> {
         let wanted = Wanted::of(name);
-        if (self.files.is_none() || wanted.parts.len() > 1)
-            && let Some(path) = self.as_written(name, &wanted)
-        {
-            return Ok(Some(path));
-        }
-        if self.files.is_none() {
-            self.files = Some(Files::list(&self.root)?);
-        }
-        let files = self.files.as_ref().expect("listed above");
-        match files.find(&wanted) {
-            Found::One { file, other_case } => {
-                let path = &files.paths[file];
-                if other_case {
-                    let found = path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
-                    self.other_case.get_or_insert((0, name.to_owned(), found)).0 += 1;
+        if let Some(path) = self.search(name, &wanted, (table, row))? {
+            let mut hasher = DefaultHasher::new();
+            path.hash(&mut hasher);
+            return match self.taken.insert(hasher.finish(), row) {
+                // Another spelling of a name must not stand in for an image that isn't there.
+                Some(first) => {
+                    Err(AugmentError::DuplicateImage { path: table.to_owned(), image: self.below(&path), row, first })
                 }
-                if wanted.parts.len() == 1 {
-                    *self.searched.entry(files.kind(file, &self.root)).or_insert(0) += 1;
-                }
-                Ok(Some(path.clone()))
-            }
-            Found::Several(first, second) => Err(AugmentError::AmbiguousImage {
+                None => Ok(Some(path)),
+            };
+        }
+        match missing {
+            MissingImages::Refuse => Err(AugmentError::MissingImage {
                 path: table.to_owned(),
                 row,
                 image: name.to_owned(),
-                first: files.paths[first].clone(),
-                second: files.paths[second].clone(),
+                folder: self.root.clone(),
+                hint: self.files.as_ref().map(|files| files.hint(&wanted, &self.root)).unwrap_or_default(),
             }),
-            Found::None => match missing {
-                MissingImages::Refuse => Err(AugmentError::MissingImage {
+            MissingImages::Skip => Ok(None),
+            MissingImages::Keep => Ok(Some(self.root.join(name))),
+        }
+    }
+
+    fn search(&mut self, name: &str, wanted: &Wanted, (table, row): (&Path, u64)) -> Result<Option<PathBuf>, AugmentError> {
+        let bare = wanted.parts.len() == 1 && !wanted.absolute;
+        let written = if self.files.is_none() || !bare { self.as_written(name, wanted) } else { None };
+        let (path, other_case) = match written {
+            Some(path) => (path, false),
+            None => {
+                if self.files.is_none() {
+                    self.files = Some(Files::list(&self.root)?);
+                }
+                let files = self.files.as_ref().expect("listed above");
+                match files.find(wanted) {
+                    Found::None => return Ok(None),
+                    Found::One { file, other_case } => (files.paths[file].clone(), other_case),
+                    Found::Several(first, second) => {
+                        let [first, second] = [first, second].map(|file| files.paths[file].clone());
+                        return Err(AugmentError::AmbiguousImage {
+                            path: table.to_owned(),
+                            row,
+                            image: name.to_owned(),
+                            first,
+                            second,
+                        });
+                    }
+                }
+            }
+        };
+        if bare && path.parent() == Some(&self.root) {
+            if let Some((earlier, deeper)) = &self.deeper {
+                return Err(AugmentError::ScatteredImages {
                     path: table.to_owned(),
                     row,
                     image: name.to_owned(),
-                    folder: self.root.clone(),
-                    hint: files.hint(&wanted, &self.root),
-                }),
-                MissingImages::Skip => Ok(None),
-                MissingImages::Keep => Ok(Some(self.root.join(name))),
-            },
+                    file: path,
+                    earlier: earlier.clone(),
+                    deeper: deeper.clone(),
+                });
+            }
+            self.flat = true;
+        } else if bare && self.flat {
+            // The others are in the folder itself: what is only deeper is something else.
+            return Ok(None);
+        } else if bare {
+            *self.searched.entry(kind(&self.below(path.parent().unwrap_or(&path)))).or_insert(0) += 1;
+            self.deeper.get_or_insert_with(|| (name.to_owned(), path.clone()));
         }
+        if other_case {
+            let found = self.below(&path);
+            self.other_case.get_or_insert((0, name.to_owned(), found)).0 += 1;
+        }
+        Ok(Some(path))
+    }
+
+    /// A path as seen from the folder.
+    fn below(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
     /// What is doubtful in what was found, a sentence each.
@@ -317,22 +372,6 @@ impl Files {
             .collect()
     }
 
-    /// The folder of file `index` with digits as `#`: the folders of one archive's parts are of one kind.
-    fn kind(&self, index: usize, root: &Path) -> String {
-        let folder = self.paths[index].parent().and_then(|folder| folder.strip_prefix(root).ok());
-        let name =
-            folder.map(|folder| folder.display().to_string()).filter(|name| !name.is_empty()).unwrap_or_else(|| ".".to_owned());
-        let mut kind = String::new();
-        for letter in name.chars() {
-            match letter.is_ascii_digit() {
-                true if kind.ends_with('#') => {}
-                true => kind.push('#'),
-                false => kind.push(letter),
-            }
-        }
-        kind
-    }
-
     /// Where a file of the name lies whose path is another.
     fn hint(&self, wanted: &Wanted, root: &Path) -> String {
         let name = wanted.parts.last().map_or(&[][..], std::slice::from_ref);
@@ -340,6 +379,19 @@ impl Files {
         let path = self.paths[*file].strip_prefix(root).unwrap_or(&self.paths[*file]);
         format!(", and {} has another path than the table gives", path.display())
     }
+}
+
+/// The name of a folder with its digits as `#`: the folders of one archive's parts are of one kind.
+fn kind(folder: &str) -> String {
+    let mut kind = String::new();
+    for letter in folder.chars() {
+        match letter.is_ascii_digit() {
+            true if kind.ends_with('#') => {}
+            true => kind.push('#'),
+            false => kind.push(letter),
+        }
+    }
+    kind
 }
 
 /// What holds copies and caches: names that begin with a dot, and what macOS adds to archives.

@@ -109,6 +109,8 @@ fn text_of(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Bool(flag) => u8::from(*flag).to_string(),
+        // Which says that nothing was found, where `null` says nothing.
+        Value::Array(names) if names.is_empty() => "[]".to_owned(),
         Value::Array(names) if names.iter().all(Value::is_string) => names.iter().map(text_of).collect::<Vec<_>>().join("|"),
         other => other.to_string(),
     }

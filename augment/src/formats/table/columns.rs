@@ -1,10 +1,10 @@
 //! The columns of the project's table format, and a row read by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::Field;
 use super::header::{Declared, Header};
-use super::lists::Lists;
+use super::lists::{Cells, Lists};
 use crate::AugmentError;
 use crate::formats::TableError;
 use crate::formats::cells::{AGE, Cell, LABEL, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW};
@@ -63,6 +63,10 @@ const FRONTAL_LATERAL: Cell<Option<View>> = ("Frontal or Lateral", |cell| match 
     _ => None,
 });
 
+/// The columns that can hold prompts, the first that there is, and what kind of text is in them.
+const PROMPTS: [(Field, PromptKind); 3] =
+    [(Field::Prompt, PromptKind::Free), (Field::Report, PromptKind::Report), (Field::Template, PromptKind::Template)];
+
 /// The columns of a table, and how labels are read from them.
 pub(in crate::formats) struct Columns {
     header: Header,
@@ -95,22 +99,46 @@ pub(in crate::formats) struct Wanted<'a> {
 }
 
 impl Columns {
-    /// The columns of a table of images, which has `image` and at least one finding or a list of findings.
-    pub(in crate::formats) fn of(sheet: &Sheet, declared: Declared<'_>, wanted: Wanted<'_>) -> Result<Self, AugmentError> {
-        let header = Header::of(sheet, declared)?;
-        let image = header.column(Field::Image, sheet)?;
-        let labels = match (header.find(Field::Labels), header.findings.first()) {
-            (Some(lists), Some((_, first))) => {
-                let (column, first) = (sheet.columns[*first].clone(), sheet.columns[lists].clone());
-                return Err(TableError::LabelsTwice { path: sheet.path.clone(), lists: first, column }.into());
-            }
-            (Some(column), None) => Labels::Lists(Lists::read(sheet, column, declared.custom, wanted)?),
-            (None, Some(_)) => Labels::Columns,
-            (None, None) => match wanted.findings.filter(|_| wanted.unlabelled) {
+    /// The columns of the files of a table of images, each of which has `image` and at least one finding or a list of findings.
+    pub(in crate::formats) fn of<'a>(
+        sheets: impl Iterator<Item = &'a Sheet>,
+        declared: Declared<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Self>, AugmentError> {
+        let mut files = Vec::new();
+        for sheet in sheets {
+            let header = Header::of(sheet, declared)?;
+            let lists = match (header.find(Field::Labels), header.findings.first()) {
+                (Some(lists), Some((_, first))) => {
+                    let (path, lists) = (sheet.path.clone(), sheet.columns[lists].clone());
+                    return Err(TableError::LabelsTwice { path, lists, column: sheet.columns[*first].clone() }.into());
+                }
+                (Some(column), None) => Some(Cells::read(sheet, column, declared.custom)?),
+                (None, _) => None,
+            };
+            files.push((sheet, header, lists));
+        }
+        // A finding of one file is negative in another whose lists don't name it.
+        let seen: BTreeSet<Finding> = files.iter().filter_map(|(.., lists)| lists.as_ref()).flat_map(Cells::findings).collect();
+        files.into_iter().map(|(sheet, header, lists)| Self::of_file(sheet, header, lists, &seen, wanted)).collect()
+    }
+
+    fn of_file(
+        sheet: &Sheet,
+        header: Header,
+        lists: Option<Cells>,
+        seen: &BTreeSet<Finding>,
+        wanted: Wanted<'_>,
+    ) -> Result<Self, AugmentError> {
+        let labels = match (lists, header.findings.is_empty()) {
+            (Some(cells), _) => Labels::Lists(Lists::new(cells, seen, wanted, sheet)?),
+            (None, false) => Labels::Columns,
+            (None, true) => match wanted.findings.filter(|_| wanted.unlabelled) {
                 Some(findings) => Labels::Unknown(findings.clone()),
                 None => return Err(TableError::NoFindingColumn { path: sheet.path.clone() }.into()),
             },
         };
+        let image = header.column(Field::Image, sheet)?;
         let has_patients = header.find(Field::PatientId).is_some();
         let folder = |line: &Line| patient_folder(line.cell(image)).map(str::to_owned);
         let first_patient = if has_patients { None } else { common(sheet, folder)? };
@@ -130,14 +158,14 @@ impl Columns {
 
     /// The columns of a table of prompts, which may have no finding.
     pub(in crate::formats) fn of_prompts(sheet: &Sheet, custom: &[Finding], extra: &[String]) -> Result<Self, AugmentError> {
+        let is_prompt = |name: &String| PROMPTS.iter().any(|(field, _)| field.is_named(name));
+        if !sheet.columns.iter().any(is_prompt) {
+            // The error names what there is.
+            sheet.column(Field::Prompt.name())?;
+        }
         let columns = &BTreeMap::new();
         let header = Header::of(sheet, Declared { columns, report: None, custom, extra, guess: false })?;
         Ok(Self { header, labels: Labels::Columns, patient_of_path: false, synthetic: false })
-    }
-
-    /// Whether labels are lists, which name the findings that some image has and no other.
-    pub(in crate::formats) fn has_lists(&self) -> bool {
-        matches!(self.labels, Labels::Lists(_))
     }
 
     /// Whether there is no column of a finding.
@@ -307,11 +335,9 @@ impl Columns {
         })
     }
 
-    /// The column that holds a table's prompts, and what kind of text is in it: `prompt`, else `report`, else `template`.
+    /// The column that holds a table's prompts, and what kind of text is in it.
     pub(in crate::formats) fn prompt(&self, sheet: &Sheet) -> Result<(usize, PromptKind), AugmentError> {
-        let kinds =
-            [(Field::Prompt, PromptKind::Free), (Field::Report, PromptKind::Report), (Field::Template, PromptKind::Template)];
-        let found = kinds.into_iter().find_map(|(field, kind)| Some((self.header.find(field)?, kind)));
+        let found = PROMPTS.into_iter().find_map(|(field, kind)| Some((self.header.find(field)?, kind)));
         found.map_or_else(|| Ok((self.header.column(Field::Prompt, sheet)?, PromptKind::Free)), Ok)
     }
 

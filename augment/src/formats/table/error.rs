@@ -68,6 +68,14 @@ pub enum TableError {
         /// The columns there are.
         found: String,
     },
+    /// A table of images that doesn't say which they are.
+    #[error("{}: no column `image`; the columns are {found}; say which it is with `columns = {{ image = \"…\" }}` in [data]", path.display())]
+    NoImageColumn {
+        /// The table.
+        path: PathBuf,
+        /// The columns there are.
+        found: String,
+    },
     /// A column that is neither a field nor a finding.
     #[error(
         "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); {remedy}",

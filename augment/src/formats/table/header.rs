@@ -75,6 +75,10 @@ impl Header {
             }
         }
         let guessed = if declared.guess { guess(sheet, &mut uses, &shadowed, is_extra)? } else { Vec::new() };
+        if declared.guess && !uses.contains(&Some(Use::Field(Field::Image))) {
+            let found = quoted(sheet.columns.iter());
+            return Err(TableError::NoImageColumn { path: sheet.path.clone(), found }.into());
+        }
         let unknown = sheet.columns.iter().enumerate().filter(|(at, name)| uses[*at].is_none() && !is_extra(name));
         let unknown: Vec<&String> = unknown.map(|(_, name)| name).collect();
         if let Some(first) = unknown.first().filter(|_| declared.columns.is_empty()) {

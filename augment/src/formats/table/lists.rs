@@ -9,19 +9,16 @@ use crate::formats::TableError;
 use crate::formats::sheet::{Line, Sheet};
 use crate::record::{Finding, Label, Vocabulary};
 
-/// The lists of a table. A finding that a list doesn't name is negative; a blank cell says nothing.
-pub(super) struct Lists {
+/// The lists in a column as they are written.
+pub(super) struct Cells {
     column: usize,
-    sets: FindingSets,
-    /// Each cell that occurs: few differ.
-    cells: HashMap<String, Vec<Label>>,
-    /// Findings that are asked for and that no list names.
-    unnamed: Vec<Finding>,
+    /// Each list that occurs, few of which differ, with its findings.
+    found: Vec<(String, Vec<Finding>)>,
 }
 
-impl Lists {
-    /// Reads the lists in `column`. Of an unlabelled table, only what some list names is a label.
-    pub(super) fn read(sheet: &Sheet, column: usize, custom: &[Finding], wanted: Wanted<'_>) -> Result<Self, AugmentError> {
+impl Cells {
+    /// Reads the lists in `column`.
+    pub(super) fn read(sheet: &Sheet, column: usize, custom: &[Finding]) -> Result<Self, AugmentError> {
         let mut cells = BTreeMap::<String, u64>::new();
         for line in sheet.lines()? {
             let line = line?;
@@ -31,15 +28,12 @@ impl Lists {
             }
         }
         let separator = Separator::of(cells.keys().map(String::as_str));
-        let (mut found, mut seen, mut unknown) = (Vec::new(), BTreeSet::new(), Unknown::default());
+        let (mut found, mut unknown) = (Vec::new(), Unknown::default());
         let mut cells: Vec<_> = cells.into_iter().collect();
         cells.sort_by_key(|(_, row)| *row);
         for (cell, row) in cells {
             match List::of(separator.names(&cell), custom) {
-                List::Findings(findings) => {
-                    seen.extend(findings.iter().copied());
-                    found.push((cell, findings));
-                }
+                List::Findings(findings) => found.push((cell, findings)),
                 List::Unknown(names) => unknown.add(row, names),
                 List::Contradiction => {
                     let (path, column) = (sheet.path.clone(), sheet.columns[column].clone());
@@ -52,19 +46,47 @@ impl Lists {
             let column = sheet.columns[column].clone();
             return Err(TableError::UnknownNames { path: sheet.path.clone(), row, column, names: unknown.names }.into());
         }
+        Ok(Self { column, found })
+    }
+
+    /// The findings that some list names.
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.found.iter().flat_map(|(_, findings)| findings).copied()
+    }
+}
+
+/// The lists of a table. A finding that a list doesn't name is negative; a blank cell says nothing.
+pub(super) struct Lists {
+    column: usize,
+    sets: FindingSets,
+    /// The labels of each list that occurs.
+    cells: HashMap<String, Vec<Label>>,
+    /// Findings that are asked for and that no list names.
+    unnamed: Vec<Finding>,
+}
+
+impl Lists {
+    /// The labels of the lists of a table that name the findings in `seen`, those of its other files included. Of an unlabelled table, only
+    /// what some list names is a label.
+    pub(super) fn new(
+        Cells { column, found }: Cells,
+        seen: &BTreeSet<Finding>,
+        wanted: Wanted<'_>,
+        sheet: &Sheet,
+    ) -> Result<Self, AugmentError> {
         let asked = wanted.findings.filter(|_| !wanted.unlabelled);
-        if seen.is_empty() && asked.is_none() {
-            if let Some(findings) = wanted.findings {
-                let sets = FindingSets::new(&seen, Some(findings))?;
-                return Ok(Self { column, sets, cells: HashMap::new(), unnamed: Vec::new() });
+        let (sets, cells) = match (seen.is_empty(), asked, wanted.findings) {
+            // What these lists would have named is unknown.
+            (true, None, Some(findings)) => (FindingSets::new(seen, Some(findings))?, HashMap::new()),
+            (true, None, None) => return Err(TableError::NoFindingColumn { path: sheet.path.clone() }.into()),
+            _ => {
+                let sets = FindingSets::new(seen, asked)?;
+                let cells = found.into_iter().map(|(cell, findings)| (cell, sets.labels(&findings))).collect();
+                (sets, cells)
             }
-            return Err(TableError::NoFindingColumn { path: sheet.path.clone() }.into());
-        }
-        let sets = FindingSets::new(&seen, asked)?;
-        let unnamed =
-            asked.into_iter().flat_map(|asked| asked.findings()).filter(|f| f.name() != "No Finding" && !seen.contains(f));
-        let unnamed = unnamed.copied().collect();
-        let cells = found.into_iter().map(|(cell, findings)| (cell, sets.labels(&findings))).collect();
+        };
+        let unnamed = asked.into_iter().flat_map(|asked| asked.findings());
+        let unnamed = unnamed.filter(|finding| finding.name() != "No Finding" && !seen.contains(finding)).copied().collect();
         Ok(Self { column, sets, cells, unnamed })
     }
 

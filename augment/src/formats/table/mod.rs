@@ -158,21 +158,11 @@ impl Table {
             extra: &self.extra_columns,
             guess: true,
         };
-        let read = |wanted| parts.iter().map(|part| Columns::of(&part.sheet, declared, wanted)).collect::<Result<Vec<_>, _>>();
-        let Self { findings, unlabelled, synthetic, .. } = self;
-        let wanted = Wanted { findings: findings.as_ref(), unlabelled: *unlabelled, synthetic: *synthetic };
-        let mut columns = read(wanted)?;
+        let Self { unlabelled, synthetic, .. } = *self;
+        let wanted = Wanted { findings: self.findings.as_ref(), unlabelled, synthetic };
+        let columns = Columns::of(parts.iter().map(|part| &part.sheet), declared, wanted)?;
         let of_part = |(part, columns): (&Part, &Columns)| [columns.notes(), &columns.notes_of_rows(&part.sheet)].concat();
         let notes = parts.iter().zip(&columns).flat_map(of_part).collect();
-        if columns.len() > 1 && columns.iter().all(Columns::has_lists) {
-            // A finding of one file is negative in another that doesn't name it.
-            let mut findings = BTreeMap::new();
-            for vocabulary in columns.iter().map(Columns::vocabulary) {
-                findings.extend(vocabulary?.findings().iter().map(|finding| (finding.name(), *finding)));
-            }
-            let all = Vocabulary::new(findings.into_values())?;
-            columns = read(Wanted { findings: Some(&all), ..wanted })?;
-        }
         let vocabulary = columns.first().map_or_else(|| Vocabulary::new([]), Columns::vocabulary)?;
         for (part, columns) in parts.iter().zip(&columns).skip(1) {
             if columns.vocabulary()? != vocabulary {

@@ -41,7 +41,10 @@ fn every_fault_names_file_row_and_cell() {
         "t.csv, row 3, column `Mass`: found `7`, expected 1, 0, -1 (uncertain) or blank"
     );
     assert_eq!(message("image,Mass\na.png,1\na.png,0\n"), "t.csv: image `a.png` is in row 3 and in row 2; keep one of them");
-    assert_eq!(message("picture,Mass\na.png,1\n"), "t.csv: no column `image`; the columns are `picture`, `Mass`");
+    assert_eq!(
+        message("picture,Mass\na.png,1\n"),
+        "t.csv: no column `image`; the columns are `picture`, `Mass`; say which it is with `columns = { image = \"…\" }` in [data]"
+    );
     assert!(message("image,Mass\nx.png,1\n").starts_with("t.csv, row 2: image `x.png` is not under"));
     assert!(
         message("image,Mas\na.png,1\n")
@@ -70,7 +73,7 @@ fn another_column_can_hold_the_reports() {
     let impression = |table: &mut Table| table.report = Some("impression".to_owned());
     let data = read("image,Mass,impression\na.png,1,A mass.\n", impression).unwrap();
     assert_eq!(data.record(0).report.as_deref(), Some("A mass."));
-    assert!(read("image,Mass,text\na.png,1,x\n", impression).unwrap_err().contains("no column `impression`"));
+    assert!(read("image,Mass,text\na.png,1,x\n", impression).unwrap_err().contains("data.report is `impression`"));
     assert!(read("image,Mass,report,impression\na.png,1,x,y\n", impression).unwrap_err().contains("`report`"));
 }
 
