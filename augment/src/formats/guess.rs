@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn archives_are_told_by_their_arrays() {
         let folder = folder(&[]);
-        let path = folder.path().join("some.data");
+        let path = folder.path().join("chestmnist_64.npz");
         let mut arrays = Vec::new();
         let names: Vec<_> =
             ["train", "val", "test"].iter().flat_map(|s| [format!("{s}_images"), format!("{s}_labels")]).collect();

@@ -50,7 +50,12 @@ impl RowFaults {
 }
 
 fn is_of_one_row(error: &AugmentError) -> bool {
-    matches!(error, AugmentError::Table(TableError::BadCell { .. }) | AugmentError::AmbiguousImage { .. })
+    matches!(
+        error,
+        AugmentError::Table(TableError::BadCell { .. })
+            | AugmentError::AmbiguousImage { .. }
+            | AugmentError::DuplicateImage { .. }
+    )
 }
 
 #[cfg(test)]
@@ -64,7 +69,7 @@ mod tests {
     /// Reads `text` in the layout of that name, rows without images kept or refused.
     fn read(format: &str, text: &str, missing: MissingImages) -> Result<CxrDataset, AugmentError> {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["a", "b", "c", "one/d", "two/d"] {
+        for name in ["x/a", "x/b", "x/c", "one/d", "two/d"] {
             let path = folder.path().join(format!("{name}.png"));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
