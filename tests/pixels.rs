@@ -10,15 +10,15 @@ use super::cli::{RUN, Study, succeeds};
 const CHECK: [&str; 3] = ["data", "check", "run.toml"];
 
 /// The files of the study's images.
-fn films(study: &Study) -> Vec<std::path::PathBuf> {
-    let mut films: Vec<_> = fs::read_dir(study.path("films")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    films.sort();
-    films
+fn files(study: &Study) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(study.path("phantoms")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
 }
 
 /// Writes every image of the study anew, of 16 bits.
 fn deepen(study: &Study, level: impl Fn(u8) -> u16) {
-    for path in films(study) {
+    for path in files(study) {
         let image = GrayImage::open(&path).unwrap();
         let GrayDepth::U8(samples) = image.depth() else { panic!("phantoms have 8 bits") };
         let samples: Vec<u16> = samples.iter().map(|&sample| level(sample)).collect();
@@ -120,7 +120,7 @@ fn twelve_bits_are_noted_and_read_right_with_the_key() {
 
 /// The images of 16 bits as they were with 8.
 fn deepen_back(study: &Study) {
-    for path in films(study) {
+    for path in files(study) {
         let image = GrayImage::open(&path).unwrap();
         let GrayDepth::U16(samples) = image.depth() else { panic!("made deep before") };
         let samples: Vec<u8> = samples.iter().map(|&sample| (sample / 257) as u8).collect();
@@ -132,7 +132,7 @@ fn deepen_back(study: &Study) {
 fn a_long_strip_is_padded_without_its_square() {
     let study = Study::new();
     // Its square would have 3.6 billion pixels.
-    image(&study.path("films/0.png"), 60_000, 8);
+    image(&study.path("phantoms/0.png"), 60_000, 8);
     study.edit_run("size = 32\n", "size = 32\ngeometry = \"pad\"\n");
     succeeds(&study.roentgen(&["train", "run.toml", "--out", "out", "--arm", "real"]));
 }
@@ -142,11 +142,11 @@ fn what_is_no_image_is_named_for_what_it_is() {
     let study = Study::new();
     let mut dicom = vec![0; 128];
     dicom.extend(b"DICM\x02\0\0\0");
-    fs::write(study.path("films/1.png"), dicom).unwrap();
-    fs::write(study.path("films/2.png"), b"<html><body>Please sign in").unwrap();
+    fs::write(study.path("phantoms/1.png"), dicom).unwrap();
+    fs::write(study.path("phantoms/2.png"), b"<html><body>Please sign in").unwrap();
     let mut bomb = Vec::new();
     drop(png::Encoder::new(&mut bomb, 22_000, 22_000).write_header().unwrap());
-    fs::write(study.path("films/3.png"), bomb).unwrap();
+    fs::write(study.path("phantoms/3.png"), bomb).unwrap();
     let output = study.roentgen(&CHECK);
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success());

@@ -150,6 +150,27 @@ pub enum AugmentError {
         /// Another one.
         second: PathBuf,
     },
+    /// Names without a folder, of which one is in the folder of the images and an earlier one only below it.
+    #[error(
+        "{}, row {row}: image `{image}` is {}, while `{earlier}` of an earlier row is {}: one of the two folders may hold no radiographs; write whole paths in the table",
+        path.display(),
+        file.display(),
+        deeper.display()
+    )]
+    ScatteredImages {
+        /// The table.
+        path: PathBuf,
+        /// Line in the file, counted from 1 with the header.
+        row: u64,
+        /// The image as the row names it.
+        image: String,
+        /// Its file.
+        file: PathBuf,
+        /// An image of an earlier row.
+        earlier: String,
+        /// The file of that one.
+        deeper: PathBuf,
+    },
     /// A folder of images that isn't one.
     #[error("no such folder: {}; `images` is the folder of the images", path.display())]
     NoFolder {

@@ -50,6 +50,8 @@ const SPLITS: &[&str] = &[
     "{ by = \"patient\", valid = -1.0, test = 1e300 }",
 ];
 const SEEDS: &[&str] = &["[1]", "[]", "[1, 1]", "[9223372036854775807, 0]", "[18446744073709551615]", "[-1]"];
+const DEPTHS: &[&str] =
+    &["8", "12", "16", "\"full\"", "\"per-image-range\"", "7", "17", "-9223372036854775808", "\"12\"", "nan"];
 const SAMPLERS: &[&str] = &["\"pndm\"", "\"best\"", "\"\"", "7"];
 const DEVICES: &[&str] = &["\"cpu\"", "\"cuda:99999999999999999999\"", "\"gpu\"", "\"\"", "\"cuda:7\""];
 
@@ -79,6 +81,8 @@ pub const DATA: &[(&str, Kind)] = &[
     ("preprocess.size", Whole),
     ("preprocess.geometry", Of(&["\"pad\"", "\"crop\""])),
     ("preprocess.filter", Of(&["\"bicubic\"", "\"none\""])),
+    ("preprocess.bit_depth", Of(DEPTHS)),
+    ("preprocess.jpeg_scale", Flag),
 ];
 
 /// The other keys of a study.

@@ -11,7 +11,9 @@ pub(super) const DASH: &str = "-";
 
 /// Whether a trimmed cell says that nothing is known.
 pub(super) fn is_blank(cell: &str) -> bool {
-    cell.is_empty() || (cell.len() <= 8 && BLANKS.iter().any(|blank| blank.eq_ignore_ascii_case(cell)))
+    // Few cells begin like one.
+    let begins_so = matches!(cell.as_bytes().first(), Some(b'n' | b'N' | b'<' | b'-' | b'#'));
+    cell.is_empty() || (begins_so && cell.len() <= 8 && BLANKS.iter().any(|blank| blank.eq_ignore_ascii_case(cell)))
 }
 
 /// A cell's meaning: what an error says was expected, and the reading itself.

@@ -8,12 +8,15 @@
 //! 3. the same with another image extension, or one where the name has none;
 //! 4. both again in other case, with a note.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::MissingImages;
@@ -32,8 +35,14 @@ pub(super) struct ImageFolder {
     files: Option<Files>,
     /// Rows whose name was found in other case: how many, and the first with its file.
     other_case: Option<(usize, String, String)>,
-    /// How many names without a folder were found in each kind of folder.
+    /// How many names without a folder were found in each kind of folder below this one.
     searched: BTreeMap<String, usize>,
+    /// Whether a name without a folder was found in this folder itself.
+    flat: bool,
+    /// The first name without a folder that was found deeper, and its file.
+    deeper: Option<(String, PathBuf)>,
+    /// Rows by the digest of their file's path.
+    taken: HashMap<u64, u64>,
 }
 
 impl ImageFolder {
@@ -46,13 +55,22 @@ impl ImageFolder {
         if root != Path::new("") && !root.is_dir() {
             return Err(AugmentError::NoFolder { path: root.to_owned() });
         }
-        Ok(Self { root: root.to_owned(), files: None, other_case: None, searched: BTreeMap::new() })
+        Ok(Self {
+            root: root.to_owned(),
+            files: None,
+            other_case: None,
+            searched: BTreeMap::new(),
+            flat: false,
+            deeper: None,
+            taken: HashMap::new(),
+        })
     }
 
     /// The file of the image named `name` in a row of a table; `None` if the row is to be skipped.
     ///
     /// # Errors
-    /// [`AugmentError::MissingImage`], [`AugmentError::AmbiguousImage`], or why the folder can't be listed.
+    /// [`AugmentError::MissingImage`], [`AugmentError::AmbiguousImage`], [`AugmentError::ScatteredImages`],
+    /// [`AugmentError::DuplicateImage`], or why the folder can't be listed.
     pub(super) fn locate(
         &mut self,
         name: &str,
@@ -60,46 +78,85 @@ impl ImageFolder {
         missing: MissingImages,
     ) -> Result<Option<PathBuf>, AugmentError> {
         let wanted = Wanted::of(name);
-        if (self.files.is_none() || wanted.parts.len() > 1)
-            && let Some(path) = self.as_written(name, &wanted)
-        {
-            return Ok(Some(path));
-        }
-        if self.files.is_none() {
-            self.files = Some(Files::list(&self.root)?);
-        }
-        let files = self.files.as_ref().expect("listed above");
-        match files.find(&wanted) {
-            Found::One { file, other_case } => {
-                let path = &files.paths[file];
-                if other_case {
-                    let found = path.strip_prefix(&self.root).unwrap_or(path).display().to_string();
-                    self.other_case.get_or_insert((0, name.to_owned(), found)).0 += 1;
+        if let Some(path) = self.search(name, &wanted, (table, row))? {
+            let mut hasher = DefaultHasher::new();
+            path.hash(&mut hasher);
+            return match self.taken.insert(hasher.finish(), row) {
+                // Another spelling of a name must not stand in for an image that isn't there.
+                Some(first) => {
+                    Err(AugmentError::DuplicateImage { path: table.to_owned(), image: self.below(&path), row, first })
                 }
-                if wanted.parts.len() == 1 {
-                    *self.searched.entry(files.kind(file, &self.root)).or_insert(0) += 1;
-                }
-                Ok(Some(path.clone()))
-            }
-            Found::Several(first, second) => Err(AugmentError::AmbiguousImage {
+                None => Ok(Some(path)),
+            };
+        }
+        match missing {
+            MissingImages::Refuse => Err(AugmentError::MissingImage {
                 path: table.to_owned(),
                 row,
                 image: name.to_owned(),
-                first: files.paths[first].clone(),
-                second: files.paths[second].clone(),
+                folder: self.root.clone(),
+                hint: self.files.as_ref().map(|files| files.hint(&wanted, &self.root)).unwrap_or_default(),
             }),
-            Found::None => match missing {
-                MissingImages::Refuse => Err(AugmentError::MissingImage {
+            MissingImages::Skip => Ok(None),
+            MissingImages::Keep => Ok(Some(self.root.join(name))),
+        }
+    }
+
+    fn search(&mut self, name: &str, wanted: &Wanted, (table, row): (&Path, u64)) -> Result<Option<PathBuf>, AugmentError> {
+        let bare = wanted.parts.len() == 1 && !wanted.absolute;
+        let written = if self.files.is_none() || !bare { self.as_written(name, wanted) } else { None };
+        let (path, other_case) = match written {
+            Some(path) => (path, false),
+            None => {
+                if self.files.is_none() {
+                    self.files = Some(Files::list(&self.root)?);
+                }
+                let files = self.files.as_ref().expect("listed above");
+                match files.find(wanted) {
+                    Found::None => return Ok(None),
+                    Found::One { file, other_case } => (files.paths[file].clone(), other_case),
+                    Found::Several(first, second) => {
+                        let [first, second] = [first, second].map(|file| files.paths[file].clone());
+                        return Err(AugmentError::AmbiguousImage {
+                            path: table.to_owned(),
+                            row,
+                            image: name.to_owned(),
+                            first,
+                            second,
+                        });
+                    }
+                }
+            }
+        };
+        if bare && path.parent() == Some(&self.root) {
+            if let Some((earlier, deeper)) = &self.deeper {
+                return Err(AugmentError::ScatteredImages {
                     path: table.to_owned(),
                     row,
                     image: name.to_owned(),
-                    folder: self.root.clone(),
-                    hint: files.hint(&wanted, &self.root),
-                }),
-                MissingImages::Skip => Ok(None),
-                MissingImages::Keep => Ok(Some(self.root.join(name))),
-            },
+                    file: path,
+                    earlier: earlier.clone(),
+                    deeper: deeper.clone(),
+                });
+            }
+            self.flat = true;
+        } else if bare && self.flat {
+            // The others are in the folder itself: what is only deeper is something else.
+            return Ok(None);
+        } else if bare {
+            *self.searched.entry(kind(&self.below(path.parent().unwrap_or(&path)))).or_insert(0) += 1;
+            self.deeper.get_or_insert_with(|| (name.to_owned(), path.clone()));
         }
+        if other_case {
+            let found = self.below(&path);
+            self.other_case.get_or_insert((0, name.to_owned(), found)).0 += 1;
+        }
+        Ok(Some(path))
+    }
+
+    /// A path as seen from the folder.
+    fn below(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
     /// What is doubtful in what was found, a sentence each.
@@ -262,8 +319,9 @@ impl Files {
         paths.sort_unstable();
         let above = root.components().count();
         let mut files = Self { paths, by_end: Vec::new(), above };
-        files.by_end = (0..files.paths.len()).map(|index| (key(&files.parts(index)), index)).collect();
-        files.by_end.sort_unstable();
+        files.by_end =
+            (0..files.paths.len()).into_par_iter().map(|index| (key(&files.end(index, usize::MAX)), index)).collect();
+        files.by_end.par_sort_unstable();
         Ok(files)
     }
 
@@ -290,12 +348,12 @@ impl Files {
     fn by_rule(&self, rule: Rule, wanted: &Wanted, candidates: &[(String, usize)]) -> Found {
         let mut found: Option<usize> = None;
         for index in candidates.iter().map(|(_, index)| *index) {
-            let parts = self.parts(index);
-            if !ends_with(&parts, &wanted.parts, rule) {
+            let (count, depth) = (wanted.parts.len(), self.paths[index].components().count() - self.above);
+            if !ends_with(&self.end(index, count), &wanted.parts, rule) {
                 continue;
             }
             // The path as written comes first, whatever lies deeper.
-            if parts.len() == wanted.parts.len() && rule.extension && rule.case {
+            if depth == count && rule.extension && rule.case {
                 return Found::One { file: index, other_case: false };
             }
             match found {
@@ -308,29 +366,11 @@ impl Files {
         found.map_or(Found::None, |file| Found::One { file, other_case: !rule.case })
     }
 
-    /// Components of file `index` below the folder.
-    fn parts(&self, index: usize) -> Vec<String> {
-        let below = self.paths[index].components().skip(self.above);
-        below
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .map(|part| composed(&part.as_os_str().to_string_lossy()))
-            .collect()
-    }
-
-    /// The folder of file `index` with digits as `#`: the folders of one archive's parts are of one kind.
-    fn kind(&self, index: usize, root: &Path) -> String {
-        let folder = self.paths[index].parent().and_then(|folder| folder.strip_prefix(root).ok());
-        let name =
-            folder.map(|folder| folder.display().to_string()).filter(|name| !name.is_empty()).unwrap_or_else(|| ".".to_owned());
-        let mut kind = String::new();
-        for letter in name.chars() {
-            match letter.is_ascii_digit() {
-                true if kind.ends_with('#') => {}
-                true => kind.push('#'),
-                false => kind.push(letter),
-            }
-        }
-        kind
+    /// The last components of file `index` below the folder, at most `count`.
+    fn end(&self, index: usize, count: usize) -> Vec<String> {
+        let all = self.paths[index].components();
+        let skipped = self.above.max(all.clone().count().saturating_sub(count));
+        all.skip(skipped).map(|part| composed(&part.as_os_str().to_string_lossy())).collect()
     }
 
     /// Where a file of the name lies whose path is another.
@@ -340,6 +380,19 @@ impl Files {
         let path = self.paths[*file].strip_prefix(root).unwrap_or(&self.paths[*file]);
         format!(", and {} has another path than the table gives", path.display())
     }
+}
+
+/// The name of a folder with its digits as `#`: the folders of one archive's parts are of one kind.
+fn kind(folder: &str) -> String {
+    let mut kind = String::new();
+    for letter in folder.chars() {
+        match letter.is_ascii_digit() {
+            true if kind.ends_with('#') => {}
+            true => kind.push('#'),
+            false => kind.push(letter),
+        }
+    }
+    kind
 }
 
 /// What holds copies and caches: names that begin with a dot, and what macOS adds to archives.

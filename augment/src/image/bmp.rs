@@ -216,13 +216,15 @@ fn runs(file: &mut impl BufRead, (width, height): (usize, usize), nibbles: bool)
                 x = indices.len() % width;
             }
             (0, _) => {
-                let literal = usize::from(value);
-                let packed = if nibbles { literal.div_ceil(2) } else { literal };
-                // Literals are padded to words.
-                let mut read = vec![0; packed.next_multiple_of(2)];
+                let literal = usize::from(value).min(all - indices.len());
+                let mut read = vec![0; if nibbles { literal.div_ceil(2) } else { literal }];
                 file.read_exact(&mut read)?;
                 let index = |at: usize| if nibbles { read[at / 2] >> (4 - 4 * (at % 2)) & 15 } else { read[at] };
                 indices.extend((0..literal).map(index));
+                // Literals are padded to words; what follows the last pixel may be missing.
+                if read.len() % 2 == 1 && indices.len() < all {
+                    let [_] = bytes(file)?;
+                }
                 x += literal;
             }
             _ => {

@@ -59,6 +59,12 @@ pub(super) fn decode_jpeg(
             Err(_) => "the decoder gave up".to_owned(),
         },
     };
+    if message.starts_with("Unsupported JPEG") {
+        return Err(AugmentError::NotReadFormat {
+            path: path.to_owned(),
+            kind: "a lossless JPEG file, or one of 12 or 16 bits",
+        });
+    }
     if ended.get() {
         return Err(AugmentError::TruncatedJpeg { path: path.to_owned() });
     }
@@ -225,6 +231,20 @@ mod tests {
         for cut in [whole.len() / 2, whole.len() * 3 / 4, whole.len() - 40] {
             let error = gray(&[&whole[..cut], whole.as_slice()].concat()).unwrap_err();
             assert!(error.to_string().contains("a.jpg"), "{error}");
+        }
+    }
+
+    #[test]
+    fn processes_that_libjpeg_lacks_are_named() {
+        let whole = &fixtures()["gray.jpg"];
+        let frame = whole.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+        // SOF3 is lossless; the sample precision stands four bytes behind the marker.
+        for (at, byte) in [(frame + 1, 0xC3), (frame + 4, 12), (frame + 4, 16)] {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            let error = gray(&bytes).unwrap_err().to_string();
+            let expected = "cannot decode a.jpg: it is a lossless JPEG file, or one of 12 or 16 bits; PNG, JPEG and BMP are read: convert it";
+            assert!(error.starts_with(expected), "{error}");
         }
     }
 

@@ -42,12 +42,17 @@ impl Label {
         if is("false") || is("no") {
             return Some(Self::Negative);
         }
-        // `1e0` and `inf` are numbers to Rust, but no labels.
-        let plain = cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
-        match cell.parse::<f64>().ok().filter(|_| plain)? {
-            1.0 => Some(Self::Positive),
-            0.0 => Some(Self::Negative),
-            -1.0 => Some(Self::Uncertain),
+        let (number, decimals) = cell.split_once('.').unwrap_or((cell, ""));
+        let zeros = |text: &str| text.bytes().all(|byte| byte == b'0');
+        let negative = number.starts_with('-');
+        let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+        if !zeros(decimals) || digits.is_empty() {
+            return None;
+        }
+        match digits.trim_start_matches('0') {
+            "" => Some(Self::Negative),
+            "1" if negative => Some(Self::Uncertain),
+            "1" => Some(Self::Positive),
             _ => None,
         }
     }

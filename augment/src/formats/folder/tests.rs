@@ -74,6 +74,39 @@ fn a_file_of_another_folder_never_stands_in() {
 }
 
 #[test]
+fn what_is_only_deeper_does_not_replace_what_is_missing() {
+    let tree = Tree::of(&["1.png", "3.png", "masks/2.png", "masks/4.png"]);
+    // The radiographs are in the folder itself, so that the second is missing.
+    let (found, _) = tree.find_all(&["1.png", "2.png", "masks/2.png"]);
+    assert_eq!(found[0], Ok("1.png".to_owned()));
+    let missing = found[1].as_ref().unwrap_err();
+    assert!(missing.contains("`2.png` is not under cxr, and masks/2.png has another path"), "{missing}");
+    assert_eq!(found[2], Ok("masks/2.png".to_owned()));
+    // In another order of rows it is seen later.
+    let (found, _) = tree.find_all(&["2.png", "4.png", "3.png"]);
+    assert_eq!(
+        found[2].as_ref().unwrap_err(),
+        "t.csv, row 2: image `3.png` is 3.png, while `2.png` of an earlier row is masks/2.png: one of the two folders may hold no \
+         radiographs; write whole paths in the table"
+    );
+}
+
+#[test]
+fn one_file_is_not_two_images() {
+    // 1.jpg is missing; 1.png is another image, which has its own row.
+    for names in [["1.png", "1.jpg"], ["1.jpg", "1.png"], ["1", "a/1.png"], ["a/1.png", "./a/1.png"]] {
+        let tree = Tree::of(&["a/1.png"]);
+        let (found, _) = tree.find_all(&names);
+        assert!(found[0].is_ok());
+        assert_eq!(
+            found[1].as_ref().unwrap_err(),
+            "t.csv: image `a/1.png` is in row 2 and in row 2; keep one of them",
+            "{names:?}"
+        );
+    }
+}
+
+#[test]
 fn the_path_as_written_comes_before_deeper_ones() {
     let tree = Tree::of(&["x.png", "thumbs/x.png", "a/y.png", "b/a/y.png"]);
     assert_eq!(tree.find("x.png").unwrap(), "x.png");
@@ -117,9 +150,10 @@ fn other_spellings_of_a_path() {
 #[test]
 fn other_case_is_found_if_unique_and_noted() {
     let tree = Tree::of(&["A/X.PNG", "b/y.png", "B/Y.png"]);
-    let (found, notes) = tree.find_all(&["a/x.png", "x"]);
-    assert_eq!(found, [Ok("A/X.PNG".to_owned()), Ok("A/X.PNG".to_owned())]);
-    assert_eq!(notes, ["2 images were found in other case only: `a/x.png` as A/X.PNG"]);
+    let (found, notes) = tree.find_all(&["a/x.png"]);
+    assert_eq!(found, [Ok("A/X.PNG".to_owned())]);
+    assert_eq!(notes, ["1 image was found in other case only: `a/x.png` as A/X.PNG"]);
+    assert_eq!(tree.find("x").unwrap(), "A/X.PNG");
     assert_eq!(tree.find("b/y.png").unwrap(), "b/y.png");
     assert!(tree.find("b/Y.PNG").unwrap_err().contains("is both"));
 }

@@ -77,20 +77,25 @@ pub(super) fn whole(cell: &str) -> &str {
 }
 
 fn form(cell: &str) -> Form {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let Some((number, rest)) = cell.split_once(['.', ',']) else {
-        return match cell.split_once("E+").or_else(|| cell.split_once("e+")) {
-            Some((number, exponent)) if digits(number) && digits(exponent) => Form::Rounded,
-            None if digits(cell) => Form::Whole,
-            _ => Form::Other,
-        };
+    let (whole, rest) = digits(cell.as_bytes());
+    let (decimals, rest) = match (whole, rest) {
+        (0, _) => return Form::Other,
+        (_, []) => return Form::Whole,
+        (_, [b'.' | b',', rest @ ..]) => match digits(rest) {
+            (0, _) => return Form::Other,
+            (count, after) => (&rest[..count], after),
+        },
+        (_, rest) => (&[][..], rest),
     };
-    if !digits(number) || rest.is_empty() {
-        return Form::Other;
-    }
-    match rest.split_once("E+").or_else(|| rest.split_once("e+")) {
-        Some((decimals, exponent)) if digits(decimals) && digits(exponent) => Form::Rounded,
-        None if rest.bytes().all(|byte| byte == b'0') => Form::Float,
+    match rest {
+        [] if decimals.iter().all(|byte| *byte == b'0') => Form::Float,
+        [b'E' | b'e', b'+', exponent @ ..] if digits(exponent).0 > 0 && digits(exponent).1.is_empty() => Form::Rounded,
         _ => Form::Other,
     }
+}
+
+/// The number of digits at the beginning, and what follows them.
+fn digits(text: &[u8]) -> (usize, &[u8]) {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (count, &text[count..])
 }

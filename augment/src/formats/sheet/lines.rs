@@ -9,7 +9,7 @@ use crate::formats::TableError;
 use crate::formats::cells::is_blank;
 
 /// A row and the line of the file it starts on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::formats) struct Line {
     pub(in crate::formats) number: u64,
     text: String,
@@ -32,6 +32,12 @@ impl Line {
 
 /// Without blanks and without byte order marks, which stand in the middle of tables that were joined.
 pub(super) fn trim(text: &str) -> &str {
+    if let [first, .., last] = text.as_bytes()
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return text;
+    }
     text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}'))
 }
 
@@ -58,11 +64,12 @@ impl<'a> Lines<'a> {
         Self { sheet, splitter, raw: Raw::default(), read: 0, skipped: Skipped::default() }
     }
 
-    fn read(&mut self) -> Result<Option<Line>, AugmentError> {
+    /// Reads the next row into `line`; false at the end.
+    pub(super) fn read(&mut self, line: &mut Line) -> Result<bool, AugmentError> {
         let Self { sheet, splitter, raw, read, skipped } = self;
         loop {
             if !splitter.read(raw, Some(sheet.header.len())).map_err(|stop| sheet.stopped(stop))? {
-                return Ok(None);
+                return Ok(false);
             }
             if let Some(number) = sheet.numbers.get(*read) {
                 raw.line = *number;
@@ -75,7 +82,7 @@ impl<'a> Lines<'a> {
             } else if raw.ends.len() > 1 && sheet.is_header(raw) {
                 count(&mut skipped.headers);
             } else {
-                return sheet.line(raw).map(Some);
+                return sheet.fill(line, raw).map(|()| true);
             }
         }
     }
@@ -85,7 +92,8 @@ impl Iterator for Lines<'_> {
     type Item = Result<Line, AugmentError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.read().transpose()
+        let mut line = Line::default();
+        self.read(&mut line).map(|read| read.then_some(line)).transpose()
     }
 }
 
@@ -97,8 +105,8 @@ impl Sheet {
         raw.ends.len() == self.header.len() && self.header.iter().zip(raw.cells()).all(equal)
     }
 
-    /// The cells of a row that are read.
-    fn line(&self, raw: &Raw) -> Result<Line, AugmentError> {
+    /// Makes `line` of the cells of a row that are read.
+    fn fill(&self, line: &mut Line, raw: &Raw) -> Result<(), AugmentError> {
         let (found, header) = (raw.ends.len(), &self.header);
         let is_blank = |cell: &[u8]| cell.trim_ascii().is_empty();
         // Columns without a name may be missing at the end.
@@ -108,20 +116,29 @@ impl Sheet {
             let (path, delimiter) = (self.path.clone(), self.dialect.delimiter);
             return Err(TableError::RowLength { path, row: raw.line, found, expected: header.len(), delimiter }.into());
         }
-        let (mut bytes, mut ends) = (Vec::with_capacity(raw.bytes.len()), Vec::with_capacity(self.columns.len()));
+        line.number = raw.line;
+        line.text.clear();
+        line.ends.clear();
+        // At once, if every cell is text for itself.
+        let text = std::str::from_utf8(&raw.bytes).ok();
+        let whole = text.filter(|text| text.is_ascii() || raw.ends.iter().all(|end| text.is_char_boundary(*end)));
+        if let Some(text) = whole
+            && self.columns.len() == header.len()
+        {
+            line.text.push_str(&text[..raw.ends[found.min(header.len()) - 1]]);
+            line.ends.extend_from_slice(&raw.ends[..found.min(header.len())]);
+            return Ok(());
+        }
         for (column, cell) in raw.cells().enumerate().take(header.len()) {
             let (name, read) = &header[column];
             if *read {
-                if std::str::from_utf8(cell).is_err() {
-                    return Err(self.malformed(raw.line, column, TextFault::NotUtf8));
-                }
-                bytes.extend_from_slice(cell);
-                ends.push(bytes.len());
+                let text = std::str::from_utf8(cell).map_err(|_| self.malformed(raw.line, column, TextFault::NotUtf8))?;
+                line.text.push_str(text);
+                line.ends.push(line.text.len());
             } else if column > 0 && name.is_empty() && !is_blank(cell) {
                 return Err(self.malformed(raw.line, column, TextFault::Nameless(fault::shown(cell))));
             }
         }
-        let text = String::from_utf8(bytes).expect("every cell is UTF-8");
-        Ok(Line { number: raw.line, text, ends })
+        Ok(())
     }
 }

@@ -134,8 +134,8 @@ impl Sheet {
     fn examine(&mut self) -> Result<(), AugmentError> {
         let mut identifiers = vec![Identifiers::default(); self.columns.len()];
         let mut lines = self.lines()?;
-        let mut rows = 0;
-        while let Some(line) = lines.next().transpose()? {
+        let (mut rows, mut line) = (0, Line::default());
+        while lines.read(&mut line)? {
             rows += 1;
             if rows > MAX_ROWS {
                 return Err(self.malformed(line.number, 0, TextFault::ManyRows));
