@@ -48,7 +48,8 @@ impl NihSubset {
         let sheet = Sheet::read(&self.labels, Rows::Equal, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
-        let mut images = if is_archive { Images::InOrder } else { Images::Named(Box::new(ImageFolder::open(&self.images)?), Vec::new()) };
+        let mut images =
+            if is_archive { Images::InOrder } else { Images::Named(Box::new(ImageFolder::open(&self.images)?), Vec::new()) };
         let (mut rows, mut lines, mut skipped) = (Vec::new(), 0, Skipped::default());
         let mut faults = RowFaults::new(self.missing);
         for line in sheet.lines()? {
