@@ -41,7 +41,7 @@ pub use writer::{TableRow, table_bytes, write_table};
 /// | `source_id`, `fold`, `replica`, `prompt_kind`, `sampler`, `steps`, `guidance`, `gate`, `nearest_real`, `nearest_real_id` | as far as known |
 ///
 /// Names of columns are taken in any case. Well-known names of other tables (`Path`, `PatientID`, `Finding Labels`) are read where they are
-/// unambiguous, with a note; [`columns`](Self::columns) states them. Any other column is an error unless it is declared.
+/// unambiguous, with a note; `columns` states them. Any other column is an error unless it is declared.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The CSV, or a `.csv.gz`.
