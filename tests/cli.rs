@@ -215,7 +215,7 @@ fn a_run_file_at_fault_is_explained() {
         ("name = \"mixed\"", "name = \"Real\"", &["arms.name is Real", "differ", "case"]),
         ("[generator]\nkind = \"shifted-phantom\"\n", "", &["arms.mixed", "[generator]"]),
         ("valid = 0.3, test = 0.3", "valid = 0.9, test = 0.3", &["0.9", "0.3"]),
-        ("valid = 0.3, test = 0.3", "valid = 0.0, test = 0.3", &["table.csv", "valid", "no image"]),
+        ("valid = 0.3, test = 0.3", "valid = 0.0, test = 0.3", &["table.csv", "valid", "no real image"]),
         ("size = 32", "size = 4", &["preprocess.size is 4"]),
         ("labels = \"table.csv\"", "labels = \"absent.csv\"", &["absent.csv"]),
         ("format = \"table\"", "format = \"tabel\"", &["tabel", "table"]),

@@ -108,7 +108,13 @@ const FAULTS: &[Fault] = &[
         change: |_, rows, _| rows.iter_mut().filter(|row| row[4] == "valid").for_each(|row| row[5..].fill("1".to_owned())),
         said: &["macro AUROC is undefined on the validation set", "warning: 2 findings have no positive or no negative"],
     },
-    Fault { change: |_, rows, _| rows[2][5] = "7".to_owned(), said: &["1 fault", "row 4, column `Mass`: found `7`"] },
+    Fault {
+        change: |_, rows, _| {
+            rows[2][5] = "7".to_owned();
+            rows[4][2] = "old".to_owned();
+        },
+        said: &["2 faults", "row 4, column `Mass`: found `7`", "row 6, column `age`: found `old`"],
+    },
     Fault { change: |_, rows, _| rows[2][0] = "0.png".to_owned(), said: &["image `0.png` is in row 4 and in row 2"] },
     Fault {
         change: |_, _, run| *run = run.replacen("[data]\n", "[data]\nfindings = [\"Mass\", \"Hernia\"]\n", 1),

@@ -50,3 +50,8 @@ pub mod supply;
 pub mod text;
 
 pub use error::AugmentError;
+
+/// Compiles the code of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/augment.md")]
+struct Guide;

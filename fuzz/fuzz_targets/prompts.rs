@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roentgen_augment::formats::PromptTable;
+use roentgen_augment::formats::{OwnColumns, PromptTable};
 use roentgen_fuzz::{Folder, said};
 
 thread_local! {
@@ -12,7 +12,7 @@ thread_local! {
 
 fuzz_target!(|bytes: &[u8]| {
     let path = FOLDER.with(|folder| folder.file("prompts.csv", bytes));
-    match PromptTable::read(&path) {
+    match PromptTable::read(&path, &OwnColumns::default()) {
         Ok(table) => {
             let findings = table.vocabulary.len();
             match table.requests(2, u64::MAX) {

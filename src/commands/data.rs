@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use roentgen::config::RunConfig;
@@ -73,6 +73,9 @@ pub fn summary(args: &DataArgs) -> Result<ExitCode> {
     let source = Source::open(&args.data)?;
     let config = &source.config;
     let data = data::read(&config.data, config.preprocess, MissingImages::Keep)?;
+    if let Some(fault) = data.faults().first() {
+        bail!("{fault}");
+    }
     say_notes(data.notes());
     // Rows without a split are counted as such; that they can't be trained on is for `data check` to say.
     let divided = data::plan(&config.data).apply(&data).ok();
@@ -124,8 +127,10 @@ pub fn check(args: &DataArgs) -> Result<ExitCode> {
     }
     let bars = Bars::new(args.json);
     let task = bars.begin("", 0, "images");
-    let report = study::check(&source.config, |_, all| {
-        task.set_total(all as u64);
+    let report = study::check(&source.config, |done, all| {
+        if done == 1 {
+            task.set_total(all as u64);
+        }
         task.advance(1);
     });
     drop(task);

@@ -79,7 +79,9 @@ impl CheckReport {
     /// `progress(done, all)` is called after every image, from any thread.
     #[must_use]
     pub fn of(data: &CxrDataset, plan: &SplitPlan, progress: impl Fn(usize, usize) + Sync) -> Self {
-        let faults = plan.faults(data).into_iter();
+        // Patients in two splits have a list of their own.
+        let faults = plan.faults(data).into_iter().filter(|fault| !matches!(fault, AugmentError::PatientInTwoSplits { .. }));
+        let faults = faults.map(|fault| reason(&fault));
         // Rows without a split, if there are any, are among the faults; the others are looked at.
         let divided = plan.apply(data);
         let given = one_split(data).filter(|_| plan.by == SplitBy::Column);
@@ -94,11 +96,7 @@ impl CheckReport {
         let mut report = Self {
             notes: data.notes().to_vec(),
             images: data.len(),
-            // Patients in two splits have a list of their own.
-            faults: faults
-                .filter(|fault| !matches!(fault, AugmentError::PatientInTwoSplits { .. }))
-                .map(|f| reason(&f))
-                .collect(),
+            faults: data.faults().iter().cloned().chain(faults).collect(),
             patients_across_splits: shared_patients(data),
             warnings: doubts(data).into_iter().chain(given).collect(),
             ..Self::default()

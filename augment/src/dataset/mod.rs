@@ -47,6 +47,7 @@ pub struct CxrDataset {
     preprocess: Preprocess,
     cache: Option<Arc<ImageCache>>,
     notes: Arc<[String]>,
+    faults: Arc<[String]>,
 }
 
 impl CxrDataset {
@@ -76,7 +77,8 @@ impl CxrDataset {
             }
         }
         let preprocess = Preprocess::default();
-        Ok(Self { name: name.into(), vocabulary, rows: rows.into(), source, preprocess, cache: None, notes: Arc::default() })
+        let (notes, faults) = (Arc::default(), Arc::default());
+        Ok(Self { name: name.into(), vocabulary, rows: rows.into(), source, preprocess, cache: None, notes, faults })
     }
 
     /// A data set whose record `i` has image `i` of `source`, for data that do not come from a table.
@@ -208,6 +210,19 @@ impl CxrDataset {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Adds faults of rows that were left out, for [`faults`](Self::faults).
+    pub(crate) fn with_faults(self, faults: impl Iterator<Item = String>) -> Self {
+        let faults = self.faults.iter().cloned().chain(faults).collect();
+        Self { faults, ..self }
+    }
+
+    /// Why rows of the table were left out: faults for which the data set is refused unless a check asks for all of them with
+    /// [`MissingImages::Keep`](crate::formats::MissingImages::Keep).
+    #[must_use]
+    pub fn faults(&self) -> &[String] {
+        &self.faults
     }
 
     /// The rows in order.

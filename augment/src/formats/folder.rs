@@ -13,8 +13,10 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::MissingImages;
@@ -317,8 +319,9 @@ impl Files {
         paths.sort_unstable();
         let above = root.components().count();
         let mut files = Self { paths, by_end: Vec::new(), above };
-        files.by_end = (0..files.paths.len()).map(|index| (key(&files.parts(index)), index)).collect();
-        files.by_end.sort_unstable();
+        files.by_end =
+            (0..files.paths.len()).into_par_iter().map(|index| (key(&files.end(index, usize::MAX)), index)).collect();
+        files.by_end.par_sort_unstable();
         Ok(files)
     }
 
@@ -345,12 +348,12 @@ impl Files {
     fn by_rule(&self, rule: Rule, wanted: &Wanted, candidates: &[(String, usize)]) -> Found {
         let mut found: Option<usize> = None;
         for index in candidates.iter().map(|(_, index)| *index) {
-            let parts = self.parts(index);
-            if !ends_with(&parts, &wanted.parts, rule) {
+            let (count, depth) = (wanted.parts.len(), self.paths[index].components().count() - self.above);
+            if !ends_with(&self.end(index, count), &wanted.parts, rule) {
                 continue;
             }
             // The path as written comes first, whatever lies deeper.
-            if parts.len() == wanted.parts.len() && rule.extension && rule.case {
+            if depth == count && rule.extension && rule.case {
                 return Found::One { file: index, other_case: false };
             }
             match found {
@@ -363,13 +366,11 @@ impl Files {
         found.map_or(Found::None, |file| Found::One { file, other_case: !rule.case })
     }
 
-    /// Components of file `index` below the folder.
-    fn parts(&self, index: usize) -> Vec<String> {
-        let below = self.paths[index].components().skip(self.above);
-        below
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .map(|part| composed(&part.as_os_str().to_string_lossy()))
-            .collect()
+    /// The last components of file `index` below the folder, at most `count`.
+    fn end(&self, index: usize, count: usize) -> Vec<String> {
+        let all = self.paths[index].components();
+        let skipped = self.above.max(all.clone().count().saturating_sub(count));
+        all.skip(skipped).map(|part| composed(&part.as_os_str().to_string_lossy())).collect()
     }
 
     /// Where a file of the name lies whose path is another.

@@ -75,8 +75,10 @@ pub fn guess(path: &Path) -> Result<Guess, AugmentError> {
     found.pop().ok_or_else(nothing)
 }
 
-/// The first layout that `path` looks like and that reads it; what doesn't read it goes to `tried`.
+/// The first layout that `path` looks like and that reads it without a fault, or else with faults of rows; what doesn't read it goes to
+/// `tried`.
 fn first_that_reads(path: &Path, seen: &Sighting, tried: &mut Vec<String>) -> Option<Guess> {
+    let mut with_faults = None;
     for format in &FORMATS {
         let Some(why) = format.looks_like(seen) else { continue };
         let place = match format.place {
@@ -84,15 +86,18 @@ fn first_that_reads(path: &Path, seen: &Sighting, tried: &mut Vec<String>) -> Op
             _ => DataSource { labels: Some(path.to_owned()), ..DataSource::default() },
         };
         match with_extra_columns(*format, DataSource { missing: MissingImages::Keep, ..place }) {
-            Ok(source) => return Some(Guess { format: *format, why, source }),
+            Ok((source, true)) => return Some(Guess { format: *format, why, source }),
+            Ok((source, false)) => {
+                with_faults.get_or_insert(Guess { format: *format, why, source });
+            }
             Err(error) => tried.push(format!("as `{}` ({why}): {error}", format.name)),
         }
     }
-    None
+    with_faults
 }
 
-/// The source with which `format` reads, columns that it doesn't know set aside.
-fn with_extra_columns(format: Format, mut source: DataSource) -> Result<DataSource, AugmentError> {
+/// The source with which `format` reads, columns that it doesn't know set aside, and whether no row has a fault.
+fn with_extra_columns(format: Format, mut source: DataSource) -> Result<(DataSource, bool), AugmentError> {
     loop {
         match format.read(&source) {
             Err(AugmentError::Table(TableError::UnknownColumn { column, .. }))
@@ -101,7 +106,7 @@ fn with_extra_columns(format: Format, mut source: DataSource) -> Result<DataSour
                 source.extra_columns.push(column);
             }
             Err(error) => return Err(error),
-            Ok(_) => return Ok(source),
+            Ok(data) => return Ok((source, data.faults().is_empty())),
         }
     }
 }
@@ -262,7 +267,7 @@ mod tests {
     #[test]
     fn archives_are_told_by_their_arrays() {
         let folder = folder(&[]);
-        let path = folder.path().join("some.data");
+        let path = folder.path().join("chestmnist_64.npz");
         let mut arrays = Vec::new();
         let names: Vec<_> =
             ["train", "val", "test"].iter().flat_map(|s| [format!("{s}_images"), format!("{s}_labels")]).collect();

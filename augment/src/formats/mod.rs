@@ -22,6 +22,7 @@ mod npz;
 mod phantom;
 mod prompts;
 mod registry;
+mod row_faults;
 mod sheet;
 mod skipped;
 mod table;
@@ -48,6 +49,7 @@ pub enum MissingImages {
     Refuse,
     /// The row is skipped, for partial downloads.
     Skip,
-    /// The row stays and fails when its image is read, for checks that list every fault.
+    /// The row stays and fails when its image is read, for checks that list every fault. Rows with other faults are left out, and are in
+    /// [`CxrDataset::faults`](crate::dataset::CxrDataset::faults).
     Keep,
 }

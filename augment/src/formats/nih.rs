@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::MissingImages;
 use super::cells::{AGE, SEX, VIEW};
 use super::folder::ImageFolder;
+use super::row_faults::RowFaults;
 use super::sheet::{Delimiter, Line, Rows, Sheet, read_names};
 use super::skipped::Skipped;
 use crate::AugmentError;
@@ -57,11 +58,13 @@ impl NihFiles {
         let splits = self.lists.as_ref().map(NihLists::read).transpose()?.unwrap_or_default();
         let vocabulary = Vocabulary::nih();
         let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
+        let mut faults = RowFaults::new(self.missing);
         for line in sheet.lines()? {
             let line = line?;
-            let mut record = columns.record(&sheet, &line, &vocabulary)?;
+            let Some(mut record) = faults.pass(columns.record(&sheet, &line, &vocabulary))? else { continue };
             record.split = splits.get(&record.id).copied();
-            let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
+            let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing);
+            let Some(path) = faults.pass(path)? else { continue };
             skipped.count(record.split, path.is_some());
             let Some(path) = path else { continue };
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
@@ -69,7 +72,8 @@ impl NihFiles {
         }
         let name = self.table.display().to_string();
         let source = Arc::new(ImageFiles::new(paths));
-        let data = skipped.with(&self.images, &name, || CxrDataset::new(&name, Arc::new(vocabulary), rows, source))?;
+        let read = || CxrDataset::new(&name, Arc::new(vocabulary), rows, source);
+        let data = faults.with(|| skipped.with(&self.images, &name, read))?;
         let notes = sheet.notes(Some(columns.patient)).into_iter().chain(folder.notes());
         Ok(notes.fold(data, CxrDataset::with_note))
     }

@@ -7,6 +7,7 @@ use super::MissingImages;
 use super::cells::{AGE, BINARY, SEX, SPLIT, VIEW};
 use super::folder::ImageFolder;
 use super::npz::Npz;
+use super::row_faults::RowFaults;
 use super::sheet::{Delimiter, Line, Rows, Sheet};
 use super::skipped::Skipped;
 use crate::AugmentError;
@@ -49,10 +50,11 @@ impl NihSubset {
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
         let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::open(&self.images)?, Vec::new()) };
         let (mut rows, mut lines, mut skipped) = (Vec::new(), 0, Skipped::default());
+        let mut faults = RowFaults::new(self.missing);
         for line in sheet.lines()? {
             let line = line?;
             lines += 1;
-            let record = columns.record(&sheet, &line)?;
+            let Some(record) = faults.pass(columns.record(&sheet, &line))? else { continue };
             let image = match &mut images {
                 Images::InOrder => lines - 1,
                 Images::Named(folder, paths) => {
@@ -61,7 +63,8 @@ impl NihSubset {
                     if !promised {
                         continue;
                     }
-                    let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
+                    let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing);
+                    let Some(path) = faults.pass(path)? else { continue };
                     skipped.count(record.split, path.is_some());
                     let Some(path) = path else { continue };
                     paths.push(path);
@@ -75,7 +78,8 @@ impl NihSubset {
             Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
         let name = self.labels.display().to_string();
-        let data = skipped.with(&self.images, &name, || CxrDataset::new(&name, Arc::new(Vocabulary::nih()), rows, source))?;
+        let read = || CxrDataset::new(&name, Arc::new(Vocabulary::nih()), rows, source);
+        let data = faults.with(|| skipped.with(&self.images, &name, read))?;
         let notes = sheet.notes(Some(columns.patient)).into_iter().chain(found);
         Ok(notes.fold(data, CxrDataset::with_note))
     }

@@ -16,6 +16,7 @@ use self::columns::{Columns, Wanted, split_of};
 use self::header::Declared;
 use super::MissingImages;
 use super::folder::ImageFolder;
+use super::row_faults::RowFaults;
 use super::sheet::{Delimiter, Rows, Sheet};
 use super::skipped::Skipped;
 use crate::AugmentError;
@@ -112,20 +113,21 @@ impl Table {
     /// Reads the rows of all `parts`, whose images are under `root`.
     pub(super) fn read_parts(&self, parts: &[Part], root: &Path) -> Result<CxrDataset, AugmentError> {
         let (columns, notes, vocabulary) = self.columns(parts)?;
-        let mut folder = ImageFolder::open(root)?;
+        let (mut folder, mut faults) = (ImageFolder::open(root)?, RowFaults::new(self.missing));
         let (mut rows, mut paths, mut order, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Skipped::default());
         for (part, columns) in parts.iter().zip(&columns) {
             let sheet = &part.sheet;
             let split_of_path = part.split_of_path && columns.all_in_splits(sheet)?;
             for line in sheet.lines()? {
                 let line = &line?;
-                let mut record = columns.record(sheet, line)?;
+                let Some(mut record) = faults.pass(columns.record(sheet, line))? else { continue };
                 record.id.insert_str(0, &part.prefix);
                 record.split = record.split.or(part.split);
                 if split_of_path {
                     record.split = record.split.or_else(|| split_of(&record.id));
                 }
-                let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing)?;
+                let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing);
+                let Some(path) = faults.pass(path)? else { continue };
                 skipped.count(record.split, path.is_some());
                 let Some(path) = path else { continue };
                 if columns.has_order() {
@@ -141,7 +143,8 @@ impl Table {
         }
         let name = self.path.display().to_string();
         let source = Arc::new(ImageFiles::new(paths));
-        let data = skipped.with(root, &name, || CxrDataset::new(&name, Arc::new(vocabulary), rows, source))?;
+        let read = || CxrDataset::new(&name, Arc::new(vocabulary), rows, source);
+        let data = faults.with(|| skipped.with(root, &name, read))?;
         Ok(notes.into_iter().chain(folder.notes()).fold(data, CxrDataset::with_note))
     }
 

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
@@ -71,16 +70,17 @@ pub(super) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Writes the gradients w.r.t. keys and values, and returns that w.r.t. the queries, which is of this shape.
+    /// Writes the gradients w.r.t. keys and values, and returns that w.r.t. the queries, for which `towards_query` is room.
     ///
     /// A task has one pair, and where there are fewer pairs than threads keep busy, a part of its keys. Each part then has its
     /// own gradient w.r.t. the queries, and these are added in the order of the keys: the sums depend on the number of threads,
     /// but never on their timing.
-    pub(super) fn run(self, shape: &Shape) -> FlexTensor {
+    pub(super) fn run(self, towards_query: Output) -> FlexTensor {
         let Self { problem, .. } = self;
         let tiles = problem.keys.div_ceil(problem.most_keys());
         let parts = (2 * rayon::current_num_threads()).div_ceil(problem.pairs()).min(tiles);
-        let of_parts: Vec<Output> = (0..parts).map(|_| Output::new(shape.clone())).collect();
+        let others: Vec<Output> = (1..parts).map(|_| towards_query.another()).collect();
+        let of_parts: Vec<Output> = std::iter::once(towards_query).chain(others).collect();
         let run = |scratch: &mut Scratch, task: usize| {
             let (pair, part) = (task / parts, task % parts);
             let tiles = tiles * part / parts..tiles * (part + 1) / parts;

@@ -134,9 +134,9 @@ impl TiledAttention for Flex {
         let inputs = inputs.map(Values::of);
         let ([results, norms], gradient) = (outputs.map(Values::of), Values::of(gradient));
         let outputs = Outputs { results: results.as_slice(), norms: norms.as_slice(), gradient: gradient.as_slice() };
-        let [key, value] = [&inputs[1], &inputs[2]].map(|input| Output::new(input.shape()));
+        let [query, key, value] = inputs.each_ref().map(|input| Output::new(input.shape()));
         let (towards_key, towards_value) = (key.places(), value.places());
-        let query = Pass { problem, inputs: Inputs::of(&inputs), outputs, towards_key, towards_value }.run(&inputs[0].shape());
+        let query = Pass { problem, inputs: Inputs::of(&inputs), outputs, towards_key, towards_value }.run(query);
         [query, key.tensor(), value.tensor()]
     }
 }

@@ -36,6 +36,11 @@ impl Output {
         Self { values, shape, places, cut: false }
     }
 
+    /// Another one of this shape.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.shape.clone())
+    }
+
     /// All elements, in their order; once.
     pub(crate) fn whole(&mut self) -> Block<'_> {
         assert!(!std::mem::replace(&mut self.cut, true), "an output is cut once");
