@@ -1,6 +1,6 @@
 //! The crate's error.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::formats::TableError;
 
@@ -159,17 +159,17 @@ pub enum AugmentError {
     )]
     ScatteredImages {
         /// The table.
-        path: PathBuf,
+        path: Box<Path>,
         /// Line in the file, counted from 1 with the header.
         row: u64,
         /// The image as the row names it.
-        image: String,
+        image: Box<str>,
         /// Its file.
-        file: PathBuf,
+        file: Box<Path>,
         /// An image of an earlier row.
-        earlier: String,
+        earlier: Box<str>,
         /// The file of that one.
-        deeper: PathBuf,
+        deeper: Box<Path>,
     },
     /// A folder of images that isn't one.
     #[error("no such folder: {}; `images` is the folder of the images", path.display())]

@@ -131,12 +131,12 @@ impl ImageFolder {
         if bare && path.parent() == Some(&self.root) {
             if let Some((earlier, deeper)) = &self.deeper {
                 return Err(AugmentError::ScatteredImages {
-                    path: table.to_owned(),
+                    path: table.into(),
                     row,
-                    image: name.to_owned(),
-                    file: path,
-                    earlier: earlier.clone(),
-                    deeper: deeper.clone(),
+                    image: name.into(),
+                    file: path.into(),
+                    earlier: earlier.as_str().into(),
+                    deeper: deeper.as_path().into(),
                 });
             }
             self.flat = true;

@@ -35,7 +35,7 @@ enum Images {
     /// Row after row in an archive.
     InOrder,
     /// In a folder, with the files of the rows that were read.
-    Named(ImageFolder, Vec<PathBuf>),
+    Named(Box<ImageFolder>, Vec<PathBuf>),
 }
 
 impl NihSubset {
@@ -48,7 +48,8 @@ impl NihSubset {
         let sheet = Sheet::read(&self.labels, Rows::Equal, self.delimiter)?;
         let columns = Columns::of(&sheet)?;
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
-        let mut images = if is_archive { Images::InOrder } else { Images::Named(ImageFolder::open(&self.images)?, Vec::new()) };
+        let mut images =
+            if is_archive { Images::InOrder } else { Images::Named(Box::new(ImageFolder::open(&self.images)?), Vec::new()) };
         let (mut rows, mut lines, mut skipped) = (Vec::new(), 0, Skipped::default());
         let mut faults = RowFaults::new(self.missing);
         for line in sheet.lines()? {
