@@ -115,14 +115,18 @@ fn an_open_quote_stops_every_command_with_its_row() {
         })
         .collect();
     write_table(&study, at_fault);
-    for args in [&["data", "check", "run.toml"][..], &["data", "summary", "run.toml"], &["train", "run.toml", "--out", "out"]] {
+    // A check goes on after a fault, and lists it.
+    let checked = study.roentgen(&["data", "check", "run.toml"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(!checked.status.success() && said.contains("table.csv, row 4, column `image`: "), "{said}");
+    for args in [&["data", "summary", "run.toml"][..], &["train", "run.toml", "--out", "out"]] {
         study.refuses(args, &["table.csv, row 4, column `image`", "quote"]);
     }
     write_table(&study, plain.replacen(",M,PA", ",M\u{0},PA", 1));
-    study.refuses(&["data", "check", "run.toml"], &["table.csv, row 2, column `sex`: a byte 0"]);
+    study.refuses(&["data", "summary", "run.toml"], &["table.csv, row 2, column `sex`: a byte 0"]);
     let latin = plain.replacen("phantoms/0.png", "phantoms/r#ntgen.png", 1).into_bytes();
     write_table(&study, latin.iter().map(|byte| if *byte == b'#' { 0xf6 } else { *byte }).collect::<Vec<_>>());
-    study.refuses(&["data", "check", "run.toml"], &["table.csv, row 2, column `image`: not UTF-8", "iconv"]);
+    study.refuses(&["data", "summary", "run.toml"], &["table.csv, row 2, column `image`: not UTF-8", "iconv"]);
     write_table(&study, plain);
     assert_eq!(summary(&study)["images"], PHANTOMS);
 }
@@ -136,5 +140,5 @@ fn a_prompt_table_of_a_study_may_have_columns_of_its_own() {
     study.write_run(&run);
     study.refuses(&["fill", "run.toml", "--out", "out"], &["prompts.csv", "`notes`", "`extra_columns`"]);
     study.write_run(&run.replace("[preprocess]", "extra_columns = [\"notes\"]\n[preprocess]"));
-    succeeds(&study.roentgen(&["fill", "run.toml", "--out", "out"]));
+    succeeds(&study.roentgen(&["fill", "run.toml", "--out", "declared"]));
 }

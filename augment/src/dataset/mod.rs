@@ -66,7 +66,7 @@ impl CxrDataset {
         if rows.is_empty() {
             return Err(AugmentError::EmptyDataset { name: name.to_owned() });
         }
-        let mut lines = HashMap::new();
+        let mut lines = HashMap::with_capacity(rows.len());
         for Row { record, line, .. } in &rows {
             let (found, expected) = (record.labels.len(), vocabulary.len());
             if found != expected {
