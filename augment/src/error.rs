@@ -1,8 +1,9 @@
 //! The crate's error.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::formats::TableError;
+use crate::formats::{FolderError, TableError};
+use crate::image::ImageFileError;
 
 /// Everything that can go wrong on the data side. Each message names the file, row, key or value, what was expected, and
 /// what to do next.
@@ -39,150 +40,15 @@ pub enum AugmentError {
         #[source]
         source: std::io::Error,
     },
-    /// An image file that can't be decoded.
-    #[error("cannot decode {}: it is damaged or not a PNG, JPEG or BMP image; replace it or drop its row", path.display())]
-    Decode {
-        /// The file, or the archive entry.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: image::ImageError,
-    },
-    /// A file of a format that is not read.
-    #[error("cannot decode {}: it is {kind}; PNG, JPEG and BMP are read: convert it to one of them, or drop its row", path.display())]
-    NotReadFormat {
-        /// The file.
-        path: PathBuf,
-        /// What it is (`a DICOM file`).
-        kind: &'static str,
-    },
-    /// An image that is larger than any that is read.
-    #[error(
-        "cannot decode {}: {width}x{height} pixels; images of at most {} pixels and {} per side are read: shrink it or drop its row",
-        path.display(),
-        crate::image::MAX_PIXELS,
-        crate::image::MAX_IMAGE_SIDE
-    )]
-    TooManyPixels {
-        /// The file.
-        path: PathBuf,
-        /// Its columns.
-        width: usize,
-        /// Its rows.
-        height: usize,
-    },
-    /// A JPEG file that libjpeg refuses.
-    #[error("cannot decode {}: libjpeg says \"{message}\"; fetch the file again or drop its row", path.display())]
-    Jpeg {
-        /// The file, or the archive entry.
-        path: PathBuf,
-        /// libjpeg's words.
-        message: String,
-    },
-    /// A JPEG file that ends before the last row of its image.
-    #[error("cannot decode {}: the JPEG stream is cut off before its last row; fetch the file again", path.display())]
-    TruncatedJpeg {
-        /// The file.
-        path: PathBuf,
-    },
-    /// An image with a value above white.
-    #[error(
-        "{image} has a value of {value}, above {white}, the white of preprocess.bit_depth = {bits}; write bit_depth = {needed}, \"full\" or \"per-image-range\""
-    )]
-    AboveWhite {
-        /// Where it is.
-        image: String,
-        /// Its largest value.
-        value: u16,
-        /// The value of white.
-        white: u16,
-        /// The depth that was stated.
-        bits: u8,
-        /// The least depth that holds the value.
-        needed: u8,
-    },
-    /// An image that can't be encoded.
-    #[error("cannot encode {} as PNG", path.display())]
-    Encode {
-        /// The file it was meant for.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: png::EncodingError,
-    },
+    /// An image file.
+    #[error(transparent)]
+    Image(#[from] ImageFileError),
     /// A label table that can't be read as one.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// A row whose image isn't there.
-    #[error(
-        "{}, row {row}: image `{image}` is not under {}{hint}; fetch it, drop its row, or write `missing = \"skip\"` in [data] to leave out such rows",
-        path.display(),
-        folder.display()
-    )]
-    MissingImage {
-        /// The table.
-        path: PathBuf,
-        /// Line in the file, counted from 1 with the header.
-        row: u64,
-        /// The image as the row names it.
-        image: String,
-        /// Where it was looked for.
-        folder: PathBuf,
-        /// Empty, or where a file of that name lies.
-        hint: String,
-    },
-    /// A row whose image's name fits several files.
-    #[error(
-        "{}, row {row}: image `{image}` is both {} and {}; name the folder of the radiographs with `images`, or write the whole path in the table",
-        path.display(),
-        first.display(),
-        second.display()
-    )]
-    AmbiguousImage {
-        /// The table.
-        path: PathBuf,
-        /// Line in the file, counted from 1 with the header.
-        row: u64,
-        /// The image as the row names it.
-        image: String,
-        /// A file of that name.
-        first: PathBuf,
-        /// Another one.
-        second: PathBuf,
-    },
-    /// Names without a folder, of which one is in the folder of the images and an earlier one only below it.
-    #[error(
-        "{}, row {row}: image `{image}` is {}, while `{earlier}` of an earlier row is {}: one of the two folders may hold no radiographs; write whole paths in the table",
-        path.display(),
-        file.display(),
-        deeper.display()
-    )]
-    ScatteredImages {
-        /// The table.
-        path: Box<Path>,
-        /// Line in the file, counted from 1 with the header.
-        row: u64,
-        /// The image as the row names it.
-        image: Box<str>,
-        /// Its file.
-        file: Box<Path>,
-        /// An image of an earlier row.
-        earlier: Box<str>,
-        /// The file of that one.
-        deeper: Box<Path>,
-    },
-    /// A folder of images that isn't one.
-    #[error("no such folder: {}; `images` is the folder of the images", path.display())]
-    NoFolder {
-        /// What was to be a folder.
-        path: PathBuf,
-    },
-    /// A link that makes a tree endless.
-    #[error("{} links to a folder that it is in; remove the link", path.display())]
-    FolderLoop {
-        /// The link.
-        path: PathBuf,
-    },
+    /// The file of a row's image.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// Two rows of one image.
     #[error("{}: image `{image}` is in row {row} and in row {first}; keep one of them", path.display())]
     DuplicateImage {

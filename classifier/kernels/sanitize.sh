@@ -14,7 +14,8 @@ target=${CARGO_TARGET_DIR:-target}/sanitize
 
 miri() {
   # burn-flex and gemm look at the time and the processor; gemm's and rayon's memory goes through integers now and then.
-  MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance -Zmiri-ignore-leaks" RAYON_NUM_THREADS=1 \
+  # Tree Borrows, as crossbeam-epoch below rayon reaches the whole of an entry from a pointer to its first field.
+  MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-permissive-provenance -Zmiri-ignore-leaks" RAYON_NUM_THREADS=1 \
     cargo +nightly miri test --target-dir "$target/miri" -p roentgen-kernels --lib -- miri
 }
 

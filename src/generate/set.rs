@@ -13,7 +13,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIter
 use roentgen_augment::AugmentError;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::{OwnColumns, PromptTable, TableRow, table_bytes};
-use roentgen_augment::record::{CxrRecord, Details, Origin, Provenance, Vocabulary};
+use roentgen_augment::record::{CxrRecord, Provenance, Vocabulary};
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
 use toml::Value;
@@ -312,18 +312,7 @@ fn write_manifest(set: ImageSet<'_>, origins: &[SampleOrigin]) -> Result<(), Ima
             nearest_real: origin.nearest_real.clone(),
             ..Provenance::new(request.clone(), &origin.card.model)
         };
-        CxrRecord {
-            id: file_name(index),
-            patient_id: request.source.as_ref().map(|source| source.patient_id.clone()),
-            labels: request.labels.clone(),
-            age: request.age,
-            sex: request.sex,
-            view: request.view,
-            report: None,
-            split: None,
-            origin: Origin::Synthetic(Box::new(provenance)),
-            details: Details::default(),
-        }
+        CxrRecord::of_sample(file_name(index), provenance)
     };
     let records: Vec<_> = origins.iter().enumerate().map(record).collect();
     let rows = records.iter().zip(origins);

@@ -263,7 +263,7 @@ mod tests {
     use super::*;
     use crate::dataset::Splits;
     use crate::dataset::tests::record;
-    use crate::image::ImageSource;
+    use crate::image::{ImageFileError, ImageSource};
     use crate::record::{CxrRecord, Vocabulary};
 
     /// Image `i` is one pixel of `levels[i]`; 255 can't be read.
@@ -272,7 +272,7 @@ mod tests {
     impl ImageSource for Levels {
         fn load(&self, index: usize) -> Result<GrayImage, AugmentError> {
             match self.0[index] {
-                255 => Err(AugmentError::TruncatedJpeg { path: self.describe(index).into() }),
+                255 => Err(ImageFileError::TruncatedJpeg { path: self.describe(index).into() }.into()),
                 level => Ok(GrayImage::from_u8(1, 1, vec![level])),
             }
         }

@@ -281,12 +281,12 @@ impl CxrDataset {
     pub fn sample(&self, index: usize) -> Result<CxrSample, AugmentError> {
         self.preprocess.validate()?;
         let Row { record, image, .. } = &self.rows[index];
-        let make = || {
+        let make = || -> Result<_, AugmentError> {
             let decoded = match self.preprocess.jpeg_scale {
                 true => self.source.load_for(*image, &self.preprocess),
                 false => self.source.load(*image),
             };
-            self.preprocess.picture(&decoded?, || self.describe(index))
+            Ok(self.preprocess.picture(&decoded?, || self.describe(index))?)
         };
         let picture = match &self.cache {
             Some(cache) => cache.get_or_make(*image, make)?,

@@ -30,6 +30,15 @@ pub(super) const SEVERITY: Cell<Severity> = ("mild, moderate or severe", severit
 pub(super) const PROMPT_KIND: Cell<PromptKind> = ("report, template or free", prompt_kind);
 pub(super) const SPLIT: Cell<Split> = ("train, valid or test", split);
 
+/// A date or a number, as something that can be compared.
+pub(super) const ORDER: Cell<f64> = ("a number or a date such as 2019-03-31 or 2019-03-31 14:05:00", order);
+pub(super) const FRONTAL_LATERAL: Cell<Option<View>> =
+    ("Frontal or Lateral", |cell| match cell.to_ascii_lowercase().as_str() {
+        "frontal" => Some(None),
+        "lateral" => Some(Some(View::Lateral)),
+        _ => None,
+    });
+
 /// `57`, or DICOM's age string `057Y`, `006M`, `003W`, `012D` (PS3.5, value representation AS).
 fn age(cell: &str) -> Option<f32> {
     let (number, per_year) = match cell.chars().last()? {
@@ -89,6 +98,31 @@ fn split(cell: &str) -> Option<Split> {
         "test" => Some(Split::Test),
         _ => None,
     }
+}
+
+/// A number, or the digits of a date and a time as one.
+fn order(cell: &str) -> Option<f64> {
+    if let Ok(number) = cell.parse::<f64>() {
+        return number.is_finite().then_some(number);
+    }
+    let (date, time) = cell.split_once([' ', 'T']).map_or((cell, None), |(date, time)| (date, Some(time)));
+    let numbers =
+        |text: &str, separator: char| text.split(separator).map(|part| part.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
+    let separator = if date.contains('/') { '/' } else { '-' };
+    let day = match numbers(date, separator)?[..] {
+        // A year of four digits comes first: 03/04/2019 may be two days.
+        [year, month, day] if year >= 1000.0 && (1.0..=12.0).contains(&month) && (1.0..=31.0).contains(&day) => {
+            (year * 100.0 + month) * 100.0 + day
+        }
+        _ => return None,
+    };
+    let Some(time) = time else { return Some(day) };
+    let seconds = match numbers(time.trim_end_matches('Z'), ':')?[..] {
+        [hour, minute] => hour * 3600.0 + minute * 60.0,
+        [hour, minute, second] => hour * 3600.0 + minute * 60.0 + second,
+        _ => return None,
+    };
+    (0.0..=86_400.0).contains(&seconds).then_some(day + seconds / 100_000.0)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use class_folders::ClassFolders;
+pub use folder::FolderError;
 pub use guess::{Guess, guess};
 pub use medmnist::MedMnist;
 pub use nih::{NihFiles, NihLists};

@@ -50,7 +50,7 @@ impl NihFiles {
     /// A finding that a row doesn't name is [`Label::Negative`]: the labels were mined from whole reports.
     ///
     /// # Errors
-    /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
+    /// Faults of the table, with row and column; [`FolderError::MissingImage`](crate::formats::FolderError::MissingImage); as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
         let sheet = Sheet::read(&self.table, Rows::Ragged, self.delimiter)?;
         let columns = Columns::of(&sheet)?;

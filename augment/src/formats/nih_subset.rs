@@ -42,7 +42,7 @@ impl NihSubset {
     /// Reads the table and finds the images.
     ///
     /// # Errors
-    /// Faults of the table, with row and column; [`AugmentError::MissingImage`]; [`AugmentError::BadArray`] if the archive has
+    /// Faults of the table, with row and column; [`FolderError::MissingImage`](crate::formats::FolderError::MissingImage); [`AugmentError::BadArray`] if the archive has
     /// another number of images than the table has rows; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
         let sheet = Sheet::read(&self.labels, Rows::Equal, self.delimiter)?;

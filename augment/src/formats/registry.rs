@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::guess::Sighting;
 use super::phantom::{PhantomGroups, phantom};
-use super::{ClassFolders, Delimiter, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
+use super::{ClassFolders, Delimiter, FolderError, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::record::{Finding, View, Vocabulary};
@@ -222,7 +222,7 @@ fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
     }
     match folder.is_dir() {
         true => Ok(folder),
-        false => Err(AugmentError::NoFolder { path: folder }),
+        false => Err(FolderError::NoFolder { path: folder }.into()),
     }
 }
 

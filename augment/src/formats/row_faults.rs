@@ -1,6 +1,6 @@
 //! Faults of single rows: the first ends the reading, unless every one is to be listed.
 
-use super::{MissingImages, TableError};
+use super::{FolderError, MissingImages, TableError};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 
@@ -53,7 +53,7 @@ fn is_of_one_row(error: &AugmentError) -> bool {
     matches!(
         error,
         AugmentError::Table(TableError::BadCell { .. })
-            | AugmentError::AmbiguousImage { .. }
+            | AugmentError::Folder(FolderError::AmbiguousImage { .. })
             | AugmentError::DuplicateImage { .. }
     )
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read, Seek, SeekFrom};
 
 use super::decode::{Fault, Target};
-use crate::AugmentError;
+use super::error::ImageFileError;
 
 /// Bytes of the header before the one that says its own size.
 const FILE_HEADER: u32 = 14;
@@ -14,7 +14,7 @@ const FILE_HEADER: u32 = 14;
 /// Headers, depths, compressions and masks that Pillow refuses too, and files that end before their last row.
 pub(super) fn decode(
     mut file: impl BufRead + Seek,
-    check: impl Fn((usize, usize)) -> Result<(), AugmentError>,
+    check: impl Fn((usize, usize)) -> Result<(), ImageFileError>,
     target: &mut impl Target,
 ) -> Result<(), Fault> {
     let header = Header::read(&mut file)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use image::error::{DecodingError, ImageFormatHint};
 use image::{ImageError, ImageFormat};
 
+use super::error::ImageFileError;
 use super::jpeg::{JpegScale, decode_jpeg};
 use super::{bmp, png, sniff};
 use crate::AugmentError;
@@ -50,8 +51,8 @@ impl GrayImage {
     /// 16-bit files stay 16-bit; colour becomes luma, see [`GrayImage::decode`].
     ///
     /// # Errors
-    /// [`AugmentError::Io`], [`AugmentError::Decode`], [`AugmentError::Jpeg`], [`AugmentError::TruncatedJpeg`],
-    /// [`AugmentError::NotReadFormat`] or [`AugmentError::TooManyPixels`], each with the path.
+    /// [`AugmentError::Io`], [`ImageFileError::Decode`], [`ImageFileError::Jpeg`], [`ImageFileError::TruncatedJpeg`],
+    /// [`ImageFileError::NotReadFormat`] or [`ImageFileError::TooManyPixels`], each with the path.
     pub fn open(path: &Path) -> Result<Self, AugmentError> {
         Self::read(open(path)?, path, JpegScale::FULL)
     }
@@ -208,14 +209,17 @@ fn decode(
     scale: JpegScale<'_>,
     target: &mut impl Target,
 ) -> Result<(), AugmentError> {
-    let failed = |source| AugmentError::Decode { path: path.to_owned(), source };
+    let failed = |hint, cause: Box<dyn std::error::Error + Send + Sync>| ImageFileError::Decode {
+        path: path.to_owned(),
+        source: ImageError::Decoding(DecodingError::new(hint, cause)),
+    };
     let unread = |source| AugmentError::Io { action: "read", path: path.to_owned(), source };
     let format = match sniff::format_of(file.fill_buf().map_err(unread)?) {
         Ok(format) => format,
-        Err(kind) => return Err(AugmentError::NotReadFormat { path: path.to_owned(), kind }),
+        Err(kind) => return Err(ImageFileError::NotReadFormat { path: path.to_owned(), kind }.into()),
     };
     if format == ImageFormat::Jpeg {
-        return decode_jpeg(&whole(&mut file).map_err(unread)?, path, scale, target);
+        return Ok(decode_jpeg(&whole(&mut file).map_err(unread)?, path, scale, target)?);
     }
     let check = |size: (usize, usize)| check_pixels(size, path);
     // A decoder that panics on a damaged file is that file's fault, not the end of the program.
@@ -225,11 +229,9 @@ fn decode(
     }));
     match decoded {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(Fault::Pixels(error))) => Err(error),
-        Ok(Err(Fault::File(cause))) => {
-            Err(failed(ImageError::Decoding(DecodingError::new(ImageFormatHint::Exact(format), cause))))
-        }
-        Err(_) => Err(failed(ImageError::Decoding(DecodingError::new(ImageFormatHint::Unknown, "the decoder gave up on it")))),
+        Ok(Err(Fault::Pixels(error))) => Err(error.into()),
+        Ok(Err(Fault::File(cause))) => Err(failed(ImageFormatHint::Exact(format), cause).into()),
+        Err(_) => Err(failed(ImageFormatHint::Unknown, "the decoder gave up on it".into()).into()),
     }
 }
 
@@ -253,7 +255,7 @@ fn whole(file: &mut (impl BufRead + Seek)) -> io::Result<Vec<u8>> {
 /// Why a file gives no image.
 pub(super) enum Fault {
     /// It is larger than any that is read.
-    Pixels(AugmentError),
+    Pixels(ImageFileError),
     /// Something in it is wrong.
     File(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -265,9 +267,9 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Fault {
 }
 
 /// Refuses an image that is larger than any that is read, before memory is taken for it.
-pub(super) fn check_pixels((width, height): (usize, usize), path: &Path) -> Result<(), AugmentError> {
+pub(super) fn check_pixels((width, height): (usize, usize), path: &Path) -> Result<(), ImageFileError> {
     let fits = width.checked_mul(height).is_some_and(|pixels| pixels <= MAX_PIXELS) && width.max(height) <= MAX_IMAGE_SIDE;
-    if fits { Ok(()) } else { Err(AugmentError::TooManyPixels { path: path.to_owned(), width, height }) }
+    if fits { Ok(()) } else { Err(ImageFileError::TooManyPixels { path: path.to_owned(), width, height }) }
 }
 
 #[cfg(test)]

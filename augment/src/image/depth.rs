@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::AugmentError;
+use super::error::ImageFileError;
 use crate::image::{GrayDepth, GrayImage, PixelRange, Signed};
 
 /// The white level of images with 16 bits per sample, which often hold values of fewer bits: radiographs of 12 bits in 16-bit PNGs reach
@@ -28,14 +28,14 @@ impl BitDepth {
     /// Refuses an image with a value above white; `describe` says which image.
     ///
     /// # Errors
-    /// [`AugmentError::AboveWhite`].
-    pub fn check(self, image: &GrayImage, describe: impl FnOnce() -> String) -> Result<(), AugmentError> {
+    /// [`ImageFileError::AboveWhite`].
+    pub fn check(self, image: &GrayImage, describe: impl FnOnce() -> String) -> Result<(), ImageFileError> {
         let (Self::Bits(bits), GrayDepth::U16(samples)) = (self, image.depth()) else { return Ok(()) };
         let (value, white) = (largest(samples), white_of(bits));
         if value <= white {
             return Ok(());
         }
-        Err(AugmentError::AboveWhite { image: describe(), value, white, bits, needed: needed(value) })
+        Err(ImageFileError::AboveWhite { image: describe(), value, white, bits, needed: needed(value) })
     }
 
     /// The network's values of the levels of `image`.

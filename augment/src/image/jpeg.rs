@@ -11,7 +11,7 @@ use std::path::Path;
 use mozjpeg::{ColorSpace, Decompress};
 
 use super::decode::{Target, check_pixels};
-use crate::AugmentError;
+use super::error::ImageFileError;
 
 /// How many rows are decoded at a time: enough to hide the cost of a call, few enough to stay in the cache.
 const ROWS: usize = 16;
@@ -39,14 +39,14 @@ impl JpegScale<'_> {
 /// One component gives gray, three give RGB, four give RGB by Pillow's formula for inverted CMYK (`cmyk2rgb` in its `Convert.c`).
 ///
 /// # Errors
-/// [`AugmentError::TruncatedJpeg`] where the file ends before its last row, [`AugmentError::TooManyPixels`], and [`AugmentError::Jpeg`] for
+/// [`ImageFileError::TruncatedJpeg`] where the file ends before its last row, [`ImageFileError::TooManyPixels`], and [`ImageFileError::Jpeg`] for
 /// everything else that libjpeg refuses.
 pub(super) fn decode_jpeg(
     bytes: &[u8],
     path: &Path,
     scale: JpegScale<'_>,
     target: &mut impl Target,
-) -> Result<(), AugmentError> {
+) -> Result<(), ImageFileError> {
     let ended = Cell::new(false);
     // The crate turns libjpeg's fatal errors into unwinding, which ends here.
     let decoded = panic::catch_unwind(AssertUnwindSafe(|| decode(WholeFile { bytes, ended: &ended }, path, scale, target)));
@@ -60,20 +60,20 @@ pub(super) fn decode_jpeg(
         },
     };
     if message.starts_with("Unsupported JPEG") {
-        return Err(AugmentError::NotReadFormat {
+        return Err(ImageFileError::NotReadFormat {
             path: path.to_owned(),
             kind: "a lossless JPEG file, or one of 12 or 16 bits",
         });
     }
     if ended.get() {
-        return Err(AugmentError::TruncatedJpeg { path: path.to_owned() });
+        return Err(ImageFileError::TruncatedJpeg { path: path.to_owned() });
     }
-    Err(AugmentError::Jpeg { path: path.to_owned(), message })
+    Err(ImageFileError::Jpeg { path: path.to_owned(), message })
 }
 
 /// Why a file gives no image.
 enum JpegFault {
-    Pixels(AugmentError),
+    Pixels(ImageFileError),
     File(io::Error),
 }
 
@@ -163,26 +163,10 @@ impl BufRead for WholeFile<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::fs::File;
-    use std::io::Read;
-
+    use super::super::testing::fixtures;
     use super::*;
+    use crate::AugmentError;
     use crate::image::{GrayDepth, GrayImage};
-
-    /// Entries of `tests/fixtures/jpeg.zip`, written by `jpeg.py` beside it.
-    fn fixtures() -> BTreeMap<String, Vec<u8>> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/jpeg.zip");
-        let mut archive = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
-        let mut files = BTreeMap::new();
-        for index in 0..archive.len() {
-            let mut entry = archive.by_index(index).unwrap();
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).unwrap();
-            files.insert(entry.name().to_owned(), bytes);
-        }
-        files
-    }
 
     fn gray(bytes: &[u8]) -> Result<Vec<u8>, AugmentError> {
         let image = GrayImage::decode(bytes, Path::new("a.jpg"))?;
@@ -195,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_sampling_and_scan_has_pillows_pixels() {
-        let files = fixtures();
+        let files = fixtures("jpeg.zip");
         let jpegs: Vec<_> = files.iter().filter(|(name, _)| name.ends_with(".jpg")).collect();
         assert_eq!(jpegs.len(), 97);
         for (name, bytes) in jpegs {
@@ -209,19 +193,22 @@ mod tests {
 
     #[test]
     fn a_file_cut_anywhere_is_named_as_cut() {
-        let files = fixtures();
+        let files = fixtures("jpeg.zip");
         for name in ["420-interleaved.jpg", "420-separate.jpg", "444-progressive.jpg", "gray.jpg", "cmyk.jpg"] {
             let whole = &files[name];
             for cut in (3..whole.len() - 2).step_by(13) {
                 let error = gray(&whole[..cut]).expect_err(name);
-                assert!(matches!(error, AugmentError::TruncatedJpeg { .. }), "{name} cut at {cut}: {error}");
+                assert!(
+                    matches!(error, AugmentError::Image(ImageFileError::TruncatedJpeg { .. })),
+                    "{name} cut at {cut}: {error}"
+                );
             }
         }
     }
 
     #[test]
     fn two_files_glued_together_are_pillows_verdict() {
-        let files = fixtures();
+        let files = fixtures("jpeg.zip");
         let whole = &files["420-interleaved.jpg"];
         let expected = gray(whole).unwrap();
         // Bytes after the end do not matter.
@@ -236,7 +223,7 @@ mod tests {
 
     #[test]
     fn processes_that_libjpeg_lacks_are_named() {
-        let whole = &fixtures()["gray.jpg"];
+        let whole = &fixtures("jpeg.zip")["gray.jpg"];
         let frame = whole.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
         // SOF3 is lossless; the sample precision stands four bytes behind the marker.
         for (at, byte) in [(frame + 1, 0xC3), (frame + 4, 12), (frame + 4, 16)] {
@@ -250,7 +237,7 @@ mod tests {
 
     #[test]
     fn changed_bytes_never_panic() {
-        let files = fixtures();
+        let files = fixtures("jpeg.zip");
         for name in ["420-interleaved.jpg", "mixed-separate.jpg", "410-progressive.jpg", "arithmetic.jpg"] {
             for at in 2..files[name].len().min(900) {
                 let mut bytes = files[name].clone();

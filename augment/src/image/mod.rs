@@ -5,6 +5,7 @@ mod cache;
 mod decode;
 mod depth;
 mod encode;
+mod error;
 mod geometry;
 mod jpeg;
 mod pixels;
@@ -15,6 +16,8 @@ mod resize;
 mod skimage;
 mod sniff;
 mod source;
+#[cfg(test)]
+mod testing;
 mod torch;
 
 pub use cache::ImageCache;
@@ -22,6 +25,7 @@ pub use decode::{MAX_IMAGE_SIDE, MAX_PIXELS, RgbImage};
 pub use depth::BitDepth;
 pub(crate) use depth::{needed, white_of};
 pub use encode::encode_png;
+pub use error::ImageFileError;
 pub use geometry::{Window, shorter_side_to};
 pub use pixels::{GrayDepth, GrayImage, PixelRange, Pixels, Signed, Xrv};
 pub use preprocess::{Geometry, MAX_SIDE, Preprocess, check_side};

@@ -5,7 +5,7 @@ use std::io::{BufRead, Seek};
 use ::png::{BitDepth, ColorType, Decoder, InterlaceInfo, Limits, Transformations, expand_interlaced_row};
 
 use super::decode::{Fault, Target};
-use crate::AugmentError;
+use super::error::ImageFileError;
 
 /// Most bytes that a chunk beside the pixels may take; text and profiles are skipped anyway.
 const MOST_BYTES: usize = 64 << 20;
@@ -22,7 +22,7 @@ const PASSES: [(usize, usize, usize); 7] = [(0, 0, 8), (4, 0, 8), (0, 4, 8), (2,
 /// looked at.
 pub(super) fn decode(
     file: impl BufRead + Seek,
-    check: impl Fn((usize, usize)) -> Result<(), AugmentError>,
+    check: impl Fn((usize, usize)) -> Result<(), ImageFileError>,
     target: &mut impl Target,
 ) -> Result<(), Fault> {
     let mut decoder = Decoder::new_with_limits(file, Limits { bytes: MOST_BYTES });

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::ImageFileError;
 use super::geometry::padding;
 use super::resample::resample;
 use crate::AugmentError;
@@ -108,11 +109,11 @@ impl Preprocess {
     /// which image.
     ///
     /// # Errors
-    /// [`AugmentError::AboveWhite`].
+    /// [`ImageFileError::AboveWhite`].
     ///
     /// # Panics
     /// If the size is 0.
-    pub fn picture(&self, image: &GrayImage, describe: impl FnOnce() -> String) -> Result<Pixels<Signed>, AugmentError> {
+    pub fn picture(&self, image: &GrayImage, describe: impl FnOnce() -> String) -> Result<Pixels<Signed>, ImageFileError> {
         self.depth().check(image, describe)?;
         Ok(self.square(image, self.depth()))
     }

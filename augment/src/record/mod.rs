@@ -163,3 +163,23 @@ impl CxrRecord {
         self.patient_id.iter().chain(source.map(|source| &source.patient_id))
     }
 }
+
+impl CxrRecord {
+    /// The record of a sample: what its request asked for. It is in no split.
+    #[must_use]
+    pub fn of_sample(id: String, provenance: Provenance) -> Self {
+        let request = &provenance.request;
+        Self {
+            id,
+            patient_id: request.source.as_ref().map(|source| source.patient_id.clone()),
+            labels: request.labels.clone(),
+            age: request.age,
+            sex: request.sex,
+            view: request.view,
+            report: None,
+            split: None,
+            origin: Origin::Synthetic(Box::new(provenance)),
+            details: Details::default(),
+        }
+    }
+}

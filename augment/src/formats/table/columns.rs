@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::field::Field;
 use super::header::{Declared, Header};
 use super::lists::{Cells, Lists};
+use super::paths::{patient_folder, split_of};
 use crate::AugmentError;
 use crate::formats::TableError;
-use crate::formats::cells::{AGE, Cell, LABEL, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW};
+use crate::formats::cells::{AGE, Cell, FRONTAL_LATERAL, LABEL, ORDER, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW};
 use crate::formats::sheet::{Line, Sheet};
 use crate::gate::{GateOutcome, NearestReal};
-use crate::record::{
-    CxrRecord, Details, Finding, FindingDetail, Label, Origin, PatientId, Provenance, Split, View, Vocabulary,
-};
+use crate::record::{CxrRecord, Details, Finding, FindingDetail, Label, Origin, PatientId, Provenance, View, Vocabulary};
 use crate::request::{RequestSource, SampleRequest};
 use crate::text::{Prompt, PromptKind};
 
@@ -54,14 +53,6 @@ const SEED: Cell<u64> = ("a whole number of at least 0", |cell| cell.parse().ok(
 const GATE: Cell<GateOutcome> = ("passed or rejected with the number of attempts, such as passed 2", GateOutcome::parse);
 const DISTANCE: Cell<f32> = ("a distance of at least 0", |cell| cell.parse().ok().filter(|distance| *distance >= 0.0));
 const COUNT: Cell<u32> = ("a whole number of at least 0", |cell| cell.parse().ok());
-
-/// A date or a number, as something that can be compared.
-const ORDER: Cell<f64> = ("a number or a date such as 2019-03-31 or 2019-03-31 14:05:00", order);
-const FRONTAL_LATERAL: Cell<Option<View>> = ("Frontal or Lateral", |cell| match cell.to_ascii_lowercase().as_str() {
-    "frontal" => Some(None),
-    "lateral" => Some(Some(View::Lateral)),
-    _ => None,
-});
 
 /// The columns that can hold prompts, the first that there is, and what kind of text is in them.
 const PROMPTS: [(Field, PromptKind); 3] =
@@ -363,45 +354,4 @@ fn common<T>(sheet: &Sheet, read: impl Fn(&Line) -> Option<T>) -> Result<Option<
         }
     }
     Ok(first)
-}
-
-/// The split that the first folder of a path is called by.
-pub(in crate::formats) fn split_of(path: &str) -> Option<Split> {
-    path.split_once(['/', '\\']).and_then(|(folder, _)| SPLIT.1(folder))
-}
-
-/// The folder of a path that names a patient in published sets: CheXpert's `patient00001`, MIMIC-CXR's `p10000032`.
-fn patient_folder(path: &str) -> Option<&str> {
-    let digits = |part: &str, prefix: &str| {
-        part.strip_prefix(prefix).filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())).map(str::len)
-    };
-    let is_patient = |part: &&str| digits(part, "patient").is_some() || digits(part, "p") == Some(8);
-    let (folders, _) = path.rsplit_once(['/', '\\'])?;
-    let mut found = folders.split(['/', '\\']).filter(is_patient);
-    found.next().filter(|_| found.next().is_none())
-}
-
-/// A number, or the digits of a date and a time as one.
-fn order(cell: &str) -> Option<f64> {
-    if let Ok(number) = cell.parse::<f64>() {
-        return number.is_finite().then_some(number);
-    }
-    let (date, time) = cell.split_once([' ', 'T']).map_or((cell, None), |(date, time)| (date, Some(time)));
-    let numbers =
-        |text: &str, separator: char| text.split(separator).map(|part| part.parse::<f64>().ok()).collect::<Option<Vec<_>>>();
-    let separator = if date.contains('/') { '/' } else { '-' };
-    let day = match numbers(date, separator)?[..] {
-        // A year of four digits comes first: 03/04/2019 may be two days.
-        [year, month, day] if year >= 1000.0 && (1.0..=12.0).contains(&month) && (1.0..=31.0).contains(&day) => {
-            (year * 100.0 + month) * 100.0 + day
-        }
-        _ => return None,
-    };
-    let Some(time) = time else { return Some(day) };
-    let seconds = match numbers(time.trim_end_matches('Z'), ':')?[..] {
-        [hour, minute] => hour * 3600.0 + minute * 60.0,
-        [hour, minute, second] => hour * 3600.0 + minute * 60.0 + second,
-        _ => return None,
-    };
-    (0.0..=86_400.0).contains(&seconds).then_some(day + seconds / 100_000.0)
 }

@@ -6,14 +6,16 @@ mod field;
 mod header;
 pub(super) mod labels;
 mod lists;
+mod paths;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::columns::{Columns, Wanted, split_of};
+use self::columns::{Columns, Wanted};
 use self::header::Declared;
+use self::paths::split_of;
 use super::MissingImages;
 use super::folder::ImageFolder;
 use super::row_faults::RowFaults;
@@ -103,7 +105,7 @@ impl Table {
     ///
     /// # Errors
     /// Faults of the table, with row and column; [`AugmentError::BadSetting`] for a column that the run file names and the table lacks;
-    /// [`AugmentError::MissingImage`]; as [`CxrDataset::new`].
+    /// [`FolderError::MissingImage`](crate::formats::FolderError::MissingImage); as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
         let sheet = Sheet::read(&self.path, Rows::Equal, self.delimiter)?;
         let root = self.images.clone().or_else(|| self.path.parent().map(Path::to_owned)).unwrap_or_default();

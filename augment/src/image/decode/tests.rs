@@ -1,7 +1,6 @@
-use std::collections::BTreeMap;
-
 use image::ExtendedColorType;
 
+use super::super::testing::fixtures;
 use super::*;
 use crate::image::GrayDepth;
 
@@ -49,23 +48,9 @@ fn a_missing_file_is_named() {
     assert_eq!(error, "cannot read no/such.png");
 }
 
-/// Entries of `tests/fixtures/pixels.zip`, written by `pixels.py` beside it.
-fn fixtures() -> BTreeMap<String, Vec<u8>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pixels.zip");
-    let mut archive = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
-    let mut files = BTreeMap::new();
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).unwrap();
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).unwrap();
-        files.insert(entry.name().to_owned(), bytes);
-    }
-    files
-}
-
 #[test]
 fn every_kind_of_png_and_bmp_has_pillows_pixels() {
-    let files = fixtures();
+    let files = fixtures("pixels.zip");
     let images: Vec<_> = files.iter().filter(|(name, _)| name.ends_with(".png") || name.ends_with(".bmp")).collect();
     assert_eq!(images.len(), 91);
     let mut wrong = Vec::new();
@@ -102,7 +87,7 @@ fn every_kind_of_png_and_bmp_has_pillows_pixels() {
 
 #[test]
 fn a_file_is_whole_where_pillow_says_so() {
-    let files = fixtures();
+    let files = fixtures("pixels.zip");
     let mut compared = 0;
     for (name, least) in files.iter().filter_map(|(name, least)| Some((name.strip_suffix(".least")?, least))) {
         let least: usize = std::str::from_utf8(least).unwrap().parse().unwrap();
@@ -167,14 +152,14 @@ fn too_many_pixels_are_refused_by_the_header_alone() {
     }
     // As large as Pillow reads: what fails is the missing pixels.
     assert!(refused(&promising(13_377, 13_377)).contains("damaged"));
-    let mut bmp = fixtures()["bgr.bmp"].clone();
+    let mut bmp = fixtures("pixels.zip")["bgr.bmp"].clone();
     bmp[18..26].copy_from_slice(&[0, 0, 1, 0, 0, 0, 1, 0]);
     assert!(refused(&bmp).contains("65536x65536 pixels"), "{}", refused(&bmp));
 }
 
 #[test]
 fn changed_bytes_never_panic() {
-    let files = fixtures();
+    let files = fixtures("pixels.zip");
     for (name, bytes) in files.iter().filter(|(name, _)| name.ends_with(".png") || name.ends_with(".bmp")) {
         for at in 0..bytes.len().min(200) {
             for change in [0x5A, 0xFF, 0x80] {

@@ -9,7 +9,7 @@ use super::index::{Index, Row};
 use super::report::Counters;
 use super::{CacheKey, SampleCache};
 use crate::AugmentError;
-use crate::image::GrayImage;
+use crate::image::{GrayImage, ImageFileError};
 use crate::supply::{SampleOrigin, encode_sample};
 
 impl SampleCache {
@@ -27,7 +27,7 @@ impl SampleCache {
             .map(|(image, origin)| {
                 let key = CacheKey::new(&origin.request, origin.fingerprint);
                 let path = || self.path_of(key);
-                let bytes = encode_sample(image, origin).map_err(|source| AugmentError::Encode { path: path(), source })?;
+                let bytes = encode_sample(image, origin).map_err(|source| ImageFileError::Encode { path: path(), source })?;
                 Ok((key, bytes))
             })
             .collect::<Result<_, AugmentError>>()?;

@@ -17,7 +17,7 @@ use crate::dataset::CxrDataset;
 use crate::digest::Fingerprint;
 use crate::gate::GatedRequest;
 use crate::image::{GrayImage, Preprocess};
-use crate::record::{CxrRecord, CxrSample, Details, Origin, PatientId, Provenance, Split};
+use crate::record::{CxrRecord, CxrSample, Origin, PatientId, Provenance, Split};
 use crate::request::SampleRequest;
 use crate::supply::{CacheKey, ImagePool, Supply, Synthesized};
 use crate::supply::{self_describing, synthesize};
@@ -314,16 +314,6 @@ impl fmt::Debug for SyntheticDataset {
 
 /// The row of a sample. Its split is training, the only one for synthetic images.
 fn record_of(request: &SampleRequest, key: CacheKey, model: &str) -> CxrRecord {
-    CxrRecord {
-        id: format!("{key}.png"),
-        patient_id: request.source.as_ref().map(|source| source.patient_id.clone()),
-        labels: request.labels.clone(),
-        age: request.age,
-        sex: request.sex,
-        view: request.view,
-        report: None,
-        split: Some(Split::Train),
-        origin: Origin::Synthetic(Box::new(Provenance::new(request.clone(), model))),
-        details: Details::default(),
-    }
+    let record = CxrRecord::of_sample(format!("{key}.png"), Provenance::new(request.clone(), model));
+    CxrRecord { split: Some(Split::Train), ..record }
 }
