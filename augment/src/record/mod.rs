@@ -154,17 +154,6 @@ pub struct CxrRecord {
 }
 
 impl CxrRecord {
-    /// Everybody whom the image shows or descends from: the row's patient, and that of the row a synthetic image was requested from.
-    pub fn patients(&self) -> impl Iterator<Item = &PatientId> {
-        let source = match &self.origin {
-            Origin::Synthetic(provenance) => provenance.request.source.as_ref(),
-            Origin::Real => None,
-        };
-        self.patient_id.iter().chain(source.map(|source| &source.patient_id))
-    }
-}
-
-impl CxrRecord {
     /// The record of a sample: what its request asked for. It is in no split.
     #[must_use]
     pub fn of_sample(id: String, provenance: Provenance) -> Self {
@@ -181,5 +170,14 @@ impl CxrRecord {
             origin: Origin::Synthetic(Box::new(provenance)),
             details: Details::default(),
         }
+    }
+
+    /// Everybody whom the image shows or descends from: the row's patient, and that of the row a synthetic image was requested from.
+    pub fn patients(&self) -> impl Iterator<Item = &PatientId> {
+        let source = match &self.origin {
+            Origin::Synthetic(provenance) => provenance.request.source.as_ref(),
+            Origin::Real => None,
+        };
+        self.patient_id.iter().chain(source.map(|source| &source.patient_id))
     }
 }
