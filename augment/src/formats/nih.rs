@@ -59,8 +59,8 @@ impl NihFiles {
         let vocabulary = Vocabulary::nih();
         let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
         let mut faults = RowFaults::new(self.missing);
-        for line in sheet.lines()? {
-            let line = line?;
+        let (mut lines, mut line) = (sheet.lines()?, Line::default());
+        while lines.read(&mut line)? {
             let Some(mut record) = faults.pass(columns.record(&sheet, &line, &vocabulary))? else { continue };
             record.split = splits.get(&record.id).copied();
             let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing);

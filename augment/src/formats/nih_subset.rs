@@ -50,14 +50,14 @@ impl NihSubset {
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
         let mut images =
             if is_archive { Images::InOrder } else { Images::Named(Box::new(ImageFolder::open(&self.images)?), Vec::new()) };
-        let (mut rows, mut lines, mut skipped) = (Vec::new(), 0, Skipped::default());
+        let (mut rows, mut read, mut skipped) = (Vec::new(), 0, Skipped::default());
         let mut faults = RowFaults::new(self.missing);
-        for line in sheet.lines()? {
-            let line = line?;
-            lines += 1;
+        let (mut lines, mut line) = (sheet.lines()?, Line::default());
+        while lines.read(&mut line)? {
+            read += 1;
             let Some(record) = faults.pass(columns.record(&sheet, &line))? else { continue };
             let image = match &mut images {
-                Images::InOrder => lines - 1,
+                Images::InOrder => read - 1,
                 Images::Named(folder, paths) => {
                     let promised =
                         columns.has_file.is_none_or(|column| Label::parse(line.cell(column)) != Some(Label::Negative));
@@ -75,12 +75,12 @@ impl NihSubset {
             rows.push(Row { record: Arc::new(record), image, line: line.number });
         }
         let (source, found): (Arc<dyn ImageSource>, _) = match images {
-            Images::InOrder => (self.archive(lines)?, Vec::new()),
+            Images::InOrder => (self.archive(read)?, Vec::new()),
             Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
         let name = self.labels.display().to_string();
-        let read = || CxrDataset::new(&name, Arc::new(Vocabulary::nih()), rows, source);
-        let data = faults.with(|| skipped.with(&self.images, &name, read))?;
+        let open = || CxrDataset::new(&name, Arc::new(Vocabulary::nih()), rows, source);
+        let data = faults.with(|| skipped.with(&self.images, &name, open))?;
         let notes = sheet.notes(Some(columns.patient)).into_iter().chain(found);
         Ok(notes.fold(data, CxrDataset::with_note))
     }

@@ -100,8 +100,9 @@ pub const XRV_18: [&str; 18] = [
     "Enlarged Cardiomediastinum",
 ];
 
-fn key(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+/// What names of one finding have in common.
+fn key(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase)
 }
 
 impl Finding {
@@ -111,16 +112,16 @@ impl Finding {
     /// [`AugmentError::UnknownFinding`] names the nearest known spelling. A label that no public vocabulary has is made
     /// with [`Finding::custom`].
     pub fn parse(name: &str) -> Result<Self, AugmentError> {
-        let wanted = key(name);
-        for names in KNOWN {
-            if names.iter().any(|n| key(n) == wanted) {
-                return Ok(Self(names[0]));
-            }
+        let is_meant = |known: &&str| key(known).eq(key(name));
+        // Most tables have one of the spellings as it is here.
+        let spelled = KNOWN.iter().find(|names| names.contains(&name));
+        if let Some(names) = spelled.or_else(|| KNOWN.iter().find(|names| names.iter().any(is_meant))) {
+            return Ok(Self(names[0]));
         }
-        if let Some(custom) = interner().iter().find(|n| key(n) == wanted) {
+        if let Some(custom) = interner().iter().copied().find(is_meant) {
             return Ok(Self(custom));
         }
-        Err(AugmentError::UnknownFinding { name: name.to_owned(), suggestion: nearest(&wanted).to_owned() })
+        Err(AugmentError::UnknownFinding { name: name.to_owned(), suggestion: nearest(name).to_owned() })
     }
 
     /// A finding defined by the caller, for labels outside the public vocabularies (`Tuberculosis`, …).
@@ -150,10 +151,10 @@ fn interner() -> std::sync::MutexGuard<'static, BTreeSet<&'static str>> {
 
 /// The known spelling that shares most character pairs with `wanted` (Dice coefficient).
 fn nearest(wanted: &str) -> &'static str {
-    let pairs = |s: &str| -> BTreeSet<(char, char)> { s.chars().zip(s.chars().skip(1)).collect() };
+    let pairs = |name: &str| -> BTreeSet<(char, char)> { key(name).zip(key(name).skip(1)).collect() };
     let mine = pairs(wanted);
     let score = |name: &str| {
-        let theirs = pairs(&key(name));
+        let theirs = pairs(name);
         let shared = mine.intersection(&theirs).count();
         2000 * shared / (mine.len() + theirs.len()).max(1)
     };

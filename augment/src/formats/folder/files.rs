@@ -35,7 +35,7 @@ impl Wanted {
 
 /// The text in Unicode's composed form: archives made on macOS have decomposed names.
 fn composed(text: &str) -> String {
-    if is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
+    if text.is_ascii() || is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
 }
 
 /// The name without its extension, if that is one of an image; the whole name otherwise.
@@ -198,9 +198,13 @@ fn is_hidden(name: &OsStr) -> bool {
 /// Components from the last to the first, without the extension of an image, in lower case: equal ends of paths are equal beginnings of
 /// keys.
 fn key(parts: &[String]) -> String {
-    let mut key = String::new();
+    let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
     for (index, part) in parts.iter().rev().enumerate() {
-        key.push_str(&if index == 0 { stem(part) } else { part }.to_lowercase());
+        let part = if index == 0 { stem(part) } else { part };
+        match part.is_ascii() {
+            true => key.extend(part.chars().map(|letter| letter.to_ascii_lowercase())),
+            false => key.push_str(&part.to_lowercase()),
+        }
         // No component of a path holds it.
         key.push('\0');
     }

@@ -14,7 +14,7 @@ mod files;
 use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 
 use super::MissingImages;
 use crate::AugmentError;
@@ -29,6 +29,8 @@ const NAMED: usize = 4;
 pub(super) struct ImageFolder {
     root: PathBuf,
     files: Option<Files>,
+    /// Folders in which a file was looked for in vain and those above them, down to the first that isn't there (false).
+    folders: HashMap<String, bool>,
     /// Rows whose name was found in other case: how many, and the first with its file.
     other_case: Option<(usize, String, String)>,
     /// How many names without a folder were found in each kind of folder below this one.
@@ -54,6 +56,7 @@ impl ImageFolder {
         Ok(Self {
             root: root.to_owned(),
             files: None,
+            folders: HashMap::new(),
             other_case: None,
             searched: BTreeMap::new(),
             flat: false,
@@ -183,16 +186,43 @@ impl ImageFolder {
     }
 
     /// The file at the path that `name` is.
-    fn as_written(&self, name: &str, wanted: &Wanted) -> Option<PathBuf> {
-        let file = |path: PathBuf| path.is_file().then_some(path);
+    fn as_written(&mut self, name: &str, wanted: &Wanted) -> Option<PathBuf> {
         if let Some(rest) = name.strip_prefix("~/") {
-            return file(env::home_dir()?.join(rest));
+            return Some(env::home_dir()?.join(rest)).filter(|path| path.is_file());
         }
-        file(self.root.join(name)).or_else(|| {
-            // Backslashes may be part of a name; where they are not, they separate.
-            let path: PathBuf = wanted.parts.iter().collect();
-            if wanted.absolute { None } else { file(self.root.join(&path)).or_else(|| file(self.overlapping(&path)?)) }
-        })
+        let found = self.file(name);
+        if found.is_some() || wanted.absolute {
+            return found;
+        }
+        // Backslashes may be part of a name; where they are not, they separate.
+        let path = wanted.parts.join(MAIN_SEPARATOR_STR);
+        let found = if path == name { None } else { self.file(&path) };
+        found.or_else(|| self.overlapping(Path::new(&path)).filter(|path| path.is_file()))
+    }
+
+    /// The file of that path from the folder. Where many files are missing their folders mostly are too: the system is asked for each once.
+    fn file(&mut self, name: &str) -> Option<PathBuf> {
+        // What `..` goes back from need not be there on every system.
+        let folders = name.match_indices('/').map(|(end, _)| &name[..end]);
+        let folders = folders.filter(|folder| !folder.is_empty() && !name.contains(".."));
+        if folders.clone().map_while(|folder| self.folders.get(folder)).any(|is_there| !is_there) {
+            return None;
+        }
+        let path = self.root.join(name);
+        if path.is_file() {
+            return Some(path);
+        }
+        for folder in folders {
+            let known = self.folders.get(folder).copied();
+            let is_there = known.unwrap_or_else(|| self.root.join(folder).is_dir());
+            if known.is_none() {
+                self.folders.insert(folder.to_owned(), is_there);
+            }
+            if !is_there {
+                break;
+            }
+        }
+        None
     }
 
     /// `CheXpert/train/1.jpg` under `…/CheXpert`: the root's last components are the path's first.

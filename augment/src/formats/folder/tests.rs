@@ -1,5 +1,8 @@
 use std::fs;
 
+use proptest::prelude::{prop, proptest};
+use proptest::prop_assert_eq;
+
 use super::*;
 
 /// A tree with these empty files, and beside it a table that names them.
@@ -196,5 +199,27 @@ fn many_files_with_one_name_are_found_by_their_folders() {
         let wanted = Wanted::of(&path(i));
         assert_eq!(files.ending_in(&wanted.parts).len(), 1, "files that are looked at for {}", path(i));
         assert!(matches!(files.find(&wanted), Found::One { file, .. } if file == i));
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_file_is_found_exactly_where_the_system_has_one(
+        files in prop::collection::vec("(a/|b/|a/b/|gone/){0,2}[12]", 0..6),
+        names in prop::collection::vec("(a/|b/|a/b/|gone/|\\./|\\.\\./|/|1/){0,3}[12]", 1..20),
+    ) {
+        let tree = Tree::of(&["kept.png"]);
+        for file in files {
+            let path = tree.root().join(file);
+            // A file may be where another needs a folder.
+            if fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.is_dir() {
+                fs::write(path, "").unwrap();
+            }
+        }
+        let mut folder = ImageFolder::open(&tree.root()).unwrap();
+        for name in names {
+            let path = tree.root().join(&name);
+            prop_assert_eq!(folder.file(&name), path.is_file().then_some(path), "{}", name);
+        }
     }
 }

@@ -65,7 +65,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Reads the next row into `line`; false at the end.
-    pub(super) fn read(&mut self, line: &mut Line) -> Result<bool, AugmentError> {
+    pub(in crate::formats) fn read(&mut self, line: &mut Line) -> Result<bool, AugmentError> {
         let Self { sheet, splitter, raw, read, skipped } = self;
         loop {
             if !splitter.read(raw, Some(sheet.header.len())).map_err(|stop| sheet.stopped(stop))? {

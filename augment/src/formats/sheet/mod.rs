@@ -21,7 +21,7 @@ use self::source::Source;
 use self::split::{Raw, Splitter, Stop};
 use crate::AugmentError;
 use crate::formats::TableError;
-use crate::formats::cells::DASH;
+use crate::formats::cells::{DASH, is_blank};
 use crate::record::{Label, PatientId};
 
 pub use self::dialect::Delimiter;
@@ -218,14 +218,24 @@ impl Sheet {
         &self,
         line: &Line,
         column: usize,
+        cell: (&str, impl Fn(&str) -> Option<T>),
+    ) -> Result<T, AugmentError> {
+        self.parse_text(line, column, line.cell(column), cell)
+    }
+
+    /// `text`, which is that of the cell, as `parse` reads it.
+    fn parse_text<T>(
+        &self,
+        line: &Line,
+        column: usize,
+        text: &str,
         (expected, parse): (&str, impl Fn(&str) -> Option<T>),
     ) -> Result<T, AugmentError> {
-        let cell = line.cell(column);
         let with_point = || match self.dialect.delimiter {
-            Delimiter::Semicolon => parse(&decimal_point(cell)?),
+            Delimiter::Semicolon => parse(&decimal_point(text)?),
             _ => None,
         };
-        parse(cell).or_else(with_point).ok_or_else(|| self.bad_cell(line, column, expected))
+        parse(text).or_else(with_point).ok_or_else(|| self.bad_cell(line, column, expected))
     }
 
     /// The cell as `parse` reads it; `None` if it is blank or the table has no such column.
@@ -235,10 +245,10 @@ impl Sheet {
         column: Option<usize>,
         cell: (&str, impl Fn(&str) -> Option<T>),
     ) -> Result<Option<T>, AugmentError> {
-        match column {
-            Some(column) if !line.cell(column).is_empty() => self.parse(line, column, cell).map(Some),
-            _ => Ok(None),
-        }
+        let Some((column, text)) = column.map(|column| (column, line.cell(column))).filter(|(_, text)| !text.is_empty()) else {
+            return Ok(None);
+        };
+        self.parse_text(line, column, text, cell).map(Some)
     }
 
     /// The label in a cell. A dash is blank elsewhere, but may mean "negative" here.
@@ -246,11 +256,11 @@ impl Sheet {
         &self,
         line: &Line,
         column: usize,
-        (expected, parse): (&str, impl Fn(&str) -> Option<Label>),
+        cell: (&str, impl Fn(&str) -> Option<Label>),
     ) -> Result<Label, AugmentError> {
         match line.text(column) {
-            DASH => Err(self.bad_cell(line, column, expected)),
-            _ => self.parse(line, column, (expected, parse)),
+            DASH => Err(self.bad_cell(line, column, cell.0)),
+            text => self.parse_text(line, column, if is_blank(text) { "" } else { text }, cell),
         }
     }
 

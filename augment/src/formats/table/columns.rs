@@ -172,7 +172,13 @@ impl Columns {
     /// The labels of a row.
     pub(in crate::formats) fn labels(&self, sheet: &Sheet, line: &Line) -> Result<Vec<Label>, AugmentError> {
         match &self.labels {
-            Labels::Columns => self.header.findings.iter().map(|(_, column)| sheet.label(line, *column, LABEL)).collect(),
+            Labels::Columns => {
+                let mut labels = Vec::with_capacity(self.header.findings.len());
+                for (_, column) in &self.header.findings {
+                    labels.push(sheet.label(line, *column, LABEL)?);
+                }
+                Ok(labels)
+            }
             Labels::Lists(lists) => Ok(lists.labels(line)),
             Labels::Unknown(vocabulary) => Ok(vec![Label::Missing; vocabulary.len()]),
         }
@@ -346,8 +352,9 @@ impl Columns {
 /// What `read` gives for the first row, if it gives something for every row.
 fn common<T>(sheet: &Sheet, read: impl Fn(&Line) -> Option<T>) -> Result<Option<T>, AugmentError> {
     let mut first = None;
-    for line in sheet.lines()? {
-        match read(&line?) {
+    let (mut lines, mut line) = (sheet.lines()?, Line::default());
+    while lines.read(&mut line)? {
+        match read(&line) {
             None => return Ok(None),
             found if first.is_none() => first = found,
             _ => {}

@@ -20,8 +20,8 @@ impl Cells {
     /// Reads the lists in `column`.
     pub(super) fn read(sheet: &Sheet, column: usize, custom: &[Finding]) -> Result<Self, AugmentError> {
         let mut cells = BTreeMap::<String, u64>::new();
-        for line in sheet.lines()? {
-            let line = line?;
+        let (mut lines, mut line) = (sheet.lines()?, Line::default());
+        while lines.read(&mut line)? {
             let cell = line.cell(column);
             if !cell.is_empty() && !cells.contains_key(cell) {
                 cells.insert(cell.to_owned(), line.number);

@@ -19,7 +19,7 @@ use self::paths::split_of;
 use super::MissingImages;
 use super::folder::ImageFolder;
 use super::row_faults::RowFaults;
-use super::sheet::{Delimiter, Rows, Sheet};
+use super::sheet::{Delimiter, Line, Rows, Sheet};
 use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
@@ -120,8 +120,9 @@ impl Table {
         for (part, columns) in parts.iter().zip(&columns) {
             let sheet = &part.sheet;
             let split_of_path = part.split_of_path && columns.all_in_splits(sheet)?;
-            for line in sheet.lines()? {
-                let line = &line?;
+            let (mut lines, mut line) = (sheet.lines()?, Line::default());
+            while lines.read(&mut line)? {
+                let line = &line;
                 let Some(mut record) = faults.pass(columns.record(sheet, line))? else { continue };
                 record.id.insert_str(0, &part.prefix);
                 record.split = record.split.or(part.split);
