@@ -141,6 +141,14 @@ impl CheckReport {
         self.faults.push(reason(error));
     }
 
+    /// Adds why the data can't be used, before what follows from it.
+    ///
+    /// # Panics
+    /// If `at` is above the number of faults.
+    pub fn insert(&mut self, at: usize, error: &dyn Error) {
+        self.faults.insert(at, reason(error));
+    }
+
     /// Adds what is likely to be a mistake.
     pub fn warn(&mut self, kind: &'static str, error: &dyn Error) {
         self.warnings.push(DataWarning { kind, count: 1, text: reason(error), examples: Vec::new() });

@@ -47,15 +47,24 @@ pub(super) enum Sighting {
 /// [`AugmentError::NoLayout`] with what was tried, [`AugmentError::SeveralLayouts`] for a folder with several data sets, or why the path
 /// can't be looked at.
 pub fn guess(path: &Path) -> Result<Guess, AugmentError> {
+    guess_for(path, &DataSource::default())
+}
+
+/// As [`guess`], with options that hold whatever the layout is. Synthetic images have one of the layouts in which a row can say how its
+/// image was made, or are in folders of classes.
+///
+/// # Errors
+/// As [`guess`].
+pub fn guess_for(path: &Path, asked: &DataSource) -> Result<Guess, AugmentError> {
     let seen = Sighting::of(path)?;
     let mut tried = Vec::new();
-    let mut found: Vec<Guess> = first_that_reads(path, &seen, &mut tried).into_iter().collect();
+    let mut found: Vec<Guess> = first_that_reads(path, &seen, asked, &mut tried).into_iter().collect();
     if let Sighting::Folder { files, .. } = &seen
         && found.is_empty()
     {
         for file in files.iter().filter(|name| may_be_labels(name)).map(|name| path.join(name)) {
             match Sighting::of(&file) {
-                Ok(seen) => found.extend(first_that_reads(&file, &seen, &mut tried)),
+                Ok(seen) => found.extend(first_that_reads(&file, &seen, asked, &mut tried)),
                 Err(error) => tried.push(format!("{error}")),
             }
         }
@@ -77,13 +86,13 @@ pub fn guess(path: &Path) -> Result<Guess, AugmentError> {
 
 /// The first layout that `path` looks like and that reads it without a fault, or else with faults of rows; what doesn't read it goes to
 /// `tried`.
-fn first_that_reads(path: &Path, seen: &Sighting, tried: &mut Vec<String>) -> Option<Guess> {
+fn first_that_reads(path: &Path, seen: &Sighting, asked: &DataSource, tried: &mut Vec<String>) -> Option<Guess> {
     let mut with_faults = None;
-    for format in &FORMATS {
+    for format in FORMATS.iter().filter(|format| !asked.synthetic || format.has_columns || format.place == Place::Images) {
         let Some(why) = format.looks_like(seen) else { continue };
         let place = match format.place {
-            Place::Images => DataSource { images: Some(path.to_owned()), ..DataSource::default() },
-            _ => DataSource { labels: Some(path.to_owned()), ..DataSource::default() },
+            Place::Images => DataSource { images: Some(path.to_owned()), ..asked.clone() },
+            _ => DataSource { labels: Some(path.to_owned()), ..asked.clone() },
         };
         match with_extra_columns(*format, DataSource { missing: MissingImages::Keep, ..place }) {
             Ok((source, true)) => return Some(Guess { format: *format, why, source }),
@@ -100,10 +109,10 @@ fn first_that_reads(path: &Path, seen: &Sighting, tried: &mut Vec<String>) -> Op
 fn with_extra_columns(format: Format, mut source: DataSource) -> Result<(DataSource, bool), AugmentError> {
     loop {
         match format.read(&source) {
-            Err(AugmentError::Table(TableError::UnknownColumn { column, .. }))
-                if source.extra_columns.len() < MOST_EXTRA && !source.extra_columns.contains(&column) =>
+            Err(AugmentError::Table(TableError::UnknownColumn { columns, .. }))
+                if source.extra_columns.len() + columns.len() <= MOST_EXTRA && !source.extra_columns.contains(&columns[0]) =>
             {
-                source.extra_columns.push(column);
+                source.extra_columns.extend(columns);
             }
             Err(error) => return Err(error),
             Ok(data) => return Ok((source, data.faults().is_empty())),
@@ -132,7 +141,7 @@ impl Sighting {
         if start.starts_with(b"PK") {
             return Ok(Self::Arrays(Npz::open(path)?.arrays()));
         }
-        Ok(Self::Columns(Sheet::read(path, Rows::Ragged, None)?.columns))
+        Ok(Self::Columns(Sheet::read_for(path, Rows::Ragged, None, MissingImages::Keep)?.columns))
     }
 
     /// Why this is NIH's table.
@@ -141,9 +150,9 @@ impl Sighting {
             .then(|| "`Image Index` and `Finding Labels` are columns of NIH's table".to_owned())
     }
 
-    /// Why this is a table of NIH's findings.
+    /// Why this is a table of NIH's findings. One that tells radiographs from images that were made is the project's own.
     pub(super) fn nih_subset(&self) -> Option<String> {
-        (self.has_columns(&["image", "patient_id"]) && self.has_columns(&NIH_14))
+        (self.has_columns(&["image", "patient_id"]) && self.has_columns(&NIH_14) && !self.has_columns(&["origin"]))
             .then(|| "it has the columns `image`, `patient_id` and the 14 findings of NIH".to_owned())
     }
 
@@ -243,6 +252,20 @@ mod tests {
         // 14 findings that are not all 0 or 1 are a table's.
         let blank = nih_columns().replacen(",0", ",", 1);
         assert_eq!(guessed(&[("x.csv", &blank)], "x.csv").unwrap().0, "table");
+    }
+
+    #[test]
+    fn synthetic_rows_are_not_taken_for_radiographs() {
+        let text = nih_columns().replace("image,patient_id", "image,patient_id,origin").replace("a.png,1", "a.png,1,synthetic");
+        assert!(guessed(&[("x.csv", &text)], "x.csv").unwrap_err().contains("as `table`"), "it lacks seed, prompt and model");
+        let folder = folder(&[("x.csv", &text), ("y.csv", &nih_columns())]);
+        let pool = DataSource { synthetic: true, ..DataSource::default() };
+        for name in ["x.csv", "y.csv"] {
+            let guess = guess_for(&folder.path().join(name), &pool).unwrap();
+            assert_eq!(guess.format.name, "table");
+            let data = guess.format.read(&guess.source).unwrap();
+            assert!(data.record(0).origin.is_synthetic(), "{name}");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn folders(root: &Path) -> Result<Vec<PathBuf>, AugmentError> {
 
 fn sheet(file: &Path, table: &Table) -> Result<Sheet, AugmentError> {
     if file.extension().is_some_and(|extension| extension == "csv") {
-        return Sheet::read(file, Rows::Equal, table.delimiter);
+        return Sheet::read_for(file, Rows::Equal, table.delimiter, table.missing);
     }
     let failed = |source| AugmentError::Io { action: "read", path: file.to_owned(), source };
     let text = fs::read_to_string(file).map_err(failed)?;
@@ -186,6 +186,24 @@ mod tests {
         let data = open(&files).unwrap();
         assert_eq!(data.vocabulary().findings().iter().map(|f| f.name()).collect::<Vec<_>>(), ["Effusion", "Hernia", "Mass"]);
         assert_eq!(rows(&data), ["test/a.png test 0 0 0", "train/a.png train 1 0 1", "validation/a.png valid 0 1 0"]);
+    }
+
+    #[test]
+    fn what_holds_for_all_splits_is_said_once() {
+        let files = [
+            ("train/a.png", ""),
+            ("test/a.png", ""),
+            ("train/metadata.csv", "file_name,Mass,Gender\na.png,1,M\n"),
+            ("test/metadata.csv", "file_name,Mass,Gender\na.png,1,F\n"),
+        ];
+        let folder = folder(&files);
+        let data = read(&Table::new(folder.path())).unwrap();
+        let said = "columns are read as `columns = { sex = \"Gender\" }`; [data] can say otherwise";
+        assert_eq!(data.notes(), [format!("{}: {said}", folder.path().display())]);
+        // One file is named by itself.
+        fs::write(folder.path().join("test/metadata.csv"), "file_name,Mass,sex\na.png,1,F\n").unwrap();
+        let data = read(&Table::new(folder.path())).unwrap();
+        assert_eq!(data.notes(), [format!("{}/train/metadata.csv: {said}", folder.path().display())]);
     }
 
     #[test]

@@ -47,6 +47,24 @@ pub struct DataSource {
     pub phantom: PhantomGroups,
 }
 
+impl DataSource {
+    /// The error with the keys of a run file that say all this.
+    fn named(&self, error: AugmentError) -> AugmentError {
+        // Nothing else is asked for synthetic rows.
+        let table = if self.synthetic { "generator.images.from" } else { "data" };
+        match error {
+            AugmentError::Folder(FolderError::NoFolder { path, key }) => {
+                FolderError::NoFolder { path, key: format!("{table}.{key}") }.into()
+            }
+            AugmentError::BadSetting { key, found, expected } => {
+                let key = key.strip_prefix("data.").map_or_else(|| key.clone(), |key| format!("{table}.{key}"));
+                AugmentError::BadSetting { key, found, expected }
+            }
+            other => other,
+        }
+    }
+}
+
 /// The key of `[data]` that says where a layout lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -175,7 +193,7 @@ impl Format {
             let expected = format!("it for a table: `{}` knows its columns", self.name);
             return Err(AugmentError::setting("data.columns", "present", expected));
         }
-        let data = (self.read)(source)?;
+        let data = (self.read)(source).map_err(|error| source.named(error))?;
         let data = if source.views.is_empty() { data } else { data.with_views(&source.views)? };
         if source.one_image_per_patient { data.with_one_per_patient() } else { Ok(data) }
     }
@@ -222,7 +240,7 @@ fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
     }
     match folder.is_dir() {
         true => Ok(folder),
-        false => Err(FolderError::NoFolder { path: folder }.into()),
+        false => Err(FolderError::NoFolder { path: folder, key: "images".to_owned() }.into()),
     }
 }
 
@@ -307,6 +325,25 @@ mod tests {
         let groups = PhantomGroups { train: 2, valid: 1, test: 1, seed: 0, size: 8 };
         let data = Format::named("phantom").unwrap().read(&DataSource { phantom: groups, ..DataSource::default() }).unwrap();
         assert_eq!(data.rows().len(), 4);
+    }
+
+    #[test]
+    fn a_key_is_named_as_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let labels = folder.path().join("t.csv");
+        std::fs::write(&labels, "image,Mass\na.png,1\n").unwrap();
+        for (synthetic, table) in [(false, "data"), (true, "generator.images.from")] {
+            for name in ["table", "class-folders"] {
+                let labels = (name == "table").then(|| labels.clone());
+                let source = DataSource { labels, images: Some("no/where".into()), synthetic, ..DataSource::default() };
+                let error = Format::named(name).unwrap().read(&source).unwrap_err().to_string();
+                assert_eq!(error, format!("no such folder: no/where; `{table}.images` is the folder of the images"));
+            }
+            let columns = BTreeMap::from([("image".to_owned(), "Path".to_owned())]);
+            let source = DataSource { labels: Some(labels.clone()), columns, synthetic, ..DataSource::default() };
+            let error = Format::named("table").unwrap().read(&source).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{table}.columns.image is `Path`")), "{error}");
+        }
     }
 
     #[test]

@@ -65,10 +65,12 @@ pub enum FolderError {
         deeper: Box<Path>,
     },
     /// A folder of images that isn't one.
-    #[error("no such folder: {}; `images` is the folder of the images", path.display())]
+    #[error("no such folder: {}; `{key}` is the folder of the images", path.display())]
     NoFolder {
         /// What was to be a folder.
         path: PathBuf,
+        /// What names it, such as `data.images` in a run file.
+        key: String,
     },
     /// A link that makes a tree endless.
     #[error("{} links to a folder that it is in; remove the link", path.display())]

@@ -51,7 +51,7 @@ impl ImageFolder {
     pub(super) fn open(root: &Path) -> Result<Self, AugmentError> {
         // A table in the working folder has an empty parent.
         if root != Path::new("") && !root.is_dir() {
-            return Err(FolderError::NoFolder { path: root.to_owned() }.into());
+            return Err(FolderError::NoFolder { path: root.to_owned(), key: "images".to_owned() }.into());
         }
         Ok(Self {
             root: root.to_owned(),

@@ -52,7 +52,7 @@ impl fmt::Display for Delimiter {
 }
 
 /// The form of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dialect {
     pub(super) delimiter: Delimiter,
     /// Whether the first line is Excel's `sep=`, and the second the header.

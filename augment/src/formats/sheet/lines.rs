@@ -2,10 +2,10 @@
 
 use std::io::BufRead;
 
+use super::bad_rows::{BadRow, BadRows};
 use super::split::{Raw, Splitter};
 use super::{Rows, Sheet, TextFault, fault};
 use crate::AugmentError;
-use crate::formats::TableError;
 use crate::formats::cells::is_blank;
 
 /// A row and the line of the file it starts on.
@@ -55,18 +55,27 @@ pub(in crate::formats) struct Lines<'a> {
     raw: Raw,
     /// Rows that were read.
     read: usize,
+    /// Rows of images among them.
+    rows: usize,
     pub(super) skipped: Skipped,
+    pub(super) bad_rows: BadRows,
 }
 
 impl<'a> Lines<'a> {
     /// The rows that `splitter` reads after the header.
     pub(super) fn new(sheet: &'a Sheet, splitter: Splitter<Box<dyn BufRead + 'a>>) -> Self {
-        Self { sheet, splitter, raw: Raw::default(), read: 0, skipped: Skipped::default() }
+        let (raw, skipped, bad_rows) = (Raw::default(), Skipped::default(), BadRows::default());
+        Self { sheet, splitter, raw, read: 0, rows: 0, skipped, bad_rows }
+    }
+
+    /// How many rows of images there were so far, those included that were left out as they can't be read.
+    pub(in crate::formats) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Reads the next row into `line`; false at the end.
     pub(in crate::formats) fn read(&mut self, line: &mut Line) -> Result<bool, AugmentError> {
-        let Self { sheet, splitter, raw, read, skipped } = self;
+        let Self { sheet, splitter, raw, read, rows, skipped, bad_rows } = self;
         loop {
             if !splitter.read(raw, Some(sheet.header.len())).map_err(|stop| sheet.stopped(stop))? {
                 return Ok(false);
@@ -82,7 +91,12 @@ impl<'a> Lines<'a> {
             } else if raw.ends.len() > 1 && sheet.is_header(raw) {
                 count(&mut skipped.headers);
             } else {
-                return sheet.fill(line, raw).map(|()| true);
+                *rows += 1;
+                match sheet.fill(line, raw) {
+                    Ok(()) => return Ok(true),
+                    Err(bad) if sheet.leaves_out => bad_rows.push(bad),
+                    Err(bad) => return Err(sheet.bad_row(&bad)),
+                }
             }
         }
     }
@@ -106,15 +120,14 @@ impl Sheet {
     }
 
     /// Makes `line` of the cells of a row that are read.
-    fn fill(&self, line: &mut Line, raw: &Raw) -> Result<(), AugmentError> {
+    fn fill(&self, line: &mut Line, raw: &Raw) -> Result<(), BadRow> {
         let (found, header) = (raw.ends.len(), &self.header);
         let is_blank = |cell: &[u8]| cell.trim_ascii().is_empty();
         // Columns without a name may be missing at the end.
         let least = header.iter().rposition(|(name, _)| !name.is_empty()).map_or(0, |last| last + 1);
         let surplus = found > header.len() && (self.rows == Rows::Equal || !raw.cells().skip(header.len()).all(is_blank));
         if found < least || surplus {
-            let (path, delimiter) = (self.path.clone(), self.dialect.delimiter);
-            return Err(TableError::RowLength { path, row: raw.line, found, expected: header.len(), delimiter }.into());
+            return Err(BadRow::Length { row: raw.line, cells: found });
         }
         line.number = raw.line;
         line.text.clear();
@@ -129,14 +142,14 @@ impl Sheet {
             line.ends.extend_from_slice(&raw.ends[..found.min(header.len())]);
             return Ok(());
         }
-        for (column, cell) in raw.cells().enumerate().take(header.len()) {
-            let (name, read) = &header[column];
+        for (cell, bytes) in raw.cells().enumerate().take(header.len()) {
+            let (name, read) = &header[cell];
+            let bad = |fault| BadRow::Cell { row: raw.line, cell, fault };
             if *read {
-                let text = std::str::from_utf8(cell).map_err(|_| self.malformed(raw.line, column, TextFault::NotUtf8))?;
-                line.text.push_str(text);
+                line.text.push_str(std::str::from_utf8(bytes).map_err(|_| bad(TextFault::NotUtf8))?);
                 line.ends.push(line.text.len());
-            } else if column > 0 && name.is_empty() && !is_blank(cell) {
-                return Err(self.malformed(raw.line, column, TextFault::Nameless(fault::shown(cell))));
+            } else if cell > 0 && name.is_empty() && !is_blank(bytes) {
+                return Err(bad(TextFault::Nameless(fault::shown(bytes))));
             }
         }
         Ok(())

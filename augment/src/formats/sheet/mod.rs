@@ -3,16 +3,19 @@
 //! A table is read twice or more: once by [`Sheet::read`], which settles its form and refuses what can't be right, and once for every
 //! [`Sheet::lines`]. So only one row is in memory, and every row is known to be sound before the first one is used.
 
+mod bad_rows;
 mod dialect;
 mod fault;
 mod identifiers;
 mod lines;
+mod names;
 mod source;
 mod split;
 
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
+use self::bad_rows::{BadRow, BadRows};
 use self::dialect::{Dialect, Unclear};
 use self::fault::MAX_ROWS;
 use self::identifiers::{Identifiers, Reading};
@@ -20,13 +23,14 @@ use self::lines::{Skipped, trim};
 use self::source::Source;
 use self::split::{Raw, Splitter, Stop};
 use crate::AugmentError;
-use crate::formats::TableError;
 use crate::formats::cells::{DASH, is_blank};
+use crate::formats::{MissingImages, TableError};
 use crate::record::{Label, PatientId};
 
 pub use self::dialect::Delimiter;
 pub use self::fault::TextFault;
 pub(super) use self::lines::{Line, Lines};
+pub(super) use self::names::read_names;
 
 /// Bytes of a table that its delimiter is guessed from.
 const HEAD: u64 = 1 << 18;
@@ -42,6 +46,10 @@ pub(super) struct Sheet {
     /// The header of the file, and which of its columns are read.
     header: Vec<(String, bool)>,
     rows: Rows,
+    /// Whether rows that can't be read are left out.
+    leaves_out: bool,
+    /// Those that were.
+    bad_rows: BadRows,
     /// Numbers of the rows, where they are not the lines of a file.
     numbers: Vec<u64>,
     identifiers: Vec<Identifiers>,
@@ -59,8 +67,19 @@ pub(super) enum Rows {
 impl Sheet {
     /// Reads the header of a CSV, packed with gzip or not, and goes through its rows. Its delimiter is guessed if none is given.
     pub(super) fn read(path: &Path, rows: Rows, delimiter: Option<Delimiter>) -> Result<Self, AugmentError> {
+        Self::read_for(path, rows, delimiter, MissingImages::Refuse)
+    }
+
+    /// As [`Sheet::read`]. Where rows are kept whatever is missing, those that can't be read are left out, if the others can:
+    /// [`faults`](Self::faults) has them.
+    pub(super) fn read_for(
+        path: &Path,
+        rows: Rows,
+        delimiter: Option<Delimiter>,
+        missing: MissingImages,
+    ) -> Result<Self, AugmentError> {
         let source = Source::new(path).map_err(|source| read_error(path, source))?;
-        Self::of_source(path, source, rows, delimiter, Vec::new())
+        Self { rows, leaves_out: missing == MissingImages::Keep, ..Self::of_source(path, source) }.opened(delimiter)
     }
 
     /// A table from elsewhere than a CSV: its columns, and its rows with their numbers.
@@ -72,49 +91,62 @@ impl Sheet {
         }
         let source = Source::Memory(csv.into_inner().expect(IN_MEMORY));
         let numbers = rows.iter().map(|(number, _)| *number).collect();
-        Self::of_source(path, source, Rows::Equal, Some(Delimiter::Comma), numbers)
+        Self { numbers, ..Self::of_source(path, source) }.opened(Some(Delimiter::Comma))
     }
 
-    fn of_source(
-        path: &Path,
-        source: Source,
-        rows: Rows,
-        delimiter: Option<Delimiter>,
-        numbers: Vec<u64>,
-    ) -> Result<Self, AugmentError> {
-        let failed = |source| read_error(path, source);
-        let mut head = Vec::new();
-        let mut text = source.open(path).map_err(failed)?.take(HEAD + 1);
-        text.read_to_end(&mut head).map_err(failed)?;
-        drop(text);
-        let whole = head.len() as u64 <= HEAD;
-        let dialect = Dialect::of(&head, whole, delimiter).map_err(|unclear| unclear_error(path, unclear))?;
-        let mut sheet = Self {
+    /// A table of which nothing is read yet.
+    fn of_source(path: &Path, source: Source) -> Self {
+        Self {
             path: path.to_owned(),
             columns: Vec::new(),
             source,
-            dialect,
+            dialect: Dialect::default(),
             header: Vec::new(),
-            rows,
-            numbers,
+            rows: Rows::Equal,
+            leaves_out: false,
+            bad_rows: BadRows::default(),
+            numbers: Vec::new(),
             identifiers: Vec::new(),
             notes: Vec::new(),
-        };
-        if dialect.guessed {
-            sheet.notes.push(format!("{}: cells are taken to be separated by {}", path.display(), dialect.delimiter));
         }
-        sheet.read_header()?;
-        sheet.examine()?;
-        Ok(sheet)
+    }
+
+    /// Settles the form, and goes through header and rows.
+    fn opened(mut self, delimiter: Option<Delimiter>) -> Result<Self, AugmentError> {
+        let failed = |source| read_error(&self.path, source);
+        let mut head = Vec::new();
+        let mut text = self.source.open(&self.path).map_err(failed)?.take(HEAD + 1);
+        text.read_to_end(&mut head).map_err(failed)?;
+        drop(text);
+        let whole = head.len() as u64 <= HEAD;
+        self.dialect = Dialect::of(&head, whole, delimiter).map_err(|unclear| unclear_error(&self.path, unclear))?;
+        if self.dialect.guessed {
+            let path = self.path.display();
+            self.notes.push(format!("{path}: cells are taken to be separated by {}", self.dialect.delimiter));
+        }
+        self.read_header()?;
+        self.examine()?;
+        Ok(self)
     }
 
     fn read_header(&mut self) -> Result<(), AugmentError> {
         let (mut splitter, mut raw) = (self.splitter()?, Raw::default());
         splitter.read(&mut raw, None).map_err(|stop| self.stopped(stop))?;
-        let bad = |column| self.malformed(raw.line, column, TextFault::NotUtf8);
-        let name = |(column, name)| std::str::from_utf8(name).map(|name| trim(name).to_owned()).map_err(|_| bad(column));
-        let names = raw.cells().enumerate().map(name).collect::<Result<Vec<_>, _>>()?;
+        let (mut names, mut unreadable) = (Vec::new(), Vec::new());
+        for (cell, name) in raw.cells().enumerate() {
+            names.push(trim(&String::from_utf8_lossy(name)).to_owned());
+            if std::str::from_utf8(name).is_err() {
+                unreadable.push(cell);
+            }
+        }
         drop(splitter);
+        for cell in unreadable.iter().copied() {
+            let bad = BadRow::Cell { row: raw.line, cell, fault: TextFault::NotUtf8 };
+            if !self.leaves_out {
+                return Err(self.bad_row(&bad));
+            }
+            self.bad_rows.push(bad);
+        }
         for (column, name) in names.iter().enumerate() {
             if is_index(name) && names.len() > 1 && (column == 0 || !name.is_empty()) {
                 let what = if name.is_empty() {
@@ -125,7 +157,11 @@ impl Sheet {
                 self.notes.push(format!("{}: {what} and is ignored", self.path.display()));
             }
         }
-        self.header = names.into_iter().map(|name| (name.clone(), !is_index(&name))).collect();
+        let read = |(column, name): (usize, String)| {
+            let is_read = !is_index(&name) && !unreadable.contains(&column);
+            (name, is_read)
+        };
+        self.header = names.into_iter().enumerate().map(read).collect();
         self.columns = self.header.iter().filter(|(_, read)| *read).map(|(name, _)| name.clone()).collect();
         Ok(())
     }
@@ -133,7 +169,9 @@ impl Sheet {
     /// Goes through all rows once.
     fn examine(&mut self) -> Result<(), AugmentError> {
         let mut identifiers = vec![Identifiers::default(); self.columns.len()];
+        let of_header = std::mem::take(&mut self.bad_rows);
         let mut lines = self.lines()?;
+        lines.bad_rows = of_header;
         let (mut rows, mut line) = (0, Line::default());
         while lines.read(&mut line)? {
             rows += 1;
@@ -148,7 +186,9 @@ impl Sheet {
             }
         }
         let Skipped { blank, headers } = std::mem::take(&mut lines.skipped);
+        let bad_rows = std::mem::take(&mut lines.bad_rows);
         drop(lines);
+        self.bad_rows = bad_rows;
         for (skipped, what) in [(blank, "without any text"), (headers, "that repeat the header")] {
             if let Some((count, first)) = skipped {
                 self.notes.push(format!("{}: {count} rows {what} are skipped (the first is row {first})", self.path.display()));
@@ -179,6 +219,26 @@ impl Sheet {
         let patients = patient.and_then(|column| self.identifiers[column].note());
         let patients = patients.map(|note| format!("{}: {note}", self.path.display()));
         self.notes.iter().cloned().chain(patients).collect()
+    }
+
+    /// The faults of rows that were left out, and for each kind of them how many more there are.
+    pub(super) fn faults(&self) -> (Vec<AugmentError>, Vec<(usize, &'static str)>) {
+        (self.bad_rows.named.iter().map(|row| self.bad_row(row)).collect(), self.bad_rows.unnamed().collect())
+    }
+
+    /// The error of a row that can't be read.
+    fn bad_row(&self, bad: &BadRow) -> AugmentError {
+        match bad {
+            BadRow::Length { row, cells } => TableError::RowLength {
+                path: self.path.clone(),
+                row: *row,
+                found: *cells,
+                expected: self.header.len(),
+                delimiter: self.dialect.delimiter,
+            }
+            .into(),
+            BadRow::Cell { row, cell, fault } => self.malformed(*row, *cell, fault.clone()),
+        }
     }
 
     /// The column of that name, if there is one.
@@ -308,28 +368,6 @@ fn decimal_point(cell: &str) -> Option<String> {
     // Three digits may be thousands.
     let is_decimal = digits(number.strip_prefix('-').unwrap_or(number)) && digits(decimals) && decimals.len() != 3;
     is_decimal.then(|| format!("{number}.{decimals}"))
-}
-
-/// The lines of a list of names, each with its number from 1; blank ones are left out.
-pub(super) fn read_names(path: &Path) -> Result<Vec<(u64, String)>, AugmentError> {
-    let failed = |source| read_error(path, source);
-    let source = Source::new(path).map_err(failed)?;
-    // A name has no delimiter that this could be.
-    let (mut splitter, mut raw) = (Splitter::new(source.open(path).map_err(failed)?, b'\n'), Raw::default());
-    let mut names = Vec::new();
-    let fault = |row, fault| TableError::Text { path: path.to_owned(), row, column: "1".to_owned(), fault };
-    loop {
-        match splitter.read(&mut raw, None) {
-            Ok(true) => {}
-            Ok(false) => return Ok(names),
-            Err(Stop::Io(source)) => return Err(failed(source)),
-            Err(Stop::Fault { line, fault: found, .. }) => return Err(fault(line, found).into()),
-        }
-        let name = std::str::from_utf8(&raw.bytes).map_err(|_| fault(raw.line, TextFault::NotUtf8))?;
-        if !trim(name).is_empty() {
-            names.push((raw.line, trim(name).to_owned()));
-        }
-    }
 }
 
 fn read_error(path: &Path, source: io::Error) -> AugmentError {

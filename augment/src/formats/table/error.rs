@@ -78,15 +78,15 @@ pub enum TableError {
     },
     /// A column that is neither a field nor a finding.
     #[error(
-        "{}: column `{column}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); {remedy}",
-        path.display()
+        "{}: column `{}` is neither a field of the table nor a known finding (nearest: `{suggestion}`); {remedy}",
+        path.display(), columns[0]
     )]
     UnknownColumn {
         /// The table.
         path: PathBuf,
-        /// The column as written.
-        column: String,
-        /// The nearest known finding.
+        /// Such columns, as written, all of them in order.
+        columns: Vec<String>,
+        /// The finding that the first is nearest to.
         suggestion: String,
         /// What to do.
         remedy: String,

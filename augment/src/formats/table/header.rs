@@ -253,7 +253,8 @@ fn unknown_column(sheet: &Sheet, first: &str, unknown: &[&String], of_images: bo
          (`generate --extra-column`)"
             .to_owned()
     };
-    TableError::UnknownColumn { path: sheet.path.clone(), column: first.to_owned(), suggestion, remedy }.into()
+    let columns = unknown.iter().map(|name| (*name).clone()).collect();
+    TableError::UnknownColumn { path: sheet.path.clone(), columns, suggestion, remedy }.into()
 }
 
 fn guess_note(sheet: &Sheet, uses: &[Option<Use>], guessed: &[Field]) -> Option<String> {

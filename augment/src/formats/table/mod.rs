@@ -18,9 +18,8 @@ use self::header::Declared;
 use self::paths::split_of;
 use super::MissingImages;
 use super::folder::ImageFolder;
-use super::row_faults::RowFaults;
+use super::left_out::{RowFaults, Skipped};
 use super::sheet::{Delimiter, Line, Rows, Sheet};
-use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::image::ImageFiles;
@@ -107,7 +106,7 @@ impl Table {
     /// Faults of the table, with row and column; [`AugmentError::BadSetting`] for a column that the run file names and the table lacks;
     /// [`FolderError::MissingImage`](crate::formats::FolderError::MissingImage); as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let sheet = Sheet::read(&self.path, Rows::Equal, self.delimiter)?;
+        let sheet = Sheet::read_for(&self.path, Rows::Equal, self.delimiter, self.missing)?;
         let root = self.images.clone().or_else(|| self.path.parent().map(Path::to_owned)).unwrap_or_default();
         self.read_parts(&[Part { sheet, prefix: String::new(), split: None, split_of_path: false }], &root)
     }
@@ -119,6 +118,7 @@ impl Table {
         let (mut rows, mut paths, mut order, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Skipped::default());
         for (part, columns) in parts.iter().zip(&columns) {
             let sheet = &part.sheet;
+            faults.of_sheet(sheet);
             let split_of_path = part.split_of_path && columns.all_in_splits(sheet)?;
             let (mut lines, mut line) = (sheet.lines()?, Line::default());
             while lines.read(&mut line)? {
@@ -147,7 +147,7 @@ impl Table {
         let name = self.path.display().to_string();
         let source = Arc::new(ImageFiles::new(paths));
         let read = || CxrDataset::new(&name, Arc::new(vocabulary), rows, source);
-        let data = faults.with(|| skipped.with(root, &name, read))?;
+        let data = faults.with(&self.path, || skipped.with(root, &name, read))?;
         Ok(notes.into_iter().chain(folder.notes()).fold(data, CxrDataset::with_note))
     }
 
@@ -164,8 +164,8 @@ impl Table {
         let Self { unlabelled, synthetic, .. } = *self;
         let wanted = Wanted { findings: self.findings.as_ref(), unlabelled, synthetic };
         let columns = Columns::of(parts.iter().map(|part| &part.sheet), declared, wanted)?;
-        let of_part = |(part, columns): (&Part, &Columns)| [columns.notes(), &columns.notes_of_rows(&part.sheet)].concat();
-        let notes = parts.iter().zip(&columns).flat_map(of_part).collect();
+        let of_rows = parts.iter().zip(&columns).flat_map(|(part, columns)| columns.notes_of_rows(&part.sheet));
+        let notes = self.notes_of_columns(parts, &columns).into_iter().chain(of_rows).collect();
         let vocabulary = columns.first().map_or_else(|| Vocabulary::new([]), Columns::vocabulary)?;
         for (part, columns) in parts.iter().zip(&columns).skip(1) {
             if columns.vocabulary()? != vocabulary {
@@ -174,6 +174,21 @@ impl Table {
             }
         }
         Ok((columns, notes, vocabulary))
+    }
+
+    /// What is doubtful in the columns; what holds for several parts is said once, of the folder that they are in.
+    fn notes_of_columns(&self, parts: &[Part], columns: &[Columns]) -> Vec<String> {
+        let mut said: Vec<(&str, &Path)> = Vec::new();
+        for (part, columns) in parts.iter().zip(columns) {
+            let path = format!("{}: ", part.sheet.path.display());
+            for text in columns.notes().iter().map(|note| note.strip_prefix(&path).unwrap_or(note)) {
+                match said.iter_mut().find(|(known, _)| *known == text) {
+                    Some((_, of)) => *of = &self.path,
+                    None => said.push((text, &part.sheet.path)),
+                }
+            }
+        }
+        said.into_iter().map(|(text, of)| format!("{}: {text}", of.display())).collect()
     }
 }
 

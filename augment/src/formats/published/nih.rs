@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::MissingImages;
-use super::cells::{AGE, SEX, VIEW};
-use super::folder::ImageFolder;
-use super::row_faults::RowFaults;
-use super::sheet::{Delimiter, Line, Rows, Sheet, read_names};
-use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
+use crate::formats::MissingImages;
 use crate::formats::TableError;
+use crate::formats::cells::{AGE, SEX, VIEW};
+use crate::formats::folder::ImageFolder;
+use crate::formats::left_out::{RowFaults, Skipped};
+use crate::formats::sheet::{Delimiter, Line, Rows, Sheet, read_names};
 use crate::image::ImageFiles;
 use crate::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
 
@@ -52,13 +51,14 @@ impl NihFiles {
     /// # Errors
     /// Faults of the table, with row and column; [`FolderError::MissingImage`](crate::formats::FolderError::MissingImage); as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let sheet = Sheet::read(&self.table, Rows::Ragged, self.delimiter)?;
+        let sheet = Sheet::read_for(&self.table, Rows::Ragged, self.delimiter, self.missing)?;
         let columns = Columns::of(&sheet)?;
         let mut folder = ImageFolder::open(&self.images)?;
         let splits = self.lists.as_ref().map(NihLists::read).transpose()?.unwrap_or_default();
         let vocabulary = Vocabulary::nih();
         let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
         let mut faults = RowFaults::new(self.missing);
+        faults.of_sheet(&sheet);
         let (mut lines, mut line) = (sheet.lines()?, Line::default());
         while lines.read(&mut line)? {
             let Some(mut record) = faults.pass(columns.record(&sheet, &line, &vocabulary))? else { continue };
@@ -73,7 +73,7 @@ impl NihFiles {
         let name = self.table.display().to_string();
         let source = Arc::new(ImageFiles::new(paths));
         let read = || CxrDataset::new(&name, Arc::new(vocabulary), rows, source);
-        let data = faults.with(|| skipped.with(&self.images, &name, read))?;
+        let data = faults.with(&self.table, || skipped.with(&self.images, &name, read))?;
         let notes = sheet.notes(Some(columns.patient)).into_iter().chain(folder.notes());
         Ok(notes.fold(data, CxrDataset::with_note))
     }

@@ -9,7 +9,7 @@ use crate::record::Split;
 
 /// Counts the rows of a table, and those without an image.
 #[derive(Debug, Default)]
-pub(super) struct Skipped {
+pub(in crate::formats) struct Skipped {
     rows: usize,
     skipped: usize,
     splits: BTreeSet<Split>,
@@ -18,7 +18,7 @@ pub(super) struct Skipped {
 
 impl Skipped {
     /// Counts a row of that split, with or without its image.
-    pub(super) fn count(&mut self, split: Option<Split>, has_image: bool) {
+    pub(in crate::formats) fn count(&mut self, split: Option<Split>, has_image: bool) {
         self.rows += 1;
         self.splits.extend(split);
         if has_image {
@@ -32,7 +32,7 @@ impl Skipped {
     ///
     /// # Errors
     /// [`AugmentError::RowsLost`] if no row remains, or none of a split that the table has.
-    pub(super) fn with(
+    pub(in crate::formats) fn with(
         self,
         folder: &Path,
         name: &str,

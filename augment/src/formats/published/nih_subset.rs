@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::MissingImages;
-use super::cells::{AGE, BINARY, SEX, SPLIT, VIEW};
-use super::folder::ImageFolder;
-use super::npz::Npz;
-use super::row_faults::RowFaults;
-use super::sheet::{Delimiter, Line, Rows, Sheet};
-use super::skipped::Skipped;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
+use crate::formats::MissingImages;
+use crate::formats::cells::{AGE, BINARY, SEX, SPLIT, VIEW};
+use crate::formats::folder::ImageFolder;
+use crate::formats::left_out::{RowFaults, Skipped};
+use crate::formats::npz::Npz;
+use crate::formats::sheet::{Delimiter, Line, Rows, Sheet};
 use crate::image::{ImageArray, ImageFiles, ImageSource};
 use crate::record::{CxrRecord, Details, Finding, Label, Origin, Vocabulary};
 
@@ -45,19 +44,19 @@ impl NihSubset {
     /// Faults of the table, with row and column; [`FolderError::MissingImage`](crate::formats::FolderError::MissingImage); [`AugmentError::BadArray`] if the archive has
     /// another number of images than the table has rows; as [`CxrDataset::new`].
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
-        let sheet = Sheet::read(&self.labels, Rows::Equal, self.delimiter)?;
+        let sheet = Sheet::read_for(&self.labels, Rows::Equal, self.delimiter, self.missing)?;
         let columns = Columns::of(&sheet)?;
         let is_archive = self.images.extension().is_some_and(|extension| extension == "npz");
         let mut images =
             if is_archive { Images::InOrder } else { Images::Named(Box::new(ImageFolder::open(&self.images)?), Vec::new()) };
-        let (mut rows, mut read, mut skipped) = (Vec::new(), 0, Skipped::default());
+        let (mut rows, mut skipped) = (Vec::new(), Skipped::default());
         let mut faults = RowFaults::new(self.missing);
+        faults.of_sheet(&sheet);
         let (mut lines, mut line) = (sheet.lines()?, Line::default());
         while lines.read(&mut line)? {
-            read += 1;
             let Some(record) = faults.pass(columns.record(&sheet, &line))? else { continue };
             let image = match &mut images {
-                Images::InOrder => read - 1,
+                Images::InOrder => lines.rows() - 1,
                 Images::Named(folder, paths) => {
                     let promised =
                         columns.has_file.is_none_or(|column| Label::parse(line.cell(column)) != Some(Label::Negative));
@@ -75,12 +74,12 @@ impl NihSubset {
             rows.push(Row { record: Arc::new(record), image, line: line.number });
         }
         let (source, found): (Arc<dyn ImageSource>, _) = match images {
-            Images::InOrder => (self.archive(read)?, Vec::new()),
+            Images::InOrder => (self.archive(lines.rows())?, Vec::new()),
             Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
         let name = self.labels.display().to_string();
         let open = || CxrDataset::new(&name, Arc::new(Vocabulary::nih()), rows, source);
-        let data = faults.with(|| skipped.with(&self.images, &name, open))?;
+        let data = faults.with(&self.labels, || skipped.with(&self.images, &name, open))?;
         let notes = sheet.notes(Some(columns.patient)).into_iter().chain(found);
         Ok(notes.fold(data, CxrDataset::with_note))
     }
@@ -145,8 +144,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::super::npz::tests::write_npz;
     use super::*;
+    use crate::formats::npz::tests::write_npz;
     use crate::record::NIH_14;
 
     fn subset(folder: &Path, hernia: &str) -> NihSubset {
@@ -173,6 +172,18 @@ mod tests {
         write_npz(&nih.images, &[("images", &[3, 1, 1], vec![10, 20, 30])]);
         let error = nih.read().unwrap_err().to_string();
         assert!(error.contains("array `images` is of shape [3, 1, 1], expected 2 images"), "{error}");
+    }
+
+    #[test]
+    fn a_row_that_is_left_out_keeps_its_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let nih = NihSubset { missing: MissingImages::Keep, ..subset(folder.path(), "1") };
+        let table = fs::read_to_string(&nih.labels).unwrap().replacen("\n0,", "\n9,z.png\n0,", 1);
+        fs::write(&nih.labels, table).unwrap();
+        write_npz(&nih.images, &[("images", &[3, 1, 1], vec![10, 20, 30])]);
+        let data = nih.read().unwrap();
+        assert_eq!((data.rows().len(), data.faults().len()), (2, 1));
+        assert_eq!(data.decode(0).unwrap(), crate::image::GrayImage::from_u8(1, 1, vec![20u8]));
     }
 
     #[test]

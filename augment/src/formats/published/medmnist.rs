@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::npz::{Array, Mark, Npz};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::formats::TableError;
+use crate::formats::npz::{Array, Mark, Npz};
 use crate::image::ImageArray;
 use crate::record::{CxrRecord, Details, Label, Origin, Split, Vocabulary};
 
@@ -126,9 +126,9 @@ fn record(id: String, labels: Vec<Label>, split: Split) -> CxrRecord {
 
 #[cfg(test)]
 mod tests {
-    use super::super::npz::tests::{add_names, write_npz};
     use super::*;
     use crate::dataset::{SplitPlan, Splits};
+    use crate::formats::npz::tests::{add_names, write_npz};
 
     /// An archive of that name with so many label columns.
     fn archive(name: &str, columns: u64, last_label: u8, findings: Option<&[&str]>) -> (tempfile::TempDir, MedMnist) {
