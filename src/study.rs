@@ -4,13 +4,13 @@ use std::path::Path;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
-use roentgen_augment::dataset::{CheckReport, CxrDataset, Splits, TrainSet};
-use roentgen_augment::formats::{DataSource, Format, MissingImages};
+use roentgen_augment::dataset::{CheckReport, CxrDataset, SplitPlan, Splits, TrainSet};
+use roentgen_augment::formats::{DataSource, Format, Guess, MissingImages, TableError, guess_for};
 use roentgen_augment::supply::{ImagePool, PoolOptions};
 use roentgen_classifier::training::check_selection;
 
 use crate::compare::batcher;
-use crate::config::{ArmConfig, ConfigError, DataConfig, ImagesConfig, ImagesFrom, RunConfig};
+use crate::config::{ArmConfig, ConfigError, ImagesConfig, ImagesFrom, RunConfig};
 use crate::data::{DataError, open, plan, read, source, synthetic_left_out};
 
 /// The images of a study: radiographs, split by patient, and synthetic images that exist already.
@@ -76,11 +76,19 @@ impl StudyData {
 /// `progress(done, all)` is called after every image, from any thread.
 #[must_use]
 pub fn check(config: &RunConfig, progress: impl Fn(usize, usize) + Sync) -> CheckReport {
-    let data = match read(&config.data, config.preprocess, MissingImages::Keep) {
+    let mut unknown = Vec::new();
+    let data = match read_on(config, &mut unknown) {
         Ok(data) => data,
-        Err(error) => return CheckReport::unread(&error),
+        // What else is missing may be in a column that isn't known.
+        Err(error) => return CheckReport::unread(unknown.first().unwrap_or(&error)),
     };
-    let mut report = CheckReport::of(&data, &plan(&config.data), progress);
+    // So may the splits.
+    let is_divided = unknown.is_empty() || data.rows().iter().any(|row| row.record.split.is_some());
+    let plan = if is_divided { plan(&config.data) } else { SplitPlan::default() };
+    let mut report = CheckReport::of(&data, &plan, progress);
+    for (at, error) in unknown.iter().enumerate() {
+        report.insert(at, error);
+    }
     if report.is_usable() {
         // The rest is said by what training itself calls.
         match StudyData::open(config) {
@@ -106,6 +114,26 @@ pub fn check(config: &RunConfig, progress: impl Fn(usize, usize) + Sync) -> Chec
     report
 }
 
+/// Reads the data set for a check, without the columns that it doesn't know: rows may be at fault too. Why these can't be read goes to
+/// `unknown`.
+fn read_on(config: &RunConfig, unknown: &mut Vec<DataError>) -> Result<CxrDataset, DataError> {
+    let mut known = config.data.clone();
+    loop {
+        let error = match read(&known, config.preprocess, MissingImages::Keep) {
+            Ok(data) => return Ok(data),
+            Err(error) => error,
+        };
+        let DataError::Data(AugmentError::Table(TableError::UnknownColumn { columns, .. })) = &error else {
+            return Err(error);
+        };
+        if known.extra_columns.contains(&columns[0]) {
+            return Err(error);
+        }
+        known.extra_columns.extend(columns.iter().cloned());
+        unknown.push(error);
+    }
+}
+
 /// Why images of a pool can't be decoded.
 fn damaged(pool: Option<&CxrDataset>) -> Vec<AugmentError> {
     let decoded = |pool: &CxrDataset| (0..pool.rows().len()).into_par_iter().filter_map(|at| pool.decode(at).err()).collect();
@@ -117,44 +145,55 @@ fn read_images(images: &ImagesConfig, config: &RunConfig, splits: &Splits) -> Re
     let data = match &images.from {
         ImagesFrom::Data => {
             let expected = "a folder or a table: no row of the study's own has origin = synthetic";
-            splits.synthetic().cloned().ok_or_else(|| ConfigError::value("generator.images.from", "data", expected))?
+            splits.synthetic().cloned().ok_or_else(|| ConfigError::value(FROM, "data", expected))?
         }
         ImagesFrom::Path(path) => {
-            let custom_findings = config.data.custom_findings.clone();
-            read_pool(&DataConfig { custom_findings, ..found_at(path)? }, config)?
+            let Guess { format, source, .. } = guessed(path, config)?;
+            let extra = source.extra_columns.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let source = DataSource { missing: MissingImages::Refuse, ..source };
+            let data = read_pool(format, source, config, splits)?;
+            let note = format!("{}: columns that are neither fields nor findings are ignored: {extra}", data.name());
+            if extra.is_empty() { data } else { data.with_note(note) }
         }
-        ImagesFrom::Table(data) => read_pool(data, config)?,
+        ImagesFrom::Table(data) => {
+            read_pool(data.format, source(data, config.preprocess, MissingImages::Refuse)?, config, splits)?
+        }
     };
     let options = PoolOptions { splits, descendants: images.held_out, model: images.model.as_deref() };
     Ok(ImagePool::new(&data, &options)?)
 }
 
-/// Reads a data set all of whose rows are synthetic unless they say otherwise.
-fn read_pool(data: &DataConfig, config: &RunConfig) -> Result<CxrDataset, DataError> {
-    // No finding is asked for: what the images were not made for is unknown on them, and not absent.
-    let source = source(data, config.preprocess, MissingImages::Refuse)?;
-    let read = data.format.read(&DataSource { synthetic: true, findings: None, ..source })?;
-    if data.format.has_columns && !read.rows().iter().any(|row| row.record.origin.is_synthetic()) {
-        let expected = "a table of synthetic images: every row of this one has origin = real";
-        return Err(ConfigError::value("generator.images.from", read.name(), expected).into());
+/// The key that says where a pool is.
+const FROM: &str = "generator.images.from";
+
+/// How the images at a path are read.
+fn guessed(path: &Path, config: &RunConfig) -> Result<Guess, DataError> {
+    let expected = "the path of a table or of a folder, or \"data\"";
+    if !path.exists() {
+        return Err(ConfigError::value(FROM, path.display(), expected).into());
     }
-    Ok(read.with_preprocess(config.preprocess).with_depth_note())
+    let custom_findings = config.data.custom_findings.clone();
+    let asked = DataSource { synthetic: true, custom_findings, ..DataSource::default() };
+    guess_for(path, &asked).map_err(|error| match error {
+        AugmentError::NoLayout { tried, .. } => ConfigError::value(
+            FROM,
+            path.display(),
+            format!("{expected}, or a table with `format` that says how they are read{tried}"),
+        )
+        .into(),
+        other => other.into(),
+    })
 }
 
-/// How the images at a path are read: by a table, or as one of the layouts that a folder alone makes.
-fn found_at(path: &Path) -> Result<DataConfig, DataError> {
-    let (manifest, has) = (path.join("manifest.csv"), |name: &str| path.join(name).is_file());
-    let (format, labels, images) = if path.is_file() {
-        ("table", Some(path.to_owned()), None)
-    } else if manifest.is_file() {
-        ("table", Some(manifest), None)
-    } else if has("metadata.csv") || has("metadata.jsonl") {
-        ("imagefolder", None, Some(path.to_owned()))
-    } else if path.is_dir() {
-        ("class-folders", None, Some(path.to_owned()))
-    } else {
-        let expected = "the path of a table or of a folder, or \"data\"";
-        return Err(ConfigError::value("generator.images.from", path.display(), expected).into());
-    };
-    Ok(DataConfig { labels, images, ..DataConfig::of(Format::named(format)?) })
+/// Reads a data set all of whose rows are synthetic unless they say otherwise.
+fn read_pool(format: Format, source: DataSource, config: &RunConfig, splits: &Splits) -> Result<CxrDataset, DataError> {
+    // A list says of every finding of the study whether it is there, as in the study's own table. A column that isn't there says nothing,
+    // nor do folders: what the images were not made for is unknown on them.
+    let findings = format.has_columns.then(|| splits.train().data().vocabulary().as_ref().clone());
+    let read = format.read(&DataSource { synthetic: true, findings, ..source })?;
+    if format.has_columns && !read.rows().iter().any(|row| row.record.origin.is_synthetic()) {
+        let expected = "a table of synthetic images: every row of this one has origin = real";
+        return Err(ConfigError::value(FROM, read.name(), expected).into());
+    }
+    Ok(read.with_preprocess(config.preprocess).with_depth_note())
 }

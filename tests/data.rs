@@ -125,6 +125,20 @@ const FAULTS: &[Fault] = &[
         said: &["a subset of 4 of 3 training images"],
     },
     Fault { change: |folder, _, _| fs::write(folder.join("table.csv"), "").unwrap(), said: &["fault"] },
+    Fault {
+        // Decimal commas give their rows a cell too many; the others are read.
+        change: |_, rows, _| {
+            [0, 1, 3, 4].iter().for_each(|row| rows[*row][2] = "50,5".to_owned());
+            rows[2][5] = "7".to_owned();
+        },
+        said: &[
+            "row 2: 8 cells, expected 7",
+            "row 3: 8 cells",
+            "row 5: 8 cells",
+            "row 4, column `Mass`: found `7`",
+            "table.csv: 1 more row has another number of cells than the header",
+        ],
+    },
 ];
 
 #[test]
@@ -153,6 +167,30 @@ fn what_check_refuses_train_refuses_and_check_has_said_why() {
         }
         study.refuses(&["train", "run.toml", "--out", "out"], &[]);
     }
+}
+
+#[test]
+fn a_column_that_is_not_known_keeps_no_row_from_being_checked() {
+    let study = Study::new();
+    let mut rows = rows();
+    rows[2][5] = "7".to_owned();
+    write(&study.path(""), &rows, RUN);
+    let table = fs::read_to_string(study.path("table.csv")).unwrap();
+    let with = |name: &str| {
+        table.lines().enumerate().map(|(i, line)| format!("{line},{}\n", if i == 0 { name } else { "x" })).collect::<String>()
+    };
+    fs::write(study.path("table.csv"), with("scanner")).unwrap();
+    let said = stdout(&study.roentgen(&["data", "check", "run.toml"]));
+    let faults: Vec<_> = said.lines().skip_while(|line| *line != "2 faults").collect();
+    assert!(
+        faults[1].contains("column `scanner` is neither") && faults[2].contains("row 4, column `Mass`: found `7`"),
+        "{said}"
+    );
+    study.refuses(&["train", "run.toml", "--out", "out"], &["column `scanner`"]);
+    // Nothing follows from what may be in that column.
+    fs::write(study.path("table.csv"), with("scanner").replace(",split,", ",Divided,")).unwrap();
+    let said = stdout(&study.roentgen(&["data", "check", "run.toml"]));
+    assert!(said.contains("extra_columns = [\"Divided\", \"scanner\"]") && !said.contains("no split"), "{said}");
 }
 
 #[test]

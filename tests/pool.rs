@@ -296,6 +296,24 @@ fn folders_of_other_tools_are_pools() {
 }
 
 #[test]
+fn a_list_of_findings_says_what_is_absent_in_a_pool_too() {
+    let study = Study::new();
+    other_set(&study, 14, |i| format!("stranger {i}"));
+    let rows: String = (0..14).map(|i| format!("{i}.png,stranger {i},{},7\n", ["Mass", "No Finding"][i % 2])).collect();
+    std::fs::write(study.path("made/set.csv"), format!("image,patient_id,labels,scheduler\n{rows}")).unwrap();
+    // The folder holds one table; a column that it has beside the known ones is named.
+    study.write_run(&run_on("from = \"made\""));
+    let warnings = compared(&study)["warnings"].to_string();
+    for said in ["of column `labels` names Atelectasis", "all images are negative for it", "are ignored: `scheduler`"] {
+        assert!(warnings.contains(said), "{said}: {warnings}");
+    }
+    assert!(!warnings.contains("no labels of"), "{warnings}");
+    let gone = "from = { format = \"table\", labels = \"made/set.csv\", images = \"gone\", extra_columns = [\"scheduler\"] }";
+    study.write_run(&run_on(gone));
+    study.refuses(&COMPARE, &["no such folder", "gone", "`generator.images.from.images`"]);
+}
+
+#[test]
 fn what_a_pool_lacks_is_said_by_data_check() {
     let study = Study::new();
     other_set(&study, 3, |_| String::new());

@@ -186,7 +186,7 @@ fn a_folder_that_is_not_there_is_named_with_its_key() {
     for command in
         [&["train", "run.toml", "--out", "one"][..], &["data", "check", "run.toml"], &["data", "summary", "run.toml"]]
     {
-        study.refuses(command, &["`images`", "nowhere", "no such folder"]);
+        study.refuses(command, &["`data.images`", "nowhere", "no such folder"]);
     }
     study.write_run(&with_data("format = \"class-folders\""));
     study.refuses(&["data", "check", "run.toml"], &["run.toml, line", "data.images is absent"]);

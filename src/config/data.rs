@@ -137,31 +137,6 @@ impl Default for PhantomConfig {
 }
 
 impl DataConfig {
-    /// A layout with every other key absent.
-    #[must_use]
-    pub fn of(format: Format) -> Self {
-        Self {
-            format,
-            name: None,
-            labels: None,
-            images: None,
-            findings: None,
-            columns: BTreeMap::new(),
-            delimiter: None,
-            custom_findings: Vec::new(),
-            extra_columns: Vec::new(),
-            report: None,
-            views: Vec::new(),
-            one_image_per_patient: false,
-            missing: MissingConfig::default(),
-            policy: LabelPolicy::default(),
-            split: SplitConfig::default(),
-            train_images: None,
-            cache_mib: default_cache(),
-            phantom: PhantomConfig::default(),
-        }
-    }
-
     /// Every path in the table.
     pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         self.labels.iter_mut().chain(self.images.iter_mut()).collect()
