@@ -121,7 +121,7 @@ fn a_checkpoint_gives_the_same_images_in_every_supply() {
 fn changed_weights_miss_the_cache_and_the_error_says_what_fills_it() {
     let bench = Bench::new();
     let config = bench.config(&[]);
-    let made = with_job(&config, &bench.path("run"), |job| fill(job, Shard::WHOLE, |_, _, _| ())).unwrap();
+    let made = with_job(&config, &bench.path("run"), |job| fill(job, Shard::WHOLE)).unwrap();
     assert_eq!(made.made, 8);
     let (from, to) = supply("cached");
     assert!(bench.pools(&bench.config(&[(from, &to)]), "run").is_ok());

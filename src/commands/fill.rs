@@ -40,12 +40,5 @@ pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Re
     let _shared = open_study(&start, out, &bars)?;
     let (device, _) = common.device.open()?;
     let job = PoolJob { config, study: &study, device: &device, folder: out, progress: &bars };
-    let task = bars.begin("", 0, "samples");
-    let made = compare::fill(&job, shard, |arm, done, total| {
-        task.set_total(total as u64);
-        task.set(done as u64);
-        task.message(arm);
-    })?;
-    drop(task);
-    Ok(made)
+    Ok(compare::fill(&job, shard)?)
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use roentgen::compare::{Outlook, PoolJob, SeedRun, batcher, notes_after, pools};
+use roentgen::compare::{PoolJob, SeedRun, batcher, notes_after, outlook, pools};
 use roentgen::config::RunConfig;
 use roentgen::run_folder::{StudyCommand, StudyStart};
 
@@ -33,7 +33,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let pools = pools(&job)?;
     pools.claim(&config.arms, &folder)?;
     say_pools(&config, &pools);
-    let task = Outlook::new(&config, &study.splits, 1).watch(bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps"));
+    let task = outlook(&config, &study.splits, 1).watch(bars.begin(&format!("{} seed {seed}", arm.name), 0, "steps"));
     let run = SeedRun { config: &config, arm, seed, study: &study, pool: pools.arms[0].as_ref(), device: &device };
     let (_, report) = run.train(folder.path(), &batcher(&config, study.train.data().vocabulary()), task)?;
     let weights = folder.path().join("model.safetensors");

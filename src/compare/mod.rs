@@ -14,7 +14,7 @@ mod supply;
 pub use agreement::{ClassifierJudge, JudgeParts};
 pub use assess::{ArmAssessment, assess};
 pub use card::sample_grid;
-pub use outlook::Outlook;
+pub use outlook::outlook;
 pub use pool::{Filled, Pools, fill, notes_after, pools};
 pub use run::{CompareError, Comparison};
 pub use seed::{SeedRun, batcher, macro_auroc};

@@ -12,6 +12,7 @@ use super::gate::ArmGate;
 use super::supply::{Asking, PoolError, PoolJob, supply, synthesizer};
 use crate::config::{ArmConfig, GeneratorConfig};
 use crate::generate::{Shard, colour_note};
+use crate::report::{Outlook, Work, format};
 use crate::run_folder::{RunFolder, RunFolderError};
 
 /// The synthetic images of every arm of a run.
@@ -73,25 +74,36 @@ pub struct Filled {
     pub notes: Vec<String>,
 }
 
-/// Makes the samples of every arm that the cache does not hold yet, or a shard of them; `progress` counts the samples of an arm that are
-/// there. Of images made elsewhere there is nothing to make.
+/// Makes the samples of every arm that the cache does not hold yet, or a shard of them. Of images made elsewhere there is nothing to make.
 ///
 /// # Errors
 /// As [`pools`].
-pub fn fill(job: &PoolJob<'_>, shard: Shard, mut progress: impl FnMut(&str, usize, usize)) -> Result<Filled, PoolError> {
+pub fn fill(job: &PoolJob<'_>, shard: Shard) -> Result<Filled, PoolError> {
     if job.study.images.is_some() {
         return Ok(Filled::default());
     }
     let Some(source) = Source::of(job, Some(SupplyMode::CacheThenGenerate))? else { return Ok(Filled::default()) };
     let mut gate = ArmGate::new(job);
     let batch = job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
-    let mut sets = Vec::new();
+    let (mut sets, mut made) = (Vec::new(), 0);
+    let outlook = Outlook::new(source.work(job, shard)?);
+    let task = job.progress.begin("", 0, "samples");
     for (index, arm) in job.config.arms.iter().enumerate() {
         // With a gate, verdicts may exist for samples that were judged on demand, or evicted since.
         let Some((set, _)) = source.pool(job, index, shard, &mut gate)? else { continue };
-        set.fill(batch, |state| progress(&arm.name, state.done, state.total))?;
+        let filled = set.fill(batch, |state| {
+            task.set_total(state.total as u64);
+            task.set(state.done as u64);
+            task.message(&arm.name);
+            // The first batch makes caches and kernels: the pace is that of the others.
+            if let Some(note) = (state.generated > 0).then(|| outlook.tell((made + state.generated) as u64)).flatten() {
+                task.note(&note);
+            }
+        })?;
+        made += filled.generated;
         sets.push(Some(set));
     }
+    drop(task);
     let made = sets.iter().flatten().find_map(|set| set.supply()?.cache()).map_or(0, |cache| cache.report().written as usize);
     let notes = source.notes.into_iter().chain(notes_after(&sets)?).collect();
     Ok(Filled { made, notes })
@@ -139,6 +151,20 @@ impl Source {
         Ok(Some(Self { draws: requests.into_iter().map(drawn).collect(), prompts: asking.summary(), notes }))
     }
 
+    /// The samples of all arms, or of a shard of them, that the cache lacks. What a gate rejects is made again, and not counted.
+    fn work(&self, job: &PoolJob<'_>, shard: Shard) -> Result<Work, PoolError> {
+        let mut missing = HashSet::new();
+        for drawn in self.draws.iter().flatten() {
+            let Drawn::Requests(supply, requests) = drawn else { continue };
+            let mine: Vec<SampleRequest> = shard.of(requests).cloned().collect();
+            let set = ungated(job, mine, supply)?;
+            missing.extend(set.missing().into_iter().map(|index| set.records()[index].id.clone()));
+        }
+        let cheaper = vec!["fewer `generator.diffusion.steps`", "a smaller `generator.size`", "a smaller `pool` of an arm"];
+        let what = format::counted(missing.len(), "sample");
+        Ok(Work { what, unit: "sample", total: missing.len() as f64, cheaper })
+    }
+
     /// The pool of an arm, or a shard of it, and what its gate did.
     fn pool(
         &self,
@@ -148,7 +174,6 @@ impl Source {
         gate: &mut ArmGate<'_>,
     ) -> Result<Option<(SyntheticDataset, Option<GateReport>)>, PoolError> {
         let (arm, held_out) = (&job.config.arms[index], job.study.train.held_out_patients());
-        let preprocess = job.config.preprocess;
         Ok(match &self.draws[index] {
             None => None,
             Some(Drawn::Images(images)) if arm.gate => {
@@ -162,14 +187,21 @@ impl Source {
                     None
                 } else if arm.gate {
                     let settled = gate.settle(arm, &mine, supply)?;
+                    let preprocess = job.config.preprocess;
                     let set = SyntheticDataset::gated(&settled.accepted, supply.clone(), preprocess, held_out)?;
                     Some((set, Some(settled.report)))
                 } else {
-                    Some((SyntheticDataset::new(mine.into(), supply.clone(), preprocess, held_out)?, None))
+                    Some((ungated(job, mine, supply)?, None))
                 }
             }
         })
     }
+}
+
+/// The samples of these requests.
+fn ungated(job: &PoolJob<'_>, requests: Vec<SampleRequest>, supply: &Supply) -> Result<SyntheticDataset, AugmentError> {
+    let held_out = job.study.train.held_out_patients();
+    SyntheticDataset::new(requests.into(), supply.clone(), job.config.preprocess, held_out)
 }
 
 /// Most samples that are looked at for colour.

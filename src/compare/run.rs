@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
-use super::outlook::Outlook;
+use super::outlook::outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
-use crate::report::{ArmReport, ComparisonReport, RunReport};
+use crate::report::{ArmReport, ComparisonReport, Outlook, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
 use crate::study::StudyData;
 
@@ -100,7 +100,7 @@ impl Comparison<'_> {
         let earlier = |seed: &u64| config.arms.iter().map(|arm| self.finished(arm, *seed)).collect::<Vec<_>>();
         let earlier: Vec<_> = config.seeds.iter().map(earlier).collect();
         let untrained = earlier.iter().flatten().filter(|run| run.is_none()).count();
-        let parts = Parts { batcher: &batcher, test: &test, outlook: &Outlook::new(config, &self.study.splits, untrained) };
+        let parts = Parts { batcher: &batcher, test: &test, outlook: &outlook(config, &self.study.splits, untrained) };
 
         let total = self.progress.begin("", (config.seeds.len() * config.arms.len()) as u64, "runs");
         let mut finished: Vec<Vec<(FinishedRun, Predictions)>> = vec![Vec::new(); config.arms.len()];

@@ -82,7 +82,7 @@ pub struct PoolJob<'a> {
     pub device: &'a Device,
     /// The run folder: cache, verdicts and the gate's classifier are in it.
     pub folder: &'a Path,
-    /// Shows the progress of the gate.
+    /// Shows the progress of the gate, and of what is made.
     pub progress: &'a dyn Progress,
 }
 

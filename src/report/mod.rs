@@ -5,6 +5,7 @@ mod html;
 mod lookup;
 #[cfg(test)]
 mod mock;
+mod outlook;
 mod plot;
 mod sample_grid;
 mod schema;
@@ -12,6 +13,8 @@ mod table;
 mod verdict;
 
 pub use html::render_html;
+pub(crate) use outlook::FORWARD;
+pub use outlook::{Outlook, Work};
 pub use plot::{svg_forest, svg_losses};
 pub use sample_grid::{GridColumn, GridImage, SampleGrid};
 pub use schema::{

@@ -31,12 +31,17 @@ impl Validation {
         Self { samples, bins: bins.min(timesteps), timesteps, batch }
     }
 
+    /// How many images it has.
+    pub fn images(&self) -> usize {
+        self.samples.pairs().pairs().len()
+    }
+
     /// The loss of these weights.
     ///
     /// # Errors
     /// [`RunError::Image`] and [`RunError::Finetune`].
     pub fn loss(&self, coder: &Coder<'_>, which: Which) -> Result<BinnedLoss, RunError> {
-        let images = self.samples.pairs().pairs().len();
+        let images = self.images();
         let mut bins = Vec::with_capacity(self.bins);
         for bin in 0..self.bins {
             let range = [bin, bin + 1].map(|edge| edge * self.timesteps / self.bins);
@@ -94,6 +99,11 @@ impl SampleSheet {
         let path = folder.join("prompts.txt");
         write_atomic(&path, |out| out.write_all(table.as_bytes())).map_err(RunError::io("write", &path))?;
         Ok(Self { prompts, count: config.count, settings, folder: folder.to_owned() })
+    }
+
+    /// How many prompts it has.
+    pub fn rows(&self) -> usize {
+        self.prompts.len()
     }
 
     /// Makes the sheet of a step: one row per prompt, one column per seed.

@@ -10,7 +10,7 @@
 //! | `replicas` | the same weights on several devices, and the sum of their gradients |
 //! | `evaluation` | losses on held-out images, images of fixed prompts |
 //! | `checkpoints`, `interrupt` | the state that a run continues from, and Ctrl-C |
-//! | `log` | progress bar, `metrics.jsonl`, TensorBoard, the loss plot |
+//! | `log`, `outlook` | progress bar, `metrics.jsonl`, TensorBoard, the loss plot; how long the run will take |
 
 mod cache;
 mod checkpoints;
@@ -19,6 +19,7 @@ mod evaluation;
 mod interrupt;
 mod log;
 mod open;
+mod outlook;
 mod pairs;
 mod random;
 mod replicas;

@@ -15,6 +15,7 @@ use super::error::RunError;
 use super::evaluation::{SampleSheet, Validation};
 use super::interrupt::Interrupt;
 use super::log::RunLog;
+use super::outlook::outlook;
 use super::pairs::{PairSet, Pairing};
 use super::random::{Order, Randomness};
 use super::replicas::{Exchange, Replicas};
@@ -154,7 +155,9 @@ impl Run {
             }
         };
         let steps = trainee.steps();
-        let task = progress.begin("", config.schedule.steps, "steps");
+        let valid_images = validation.as_ref().map_or(0, Validation::images);
+        let task = outlook(config, valid_images, sheet.as_ref().map_or(0, SampleSheet::rows));
+        let task = task.watch(progress.begin("", config.schedule.steps, "steps"));
         task.resume_at(steps);
         let log = RunLog::open(&folder, steps, memory.pending, config.log_every, task)?;
         let opened =
