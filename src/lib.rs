@@ -31,6 +31,7 @@ pub mod diffusion;
 pub mod finetune;
 pub mod generate;
 pub mod guess;
+pub mod hub;
 pub mod memory;
 pub mod report;
 pub mod run_folder;

@@ -340,7 +340,7 @@ fn foreign_checkpoints_are_refused_by_name() {
     };
     assert!(message("tiny").contains("Stable Diffusion XL"));
     assert!(message("tiny/unet").contains("a single component (UNet2DConditionModel)"));
-    assert!(message("absent").contains("absent has no model_index.json"));
+    assert!(message("absent").contains("absent is not there; give the folder of a pipeline, or the name of one"));
 }
 
 #[test]

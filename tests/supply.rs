@@ -374,7 +374,7 @@ fn example_studies_run_at_tiny_size() {
         config.gate.judges = vec![roentgen::config::JudgeKind::Sanity];
         let generator = config.generator.as_mut().unwrap();
         let diffusion = generator.diffusion.as_mut().unwrap();
-        (diffusion.pipeline, diffusion.steps, diffusion.device) = (bench.path("tiny"), 1, "cpu".to_owned());
+        (diffusion.pipeline, diffusion.steps, diffusion.device) = (bench.path("tiny").into(), 1, "cpu".to_owned());
         if let roentgen::config::PlanConfig::Counts(counts) = &mut generator.plan {
             counts.values_mut().for_each(|count| *count = 2);
         }

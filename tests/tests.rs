@@ -9,6 +9,7 @@
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
+//! | `hub` | models by their names on the hub: in the cache, from a hub on this machine, and every way in which that fails |
 //! | `memory` | peaks that do not grow with the number of images |
 //! | `pixels` | image files found by name, in their depth, and refused by name |
 //! | `pool` | synthetic rows of a table, and images made elsewhere |
@@ -27,6 +28,7 @@ mod demo;
 mod docs;
 mod finetune;
 mod generate;
+mod hub;
 mod label_tables;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -12,8 +12,9 @@ use roentgen::diffusion::pipeline::SamplingPreset;
 use roentgen::diffusion::samplers::{SAMPLERS, SamplerKind};
 use roentgen::generate::Shard;
 use roentgen::generate::store::StorePlace;
+use roentgen::hub::Place;
 
-use super::{Common, ComputeType, LoraChoice};
+use super::{Common, ComputeType, LoraChoice, place};
 
 /// The names of samplers, each with what it is.
 fn samplers() -> impl TypedValueParser<Value = SamplerKind> {
@@ -26,12 +27,14 @@ fn samplers() -> impl TypedValueParser<Value = SamplerKind> {
 #[command(
     after_help = "Defaults are RoentGen's published setting: 75 steps of the folder's own sampler (PNDM), guidance 4.\n\n\
     roentgen generate --pipeline roentgen-v1 --prompt \"Big right-sided pleural effusion\" --count 4 --out runs/effusion\n\
-    roentgen generate --pipeline roentgen-v1 --prompts prompts.csv --batch-size 4 --out runs/set"
+    roentgen generate --pipeline roentgen-v1 --prompts prompts.csv --batch-size 4 --out runs/set\n\
+    roentgen generate --pipeline stanfordmimi/roentgen-v2 --preset roentgen-v2 --prompt \"Normal chest\" --out runs/v2   # from the hub"
 )]
 pub struct GenerateArgs {
-    /// Checkpoint folder in diffusers' layout, with model_index.json in it
-    #[arg(long, required_unless_present = "merge")]
-    pub pipeline: Option<PathBuf>,
+    /// Checkpoint folder in diffusers' layout, with model_index.json in it; or its name on the Hugging Face hub, owner/name or
+    /// owner/name@revision, which is looked up in the cache (HF_HOME) and downloaded if it is not there
+    #[arg(long, value_name = "FOLDER|NAME", required_unless_present = "merge", value_parser = place())]
+    pub pipeline: Option<Place>,
     /// Text to generate from; tokens beyond 77 are cut
     #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
     pub prompt: Option<String>,

@@ -5,13 +5,15 @@ mod lora_choice;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::FloatDType;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
 use roentgen::generate::Shard;
+use roentgen::hub::Place;
 use roentgen_augment::formats::{FORMATS, Format};
 
 pub use generate::GenerateArgs;
@@ -221,11 +223,17 @@ impl From<ComputeType> for FloatDType {
 /// `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// Checkpoint folder in diffusers' layout
-    pub folder: PathBuf,
+    /// Checkpoint folder in diffusers' layout, or its name on the Hugging Face hub (owner/name, owner/name@revision)
+    #[arg(value_parser = place())]
+    pub folder: Place,
     /// Print JSON for scripts
     #[arg(long)]
     pub json: bool,
+}
+
+/// A path as it is, or else a name on the hub.
+fn place() -> impl TypedValueParser<Value = Place> {
+    PathBufValueParser::new().map(|path| Place::from(path).resolved(Path::to_owned))
 }
 
 /// `dev`.

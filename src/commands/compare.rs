@@ -11,10 +11,11 @@ use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::{Common, CompareArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_pools, study_data};
+use crate::commands::{open_study, print, say_pools, settle, study_data};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
-    let config = RunConfig::read(&args.run)?;
+    let mut config = RunConfig::read(&args.run)?;
+    settle(config.checkpoints(), args.common.json)?;
     compare(&config, &args.out, &args.common)
 }
 

@@ -30,7 +30,7 @@ pub fn run(args: &DemoArgs) -> Result<ExitCode> {
     let base = folder.join("base");
     generator.model = Assembly::of_base(&base);
     if let Some(diffusion) = study.generator.as_mut().and_then(|generator| generator.diffusion.as_mut()) {
-        diffusion.pipeline = folder.join("pipeline");
+        diffusion.pipeline = folder.join("pipeline").into();
     }
     study.validate()?;
     generator.validate()?;

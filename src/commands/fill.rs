@@ -12,10 +12,11 @@ use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::{Common, FillArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_notes, study_data};
+use crate::commands::{open_study, print, say_notes, settle, study_data};
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
-    let config = RunConfig::read(&args.run)?;
+    let mut config = RunConfig::read(&args.run)?;
+    settle(config.checkpoints(), args.common.json)?;
     let begun = Instant::now();
     let Filled { made, notes } = fill(&config, &args.out, args.shard, &args.common)?;
     say_notes(&notes);

@@ -12,13 +12,14 @@ use roentgen::memory::machine_bytes;
 
 use crate::cli::{Common, FinetuneArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{print, say_notes};
+use crate::commands::{print, say_notes, settle};
 
 pub fn run(args: &FinetuneArgs) -> Result<ExitCode> {
     let mut overrides = args.set.clone();
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
     overrides.extend(args.preset.iter().map(|preset| format!("preset={preset}")));
-    let config = FinetuneConfig::read(&args.run, &overrides)?;
+    let mut config = FinetuneConfig::read(&args.run, &overrides)?;
+    settle(config.model.checkpoints(), args.common.json)?;
     let trained = finetune(&config, &args.out, &args.common)?;
     report(args, &config, &trained)?;
     Ok(if trained.outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })

@@ -10,13 +10,14 @@ use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPres
 use roentgen::finetune::Lora;
 use roentgen::generate::store::Store;
 use roentgen::generate::{DiffusionSynthesizer, ImageSet, Outcome, Progress, colour_note, make, merge, prompts};
+use roentgen::hub::{Asked, Want};
 use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::OwnColumns;
 
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::progress::Bars;
-use crate::commands::{print, say_notes};
+use crate::commands::{print, say_notes, settle};
 
 pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     args.check()?;
@@ -38,16 +39,17 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let folder = args.pipeline.as_deref().context("give --pipeline")?;
+    let mut place = args.pipeline.clone().context("give --pipeline")?;
     let (device, name) = args.common.device.open()?;
+    settle(vec![Asked { key: "--pipeline", place: &mut place, want: Want::Pipeline }], args.common.json)?;
     let bars = Bars::new(args.common.json);
 
-    let checkpoint = Checkpoint::read(folder)?;
+    let checkpoint = Checkpoint::read(&place.path())?;
     let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
     memory(args, &settings).check(machine_bytes())?;
     let start = start(args, &settings, &device)?;
-    let opening = bars.begin(&format!("loading {}", folder.display()), 0, "parts");
+    let opening = bars.begin(&format!("loading {place}"), 0, "parts");
     let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
     let mut pipeline = checkpoint.load(&options, |part| opening.message(&format!("{part} loaded")))?;
     for LoraChoice { path, scale } in &args.lora {

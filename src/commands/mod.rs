@@ -20,6 +20,7 @@ use anyhow::Result;
 use roentgen::compare::Pools;
 use roentgen::config::RunConfig;
 use roentgen::device::DeviceChoice;
+use roentgen::hub::{self, Asked};
 use roentgen::memory::machine_bytes;
 use roentgen::run_folder::{RunFolder, RunFolderError, StudyStart};
 use roentgen::study::StudyData;
@@ -35,6 +36,15 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Finds the folder of every checkpoint that is named as on the hub, and downloads what is not there.
+///
+/// # Errors
+/// The first one, after its key or flag.
+pub fn settle(asked: Vec<Asked<'_>>, json: bool) -> Result<()> {
+    let bars = Bars::new(json);
+    hub::settle(asked, &bars).map_err(|(key, error)| anyhow::Error::new(error).context(key))
 }
 
 /// Reads the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.

@@ -9,7 +9,7 @@ use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::TrainArgs;
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_notes, say_pools, study_data};
+use crate::commands::{open_study, print, say_notes, say_pools, settle, study_data};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -21,6 +21,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     }
     config.baseline = name;
     config.seeds = vec![seed];
+    settle(config.checkpoints(), args.common.json)?;
 
     let study = study_data(&config, args.common.device)?;
     let bars = Bars::new(args.common.json);

@@ -15,6 +15,7 @@ use super::{ArmConfig, ConfigError, ImagesConfig};
 use crate::device::DeviceChoice;
 use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
+use crate::hub::Place;
 
 pub use roentgen_augment::supply::SupplyMode;
 
@@ -219,8 +220,8 @@ impl GeneratorKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Keys")]
 pub struct DiffusionConfig {
-    /// Folder in diffusers' layout.
-    pub pipeline: PathBuf,
+    /// Folder in diffusers' layout, or a name on the hub.
+    pub pipeline: Place,
     /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the folder's own if absent.
     pub sampler: Option<String>,
     /// Sampling steps.
@@ -242,7 +243,7 @@ pub struct DiffusionConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    pipeline: PathBuf,
+    pipeline: Place,
     preset: Option<SamplingPreset>,
     sampler: Option<String>,
     steps: Option<usize>,

@@ -19,6 +19,7 @@ use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
 use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STEPS, MOST_WORKERS, entries, within};
+use crate::hub::{Asked, Want};
 use crate::memory::Estimate;
 
 pub use arm::{ArmConfig, RampConfig};
@@ -182,7 +183,7 @@ impl RunConfig {
         }
         if let Some(generator) = &mut config.generator {
             if let Some(diffusion) = &mut generator.diffusion {
-                diffusion.pipeline = resolve(folder, &diffusion.pipeline);
+                diffusion.pipeline = diffusion.pipeline.clone().resolved(|path| resolve(folder, path));
             }
             for path in generator.images.iter_mut().flat_map(ImagesConfig::paths_mut) {
                 *path = folder.join(&*path);
@@ -192,6 +193,19 @@ impl RunConfig {
             }
         }
         Ok(config)
+    }
+
+    /// The checkpoints that it names, if an arm needs them.
+    pub fn checkpoints(&mut self) -> Vec<Asked<'_>> {
+        let needed = self.arms.iter().any(|arm| arm.pool_size(1_000) > 0);
+        let diffusion = self.generator.iter_mut().filter_map(|generator| generator.diffusion.as_mut()).filter(|_| needed);
+        diffusion
+            .map(|diffusion| Asked {
+                key: "generator.diffusion.pipeline",
+                place: &mut diffusion.pipeline,
+                want: Want::Pipeline,
+            })
+            .collect()
     }
 
     /// Refuses values that parse but are invalid.

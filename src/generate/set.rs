@@ -279,6 +279,7 @@ fn record(synthesizer: &DiffusionSynthesizer) -> Record {
     if let Some(start) = synthesizer.start_digest() {
         digest("start image and strength", start);
     }
+    record.facts.insert("pipeline".to_owned(), synthesizer.card().model.into());
     record
 }
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::request::SampleRequest;
@@ -10,6 +11,7 @@ use roentgen_augment::supply::{SynthesisError, Synthesized, Synthesizer, Synthes
 use super::notes::CutPrompts;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
+use crate::hub::snapshot_name;
 
 /// A checkpoint folder with sampling settings, as a generator of images. It reads prompts and seeds; labels only pass through.
 ///
@@ -109,7 +111,9 @@ impl Synthesizer for DiffusionSynthesizer {
 
     fn card(&self) -> SynthesizerCard {
         let folder = self.pipeline.folder();
-        let name = folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().into_owned()));
+        // A snapshot's folder has the name of a commit.
+        let name = |folder: &Path| snapshot_name(folder).or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
+        let name = folder.canonicalize().ok().and_then(|folder| name(&folder));
         SynthesizerCard {
             model: name.unwrap_or_else(|| folder.display().to_string()),
             sampler: Some(self.settings.scheduler.kind().to_string()),

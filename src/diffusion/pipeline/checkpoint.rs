@@ -132,7 +132,8 @@ pub(in crate::diffusion) fn check_fit(
     if width != unet.cross_attention_dim {
         return mismatch(format!(
             "the text states are {width} wide, the U-Net's cross-attention takes {} (cross_attention_dim): use the text encoder that \
-             the U-Net was trained with, or put a {TEXT_PROJECTION} between them (`roentgen dev text-projection`)",
+             the U-Net was trained with, or put a {TEXT_PROJECTION} between them and train it (`text_projection = true` in [model] of a \
+             run file of `finetune`; `roentgen dev text-projection` for a folder)",
             unet.cross_attention_dim
         ));
     }

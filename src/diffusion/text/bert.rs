@@ -1,7 +1,8 @@
-//! BERT (Devlin et al. 2018) and RoBERTa (Liu et al. 2019), the encoders of SapBERT and both RadBERTs: configuration, names in files and
-//! layers.
+//! BERT (Devlin et al. 2018) and RoBERTa (Liu et al. 2019), the encoders of SapBERT, CXR-BERT and both RadBERTs: configuration, names in
+//! files and layers.
 //!
-//! Reference: transformers 5.23.0, `models/{bert,roberta}/modeling_*.py`, `BertModel` and `RobertaModel`.
+//! Reference: transformers 5.23.0, `models/{bert,roberta}/modeling_*.py`, `BertModel` and `RobertaModel`. CXR-BERT (Boecking et al. 2022,
+//! arXiv 2204.09817) is a BERT with another head, by the code beside its weights (`modeling_cxrbert.py`).
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
@@ -50,6 +51,8 @@ impl BertConfig {
             epsilon: options.take_or("layer_norm_eps", 1e-12)?,
         };
         sizes.check(&options)?;
+        // Width of CXR-BERT's head.
+        options.without_influence(&["projection_size"]);
         let token_types = options.take_or("type_vocab_size", 2)?;
         if token_types == 0 {
             return Err(options.refuse("type_vocab_size", "0", "at least 1"));
@@ -134,8 +137,8 @@ impl BertConfig {
 /// Names without the prefix that models with a head have.
 pub(in crate::diffusion) struct BertKeys;
 
-/// Parts of models for other tasks, which share a file with the encoder.
-const HEADS: [&str; 4] = ["cls.", "lm_head.", "classifier.", "qa_outputs."];
+/// Parts of models for other tasks, which share a file with the encoder; the third is CXR-BERT's.
+const HEADS: [&str; 5] = ["cls.", "lm_head.", "cls_projection_head.", "classifier.", "qa_outputs."];
 
 impl KeyMap for BertKeys {
     fn canonical(&self, name: &str) -> Option<String> {

@@ -148,6 +148,14 @@ impl TextEncoderConfig {
     /// [`DiffusionError::Io`], [`DiffusionError::NotJson`]; [`DiffusionError::OtherModel`] for another network;
     /// [`DiffusionError::Option`] and [`DiffusionError::UnknownOption`] for one that is not computed here.
     pub fn read(path: &Path) -> Result<Self, DiffusionError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        if !path.is_file() && folder.join("open_clip_config.json").is_file() {
+            return Err(DiffusionError::OtherModel {
+                path: folder.to_owned(),
+                found: "a model of open_clip".to_owned(),
+                expected: OPEN_CLIP.to_owned(),
+            });
+        }
         Self::of(Options::read(path)?)
     }
 
@@ -167,12 +175,16 @@ impl TextEncoderConfig {
         };
         match kind.as_str() {
             "clip_text_model" => Ok(Self::Clip(ClipTextConfig::take(options)?)),
-            "bert" => Ok(Self::Bert(BertConfig::take(Family::Bert, options)?)),
+            "bert" | CXR_BERT => {
+                // Where the code of a model that transformers lacks is.
+                options.without_influence(&["auto_map"]);
+                Ok(Self::Bert(BertConfig::take(Family::Bert, options)?))
+            }
             "roberta" => Ok(Self::Bert(BertConfig::take(Family::Roberta, options)?)),
             other => Err(DiffusionError::OtherModel {
                 path: options.path().to_owned(),
                 found: format!("the configuration of a model of type `{other}`"),
-                expected: "expected `model_type` clip_text_model, bert or roberta".to_owned(),
+                expected: instead_of(other).to_owned(),
             }),
         }
     }
@@ -241,6 +253,28 @@ impl TextEncoderConfig {
     }
 }
 
+/// `model_type` of CXR-BERT, whose weights are a BERT's.
+const CXR_BERT: &str = "cxr-bert";
+
+/// For encoders that come as open_clip has them, BiomedCLIP first of all.
+pub(crate) const OPEN_CLIP: &str = "its files hold the text tower under other names and without its configuration (BiomedCLIP comes so). In \
+                                    Python `open_clip.create_model(\"hf-hub:NAME\").text.transformer.save_pretrained(FOLDER)` writes the BERT \
+                                    inside it (copy the tokenizer's files to FOLDER), or use the encoder that it began from, \
+                                    microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract";
+
+/// What to use instead of a text encoder of another type.
+fn instead_of(kind: &str) -> &'static str {
+    match kind {
+        "clip" => {
+            "it holds an image tower too: `CLIPTextModel.from_pretrained(NAME).save_pretrained(FOLDER)` in Python writes the text tower alone"
+        }
+        _ => {
+            "expected `model_type` clip_text_model, bert, roberta or cxr-bert: StanfordAIMI/RadBERT, \
+             cambridgeltl/SapBERT-from-PubMedBERT-fulltext or microsoft/BiomedVLP-CXR-BERT-specialized, for instance"
+        }
+    }
+}
+
 /// Whether a file lacks the pooling layer and differs in nothing else.
 fn is_pooler(difference: &Difference) -> bool {
     let Difference { missing, unexpected, wrong_shape } = difference;
@@ -249,7 +283,7 @@ fn is_pooler(difference: &Difference) -> bool {
 
 /// `model_type` by the first of `architectures`, for configurations that don't say it.
 fn kind_of(architecture: &str) -> Option<&'static str> {
-    let kinds = [("CLIPText", "clip_text_model"), ("Roberta", "roberta"), ("Bert", "bert")];
+    let kinds = [("CLIPText", "clip_text_model"), ("Roberta", "roberta"), ("CXRBert", CXR_BERT), ("Bert", "bert")];
     kinds.into_iter().find(|(prefix, _)| architecture.starts_with(prefix)).map(|(_, kind)| kind)
 }
 

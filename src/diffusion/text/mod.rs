@@ -17,7 +17,9 @@ mod tokenizer;
 
 pub use bert::{BertConfig, BertModel};
 pub use clip::{ClipTextConfig, ClipTextModel};
+pub(crate) use encoder::OPEN_CLIP;
 pub use encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
 pub(crate) use projection::TEXT_PROJECTION;
 pub use projection::{TextProjection, TextProjectionConfig, TextProjectionKeys};
+pub(crate) use tokenizer::TOKENIZER_FILES;
 pub use tokenizer::{Encoded, Tokenizer};

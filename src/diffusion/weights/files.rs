@@ -37,6 +37,20 @@ impl Stem {
     }
 }
 
+impl Stem {
+    /// The file that a folder with these files is read from, or the index of shards: the one that [`find`] finds.
+    pub(crate) fn choose<'a>(self, files: &[&'a str]) -> Option<&'a str> {
+        let has = |name: String| files.iter().find(|file| **file == name).copied();
+        self.names().into_iter().find_map(|(name, extension)| {
+            let variant = || {
+                let middle = |file: &str| Some(file.strip_prefix(name)?.strip_suffix(extension)?.len() > 2);
+                files.iter().filter(|file| file.split('.').count() == 3 && middle(file) == Some(true)).min().copied()
+            };
+            has(format!("{name}.{extension}")).or_else(|| has(format!("{name}.{extension}.index.json"))).or_else(variant)
+        })
+    }
+}
+
 /// Files that together hold a model's weights.
 #[derive(Debug)]
 struct WeightFiles {

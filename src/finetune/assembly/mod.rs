@@ -10,7 +10,7 @@ use burn::tensor::{Device, FloatDType};
 use roentgen_augment::atomic::write_atomic;
 use roentgen_classifier::SettingError;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::scratch::Recipe;
 use super::FinetuneError;
@@ -18,9 +18,10 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::AutoencoderConfig;
 use crate::diffusion::pipeline::{Checkpoint, ModelIndex, draw_text_projection};
 use crate::diffusion::samplers::SchedulerConfig;
-use crate::diffusion::text::{TEXT_PROJECTION, TextEncoderConfig, TextProjectionConfig};
+use crate::diffusion::text::{TEXT_PROJECTION, TOKENIZER_FILES, TextEncoderConfig, TextProjectionConfig};
 use crate::diffusion::unet::UNetConfig;
 use crate::diffusion::weights::{KeyMap, Loaded, Stem, load, save};
+use crate::hub::{Asked, Place, Want};
 
 /// Where a component comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +30,8 @@ pub enum Origin {
     /// The base pipeline.
     #[default]
     Base,
-    /// A folder with `config.json` and weights, of another pipeline or a separate model.
-    Folder(PathBuf),
+    /// A folder with `config.json` and weights, of another pipeline or a separate model; or its name on the hub.
+    Folder(Place),
     /// This `config.json`, with weights drawn from the seed as PyTorch or transformers draw them.
     Scratch(PathBuf),
 }
@@ -42,20 +43,21 @@ pub enum Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Assembly {
-    /// Folder of a whole pipeline.
-    pub base: Option<PathBuf>,
+    /// Folder of a whole pipeline, or its name on the hub.
+    pub base: Option<Place>,
     /// The denoiser.
     pub unet: Origin,
     /// CLIP, BERT or RoBERTa; `config.json` says which.
     pub text_encoder: Origin,
-    /// Folder of the tokenizer's files; `None`: where the text encoder comes from, or the base's for one from scratch.
-    pub tokenizer: Option<PathBuf>,
+    /// Folder of the tokenizer's files, or its name on the hub; `None`: where the text encoder comes from, or the base's for one from
+    /// scratch.
+    pub tokenizer: Option<Place>,
     /// Tokens of a padded text, instead of the tokenizer's `model_max_length`: 512 for most BERTs, of which prompts fill a tenth.
     pub text_length: Option<usize>,
     /// The autoencoder, of either class.
     pub vae: Origin,
-    /// A `scheduler_config.json` or its folder; `None`: the base's, or Stable Diffusion 1.4's.
-    pub scheduler: Option<PathBuf>,
+    /// A `scheduler_config.json` or its folder, or a name on the hub; `None`: the base's, or Stable Diffusion 1.4's.
+    pub scheduler: Option<Place>,
     /// Put a layer between a text encoder and a U-Net of different widths. It has to be trained.
     pub text_projection: bool,
     /// Seed of new weights.
@@ -66,7 +68,43 @@ impl Assembly {
     /// A whole pipeline as it is.
     #[must_use]
     pub fn of_base(folder: &Path) -> Self {
-        Self { base: Some(folder.to_owned()), ..Self::default() }
+        Self { base: Some(folder.into()), ..Self::default() }
+    }
+
+    /// Every path in it: those that are paths alone, and those that may be names on the hub.
+    pub(crate) fn paths_mut(&mut self) -> (Vec<&mut PathBuf>, Vec<&mut Place>) {
+        let Self { base, unet, text_encoder, tokenizer, vae, scheduler, .. } = self;
+        let mut configs = Vec::new();
+        let mut places: Vec<&mut Place> = [base, tokenizer, scheduler].into_iter().flatten().collect();
+        for origin in [unet, text_encoder, vae] {
+            match origin {
+                Origin::Base => {}
+                Origin::Folder(place) => places.push(place),
+                Origin::Scratch(config) => configs.push(config),
+            }
+        }
+        (configs, places)
+    }
+
+    /// The checkpoints that it names.
+    pub fn checkpoints(&mut self) -> Vec<Asked<'_>> {
+        let Self { base, unet, text_encoder, tokenizer, vae, scheduler, .. } = self;
+        let wholes = [
+            ("model.base", base, Want::Pipeline),
+            ("model.tokenizer", tokenizer, Want::Tokenizer),
+            ("model.scheduler", scheduler, Want::Scheduler),
+        ];
+        let parts = [
+            ("model.unet.folder", unet, Want::UNet),
+            ("model.text_encoder.folder", text_encoder, Want::TextEncoder),
+            ("model.vae.folder", vae, Want::Vae),
+        ];
+        let wholes = wholes.into_iter().filter_map(|(key, place, want)| Some(Asked { key, place: place.as_mut()?, want }));
+        let parts = parts.into_iter().filter_map(|(key, origin, want)| match origin {
+            Origin::Folder(place) => Some(Asked { key, place, want }),
+            Origin::Base | Origin::Scratch(_) => None,
+        });
+        wholes.chain(parts).collect()
     }
 
     /// Whether the base is used unchanged, so that nothing has to be written.
@@ -87,7 +125,11 @@ impl Assembly {
         let [text_encoder, unet, vae] =
             [(&self.text_encoder, "text_encoder"), (&self.unet, "unet"), (&self.vae, "vae")].map(|(origin, name)| {
                 let source = self.source(origin, name)?;
-                copy(&source.config(), &folder.join(name).join("config.json"))?;
+                let target = folder.join(name).join("config.json");
+                match name {
+                    "text_encoder" => copy_encoder_config(&source.config(), &target)?,
+                    _ => copy(&source.config(), &target)?,
+                }
                 Ok::<_, FinetuneError>(source)
             });
         let (text_encoder, unet, vae) = (text_encoder?, unet?, vae?);
@@ -155,8 +197,8 @@ impl Assembly {
 
     fn write_tokenizer(&self, folder: &Path) -> Result<(), FinetuneError> {
         let source = match (&self.tokenizer, &self.text_encoder) {
-            (Some(folder), _) => folder.clone(),
-            (None, Origin::Folder(encoder)) => beside(encoder),
+            (Some(folder), _) => folder.path(),
+            (None, Origin::Folder(encoder)) => beside(&encoder.path()),
             (None, _) => self.base("tokenizer")?.join("tokenizer"),
         };
         let target = folder.join("tokenizer");
@@ -166,11 +208,23 @@ impl Assembly {
                 copy(&file, &target.join(name))?;
             }
         }
+        self.name_tokenizer(&target.join("tokenizer_config.json"))?;
         if let Some(length) = self.text_length {
             let path = target.join("tokenizer_config.json");
             let mut config = if path.is_file() { read_object(&path)? } else { Map::new() };
             config.insert("model_max_length".to_owned(), length.into());
             write_json(&path, &Value::Object(config))?;
+        }
+        Ok(())
+    }
+
+    /// A class that is in no library becomes the one that it is made of.
+    fn name_tokenizer(&self, path: &Path) -> Result<(), FinetuneError> {
+        let mut config = if path.is_file() { read_object(path)? } else { return Ok(()) };
+        if config.get("tokenizer_class").and_then(Value::as_str).is_some_and(|class| class.starts_with("CXRBert")) {
+            config.insert("tokenizer_class".to_owned(), "BertTokenizer".into());
+            config.remove("auto_map");
+            write_json(path, &Value::Object(config))?;
         }
         Ok(())
     }
@@ -189,8 +243,8 @@ impl Assembly {
 
     fn write_scheduler(&self, folder: &Path) -> Result<(), FinetuneError> {
         let config = match (&self.scheduler, &self.base) {
-            (Some(path), _) => SchedulerConfig::read(path)?,
-            (None, Some(base)) => SchedulerConfig::read(&base.join("scheduler"))?,
+            (Some(path), _) => SchedulerConfig::read(&path.path())?,
+            (None, Some(base)) => SchedulerConfig::read(&base.path().join("scheduler"))?,
             (None, None) => SchedulerConfig::roentgen(),
         };
         Ok(write(&folder.join("scheduler/scheduler_config.json"), config.text().as_bytes())?)
@@ -199,13 +253,13 @@ impl Assembly {
     fn source(&self, origin: &Origin, component: &'static str) -> Result<Source, FinetuneError> {
         Ok(match origin {
             Origin::Base => Source::Folder(self.base(component)?.join(component)),
-            Origin::Folder(folder) => Source::Folder(folder.clone()),
+            Origin::Folder(folder) => Source::Folder(folder.path()),
             Origin::Scratch(config) => Source::Config(config.clone()),
         })
     }
 
-    fn base(&self, component: &'static str) -> Result<&Path, FinetuneError> {
-        self.base.as_deref().ok_or_else(|| {
+    fn base(&self, component: &'static str) -> Result<PathBuf, FinetuneError> {
+        self.base.as_ref().map(Place::path).ok_or_else(|| {
             FinetuneError::Setting(SettingError {
                 key: component,
                 value: "not given".to_owned(),
@@ -214,17 +268,6 @@ impl Assembly {
         })
     }
 }
-
-/// Every file that a tokenizer of CLIP, BERT or RoBERTa is read from.
-const TOKENIZER_FILES: [&str; 7] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-];
 
 /// The tokenizer of a text encoder's folder: in it, as in separate models, or next to it, as in pipelines.
 fn beside(encoder: &Path) -> PathBuf {
@@ -257,6 +300,19 @@ fn rewrite<M: Module>(loaded: Loaded<M>, keys: &dyn KeyMap, file: &Path) -> Resu
 fn copy(from: &Path, to: &Path) -> Result<(), DiffusionError> {
     let bytes = std::fs::read(from).map_err(|source| DiffusionError::Io { action: "read", path: from.to_owned(), source })?;
     write(to, &bytes)
+}
+
+/// A model of a type that is in no library becomes the one whose layers it has: others could not load the pipeline.
+fn copy_encoder_config(from: &Path, to: &Path) -> Result<(), DiffusionError> {
+    let config = TextEncoderConfig::read(from)?;
+    let mut written = read_object(from)?;
+    if written.get("model_type").and_then(Value::as_str) != Some("cxr-bert") {
+        return copy(from, to);
+    }
+    ["auto_map", "projection_size"].iter().for_each(|key| drop(written.remove(*key)));
+    written.insert("model_type".to_owned(), "bert".into());
+    written.insert("architectures".to_owned(), json!([config.class_name()]));
+    write_json(to, &Value::Object(written))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), DiffusionError> {

@@ -67,12 +67,13 @@ fn a_domain_encoder_takes_the_place_of_clip() {
     let bert = file(folder.path(), "bert.json", BERT);
     let assembly = Assembly {
         text_encoder: Origin::Scratch(bert),
-        tokenizer: Some(fixture("01_tokenizers/bert_uncased/tokenizer")),
+        tokenizer: Some(fixture("01_tokenizers/bert_uncased/tokenizer").into()),
         text_length: Some(16),
         ..Assembly::of_base(pipeline())
     };
     let message = assembly.write(&folder.path().join("refused")).unwrap_err().to_string();
-    assert!(message.contains("24 wide") && message.contains("takes 32") && message.contains("text_projection"), "{message}");
+    assert!(message.contains("24 wide") && message.contains("takes 32"), "{message}");
+    assert!(message.contains("`text_projection = true` in [model]"), "{message}");
     let written = |file: &str| folder.path().join("refused").join(file).exists();
     assert!(
         written("unet/config.json") && !written("unet/diffusion_pytorch_model.safetensors"),
@@ -95,6 +96,39 @@ fn a_domain_encoder_takes_the_place_of_clip() {
     }
 }
 
+/// CXR-BERT's type and tokenizer are in no library: the pipeline has those that they are made of, which transformers loads.
+#[test]
+fn an_encoder_of_its_own_type_is_written_as_a_bert() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = BERT
+        .replace("BertForMaskedLM", "CXRBertModel")
+        .replace("\"model_type\": \"bert\"", "\"model_type\": \"cxr-bert\", \"projection_size\": 8");
+    let tokenizer = folder.path().join("tokenizer");
+    std::fs::create_dir(&tokenizer).unwrap();
+    std::fs::copy(fixture("01_tokenizers/bert_uncased/tokenizer").join("vocab.txt"), tokenizer.join("vocab.txt")).unwrap();
+    file(
+        &tokenizer,
+        "tokenizer_config.json",
+        r#"{"tokenizer_class": "CXRBertTokenizer", "model_max_length": 16, "auto_map": {"AutoTokenizer": ["a.B", null]}}"#,
+    );
+    let assembly = Assembly {
+        text_encoder: Origin::Scratch(file(folder.path(), "cxr.json", &config)),
+        tokenizer: Some(tokenizer.into()),
+        text_projection: true,
+        ..Assembly::of_base(pipeline())
+    };
+    let target = folder.path().join("joined");
+    let checkpoint = assembly.write(&target).unwrap();
+    let read =
+        |name: &str| -> serde_json::Value { serde_json::from_slice(&std::fs::read(target.join(name)).unwrap()).unwrap() };
+    let written = read("text_encoder/config.json");
+    assert_eq!((&written["model_type"], &written["architectures"]), (&json!("bert"), &json!(["BertModel"])));
+    assert!(written.get("projection_size").is_none());
+    assert_eq!(read("tokenizer/tokenizer_config.json"), json!({"tokenizer_class": "BertTokenizer", "model_max_length": 16}));
+    assert_eq!(read("model_index.json")["tokenizer"], json!(["transformers", "BertTokenizer"]));
+    trains(checkpoint, Strategy::unet_only());
+}
+
 #[test]
 fn every_component_from_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -103,7 +137,7 @@ fn every_component_from_nothing() {
         unet: config("unet"),
         text_encoder: config("text_encoder"),
         vae: config("vae"),
-        tokenizer: Some(pipeline().join("tokenizer")),
+        tokenizer: Some(pipeline().join("tokenizer").into()),
         ..Assembly::default()
     };
     let checkpoint = assembly.write(folder.path()).unwrap();

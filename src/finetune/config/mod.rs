@@ -16,7 +16,7 @@ use crate::config::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_PIXELS, MOST_STEPS,
 use crate::config::{ConfigError, DataConfig, folder_of, read_text, resolve, table};
 use crate::device::DeviceChoice;
 use crate::finetune::run::{CacheConfig, CheckpointConfig, ExchangeKind};
-use crate::finetune::{Assembly, FinetuneError, Objective, Origin, ReconstructionObjective, Strategy, TraineeSettings};
+use crate::finetune::{Assembly, FinetuneError, Objective, ReconstructionObjective, Strategy, TraineeSettings};
 use crate::memory::Estimate;
 
 pub use preset::Preset;
@@ -179,8 +179,12 @@ impl FinetuneConfig {
         }
         let mut config: Self = table.try_into().map_err(|error: toml::de::Error| parse(error.to_string()))?;
         let cache = config.cache.folder.iter_mut();
-        for path in config.data.paths_mut().into_iter().chain(model_paths(&mut config.model)).chain(cache) {
+        let (configs, places) = config.model.paths_mut();
+        for path in config.data.paths_mut().into_iter().chain(configs).chain(cache) {
             *path = resolve(folder, path);
+        }
+        for place in places {
+            *place = place.clone().resolved(|path| resolve(folder, path));
         }
         Ok(config)
     }
@@ -280,15 +284,6 @@ impl FinetuneConfig {
     }
 }
 
-/// Every path in the `[model]` table.
-fn model_paths(model: &mut Assembly) -> Vec<&mut PathBuf> {
-    let parts = [&mut model.unet, &mut model.text_encoder, &mut model.vae].into_iter().filter_map(|origin| match origin {
-        Origin::Base => None,
-        Origin::Folder(path) | Origin::Scratch(path) => Some(path),
-    });
-    model.base.iter_mut().chain(model.tokenizer.iter_mut()).chain(model.scheduler.iter_mut()).chain(parts).collect()
-}
-
 /// The run file's name of a setting.
 fn run_file_key(key: &str) -> String {
     match key {
@@ -309,6 +304,8 @@ fn run_file_key(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finetune::Origin;
+    use crate::hub::{Place, Want};
 
     fn parse(text: &str) -> Result<FinetuneConfig, ConfigError> {
         let config = FinetuneConfig::parse(text, Path::new("run.toml"), Path::new("folder"), &[])?;
@@ -357,8 +354,25 @@ mod tests {
         let text = "data = { format = \"table\", labels = \"a.csv\" }\n[model]\nbase = \"sd\"\nvae = { folder = \"/vae\" }";
         let config = parse(text).unwrap();
         assert_eq!(config.data.labels.unwrap(), Path::new("folder/a.csv"));
-        assert_eq!(config.model.base.unwrap(), Path::new("folder/sd"));
+        assert_eq!(config.model.base, Some("folder/sd".into()));
         assert_eq!(config.model.vae, Origin::Folder("/vae".into()));
+    }
+
+    #[test]
+    fn checkpoints_may_be_names_on_the_hub() {
+        let text = "data = { format = \"phantom\" }\n[model]\nbase = \"owner/sd\"\ntext_encoder = { folder = \"a/b:x\" }\n\
+                    unet = { scratch = \"c/d\" }\nvae = { folder = \"../vae/x\" }";
+        let mut config = parse(text).unwrap();
+        assert_eq!(config.model.unet, Origin::Scratch("folder/c/d".into()));
+        let asked = config.model.checkpoints();
+        let asked: Vec<_> = asked.iter().map(|asked| (asked.key, asked.place.to_string(), asked.want)).collect();
+        let expected = [
+            ("model.base", "owner/sd", Want::Pipeline),
+            ("model.text_encoder.folder", "a/b:x", Want::TextEncoder),
+            ("model.vae.folder", "folder/../vae/x", Want::Vae),
+        ];
+        assert_eq!(asked, expected.map(|(key, place, want)| (key, place.to_owned(), want)));
+        assert!(matches!(config.model.base, Some(Place::Hub { .. })));
     }
 
     #[test]

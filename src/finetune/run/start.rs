@@ -31,7 +31,7 @@ impl StartingPoint {
     /// [`RunError::Finetune`] for parts that are missing or don't fit; [`RunError::Diffusion`]; [`RunError::Io`].
     pub fn open(assembly: &Assembly, run: &Path) -> Result<Self, RunError> {
         let (folder, checkpoint) = match &assembly.base {
-            Some(base) if assembly.is_base() => (base.clone(), Checkpoint::read(base)?),
+            Some(base) if assembly.is_base() => (base.path(), Checkpoint::read(&base.path())?),
             _ => assembled(assembly, &run.join("start"))?,
         };
         Ok(Self {
@@ -56,11 +56,11 @@ fn assembled(assembly: &Assembly, folder: &Path) -> Result<(PathBuf, Checkpoint)
     }
     let mut assembly = assembly.clone();
     if let Origin::Folder(vae) = &assembly.vae
-        && is_taesd(vae)
+        && is_taesd(&vae.path())
     {
         let converted = folder.join("taesd");
-        write_taesd(vae, &converted)?;
-        assembly.vae = Origin::Folder(converted);
+        write_taesd(&vae.path(), &converted)?;
+        assembly.vae = Origin::Folder(converted.into());
     }
     let checkpoint = assembly.write(folder)?;
     Ok((folder.to_owned(), checkpoint))

@@ -61,7 +61,20 @@ fn configurations_of_the_hub_are_read() {
         "hidden_dropout_prob": 0.1, "hidden_size": 768, "initializer_range": 0.02, "intermediate_size": 3072,
         "layer_norm_eps": 1e-12, "max_position_embeddings": 512, "model_type": "bert", "num_attention_heads": 12,
         "num_hidden_layers": 12, "pad_token_id": 0, "type_vocab_size": 2, "vocab_size": 30522}"#;
-    for (text, positions, vocabulary) in [(clip, 77, 49408), (bert, 512, 30522)] {
+    // StanfordAIMI/RadBERT and microsoft/BiomedVLP-CXR-BERT-specialized, config.json.
+    let radbert = r#"{"architectures": ["BertForMaskedLM"], "attention_probs_dropout_prob": 0.1, "gradient_checkpointing": false,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 768, "initializer_range": 0.02, "intermediate_size": 3072,
+        "layer_norm_eps": 1e-12, "max_position_embeddings": 512, "model_type": "bert", "num_attention_heads": 12,
+        "num_hidden_layers": 12, "pad_token_id": 0, "type_vocab_size": 2, "vocab_size": 28996}"#;
+    let cxr_bert = r#"{"architectures": ["CXRBertModel"], "attention_probs_dropout_prob": 0.25,
+        "auto_map": {"AutoConfig": "configuration_cxrbert.CXRBertConfig", "AutoModel": "modeling_cxrbert.CXRBertModel"},
+        "classifier_dropout": null, "gradient_checkpointing": false, "hidden_act": "gelu", "hidden_dropout_prob": 0.25,
+        "hidden_size": 768, "initializer_range": 0.02, "intermediate_size": 3072, "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 512, "model_type": "cxr-bert", "num_attention_heads": 12, "num_hidden_layers": 12,
+        "pad_token_id": 0, "position_embedding_type": "absolute", "projection_size": 128, "torch_dtype": "float32",
+        "transformers_version": "4.17.0", "type_vocab_size": 2, "use_cache": true, "vocab_size": 30522}"#;
+    for (text, positions, vocabulary) in [(clip, 77, 49408), (bert, 512, 30522), (radbert, 512, 28996), (cxr_bert, 512, 30522)]
+    {
         let model = TextEncoderConfig::parse(text, Path::new("config.json")).unwrap().init(&Device::flex());
         let sizes = (model.width(), model.layers(), model.max_positions(), model.vocabulary_size());
         assert_eq!(sizes, (768, 12, positions, vocabulary));
@@ -83,6 +96,13 @@ fn the_network_is_seen_from_the_architecture_where_no_type_is_named() {
 fn what_is_not_computed_is_refused_by_name() {
     assert!(refusal(json!({})).contains("`model_type` is nothing"));
     assert!(refusal(json!({"model_type": "t5"})).contains("`t5`"));
+    let message = refusal(json!({"model_type": "distilbert", "architectures": ["DistilBertModel"]}));
+    assert!(message.contains("`distilbert`") && message.contains("StanfordAIMI/RadBERT"), "{message}");
+    assert!(refusal(json!({"model_type": "clip", "text_config": {}})).contains("CLIPTextModel.from_pretrained"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("open_clip_config.json"), "{}").unwrap();
+    let message = TextEncoderConfig::read(&folder.path().join("config.json")).unwrap_err().to_string();
+    assert!(message.contains("a model of open_clip") && message.contains("save_pretrained"), "{message}");
     let of = |kind: &str, key: &str, value: Value| refusal(json!({"model_type": kind, key: value}));
     assert!(of("clip_text_model", "hidden_act", json!("mish")).contains("`hidden_act` is mish"));
     assert!(of("clip_text_model", "new_trick", json!(1)).contains("`new_trick` (= 1)"));
@@ -207,7 +227,8 @@ fn names_of_all_ages_are_one() {
         assert_eq!(canonical(name).unwrap(), "embeddings.LayerNorm.weight");
     }
     assert_eq!(canonical("bert.embeddings.LayerNorm.beta").unwrap(), "embeddings.LayerNorm.bias");
-    for name in ["cls.predictions.bias", "lm_head.dense.weight", "classifier.bias", "bert.embeddings.position_ids"] {
+    let heads = ["cls.predictions.bias", "cls_projection_head.LayerNorm.weight", "lm_head.dense.weight", "classifier.bias"];
+    for name in heads.into_iter().chain(["bert.embeddings.position_ids"]) {
         assert_eq!(canonical(name), None);
     }
 }
@@ -250,6 +271,33 @@ fn a_bert_without_a_pooling_layer_has_no_pooled_output() {
     save(&other.init(&Device::flex()).without_pooler(), &path, other.keys(), FloatDType::F32).unwrap();
     let message = config.load(folder.path(), FloatDType::F32, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("encoder.layer.2."), "{message}");
+}
+
+/// CXR-BERT's file is a masked language model's with another head, and its states are those of the BERT in it.
+#[test]
+fn cxr_bert_is_a_bert() {
+    use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+    let bert = config(json!({"model_type": "bert"})).unwrap();
+    let cxr = config(json!({"model_type": "cxr-bert", "projection_size": 4, "auto_map": {"AutoModel": "x.Y"}})).unwrap();
+    assert_eq!((&cxr, cxr.class_name()), (&bert, "BertModel"));
+    assert_eq!(config(json!({"architectures": ["CXRBertModel"]})).unwrap(), bert);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(Stem::Transformers.file_name());
+    let model = bert.init(&Device::flex()).without_pooler();
+    save(&model, &path, bert.keys(), FloatDType::F32).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> = file.iter().map(|(name, view)| (format!("bert.{name}"), view)).collect();
+    let head = [0; 16];
+    for name in ["cls_projection_head.dense_to_hidden.bias", "cls.predictions.bias"] {
+        tensors.push((name.to_owned(), TensorView::new(Dtype::F32, vec![4], &head).unwrap()));
+    }
+    std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let loaded = cxr.load(folder.path(), FloatDType::F32, &Device::flex()).unwrap().model;
+    let states = |model: &TextEncoderModel| model.encode(TextInput::new(ids([[5, 3, 10, 1]]))).last_hidden_state.into_data();
+    states(&loaded).assert_eq(&states(&model), true);
 }
 
 proptest! {

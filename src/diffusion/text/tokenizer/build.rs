@@ -195,7 +195,8 @@ impl TokenizerConfig {
 fn kind(class: &str) -> Option<Kind> {
     match class.strip_suffix("Fast").unwrap_or(class) {
         "CLIPTokenizer" => Some(Kind::Clip),
-        "BertTokenizer" => Some(Kind::Bert),
+        // CXR-BERT's adds a method to BERT's.
+        "BertTokenizer" | "CXRBertTokenizer" => Some(Kind::Bert),
         "RobertaTokenizer" => Some(Kind::Roberta),
         "PreTrainedTokenizer" | "TokenizersBackend" => Some(Kind::AsSaved),
         _ => None,

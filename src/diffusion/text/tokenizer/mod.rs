@@ -19,6 +19,17 @@ use build::{Side, TokenizerConfig};
 use special::SpecialTokens;
 use vocabulary::Vocabulary;
 
+/// Every file that a tokenizer of CLIP, BERT or RoBERTa is read from.
+pub(crate) const TOKENIZER_FILES: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+];
+
 /// Text to ids, as the text encoder beside it was trained with.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
