@@ -10,10 +10,8 @@
 //! Reference: huggingface_hub 2.4.0, `file_download.py`.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
-use roentgen_augment::atomic::write_atomic;
 use roentgen_classifier::weights::open_safetensors;
 use serde::Deserialize;
 
@@ -31,7 +29,7 @@ pub struct Cache {
 #[derive(Clone, Debug)]
 pub(super) struct CachedRepository {
     /// `models--OWNER--NAME`.
-    root: PathBuf,
+    pub(super) root: PathBuf,
 }
 
 /// Deepest folder of a snapshot that is looked into.
@@ -53,15 +51,9 @@ impl Cache {
     pub(super) fn repository(&self, name: &HubName) -> CachedRepository {
         CachedRepository { root: self.root.join(folder_name(name)) }
     }
-
-    /// The lock file of a blob, where Python's library has it.
-    #[cfg(feature = "hub")]
-    pub(super) fn lock(&self, name: &HubName, etag: &str) -> PathBuf {
-        self.root.join(".locks").join(folder_name(name)).join(format!("{etag}.lock"))
-    }
 }
 
-fn folder_name(name: &HubName) -> String {
+pub(super) fn folder_name(name: &HubName) -> String {
     format!("models--{}", name.repository().replace('/', "--"))
 }
 
@@ -172,57 +164,9 @@ impl CachedRepository {
         }
     }
 
-    fn reference(&self, revision: &str) -> PathBuf {
+    pub(super) fn reference(&self, revision: &str) -> PathBuf {
         self.root.join("refs").join(revision)
     }
-
-    /// Records the commit of a branch or a tag.
-    ///
-    /// # Errors
-    /// [`HubError::Io`].
-    #[cfg(feature = "hub")]
-    pub(super) fn set_reference(&self, revision: &str, commit: &str) -> Result<(), HubError> {
-        let path = self.reference(revision);
-        write_atomic(&path, |file| file.write_all(commit.as_bytes())).map_err(HubError::io("write", &path))
-    }
-
-    /// The file of a content.
-    #[cfg(feature = "hub")]
-    pub(super) fn blob(&self, etag: &str) -> PathBuf {
-        self.root.join("blobs").join(etag)
-    }
-
-    /// Makes a file of a snapshot lead to a content, whatever it led to.
-    ///
-    /// # Errors
-    /// [`HubError::Io`].
-    #[cfg(feature = "hub")]
-    pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
-        let path = self.snapshot(commit).join(file);
-        let folder = path.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
-        // Relative, so that the cache can be moved.
-        let above = "../".repeat(file.split('/').count() + 1);
-        let target = PathBuf::from(format!("{above}blobs/{etag}"));
-        let link = || {
-            let temporary =
-                tempfile::Builder::new().prefix(".tmp-").make_in(folder, |path| make_link(&self.blob(etag), &target, path))?;
-            temporary.persist(&path)?;
-            Ok(())
-        };
-        link().map_err(HubError::io("link", &path))
-    }
-}
-
-#[cfg(all(feature = "hub", unix))]
-fn make_link(_: &Path, target: &Path, path: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(target, path)
-}
-
-/// Where links need rights that users don't have, one content with two names.
-#[cfg(all(feature = "hub", not(unix)))]
-fn make_link(blob: &Path, _: &Path, path: &Path) -> std::io::Result<()> {
-    std::fs::hard_link(blob, path).or_else(|_| std::fs::copy(blob, path).map(drop))
 }
 
 /// The files below a folder, by their names in it; a link whose content is not there is no file.

@@ -17,6 +17,11 @@ use super::client::{Client, NoPiece, REPETITIONS, Remote};
 use super::error::HubError;
 use super::name::HubName;
 use super::want::{Lack, Want, join};
+use crate::diffusion::DiffusionError;
+use crate::diffusion::autoencoder::AutoencoderConfig;
+use crate::diffusion::pipeline::{Checkpoint, ModelIndex};
+use crate::diffusion::text::{TextEncoderConfig, Tokenizer};
+use crate::diffusion::unet::UNetConfig;
 
 /// Configurations and vocabularies; the largest known is 20 MB.
 const MOST_TEXT: u64 = 256 << 20;
@@ -78,6 +83,42 @@ pub(super) fn download(hub: &Hub, name: &HubName, want: Want, progress: &dyn Pro
     Ok(listing.commit)
 }
 
+impl Want {
+    /// For messages.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pipeline in diffusers' layout",
+            Self::TextEncoder => "text encoder",
+            Self::Tokenizer => "tokenizer",
+            Self::UNet => "U-Net in diffusers' layout",
+            Self::Vae => "autoencoder in diffusers' layout",
+            Self::Scheduler => "scheduler",
+        }
+    }
+
+    /// Reads the configurations in `folder`, before weights are downloaded.
+    fn check(self, folder: &Path) -> Result<(), DiffusionError> {
+        let config = folder.join("config.json");
+        match self {
+            Self::Pipeline => Checkpoint::read(folder).map(|_| ()),
+            Self::TextEncoder => TextEncoderConfig::read(&config).map(|_| ()),
+            Self::Tokenizer => Tokenizer::open(folder).map(|_| ()),
+            Self::UNet => UNetConfig::read(&config).map(|_| ()),
+            Self::Vae if config.is_file() => AutoencoderConfig::read(&config).map(|_| ()),
+            // Schedulers are read by whoever wants one of several kinds.
+            Self::Vae | Self::Scheduler => Ok(()),
+        }
+    }
+
+    /// Reads the file that says what a repository is, before the others are downloaded.
+    fn check_index(self, folder: &Path) -> Result<(), DiffusionError> {
+        match self {
+            Self::Pipeline => ModelIndex::read(folder).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A download from one commit of a repository.
 struct Job<'a> {
     hub: &'a Hub,
@@ -89,7 +130,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn unusable(&self, source: crate::diffusion::DiffusionError) -> HubError {
+    fn unusable(&self, source: DiffusionError) -> HubError {
         HubError::Unusable { name: self.name.clone(), source: Box::new(source) }
     }
 

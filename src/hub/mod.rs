@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `name`, `place` | names, and what users write where a checkpoint is expected |
 //! | `want` | which files of a repository are needed |
-//! | `cache` | the layout of the cache |
+//! | `cache`, `store` | the layout of the cache: what it has, and how a file is added |
 //! | `http`, `client`, `download` | requests, the hub's answers, and files from there into the cache |
 
 mod cache;
@@ -21,10 +21,12 @@ mod error;
 mod http;
 mod name;
 mod place;
+#[cfg(feature = "hub")]
+mod store;
 mod want;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use roentgen_augment::progress::Progress;
@@ -40,6 +42,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 
 /// Where models come from: the cache, and the hub if it may be asked.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "the cache alone is used"))]
 pub struct Hub {
     cache: Cache,
     endpoint: String,
@@ -184,6 +187,7 @@ fn environment(variable: &'static str, value: &str, expected: &'static str) -> H
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::path::Path;
 
     use super::*;
 

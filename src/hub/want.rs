@@ -4,13 +4,8 @@
 //! used (safety checkers): of 30 GB about 4 are needed.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use crate::diffusion::DiffusionError;
-use crate::diffusion::autoencoder::AutoencoderConfig;
-use crate::diffusion::pipeline::{Checkpoint, ModelIndex};
-use crate::diffusion::text::{OPEN_CLIP, TEXT_PROJECTION, TOKENIZER_FILES, TextEncoderConfig, Tokenizer};
-use crate::diffusion::unet::UNetConfig;
+use crate::diffusion::text::{OPEN_CLIP, TEXT_PROJECTION, TOKENIZER_FILES};
 use crate::diffusion::weights::Stem;
 
 /// What a folder is to hold.
@@ -51,18 +46,6 @@ pub(super) struct Lack {
 }
 
 impl Want {
-    /// For messages.
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Self::Pipeline => "pipeline in diffusers' layout",
-            Self::TextEncoder => "text encoder",
-            Self::Tokenizer => "tokenizer",
-            Self::UNet => "U-Net in diffusers' layout",
-            Self::Vae => "autoencoder in diffusers' layout",
-            Self::Scheduler => "scheduler",
-        }
-    }
-
     /// The folder that a pipeline has it in.
     fn usual_folder(self) -> &'static str {
         match self {
@@ -126,28 +109,6 @@ impl Want {
                  diffusers' layout"
             ),
             _ => "name a repository that has it, or a folder of it after a colon".to_owned(),
-        }
-    }
-
-    /// Reads the configurations in `folder`, before weights are downloaded.
-    pub(super) fn check(self, folder: &Path) -> Result<(), DiffusionError> {
-        let config = folder.join("config.json");
-        match self {
-            Self::Pipeline => Checkpoint::read(folder).map(|_| ()),
-            Self::TextEncoder => TextEncoderConfig::read(&config).map(|_| ()),
-            Self::Tokenizer => Tokenizer::open(folder).map(|_| ()),
-            Self::UNet => UNetConfig::read(&config).map(|_| ()),
-            Self::Vae if config.is_file() => AutoencoderConfig::read(&config).map(|_| ()),
-            // Schedulers are read by whoever wants one of several kinds.
-            Self::Vae | Self::Scheduler => Ok(()),
-        }
-    }
-
-    /// Reads the file that says what a repository is, before the others are downloaded.
-    pub(super) fn check_index(self, folder: &Path) -> Result<(), DiffusionError> {
-        match self {
-            Self::Pipeline => ModelIndex::read(folder).map(|_| ()),
-            _ => Ok(()),
         }
     }
 }
