@@ -144,7 +144,7 @@ fn run_files_name_models_too_and_the_run_folder_pins_them() {
 
 const STUDY: &str = r#"
 seeds = [1]
-data = { format = "phantom", phantom = { patients = 40 } }
+data = { format = "phantom", phantom = { train = 8, valid = 4, test = 4 } }
 preprocess = { size = 32 }
 network = { architecture = "small" }
 arms = [{ name = "real" }, { name = "mixed", mode = { add = { synthetic_per_real = 1.0 } }, pool = 2 }]
