@@ -49,7 +49,7 @@ pub(super) fn download(hub: &Hub, name: &HubName, want: Want, progress: &dyn Pro
         want.check_index(&folder).map_err(|error| job.unusable(error))?;
     }
     let needed = want.files(name.folder(), &listing.files).map_err(|Lack { missing, hint }| HubError::NotThere {
-        name: name.clone(),
+        name: name.to_string(),
         what: want.title(),
         reason: format!("it has no {missing}; {hint}"),
     })?;
@@ -61,7 +61,7 @@ pub(super) fn download(hub: &Hub, name: &HubName, want: Want, progress: &dyn Pro
     for index in &needed.indices {
         let path = job.cached.snapshot(job.commit).join(index);
         let text = std::fs::read(&path).map_err(HubError::io("read", &path))?;
-        let not_there = |reason: String| HubError::NotThere { name: name.clone(), what: want.title(), reason };
+        let not_there = |reason: String| HubError::NotThere { name: name.to_string(), what: want.title(), reason };
         let shards = shards(index, &text).ok_or_else(|| not_there(format!("{index} is no index of shards")))?;
         if let Some(missing) = shards.iter().find(|shard| !listing.files.contains(*shard)) {
             return Err(not_there(format!("it has no {missing}, which {index} names")));
@@ -131,7 +131,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn unusable(&self, source: DiffusionError) -> HubError {
-        HubError::Unusable { name: self.name.clone(), source: Box::new(source) }
+        HubError::Unusable { name: self.name.to_string(), source: Box::new(source) }
     }
 
     /// A small file.
@@ -143,7 +143,7 @@ impl Job<'_> {
         let remote = self.client.remote(self.name, self.commit, file)?;
         if remote.size > MOST_TEXT {
             let reason = format!("{file} has {} bytes, far more than a text of a model", remote.size);
-            return Err(HubError::NotThere { name: self.name.clone(), what: "model", reason });
+            return Err(HubError::NotThere { name: self.name.to_string(), what: "model", reason });
         }
         self.file(file, &remote, &mut 0)
     }

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::name::HubName;
 use crate::diffusion::DiffusionError;
 
 /// Why a model of the hub can't be had. Each message says what to do.
@@ -35,7 +34,7 @@ pub enum HubError {
     #[error("{name} is not complete in the cache {}: {reason}; {remedy}", cache.display())]
     NotCached {
         /// As it was asked for.
-        name: HubName,
+        name: String,
         /// The folder of the cache.
         cache: PathBuf,
         /// What is missing.
@@ -47,7 +46,7 @@ pub enum HubError {
     #[error("{name} is no {what}: {reason}")]
     NotThere {
         /// As it was asked for.
-        name: HubName,
+        name: String,
         /// `pipeline in diffusers' layout`, …
         what: &'static str,
         /// What is missing, and what to write instead.
@@ -57,7 +56,7 @@ pub enum HubError {
     #[error("{name} can't be used, and its weights were not downloaded")]
     Unusable {
         /// As it was asked for.
-        name: HubName,
+        name: String,
         /// Why.
         #[source]
         source: Box<DiffusionError>,

@@ -176,7 +176,7 @@ impl Hub {
     }
 
     fn not_cached(&self, name: &HubName, reason: String, remedy: &'static str) -> HubError {
-        HubError::NotCached { name: name.clone(), cache: self.cache.root().to_owned(), reason, remedy }
+        HubError::NotCached { name: name.to_string(), cache: self.cache.root().to_owned(), reason, remedy }
     }
 }
 

@@ -161,7 +161,7 @@ impl Choosing<'_> {
     /// Every file that it is read from; they are enough if a vocabulary is among them.
     fn tokenizer(&mut self, folder: &str) -> Result<(), String> {
         let has = |name: &str| self.names.contains(&join(folder, name));
-        if !has("tokenizer.json") && !has("vocab.txt") && !(has("vocab.json") && has("merges.txt")) {
+        if !(has("tokenizer.json") || has("vocab.txt") || has("vocab.json") && has("merges.txt")) {
             return Err(join(folder, "tokenizer.json, vocab.txt, or vocab.json with merges.txt"));
         }
         let files = TOKENIZER_FILES.iter().filter(|name| has(name)).map(|name| join(folder, name)).collect::<Vec<_>>();
@@ -173,7 +173,7 @@ impl Choosing<'_> {
     fn taesd(&mut self, folder: &str) -> bool {
         let inside = self.inside(folder);
         let find = |part: &str| inside.iter().find(|name| name.contains(part) && name.ends_with(".safetensors"));
-        match (inside.iter().any(|name| *name == "config.json"), find("_encoder"), find("_decoder")) {
+        match (inside.contains(&"config.json"), find("_encoder"), find("_decoder")) {
             (false, Some(encoder), Some(decoder)) => {
                 self.needed.weights.extend([encoder, decoder].map(|name| join(folder, name)));
                 true
