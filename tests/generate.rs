@@ -340,7 +340,10 @@ fn foreign_checkpoints_are_refused_by_name() {
     };
     assert!(message("tiny").contains("Stable Diffusion XL"));
     assert!(message("tiny/unet").contains("a single component (UNet2DConditionModel)"));
-    assert!(message("absent").contains("absent is not there; give the folder of a pipeline, or the name of one"));
+    assert!(
+        message("absent")
+            .contains("absent is not there; give the pipeline's folder, the one with model_index.json in it, or its name")
+    );
 }
 
 #[test]

@@ -96,8 +96,10 @@ fn no_index(path: &Path) -> DiffusionError {
     let expected = "give the pipeline's folder, the one with model_index.json in it".to_owned();
     let other = |found: String, expected| DiffusionError::OtherModel { path: path.to_owned(), found, expected };
     if !path.exists() {
-        let expected = "give the folder of a pipeline, or the name of one on the Hugging Face hub, of the form owner/name";
-        return other("not there".to_owned(), expected.to_owned());
+        return other(
+            "not there".to_owned(),
+            format!("{expected}, or its name on the Hugging Face hub, of the form owner/name"),
+        );
     }
     if path.is_file() {
         let expected = "give a folder in diffusers' layout; `StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)` in \
