@@ -2,6 +2,7 @@
 //!
 //! Reference: huggingface_hub 2.4.0, `hf_api.py` (`model_info`) and `file_download.py` (`get_hf_file_metadata`, `http_get`).
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::Read;
 
@@ -18,11 +19,14 @@ const MOST_LIST: u64 = 16 << 20;
 const MOST_REDIRECTS: usize = 10;
 /// How often a request is repeated that failed for a passing reason.
 pub(super) const REPETITIONS: u32 = 4;
+/// How often as long as the hub has not answered once.
+const FIRST_REPETITIONS: u32 = 1;
 
 /// Requests to the hub.
 pub(super) struct Client<'a> {
     hub: &'a Hub,
     http: Http,
+    was_reached: Cell<bool>,
 }
 
 /// A commit of a repository.
@@ -77,7 +81,7 @@ impl<'a> Client<'a> {
             repository: name.repository(),
             cause: cause.to_string(),
         };
-        Ok(Self { hub, http: Http::new().map_err(failed)? })
+        Ok(Self { hub, http: Http::new().map_err(failed)?, was_reached: Cell::new(false) })
     }
 
     /// The commit of a revision, and its files.
@@ -173,9 +177,19 @@ impl<'a> Client<'a> {
                 std::thread::sleep(self.hub.pause * 2u32.pow(attempt - 1));
             }
             match self.send(method, url, follow, None) {
-                Ok(response) if is_passing(response.status) => cause = format!("status {}", response.status),
-                Ok(response) => return Ok(response),
+                Ok(response) if is_passing(response.status) => {
+                    self.was_reached.set(true);
+                    cause = format!("status {}", response.status);
+                }
+                Ok(response) => {
+                    self.was_reached.set(true);
+                    return Ok(response);
+                }
                 Err(error) => cause = error,
+            }
+            // Without a network nobody should wait for long.
+            if attempt >= FIRST_REPETITIONS && !self.was_reached.get() {
+                break;
             }
         }
         Err(self.unreachable(name, cause))

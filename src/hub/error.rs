@@ -98,7 +98,7 @@ pub enum HubError {
     /// The hub can't be reached.
     #[error(
         "cannot reach {endpoint}: {cause}. Without a network, download the model elsewhere (`hf download {repository}`), copy the \
-         folder here, and give its path; or copy the cache and set HF_HOME"
+         folder here, and give its path; or copy the cache and set HF_HOME. If a folder was meant: there is none of that name here"
     )]
     Unreachable {
         /// Address of the hub.
