@@ -72,7 +72,8 @@ impl Estimate {
     }
 }
 
-/// Memory and swap of this machine, or of the container that the program runs in.
+/// Memory and swap of this machine, or of the container that the program runs in, or the address space that the process may have
+/// (`ulimit -v`): the least of them.
 #[must_use]
 pub fn machine_bytes() -> Option<u64> {
     let memory = MemoryRefreshKind::nothing().with_ram().with_swap();
@@ -80,7 +81,15 @@ pub fn machine_bytes() -> Option<u64> {
     let (total, swap) = (system.total_memory(), system.total_swap());
     let bound = system.cgroup_limits().map(|limits| limits.total_memory).filter(|bound| *bound > 0);
     let total = bound.map_or(total, |bound| total.min(bound));
-    (total > 0).then(|| total.saturating_add(swap))
+    let machine = (total > 0).then(|| total.saturating_add(swap));
+    let space = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| address_space(&limits));
+    machine.into_iter().chain(space).min()
+}
+
+/// The soft limit on the address space in Linux's table of a process's limits; `None` without one.
+fn address_space(limits: &str) -> Option<u64> {
+    let row = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    row.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -105,6 +114,18 @@ mod tests {
         let estimate = Estimate::new("size").with("a batch", &[usize::MAX; 4]).with("another", &[usize::MAX]);
         assert_eq!(estimate.bytes(), u64::MAX);
         assert!(estimate.check(Some(u64::MAX - 1)).is_err());
+    }
+
+    #[test]
+    fn a_limit_on_the_address_space_counts() {
+        let table = |limit: &str| {
+            format!(
+                "Limit                     Soft Limit           Hard Limit           Units     \nMax cpu time              unlimited            unlimited            seconds   \nMax address space         {limit}           unlimited            bytes     \n"
+            )
+        };
+        assert_eq!(address_space(&table("8192000000")), Some(8_192_000_000));
+        assert_eq!(address_space(&table("unlimited")), None);
+        assert_eq!(address_space(""), None);
     }
 
     #[test]

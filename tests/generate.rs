@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use roentgen_augment::image::{GrayDepth, GrayImage, encode_png};
 use roentgen_augment::supply::{SampleOrigin, decode_sample};
+use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 /// A folder with a tiny pipeline in `tiny`, and the outputs of a test.
@@ -250,6 +251,118 @@ fn settings_out_of_range_are_refused() {
 }
 
 #[test]
+fn an_image_that_the_machine_can_not_hold_is_refused_before_weights_are_read() {
+    let bench = Bench::new();
+    bench.edit_json("tiny/vae/config.json", |config| {
+        let levels = config["block_out_channels"].as_array().unwrap().len();
+        config["block_out_channels"] = json!(vec![4096; levels]);
+    });
+    let huge = ["--prompt", "x", "--size", "8192"];
+    bench.refuses(
+        &huge,
+        &["this run takes at least", "the autoencoder's last feature maps", "lower --size or --batch-size, or add --tiled"],
+    );
+    bench.refuses(&["--prompt", "x", "--size", "8200"], &["--size", "8192"]);
+}
+
+#[test]
+fn numbers_of_a_configuration_are_bounded() {
+    let bench = Bench::new();
+    for (file, key) in [
+        ("text_encoder", "num_hidden_layers"),
+        ("text_encoder", "vocab_size"),
+        ("unet", "sample_size"),
+        ("unet", "in_channels"),
+        ("vae", "layers_per_block"),
+        ("vae", "latent_channels"),
+        ("vae", "sample_size"),
+    ] {
+        let name = format!("tiny/{file}/config.json");
+        let before = std::fs::read_to_string(bench.path(&name)).unwrap();
+        for number in [0, 1_000_000_000, u64::MAX] {
+            bench.edit_json(&name, |config| config[key] = json!(number));
+            bench.refuses(&["--prompt", "x"], &[&name, &format!("`{key}` is {number}, expected 1 to ")]);
+            let inspected = roentgen(bench.folder.path(), &["inspect", "tiny"]);
+            assert!(String::from_utf8_lossy(&inspected.stdout).contains(&format!("PROBLEM: tiny/{file}/config.json: `{key}`")));
+        }
+        bench.write(&name, &before);
+    }
+}
+
+#[test]
+fn settings_of_a_scheduler_that_paint_nothing_are_refused() {
+    let bench = Bench::new();
+    bench.edit_json("tiny/scheduler/scheduler_config.json", |config| {
+        config["_class_name"] = json!("DDIMScheduler");
+        config["timestep_spacing"] = json!("trailing");
+        config["rescale_betas_zero_snr"] = json!(true);
+    });
+    for sampler in ["ddim", "ddpm", "euler", "dpm++2m", "unipc"] {
+        bench.refuses(
+            &["--prompt", "x", "--sampler", sampler],
+            &["prediction_type is epsilon, expected v_prediction", "scheduler_config.json"],
+        );
+    }
+    bench.edit_json("tiny/scheduler/scheduler_config.json", |config| config["prediction_type"] = json!("v_prediction"));
+    bench.makes(&["--prompt", "x", "--sampler", "ddim"]);
+}
+
+#[test]
+fn the_folder_of_another_scheduler_paints_with_a_sampler_that_is_named() {
+    let bench = Bench::new();
+    for class in ["HeunDiscreteScheduler", "LMSDiscreteScheduler", "DEISMultistepScheduler", "LCMScheduler"] {
+        bench.edit_json("tiny/scheduler/scheduler_config.json", |config| config["_class_name"] = json!(class));
+        bench.edit_json("tiny/model_index.json", |index| index["scheduler"] = json!(["diffusers", class]));
+        bench.refuses(&["--prompt", "x"], &[&format!("sampler is the checkpoint's {class}"), "--sampler", "ddim, pndm, euler"]);
+        let inspected = roentgen(bench.folder.path(), &["inspect", "tiny"]);
+        let said = String::from_utf8_lossy(&inspected.stdout).into_owned();
+        assert!(
+            inspected.status.success() && said.contains(&format!("{class} is not computed here: give --sampler")),
+            "{said}"
+        );
+        bench.makes(&["--prompt", "x", "--sampler", "euler"]);
+        std::fs::remove_dir_all(bench.path("out")).unwrap();
+        bench.makes(&["--prompt", "x", "--preset", "fast"]);
+        std::fs::remove_dir_all(bench.path("out")).unwrap();
+    }
+}
+
+#[test]
+fn a_set_of_images_that_are_all_flat_or_all_alike_is_an_error() {
+    let bench = Bench::new();
+    let file = bench.path("tiny/vae/diffusion_pytorch_model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    let without = |prefix: &str| {
+        let mut bytes = whole.clone();
+        let (header, metadata) = SafeTensors::read_metadata(&whole).unwrap();
+        for (name, info) in metadata.tensors() {
+            if name.starts_with(prefix) {
+                let (begin, end) = info.data_offsets;
+                bytes[8 + header + begin..8 + header + end].fill(0);
+            }
+        }
+        assert!(bytes != whole, "{prefix}");
+        std::fs::write(&file, bytes).unwrap();
+    };
+    without("decoder.conv_out.");
+    bench.refuses(&["--prompt", "x"], &["all 1 images of tiny are flat", "roentgen inspect tiny"]);
+    // The images are there, and the set stays an error.
+    bench.refuses(&["--prompt", "x"], &["all 1 images of tiny are flat"]);
+    std::fs::remove_dir_all(bench.path("out")).unwrap();
+    bench.refuses(&["--prompt", "x", "--count", "9"], &["all 2 images of tiny are flat"]);
+    std::fs::remove_dir_all(bench.path("out")).unwrap();
+
+    // Latents without influence, and the edges of convolutions.
+    without("decoder.conv_in.weight");
+    bench.refuses(&["--prompt", "x", "--count", "3"], &["all 2 images of tiny are the same", "although their seeds differ"]);
+
+    bench.write("study.toml", &study("steps = 2, device = \"cpu\""));
+    let filled = roentgen(bench.folder.path(), &["fill", "study.toml", "--out", "study", "--device", "cpu"]);
+    let said = String::from_utf8_lossy(&filled.stderr);
+    assert!(!filled.status.success() && said.contains("images of tiny are the same"), "{said}");
+}
+
+#[test]
 fn prompt_files_without_prompts_are_refused() {
     let bench = Bench::new();
     for (text, said) in
@@ -382,20 +495,22 @@ fn inspect_says_what_a_folder_is() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("already holds a pipeline"));
 }
 
+/// A run file whose generator is the tiny pipeline; `table` is the rest of `[generator.diffusion]`.
+fn study(table: &str) -> String {
+    format!(
+        "seeds = [1]\ndata = {{ format = \"phantom\", phantom = {{ train = 20, valid = 20, test = 20 }} }}\npreprocess = {{ size = 32 }}\n\
+         network = {{ architecture = \"small\" }}\nbootstrap = {{ replicates = 20 }}\n\
+         training = {{ steps = 2, batch_size = 4, eval_every = 2, warmup_steps = 1 }}\n\
+         arms = [{{ name = \"real\" }}, {{ name = \"mixed\", mode = {{ replace = {{ fraction = 0.2 }} }} }}]\n\
+         generator = {{ kind = \"diffusion\", diffusion = {{ pipeline = \"tiny\", {table} }} }}\n"
+    )
+}
+
 /// A comparison whose synthetic images a checkpoint makes.
 #[test]
 fn a_checkpoint_is_the_generator_of_a_study() {
     let bench = Bench::new();
-    let run = |table: &str| {
-        format!(
-            "seeds = [1]\ndata = {{ format = \"phantom\", phantom = {{ train = 20, valid = 20, test = 20 }} }}\npreprocess = {{ size = 32 }}\n\
-             network = {{ architecture = \"small\" }}\nbootstrap = {{ replicates = 20 }}\n\
-             training = {{ steps = 2, batch_size = 4, eval_every = 2, warmup_steps = 1 }}\n\
-             arms = [{{ name = \"real\" }}, {{ name = \"mixed\", mode = {{ replace = {{ fraction = 0.2 }} }} }}]\n\
-             generator = {{ kind = \"diffusion\", diffusion = {{ pipeline = \"tiny\", {table} }} }}\n"
-        )
-    };
-    bench.write("run.toml", &run("steps = 2, device = \"cpu\", batch_size = 3"));
+    bench.write("run.toml", &study("steps = 2, device = \"cpu\", batch_size = 3"));
     let compare = || roentgen(bench.folder.path(), &["compare", "run.toml", "--out", "study", "--device", "cpu", "--json"]);
     let output = compare();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -411,7 +526,7 @@ fn a_checkpoint_is_the_generator_of_a_study() {
         ("guidance = -1.0", "generator.diffusion.guidance is -1"),
         ("seed = 1", "unknown field `seed`"),
     ] {
-        bench.write("run.toml", &run(table));
+        bench.write("run.toml", &study(table));
         let output = compare();
         assert!(!output.status.success(), "{table}");
         let message = String::from_utf8_lossy(&output.stderr);

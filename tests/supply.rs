@@ -350,9 +350,13 @@ fn plans_ask_for_what_they_say() {
     }
     // A table may not request a patient of validation or test.
     let held_out = splits.held_out_patients().iter().next().unwrap().clone();
-    std::fs::write(study.path("prompts.csv"), format!("prompt,patient_id\nA mass.,{held_out}\n")).unwrap();
+    std::fs::write(study.path("prompts.csv"), format!("prompt,Mass,patient_id\nA mass.,1,{held_out}\n")).unwrap();
     let refused = with_job(&config("{ prompts = \"prompts.csv\" }"), &study.path("out"), pools).unwrap_err().to_string();
     assert!(refused.contains(held_out.as_str()) && refused.contains("held out"), "{refused}");
+    // Images without labels would teach nothing.
+    std::fs::write(study.path("prompts.csv"), "prompt\nA mass.\n").unwrap();
+    let refused = with_job(&config("{ prompts = \"prompts.csv\" }"), &study.path("out"), pools).unwrap_err().to_string();
+    assert!(refused.starts_with("arm `") && refused.contains("none of its 10 prompts has a label"), "{refused}");
 }
 
 /// The examples with a generator, with phantoms and a random pipeline instead of data and checkpoint, and very few steps.

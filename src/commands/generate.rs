@@ -11,9 +11,10 @@ use roentgen::finetune::Lora;
 use roentgen::generate::store::Store;
 use roentgen::generate::{DiffusionSynthesizer, ImageSet, Outcome, Progress, colour_note, make, merge, prompts};
 use roentgen::hub::{Asked, Want};
-use roentgen::memory::{Estimate, machine_bytes};
+use roentgen::memory::machine_bytes;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::OwnColumns;
+use roentgen_augment::request::doubts;
 
 use crate::cli::{GenerateArgs, LoraChoice};
 use crate::commands::progress::Bars;
@@ -26,6 +27,8 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     say_notes(table.notes());
     args.check_rows(table.requests(1, 0)?.len())?;
     let requests = table.requests(args.count, args.seed)?;
+    let doubts = doubts(&requests);
+    say_notes(&doubts);
     let store = Store::open(&args.out)?;
     let set = ImageSet { store: &store, vocabulary: &table.vocabulary, requests: &requests };
     if args.merge {
@@ -47,7 +50,8 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let checkpoint = Checkpoint::read(&place.path())?;
     let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
-    memory(args, &settings).check(machine_bytes())?;
+    let keys = if args.tiled { "--size or --batch-size" } else { "--size or --batch-size, or add --tiled" };
+    checkpoint.check_memory(&settings, args.batch_size.get(), args.common.device.is_host(), machine_bytes(), keys)?;
     let start = start(args, &settings, &device)?;
     let opening = bars.begin(&format!("loading {place}"), 0, "parts");
     let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
@@ -81,7 +85,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     drop(task);
     let of_images = outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread));
     let of_images: Vec<String> = of_images.collect();
-    let notes = [table.notes(), &of_images].concat();
+    let notes = [table.notes(), &doubts, &of_images].concat();
     report(args, &store, &outcome, begun.elapsed().as_secs_f64(), (&name.to_string(), &notes))?;
     say_notes(&of_images);
     Ok(ExitCode::SUCCESS)
@@ -111,12 +115,6 @@ fn settings(args: &GenerateArgs, checkpoint: &Checkpoint) -> Result<Settings> {
     };
     checkpoint.check(&settings)?;
     Ok(settings)
-}
-
-/// Least memory of the last images of a batch, which are decoded on the host.
-fn memory(args: &GenerateArgs, settings: &Settings) -> Estimate {
-    let [height, width] = settings.size;
-    Estimate::new("--size or --batch-size").with("a batch of images", &[args.batch_size.get(), 3, height, width])
 }
 
 /// The start image and its digest.

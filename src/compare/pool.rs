@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::gate::GateReport;
-use roentgen_augment::request::SampleRequest;
+use roentgen_augment::request::{SampleRequest, doubts};
 use roentgen_augment::supply::{ImagePool, Supply, SupplyMode, Synthesizer as _, SyntheticDataset};
 use roentgen_augment::text::PromptSummary;
 
@@ -144,7 +144,18 @@ impl Source {
         let mut seen = HashSet::new();
         let distinct = requests.iter().flatten().filter(|request| seen.insert((request.seed, &request.prompt)));
         let read = synthesizer.notes(&distinct.collect::<Vec<_>>())?;
-        let notes = asking.notes().iter().cloned().chain(read).collect();
+        for (arm, requests) in config.arms.iter().zip(&requests) {
+            if !requests.is_empty() && requests.iter().all(SampleRequest::is_unlabelled) {
+                return Err(PoolError::Unlabelled { arm: arm.name.clone(), images: requests.len() });
+            }
+        }
+        // Arms may ask for other prompts with the same seeds: their images are never in one set.
+        let mut notes = [asking.notes(), &read].concat();
+        for doubt in requests.iter().flat_map(|requests| doubts(requests)) {
+            if !notes.contains(&doubt) {
+                notes.push(doubt);
+            }
+        }
         let mode = GeneratorConfig { supply: mode.unwrap_or_default(), ..generator.clone() };
         let supply = supply(&mode, synthesizer, &job.folder.join("cache"))?;
         let drawn = |requests: Vec<SampleRequest>| (!requests.is_empty()).then(|| Drawn::Requests(supply.clone(), requests));

@@ -41,6 +41,17 @@ pub enum PoolError {
     /// No training row has a prompt.
     #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or use `from = \"report-else-template\"`")]
     NoPrompts(PromptSummary),
+    /// Images that no classifier could learn from.
+    #[error(
+        "arm `{arm}`: none of its {images} prompts has a label of the study's findings, so that a classifier learns nothing from the images; \
+         add columns of findings to the table of prompts"
+    )]
+    Unlabelled {
+        /// The arm.
+        arm: String,
+        /// Images asked for.
+        images: usize,
+    },
     /// The device it generates on.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -149,6 +149,20 @@ pub enum DiffusionError {
         /// Sampler step, from 1.
         step: usize,
     },
+    /// All images of a set are alike or flat: no set of radiographs is.
+    #[error(
+        "all {images} images of {} are {fault}; its settings do not go together or its weights are damaged: look at its prediction and \
+         its files with `roentgen inspect {}`",
+        folder.display(), folder.display()
+    )]
+    Degenerate {
+        /// The checkpoint's folder.
+        folder: PathBuf,
+        /// Images of the set so far.
+        images: usize,
+        /// What they are.
+        fault: String,
+    },
     /// A callback asked to stop.
     #[error("stopped after step {step}")]
     Stopped {

@@ -1,12 +1,25 @@
 //! A component's JSON configuration, read without ignoring an option.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use roentgen_augment::image::MAX_SIDE;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::DiffusionError;
+
+/// Widths and numbers of channels, heads and groups: far above any model (Stable Diffusion has 1280), far below what overflows.
+pub(super) const WIDTH: RangeInclusive<usize> = 1..=65_536;
+/// Numbers of layers, of which Stable Diffusion has at most 24 in one stack.
+pub(super) const LAYERS: RangeInclusive<usize> = 1..=100;
+/// Resolutions of an autoencoder: each one doubles the side of a latent in pixels.
+pub(super) const RESOLUTIONS: RangeInclusive<usize> = 1..=10;
+/// Sides of images and latents.
+pub(super) const SIDE: RangeInclusive<usize> = 1..=MAX_SIDE;
+/// Rows of an embedding: the largest vocabulary in use has 256,000.
+pub(super) const ROWS: RangeInclusive<usize> = 1..=4_000_000;
 
 /// Options of a `config.json` or `scheduler_config.json` that are not yet consumed.
 ///
@@ -131,20 +144,44 @@ impl Options {
         }
     }
 
-    /// A whole number above 0.
-    pub(in crate::diffusion) fn count(&mut self, key: &str, default: usize) -> Result<usize, DiffusionError> {
-        match self.take_or(key, default)? {
-            0 => Err(self.refuse(key, "0", "1 or more")),
-            count => Ok(count),
-        }
+    /// A whole number in `range`.
+    pub(in crate::diffusion) fn within(
+        &mut self,
+        key: &str,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> Result<usize, DiffusionError> {
+        let value = self.take_or(key, default)?;
+        self.in_range(key, &[value], range)?;
+        Ok(value)
     }
 
-    /// One or more whole numbers above 0.
-    pub(in crate::diffusion) fn counts(&mut self, key: &str, default: Vec<usize>) -> Result<Vec<usize>, DiffusionError> {
-        let counts = self.take_or(key, default)?;
-        match counts.is_empty() || counts.contains(&0) {
-            true => Err(self.refuse(key, &format!("{counts:?}"), "one or more numbers, each 1 or more")),
-            false => Ok(counts),
+    /// One or more whole numbers in `range`, as many as an autoencoder can have resolutions.
+    pub(in crate::diffusion) fn per_resolution(
+        &mut self,
+        key: &str,
+        default: Vec<usize>,
+        range: RangeInclusive<usize>,
+    ) -> Result<Vec<usize>, DiffusionError> {
+        let values = self.take_or(key, default)?;
+        if !RESOLUTIONS.contains(&values.len()) {
+            let expected = format!("{} to {} numbers, one for each resolution", RESOLUTIONS.start(), RESOLUTIONS.end());
+            return Err(self.refuse(key, &format!("a list of {}", values.len()), &expected));
+        }
+        self.in_range(key, &values, range)?;
+        Ok(values)
+    }
+
+    /// Refuses values outside `range`.
+    pub(in crate::diffusion) fn in_range(
+        &self,
+        key: &str,
+        values: &[usize],
+        range: RangeInclusive<usize>,
+    ) -> Result<(), DiffusionError> {
+        match values.iter().find(|value| !range.contains(value)) {
+            None => Ok(()),
+            Some(value) => Err(self.refuse(key, &value.to_string(), &format!("{} to {}", range.start(), range.end()))),
         }
     }
 

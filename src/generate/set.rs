@@ -13,12 +13,14 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIter
 use roentgen_augment::AugmentError;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::{OwnColumns, PromptTable, TableRow, table_bytes};
+use roentgen_augment::image::GrayImage;
 use roentgen_augment::record::{CxrRecord, Provenance, Vocabulary};
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
 use toml::Value;
 
 use super::notes::CutPrompts;
+use super::sameness::Sameness;
 use super::shard::Shard;
 use super::store::{Store, StoreError};
 use super::synthesizer::DiffusionSynthesizer;
@@ -139,10 +141,11 @@ pub fn make(
     let (fingerprint, card) = (synthesizer.fingerprint(), synthesizer.card());
     let origin = |request: &SampleRequest| SampleOrigin::new(request.clone(), fingerprint, card.clone());
     let mine: Vec<usize> = (0..requests.len()).filter(|index| shard.has(*index)).collect();
-    let mut missing = Vec::new();
+    let (mut missing, mut sameness) = (Vec::new(), Sameness::default());
     for &index in &mine {
-        if found(store, index, &origin(&requests[index]))?.is_none() {
-            missing.push(index);
+        match found(store, index, &origin(&requests[index]))? {
+            Some(image) => sameness.add(requests[index].seed, &image),
+            None => missing.push(index),
         }
     }
     // Existing images are of this run: only now it is recorded.
@@ -161,12 +164,15 @@ pub fn make(
             let bytes =
                 encode_sample(&picture.image, &origin).map_err(|source| ImageSetError::Encode { path: path(), source })?;
             store.write(&name, bytes).map_err(io_error(store, "write", &name))?;
+            sameness.add(request.seed, &picture.image);
             outcome.mean_channel_spread += f64::from(picture.channel_spread) / missing.len() as f64;
         }
+        synthesizer.refuse(sameness.fault())?;
         if progress(Progress::Images(batch.len())).is_break() {
             return Err(DiffusionError::Stopped { step: synthesizer.settings().steps }.into());
         }
     }
+    synthesizer.refuse(sameness.fault_of_all())?;
     outcome.cut_prompts = CutPrompts::of(synthesizer, shard.of(requests))?;
     if shard.is_whole() {
         let origins: Vec<_> = requests.iter().map(origin).collect();
@@ -183,8 +189,9 @@ pub fn make(
 pub fn merge(set: ImageSet<'_>) -> Result<usize, ImageSetError> {
     let ImageSet { store, requests, .. } = set;
     let _shared = lock(store)?;
-    let read: Vec<_> = requests.par_iter().enumerate().map(|(index, _)| read_origin(store, index)).collect();
-    let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let read: Vec<_> =
+        requests.par_iter().enumerate().map(|(index, _)| Ok(read_sample(store, index)?.map(|(_, origin)| origin))).collect();
+    let read = read.into_iter().collect::<Result<Vec<_>, ImageSetError>>()?;
     let absent: Vec<usize> = (0..read.len()).filter(|&index| read[index].is_none()).collect();
     if let Some(&first) = absent.first() {
         let (missing, total) = (absent.len(), requests.len());
@@ -199,14 +206,14 @@ pub fn merge(set: ImageSet<'_>) -> Result<usize, ImageSetError> {
     Ok(origins.len())
 }
 
-/// The description inside image `index`; `None` if it is missing or damaged.
-fn read_origin(store: &Store, index: usize) -> Result<Option<SampleOrigin>, ImageSetError> {
+/// Image `index` with the description inside; `None` if it is missing or damaged.
+fn read_sample(store: &Store, index: usize) -> Result<Option<(GrayImage, SampleOrigin)>, ImageSetError> {
     let name = file_name(index);
     let read = store.read(&name);
     let read = read.map_err(io_error(store, "read", &name))?;
     match read.as_deref().map(decode_sample) {
         None => Ok(None),
-        Some(Ok((_, origin))) => Ok(Some(origin)),
+        Some(Ok(sample)) => Ok(Some(sample)),
         Some(Err(SampleDefect::NoOrigin)) => {
             let differences = vec![Difference::value("request in the image", None, Some(&"expected".to_owned()))];
             Err(RunFolderError::OtherRun { path: store.describe(&name), differences }.into())
@@ -215,11 +222,11 @@ fn read_origin(store: &Store, index: usize) -> Result<Option<SampleOrigin>, Imag
     }
 }
 
-/// The description inside image `index` if it is intact. A damaged file counts as absent; one of another run is an error.
-fn found(store: &Store, index: usize, expected: &SampleOrigin) -> Result<Option<SampleOrigin>, ImageSetError> {
-    let Some(origin) = read_origin(store, index)? else { return Ok(None) };
+/// Image `index` if it is intact. A damaged file counts as absent; one of another run is an error.
+fn found(store: &Store, index: usize, expected: &SampleOrigin) -> Result<Option<GrayImage>, ImageSetError> {
+    let Some((image, origin)) = read_sample(store, index)? else { return Ok(None) };
     check_same(store, index, &origin, expected)?;
-    Ok(Some(origin))
+    Ok(Some(image))
 }
 
 /// Refuses an image of another request or generator, with everything that differs.

@@ -3,12 +3,14 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
 use super::notes::CutPrompts;
+use super::sameness::{Sameness, SetFault};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
 use crate::hub::snapshot_name;
@@ -26,6 +28,8 @@ pub struct DiffusionSynthesizer {
     start_digest: Option<Fingerprint>,
     batch_size: NonZeroUsize,
     fingerprint: Fingerprint,
+    /// Of the images that [`Synthesizer::synthesize`] made.
+    sameness: Mutex<Sameness>,
 }
 
 impl DiffusionSynthesizer {
@@ -35,7 +39,8 @@ impl DiffusionSynthesizer {
         let fingerprint =
             Fingerprint::of(&[&pipeline.fingerprint().0, settings.canonical().as_bytes(), negative_prompt.as_bytes()]);
         let texts = TextCache::new(&pipeline, settings.clip_skip);
-        Self { pipeline, settings, texts, negative_prompt, start: Start::Noise, start_digest: None, batch_size, fingerprint }
+        let (start, start_digest, sameness) = (Start::Noise, None, Mutex::default());
+        Self { pipeline, settings, texts, negative_prompt, start, start_digest, batch_size, fingerprint, sameness }
     }
 
     /// Starts from a picture instead of noise; `digest` identifies it.
@@ -78,6 +83,16 @@ impl DiffusionSynthesizer {
     fn failed(&self, error: DiffusionError) -> SynthesisError {
         let message = format!("{}: {error}", self.pipeline.folder().display());
         SynthesisError { message, source: Some(Box::new(error)) }
+    }
+
+    /// The error of a set whose images are all flat or alike.
+    pub(super) fn refuse(&self, fault: Option<(SetFault, usize)>) -> Result<(), DiffusionError> {
+        match fault {
+            None => Ok(()),
+            Some((fault, images)) => {
+                Err(DiffusionError::Degenerate { folder: self.pipeline.folder().to_owned(), images, fault: fault.to_string() })
+            }
+        }
     }
 
     /// One picture per request of one batch, whatever its size; `watch` is called at every step.
@@ -126,6 +141,12 @@ impl Synthesizer for DiffusionSynthesizer {
         let mut images = Vec::with_capacity(requests.len());
         for batch in requests.chunks(self.batch_size.get()) {
             let pictures = self.pictures(batch, &mut |_| ControlFlow::Continue(())).map_err(|error| self.failed(error))?;
+            let fault = {
+                let mut sameness = self.sameness.lock().unwrap_or_else(PoisonError::into_inner);
+                batch.iter().zip(&pictures).for_each(|(request, picture)| sameness.add(request.seed, &picture.image));
+                sameness.fault()
+            };
+            self.refuse(fault).map_err(|error| self.failed(error))?;
             images.extend(
                 pictures
                     .into_iter()

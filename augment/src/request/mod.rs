@@ -1,5 +1,6 @@
 //! What is requested from a generator.
 
+mod doubts;
 mod plan;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use crate::AugmentError;
 use crate::record::{Label, PatientId, Sex, View};
 use crate::text::PromptKind;
 
+pub use doubts::doubts;
 pub(crate) use plan::shows;
 pub use plan::{LabelPlan, RequestPlan};
 
@@ -54,4 +56,12 @@ pub struct SampleRequest {
     pub sex: Option<Sex>,
     /// Projection.
     pub view: Option<View>,
+}
+
+impl SampleRequest {
+    /// Whether no label is known.
+    #[must_use]
+    pub fn is_unlabelled(&self) -> bool {
+        self.labels.iter().all(|label| *label == Label::Missing)
+    }
 }

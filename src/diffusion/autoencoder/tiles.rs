@@ -48,9 +48,14 @@ impl Tile {
         Self { latents: pixels.div_ceil(factor).max(1).next_multiple_of(Self::QUARTERS) }
     }
 
+    /// Side in pixels, for an autoencoder with this factor.
+    pub(in crate::diffusion) fn pixels(self, factor: usize) -> usize {
+        self.latents * factor
+    }
+
     /// Where images are cut that are encoded.
     pub(in crate::diffusion) fn encoding(self, factor: usize) -> Grid {
-        Grid { tile: self.latents * factor, blend: self.latents / Self::QUARTERS, least: factor }
+        Grid { tile: self.pixels(factor), blend: self.latents / Self::QUARTERS, least: factor }
     }
 
     /// Where latents are cut that are decoded.

@@ -96,6 +96,11 @@ impl Checkpoint {
         }
     }
 
+    /// Makes `side` pixels the size of its images, from now on and in what [`StableDiffusion::save`] writes: it is trained at that size.
+    pub(crate) fn train_at(&mut self, side: usize) {
+        self.unet.sample_size = Some([side / self.factor; 2]);
+    }
+
     /// Refuses settings out of range.
     ///
     /// # Errors

@@ -120,8 +120,12 @@ pub fn inspect(folder: &Path) -> Result<Inspection, DiffusionError> {
             (facts, Some(weights))
         }),
         component(&index, "scheduler", scheduler, |scheduler| {
+            let sampler = match scheduler.foreign() {
+                Some(class) => format!("{class} is not computed here: give --sampler, or `sampler` in a run file"),
+                None => scheduler.kind().to_string(),
+            };
             let facts = vec![
-                ("sampler", scheduler.kind().to_string()),
+                ("sampler", sampler),
                 ("prediction", scheduler.prediction().to_string()),
                 ("training timesteps", scheduler.noise_schedule().len().to_string()),
             ];

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `model_index`, `checkpoint` | a folder in diffusers' layout, before and while its weights are read |
 //! | `settings` | how images are sampled; presets |
+//! | `footprint` | whether the machine can hold them |
 //! | `text` | prompts to text states |
 //! | `start`, `denoise`, `picture` | from noise or a picture to latents, and from the decoder's pixels to gray |
 //! | `inspect` | the description of a folder, without loading it |
@@ -18,6 +19,7 @@
 
 mod checkpoint;
 mod denoise;
+mod footprint;
 mod inspect;
 mod model_index;
 mod phantom;
@@ -39,7 +41,7 @@ use serde_json::{Value, json};
 
 use crate::diffusion::autoencoder::{Autoencoder, Slices};
 use crate::diffusion::text::{TEXT_PROJECTION, TextEncoderModel, TextProjection, TextProjectionKeys};
-use crate::diffusion::unet::UNet;
+use crate::diffusion::unet::{UNet, UNetConfig};
 use crate::diffusion::weights::{Stem, save};
 use crate::diffusion::{DiffusionError, weights};
 use denoise::{Denoise, ImageNoise};
@@ -223,7 +225,8 @@ impl StableDiffusion {
 }
 
 impl StableDiffusion {
-    /// Writes the whole folder in diffusers' layout: configurations and vocabularies byte for byte, weights as safetensors in the
+    /// Writes the whole folder in diffusers' layout: configurations and vocabularies byte for byte, but for a `sample_size` that
+    /// [`Checkpoint::train_at`] changed; weights as safetensors in the
     /// type that their files had (exact, unless the pipeline computes in a narrower one). `model_index.json` is written last,
     /// so that a folder with one is complete. The safety checker, which is not read, is listed as absent.
     ///
@@ -241,7 +244,10 @@ impl StableDiffusion {
         let (indices, others): (Vec<_>, Vec<_>) =
             self.texts.iter().partition(|(path, _)| path.as_path() == Path::new("model_index.json"));
         for (path, bytes) in others {
-            write(path, bytes)?;
+            match path.as_path() == Path::new("unet/config.json") {
+                true => write(path, &with_sample_size(bytes, &self.checkpoint.unet))?,
+                false => write(path, bytes)?,
+            }
         }
         let file = |component: &str, stem: Stem| folder.join(component).join(stem.file_name());
         let text = &self.text_encoder;
@@ -259,6 +265,20 @@ impl StableDiffusion {
         }
         Ok(())
     }
+}
+
+/// The U-Net's configuration with the `sample_size` of `unet`; unchanged if it is that.
+fn with_sample_size(config: &[u8], unet: &UNetConfig) -> Vec<u8> {
+    let text = String::from_utf8_lossy(config);
+    let before = UNetConfig::parse(&text, Path::new("unet/config.json")).ok().and_then(|unet| unet.sample_size);
+    let (Some([height, width]), Ok(mut value)) = (unet.sample_size, serde_json::from_slice::<Value>(config)) else {
+        return config.to_vec();
+    };
+    if before == unet.sample_size {
+        return config.to_vec();
+    }
+    value["sample_size"] = if height == width { json!(height) } else { json!([height, width]) };
+    format!("{value:#}\n").into_bytes()
 }
 
 /// The index with components that are not in the folder listed as absent; unchanged if there are none.
@@ -283,6 +303,16 @@ fn without_checker(index: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_size_alone_changes_the_configuration() {
+        let config = br#"{"sample_size": 64, "cross_attention_dim": 768}"#;
+        let mut unet = UNetConfig::parse(std::str::from_utf8(config).unwrap(), Path::new("config.json")).unwrap();
+        assert_eq!(with_sample_size(config, &unet), config);
+        unet.sample_size = Some([32, 32]);
+        let value: Value = serde_json::from_slice(&with_sample_size(config, &unet)).unwrap();
+        assert_eq!(value, json!({"sample_size": 32, "cross_attention_dim": 768}));
+    }
 
     #[test]
     fn a_checker_that_is_left_out_is_entered_as_absent() {

@@ -49,6 +49,8 @@ pub struct SchedulerConfig {
     schedule: NoiseSchedule,
     class: Class,
     eta: f64,
+    /// The class of the file where it is one that this program doesn't compute: another sampler has to be chosen before sampling.
+    foreign: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -84,28 +86,28 @@ impl SchedulerConfig {
         Self::parse(&text, &path)
     }
 
-    /// As [`read`](Self::read), for a sampler other than the file's: the only way for files of classes that this program doesn't have.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub fn read_as(path: &Path, kind: SamplerKind) -> Result<Self, DiffusionError> {
-        let (text, path) = read(path)?;
-        Self::of_kind(Options::parse(&text, &path)?, text, kind)
-    }
-
     /// Reads the text of a `scheduler_config.json`; `path` is for messages.
+    ///
+    /// The file of a Stable Diffusion scheduler that this program doesn't compute is read for its noise schedule and prediction, with
+    /// which a model is trained; to sample, [`with_kind`](Self::with_kind) has to choose another one.
     ///
     /// # Errors
     /// [`DiffusionError::NotJson`]; [`DiffusionError::UnknownOption`] for an option that no scheduler has;
-    /// [`DiffusionError::Option`] for a value that this program doesn't compute, the class name included.
+    /// [`DiffusionError::Option`] for a value that this program doesn't compute, and for classes of other models.
     pub fn parse(text: &str, path: &Path) -> Result<Self, DiffusionError> {
         let options = Options::parse(text, path)?;
         let name: String = options.clone().require("_class_name")?;
-        let kind = SamplerKind::of_class(&name).ok_or_else(|| {
+        if let Some(kind) = SamplerKind::of_class(&name) {
+            return Self::of_kind(options, text.to_owned(), kind);
+        }
+        if !FOREIGN.contains(&name.as_str()) {
             let known = SamplerKind::ALL.map(SamplerKind::class_name).join(", ");
-            options.refuse("_class_name", &format!("\"{name}\""), &format!("{known}; or choose one of this program's samplers"))
-        })?;
-        Self::of_kind(options, text.to_owned(), kind)
+            let expected = format!("{known}, or another scheduler of Stable Diffusion: this one is for other models");
+            return Err(options.refuse("_class_name", &format!("\"{name}\""), &expected));
+        }
+        // The plainest sampler stands in: it takes any prediction, and its noise schedule is everybody's.
+        let read = Self::of_kind(options, text.to_owned(), SamplerKind::Ddim)?;
+        Ok(Self { foreign: Some(name), ..read })
     }
 
     /// The same file for another sampler, as diffusers' `from_config` makes it: options that the file names are kept, others take the
@@ -131,7 +133,7 @@ impl SchedulerConfig {
             }
             options.set(key, value);
         }
-        Ok(Self { options: named, ..Self::of_kind(options, self.text, self.kind)? })
+        Ok(Self { options: named, foreign: self.foreign, ..Self::of_kind(options, self.text, self.kind)? })
     }
 
     /// Spaces the noise levels by Karras' rule, or not.
@@ -183,13 +185,25 @@ impl SchedulerConfig {
         let schedule = NoiseSchedule::take(&mut left, kind != SamplerKind::Pndm)?;
         left.without_influence(&KNOWN);
         left.finish()?;
-        Ok(Self { options, text, kind, prediction, schedule, class, eta: 0.0 })
+        Ok(Self { options, text, kind, prediction, schedule, class, eta: 0.0, foreign: None })
     }
 
     /// Which sampler this is.
     #[must_use]
     pub const fn kind(&self) -> SamplerKind {
         self.kind
+    }
+
+    /// The class of the file, if this program doesn't compute it and no other sampler was chosen yet.
+    #[must_use]
+    pub fn foreign(&self) -> Option<&str> {
+        self.foreign.as_deref()
+    }
+
+    /// `_class_name` of the file, or of the sampler that was chosen instead.
+    #[must_use]
+    pub fn class_name(&self) -> &str {
+        self.foreign.as_deref().unwrap_or(self.kind.class_name())
     }
 
     /// What the network predicts.
@@ -213,7 +227,7 @@ impl SchedulerConfig {
     /// Everything in it that a run depends on, and nothing else: equal for files that differ in notes, in the order of their options or in
     /// options that this sampler hasn't.
     pub(in crate::diffusion) fn canonical(&self) -> Value {
-        let Self { options: _, text: _, kind, prediction, schedule, class, eta } = self;
+        let Self { options: _, text: _, foreign: _, kind, prediction, schedule, class, eta } = self;
         json!({
             "sampler": kind.entry().name,
             "prediction": prediction.to_string(),
@@ -227,14 +241,19 @@ impl SchedulerConfig {
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] for a number of steps that isn't from 1 to the number of training timesteps, or that the spacing
-    /// can't serve.
+    /// can't serve; for the file of a class that this program doesn't compute; and for a prediction of noise that would start where the
+    /// schedule leaves no signal.
     pub fn sampler(&self, steps: usize) -> Result<Box<dyn Sampler>, DiffusionError> {
+        if let Some(class) = &self.foreign {
+            let expected = format!("another one, chosen by --sampler or by `sampler` in a run file: {}", SamplerKind::names());
+            return Err(DiffusionError::Setting { key: "sampler", value: format!("the checkpoint's {class}"), expected });
+        }
         let train = self.schedule.len();
         if !(1..=train).contains(&steps) {
             return Err(refuse_steps(steps, &format!("1 to {train}, the number of training timesteps")));
         }
         let schedule = &self.schedule;
-        Ok(match &self.class {
+        let sampler: Box<dyn Sampler> = match &self.class {
             Class::Ddpm(config) => Box::new(config.init(schedule, steps)?),
             Class::Ddim(config) => Box::new(config.init(schedule, steps, self.eta)?),
             Class::Pndm(config) => Box::new(config.init(schedule, steps)?),
@@ -242,7 +261,28 @@ impl SchedulerConfig {
             Class::EulerAncestral(config) => Box::new(config.init(schedule, steps)),
             Class::DpmSolver(config) => Box::new(config.init(schedule, steps)?),
             Class::UniPc(config) => Box::new(config.init(schedule, steps)?),
-        })
+        };
+        self.check_start(sampler.as_ref())?;
+        Ok(sampler)
+    }
+
+    /// Refuses a noise prediction where the first timestep has no signal: the clean image is then noise divided by zero. Lin et al. 2023,
+    /// "Common Diffusion Noise Schedules and Sample Steps are Flawed", section 3.1. diffusers 0.42.1 makes NaN of it, or limits the
+    /// division so that rounding errors are enlarged thousandfold.
+    fn check_start(&self, sampler: &dyn Sampler) -> Result<(), DiffusionError> {
+        let unlimited = match &self.class {
+            Class::Ddpm(config) => config.is_unlimited(),
+            Class::Ddim(config) => config.is_unlimited(),
+            _ => true,
+        };
+        let first = sampler.timesteps()[0];
+        if !(unlimited && self.prediction == Prediction::Epsilon && self.schedule.has_no_signal_at(first)) {
+            return Ok(());
+        }
+        let expected = "v_prediction with `rescale_betas_zero_snr`: at its last timestep there is no signal from which the image could be \
+                        computed. Correct the checkpoint's scheduler_config.json: `prediction_type` if the model predicts the velocity, \
+                        else `rescale_betas_zero_snr` to false";
+        Err(DiffusionError::Setting { key: "prediction_type", value: "epsilon".to_owned(), expected: expected.to_owned() })
     }
 }
 
@@ -260,9 +300,26 @@ fn read(path: &Path) -> Result<(String, PathBuf), DiffusionError> {
     }
 }
 
-/// Options of the classes that Stable Diffusion's schedulers can be turned into, in diffusers 0.42.1 (`KarrasDiffusionSchedulers`). A file
+/// Schedulers of Stable Diffusion in diffusers 0.42.1 that this program doesn't compute.
+const FOREIGN: [&str; 13] = [
+    "CMStochasticIterativeScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "HeunDiscreteScheduler",
+    "IPNDMScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LCMScheduler",
+    "LMSDiscreteScheduler",
+    "SASolverScheduler",
+    "TCDScheduler",
+];
+
+/// Options of the classes that Stable Diffusion's schedulers can be turned into, in diffusers 0.42.1 (`KarrasDiffusionSchedulers`, and LCM). A file
 /// of one of them may have those of any other, as traces of where it came from.
-const KNOWN: [&str; 44] = [
+const KNOWN: [&str; 46] = [
     "algorithm_type",
     "beta_end",
     "beta_schedule",
@@ -278,6 +335,7 @@ const KNOWN: [&str; 44] = [
     "lambda_min_clipped",
     "lower_order_final",
     "num_train_timesteps",
+    "original_inference_steps",
     "predict_x0",
     "prediction_type",
     "rescale_betas_zero_snr",
@@ -296,6 +354,7 @@ const KNOWN: [&str; 44] = [
     "steps_offset",
     "thresholding",
     "time_shift_type",
+    "timestep_scaling",
     "timestep_spacing",
     "timestep_type",
     "trained_betas",
@@ -408,18 +467,57 @@ mod tests {
     }
 
     #[test]
-    fn files_without_a_known_class_are_refused_unless_a_sampler_is_asked_for() {
+    fn files_of_other_schedulers_are_read_and_sample_once_a_sampler_is_chosen() {
+        for class in FOREIGN {
+            // diffusers 0.42.1 writes these two for `LCMScheduler`.
+            let file = json!({"_class_name": class, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+                "prediction_type": "v_prediction", "original_inference_steps": 50, "timestep_scaling": 10.0});
+            let config = parse(&file).unwrap().for_pipeline().unwrap();
+            assert_eq!((config.foreign(), config.prediction()), (Some(class), Prediction::Velocity));
+            assert_eq!(config.noise_schedule(), SchedulerConfig::roentgen().noise_schedule());
+            let message = config.sampler(20).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("sampler is the checkpoint's {class}, expected another one, chosen by --sampler")),
+                "{message}"
+            );
+            let chosen = config.with_kind(SamplerKind::Euler).unwrap();
+            assert_eq!(chosen.foreign(), None);
+            chosen.sampler(20).unwrap();
+        }
+    }
+
+    #[test]
+    fn schedulers_of_other_models_are_refused_by_name() {
         assert!(parse(&json!({})).unwrap_err().to_string().contains("`_class_name` is nothing"));
-        let message = parse(&json!({"_class_name": "LMSDiscreteScheduler"})).unwrap_err().to_string();
-        assert!(message.contains("is \"LMSDiscreteScheduler\", expected DDPMScheduler, "), "{message}");
+        let message = parse(&json!({"_class_name": "FlowMatchEulerDiscreteScheduler"})).unwrap_err().to_string();
+        assert!(message.contains("is \"FlowMatchEulerDiscreteScheduler\", expected DDPMScheduler, "), "{message}");
+        assert!(message.contains("this one is for other models"), "{message}");
         let folder = tempfile::tempdir().unwrap();
         let message = SchedulerConfig::read(folder.path()).unwrap_err().to_string();
         assert!(message.contains("has no scheduler_config.json"), "{message}");
-        std::fs::write(folder.path().join("scheduler_config.json"), r#"{"_class_name": "LMSDiscreteScheduler"}"#).unwrap();
-        SchedulerConfig::read(folder.path()).unwrap_err();
-        assert_eq!(SchedulerConfig::read_as(folder.path(), SamplerKind::Euler).unwrap().kind(), SamplerKind::Euler);
         let missing = SchedulerConfig::read(&folder.path().join("x.json")).unwrap_err();
         assert!(matches!(missing, DiffusionError::Io { action: "read", .. }));
+    }
+
+    #[test]
+    fn noise_is_not_predicted_where_there_is_no_signal() {
+        for kind in SamplerKind::ALL.into_iter().filter(|kind| *kind != SamplerKind::Pndm) {
+            let with = |options: Value| {
+                let mut file = json!({"_class_name": kind.class_name(), "rescale_betas_zero_snr": true, "clip_sample": false,
+                    "timestep_spacing": "trailing"});
+                file.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+                parse(&file).unwrap().sampler(20)
+            };
+            let message = with(json!({})).unwrap_err().to_string();
+            assert!(message.starts_with("prediction_type is epsilon, expected v_prediction with"), "{kind}: {message}");
+            with(json!({"prediction_type": "v_prediction"})).unwrap();
+            with(json!({"rescale_betas_zero_snr": false})).unwrap();
+            // The last timestep is not visited.
+            with(json!({"timestep_spacing": "leading"})).unwrap();
+        }
+        // A limit keeps the estimate finite.
+        let limited = json!({"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing"});
+        parse(&limited).unwrap().sampler(20).unwrap();
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub(super) struct DdpmConfig {
 }
 
 impl DdpmConfig {
+    /// Whether nothing keeps the estimate of the clean sample within bounds.
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.limit == Limit::Unlimited
+    }
+
     pub(super) fn take(options: &mut Options, timesteps: Timesteps, prediction: Prediction) -> Result<Self, DiffusionError> {
         Ok(Self {
             timesteps,

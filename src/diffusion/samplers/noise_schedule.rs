@@ -12,6 +12,9 @@ use super::combine;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
+/// Far above any schedule: Stable Diffusion has 1000.
+pub(super) const MOST_TIMESTEPS: usize = 1_000_000;
+
 /// Betas of the diffusion chain and the products of their complements, in f64 on the host.
 ///
 /// `x_t = sqrt(alphas_cumprod[t]) x_0 + sqrt(1 - alphas_cumprod[t]) noise`: Ho et al. 2020, "Denoising Diffusion Probabilistic
@@ -83,10 +86,7 @@ impl NoiseSchedule {
     /// Consumes the options of the betas. `rescales`: whether the scheduler class knows `rescale_betas_zero_snr` (PNDM
     /// doesn't).
     pub(super) fn take(options: &mut Options, rescales: bool) -> Result<Self, DiffusionError> {
-        let count: usize = options.take_or("num_train_timesteps", 1000)?;
-        if !(1..=1_000_000).contains(&count) {
-            return Err(options.refuse("num_train_timesteps", &count.to_string(), "1 to 1000000"));
-        }
+        let count = options.within("num_train_timesteps", 1000, 1..=MOST_TIMESTEPS)?;
         let mut ends = [0.0; 2];
         for (end, (key, default)) in ends.iter_mut().zip([("beta_start", 0.0001), ("beta_end", 0.02)]) {
             *end = options.take_or(key, default)?;
@@ -126,6 +126,11 @@ impl NoiseSchedule {
         let products: Vec<f64> = roots.iter().map(|root| ((root - last) * (first / (first - last))).powi(2)).collect();
         let previous = std::iter::once(1.0).chain(products.iter().copied());
         Self::from_betas(products.iter().zip(previous).map(|(product, previous)| 1.0 - product / previous).collect())
+    }
+
+    /// Whether there is nothing but noise at a timestep, rounded if it is fractional: zero terminal SNR.
+    pub(super) fn has_no_signal_at(&self, timestep: f64) -> bool {
+        self.alphas_cumprod.get(timestep.round() as usize) == Some(&0.0)
     }
 
     /// Number of training timesteps.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::noise_schedule::{Level, NoiseSchedule};
+use super::noise_schedule::{Level, MOST_TIMESTEPS, NoiseSchedule};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 
@@ -31,7 +31,10 @@ pub(super) struct Timesteps {
 
 impl Timesteps {
     pub(super) fn take(options: &mut Options, default: Spacing) -> Result<Self, DiffusionError> {
-        Ok(Self { spacing: options.take_or("timestep_spacing", default)?, offset: options.take_or("steps_offset", 0)? })
+        Ok(Self {
+            spacing: options.take_or("timestep_spacing", default)?,
+            offset: options.within("steps_offset", 0, 0..=MOST_TIMESTEPS)?,
+        })
     }
 
     /// `steps` whole timesteps, descending, as DDPM, DDIM and PNDM choose them.

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::encoder::{TextEncoder, TextInput, TextStates};
 use super::sizes::{Activation, Sizes};
 use crate::diffusion::DiffusionError;
-use crate::diffusion::options::Options;
+use crate::diffusion::options::{Options, ROWS};
 use crate::diffusion::weights::KeyMap;
 
 /// The two networks that differ in how they number tokens.
@@ -53,15 +53,12 @@ impl BertConfig {
         sizes.check(&options)?;
         // Width of CXR-BERT's head.
         options.without_influence(&["projection_size"]);
-        let token_types = options.take_or("type_vocab_size", 2)?;
-        if token_types == 0 {
-            return Err(options.refuse("type_vocab_size", "0", "at least 1"));
-        }
+        let token_types = options.within("type_vocab_size", 2, ROWS)?;
         let activation = Activation::take(&mut options, "gelu")?;
         let places = match family {
             Family::Bert => Places::FromZero,
             Family::Roberta => {
-                let pad = options.take_or("pad_token_id", 1)?;
+                let pad = options.within("pad_token_id", 1, 0..=*ROWS.end())?;
                 if pad + 1 >= sizes.positions {
                     let expected = format!("below max_position_embeddings ({}) - 1: places count from there", sizes.positions);
                     return Err(options.refuse("pad_token_id", &pad.to_string(), &expected));

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::encoder::{TextEncoder, TextEncoderConfig};
 use crate::diffusion::DiffusionError;
-use crate::diffusion::options::Options;
+use crate::diffusion::options::{Options, WIDTH};
 use crate::diffusion::unet::UNetConfig;
 use crate::diffusion::weights::KeyMap;
 
@@ -46,6 +46,8 @@ impl TextProjectionConfig {
     pub fn read(path: &Path) -> Result<Self, DiffusionError> {
         let mut options = Options::read(path)?;
         let config = Self { in_features: options.require("in_features")?, out_features: options.require("out_features")? };
+        options.in_range("in_features", &[config.in_features], WIDTH)?;
+        options.in_range("out_features", &[config.out_features], WIDTH)?;
         options.finish()?;
         Ok(config)
     }

@@ -6,7 +6,7 @@ use roentgen_kernels::{gelu, quick_gelu};
 use serde_json::json;
 
 use crate::diffusion::DiffusionError;
-use crate::diffusion::options::Options;
+use crate::diffusion::options::{LAYERS, Options, ROWS, WIDTH};
 
 /// The function between the two matrices of a feed-forward block (`hidden_act`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +60,15 @@ impl Sizes {
     /// Refuses sizes of no valid transformer.
     pub(in crate::diffusion) fn check(&self, options: &Options) -> Result<(), DiffusionError> {
         let sizes = [
-            ("vocab_size", self.vocabulary),
-            ("hidden_size", self.width),
-            ("intermediate_size", self.inner),
-            ("num_hidden_layers", self.layers),
-            ("num_attention_heads", self.heads),
-            ("max_position_embeddings", self.positions),
+            ("vocab_size", self.vocabulary, ROWS),
+            ("hidden_size", self.width, WIDTH),
+            ("intermediate_size", self.inner, WIDTH),
+            ("num_hidden_layers", self.layers, LAYERS),
+            ("num_attention_heads", self.heads, WIDTH),
+            ("max_position_embeddings", self.positions, ROWS),
         ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(options.refuse(key, "0", "at least 1"));
+        for (key, size, range) in sizes {
+            options.in_range(key, &[size], range)?;
         }
         if !self.width.is_multiple_of(self.heads) {
             let expected = format!("a divisor of hidden_size, {}", self.width);

@@ -6,13 +6,13 @@ use burn::tensor::Device;
 use roentgen_classifier::nn::GroupNormConfig;
 
 use super::blocks::{DownBlock, MidBlock, UpBlock};
-use super::config_file::{LAYERS, WIDTH, in_range, per_level, same_length};
+use super::config_file::{per_level, same_length};
 use super::keys::UNetKeys;
 use super::time_embedding::{TimeEmbedding, TimeProjection};
 use super::transformer::Transformer2dConfig;
 use super::{UNet, config_file};
 use crate::diffusion::DiffusionError;
-use crate::diffusion::options::Options;
+use crate::diffusion::options::{LAYERS, Options, WIDTH};
 use crate::diffusion::resnet::{ResnetBlockConfig, conv3x3};
 
 /// Architecture of a [`UNet`], as in its folder's `config.json`.
@@ -144,7 +144,7 @@ pub struct UNetLevel {
 /// The levels of the options, from the highest resolution to the lowest.
 pub(super) fn levels(options: &mut Options) -> Result<Vec<UNetLevel>, DiffusionError> {
     let channels = options.take_or("block_out_channels", vec![320, 640, 1280, 1280])?;
-    in_range(options, "block_out_channels", &channels, WIDTH)?;
+    options.in_range("block_out_channels", &channels, WIDTH)?;
     let count = channels.len();
     if !LAYERS.contains(&count) {
         return Err(options.refuse("block_out_channels", &format!("{channels:?}"), "channels of at least one level"));
@@ -153,15 +153,15 @@ pub(super) fn levels(options: &mut Options) -> Result<Vec<UNetLevel>, DiffusionE
     let mut up = blocks(options, "up_block_types", ["UpBlock2D", "CrossAttnUpBlock2D"], 0, count)?;
     up.reverse();
     let layers = per_level(options, "layers_per_block", 2, count)?;
-    in_range(options, "layers_per_block", &layers, LAYERS)?;
+    options.in_range("layers_per_block", &layers, LAYERS)?;
     let transformer_layers = per_level(options, "transformer_layers_per_block", 1, count)?;
-    in_range(options, "transformer_layers_per_block", &transformer_layers, LAYERS)?;
+    options.in_range("transformer_layers_per_block", &transformer_layers, LAYERS)?;
     let only_cross_attention = per_level(options, "only_cross_attention", false, count)?;
     // By its name the width of a head, and always used as the number of heads; `num_attention_heads` is the right name, which
     // few files have.
     let key = if options.peek("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
     let heads = per_level(options, key, 8, count)?;
-    in_range(options, key, &heads, WIDTH)?;
+    options.in_range(key, &heads, WIDTH)?;
     options.without_influence(&["num_attention_heads", "attention_head_dim"]);
     let level = |i| UNetLevel {
         channels: channels[i],

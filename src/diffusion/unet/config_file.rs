@@ -3,37 +3,37 @@
 //! Defaults and meanings: diffusers 0.42.1, `UNet2DConditionModel.__init__`. Options that no Stable Diffusion 1 or 2 model sets
 //! must have the value that disables them. Many options have one value for all levels or one for each.
 
-use std::ops::RangeInclusive;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::config::{UNetBlock, UNetConfig, levels};
 use crate::diffusion::DiffusionError;
-use crate::diffusion::options::Options;
+use crate::diffusion::options::{Options, SIDE, WIDTH};
 
 pub(super) fn read(mut options: Options) -> Result<UNetConfig, DiffusionError> {
     refuse_other_models(&options)?;
     leave_out(&mut options)?;
     let levels = levels(&mut options)?;
+    let sample_size = match options.take("sample_size")? {
+        None => None,
+        Some(PerLevel::One(side)) => Some([side, side]),
+        Some(PerLevel::Each(sides)) => Some(
+            <[usize; 2]>::try_from(sides)
+                .map_err(|sides| options.refuse("sample_size", &format!("{sides:?}"), "one number, or height and width"))?,
+        ),
+    };
+    options.in_range("sample_size", sample_size.as_ref().map_or(&[], |sides| sides), SIDE)?;
     let config = UNetConfig {
-        sample_size: match options.take("sample_size")? {
-            None => None,
-            Some(PerLevel::One(side)) => Some([side, side]),
-            Some(PerLevel::Each(sides)) => Some(
-                <[usize; 2]>::try_from(sides)
-                    .map_err(|sides| options.refuse("sample_size", &format!("{sides:?}"), "one number, or height and width"))?,
-            ),
-        },
-        in_channels: within(&mut options, "in_channels", 4, WIDTH)?,
-        out_channels: within(&mut options, "out_channels", 4, WIDTH)?,
+        sample_size,
+        in_channels: options.within("in_channels", 4, WIDTH)?,
+        out_channels: options.within("out_channels", 4, WIDTH)?,
         center_input_sample: options.take_or("center_input_sample", false)?,
         flip_sin_to_cos: options.take_or("flip_sin_to_cos", true)?,
         freq_shift: options.take_or("freq_shift", 0.0)?,
         levels,
         cross_attention_dim: text_width(&mut options)?,
-        norm_num_groups: within(&mut options, "norm_num_groups", 32, WIDTH)?,
+        norm_num_groups: options.within("norm_num_groups", 32, WIDTH)?,
         norm_eps: options.take_or("norm_eps", 1e-5)?,
         use_linear_projection: options.take_or("use_linear_projection", false)?,
         upcast_attention: options.take_or("upcast_attention", false)?,
@@ -114,17 +114,11 @@ fn text_width(options: &mut Options) -> Result<usize, DiffusionError> {
         Some(PerLevel::One(width)) => vec![width],
         Some(PerLevel::Each(widths)) => widths,
     };
-    in_range(options, key, &widths, WIDTH)?;
+    options.in_range(key, &widths, WIDTH)?;
     match widths[..] {
         [width, ref others @ ..] if others.iter().all(|other| *other == width) => Ok(width),
         _ => Err(options.refuse(key, &format!("{widths:?}"), "one width for all levels")),
     }
-}
-
-fn within(options: &mut Options, key: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, DiffusionError> {
-    let value = options.take_or(key, default)?;
-    in_range(options, key, &[value], range)?;
-    Ok(value)
 }
 
 /// Conditions between options.
@@ -161,11 +155,6 @@ fn check(config: &UNetConfig, options: &Options) -> Result<(), DiffusionError> {
     Ok(())
 }
 
-/// Far above any model, far below what overflows: the largest width is 1280.
-pub(super) const WIDTH: RangeInclusive<usize> = 1..=65_536;
-/// The same for numbers of layers, of which there are 2.
-pub(super) const LAYERS: RangeInclusive<usize> = 1..=100;
-
 /// One value for all levels, or one for each from the highest resolution to the lowest.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "one value or a list of them")]
@@ -192,18 +181,6 @@ pub(super) fn same_length(options: &Options, key: &str, found: usize, count: usi
         false => {
             Err(options.refuse(key, &format!("a list of {found}"), &format!("{count}, one for each of block_out_channels")))
         }
-    }
-}
-
-pub(super) fn in_range(
-    options: &Options,
-    key: &str,
-    values: &[usize],
-    range: RangeInclusive<usize>,
-) -> Result<(), DiffusionError> {
-    match values.iter().find(|value| !range.contains(value)) {
-        None => Ok(()),
-        Some(value) => Err(options.refuse(key, &value.to_string(), &format!("{} to {}", range.start(), range.end()))),
     }
 }
 

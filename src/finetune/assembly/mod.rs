@@ -156,7 +156,8 @@ impl Assembly {
     }
 
     fn index(&self, folder: &Path, [text_encoder, vae]: [&Source; 2]) -> Result<ModelIndex, FinetuneError> {
-        let scheduler = SchedulerConfig::read(&folder.join("scheduler"))?.kind().class_name();
+        let scheduler = SchedulerConfig::read(&folder.join("scheduler"))?;
+        let scheduler = scheduler.class_name();
         let text_encoder = TextEncoderConfig::read(&text_encoder.config())?.class_name();
         let vae = AutoencoderConfig::read(&vae.config())?.class_name();
         let components = [

@@ -82,8 +82,9 @@ impl Run {
         }
         let opening = progress.begin("opening the run", 0, "images");
         opening.message("reading the pipeline");
-        let start = StartingPoint::open(&config.model, out)?;
+        let mut start = StartingPoint::open(&config.model, out)?;
         check_size(config, &start.checkpoint)?;
+        notes.extend(take_size(config, &mut start.checkpoint));
 
         // 1. Pairs
         opening.message("reading images");
@@ -192,6 +193,20 @@ fn check_size(config: &FinetuneConfig, checkpoint: &Checkpoint) -> Result<(), Co
         "preprocess.size",
         size,
         format!("a multiple of {factor}, the autoencoder's factor, such as {near}"),
+    ))
+}
+
+/// A denoiser that trains at another size than its base paints at that size from now on; the sentence about it.
+fn take_size(config: &FinetuneConfig, checkpoint: &mut Checkpoint) -> Option<String> {
+    let (side, before) = (config.preprocess.size, checkpoint.settings().size);
+    if before == [side, side] || matches!(config.strategy, Strategy::Reconstruct { .. }) {
+        return None;
+    }
+    checkpoint.train_at(side);
+    let [height, width] = before;
+    let adapters = if config.strategy.has_lora() { "; adapters alone do not say so: give `generate` --size" } else { "" };
+    Some(format!(
+        "the base paints {width} x {height} pixels and trains at {side} x {side}, which its exported folder records as `sample_size`{adapters}"
     ))
 }
 

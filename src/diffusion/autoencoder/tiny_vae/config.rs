@@ -10,7 +10,7 @@ use super::AutoencoderTiny;
 use super::layers::TinyActivation;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::tiles::Tile;
-use crate::diffusion::options::Options;
+use crate::diffusion::options::{LAYERS, Options, WIDTH};
 use crate::diffusion::weights::KeyMap;
 
 /// Side of a tile, pixels (diffusers 0.42.1, `AutoencoderTiny.tile_sample_min_size`).
@@ -79,18 +79,18 @@ impl AutoencoderTinyConfig {
     pub(in crate::diffusion) fn from_options(mut options: Options) -> Result<Self, DiffusionError> {
         options.expect_class(Self::CLASS)?;
         let default = Self::new();
-        let num_encoder_blocks: Vec<usize> = options.take_or("num_encoder_blocks", default.num_encoder_blocks)?;
-        let num_decoder_blocks: Vec<usize> = options.take_or("num_decoder_blocks", default.num_decoder_blocks)?;
+        let num_encoder_blocks = options.per_resolution("num_encoder_blocks", default.num_encoder_blocks, 0..=*LAYERS.end())?;
+        let num_decoder_blocks = options.per_resolution("num_decoder_blocks", default.num_decoder_blocks, 0..=*LAYERS.end())?;
         let width = width(&mut options, default.width, [num_encoder_blocks.len(), num_decoder_blocks.len()])?;
         let act_fn = activation(&mut options, default.act_fn)?;
         let config = Self {
-            in_channels: options.count("in_channels", default.in_channels)?,
-            out_channels: options.count("out_channels", default.out_channels)?,
+            in_channels: options.within("in_channels", default.in_channels, WIDTH)?,
+            out_channels: options.within("out_channels", default.out_channels, WIDTH)?,
             width,
             num_encoder_blocks,
             num_decoder_blocks,
             act_fn,
-            latent_channels: options.count("latent_channels", default.latent_channels)?,
+            latent_channels: options.within("latent_channels", default.latent_channels, WIDTH)?,
             latent_magnitude: options.factor("latent_magnitude", default.latent_magnitude)?,
             latent_shift: options.take_or("latent_shift", default.latent_shift)?,
             scaling_factor: options.factor("scaling_factor", default.scaling_factor)?,
@@ -140,13 +140,13 @@ fn activation(options: &mut Options, default: TinyActivation) -> Result<TinyActi
 /// are equal. `resolutions` are the encoder's and the decoder's.
 fn width(options: &mut Options, default: usize, resolutions: [usize; 2]) -> Result<usize, DiffusionError> {
     let [encoder, decoder] = resolutions;
-    if encoder == 0 || encoder != decoder {
-        let expected = format!("as many numbers as num_encoder_blocks has ({encoder}), at least one");
+    if encoder != decoder {
+        let expected = format!("as many numbers as num_encoder_blocks has ({encoder})");
         return Err(options.refuse("num_decoder_blocks", &format!("{decoder} numbers"), &expected));
     }
     let mut width = None;
     for key in ["encoder_block_out_channels", "decoder_block_out_channels"] {
-        let widths = options.counts(key, vec![default; encoder])?;
+        let widths = options.per_resolution(key, vec![default; encoder], WIDTH)?;
         let first = *width.get_or_insert(widths[0]);
         if widths.len() != encoder || widths.iter().any(|other| *other != first) {
             let expected =
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn whatever_would_change_the_numbers_is_refused_by_name() {
         for (text, part) in [
-            (r#"{"num_encoder_blocks": []}"#, "`num_decoder_blocks` is 4 numbers, expected as many"),
+            (r#"{"num_encoder_blocks": []}"#, "`num_encoder_blocks` is a list of 0, expected 1 to 10 numbers"),
             (r#"{"num_decoder_blocks": [1, 1]}"#, "`num_decoder_blocks` is 2 numbers, expected as many"),
             (r#"{"encoder_block_out_channels": [64, 64]}"#, "`encoder_block_out_channels` is [64, 64], expected 4 times 64"),
             (r#"{"encoder_block_out_channels": [8, 8, 8, 16]}"#, "expected 4 times 8"),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{AutoencoderKl, EPSILON};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::tiles::Tile;
-use crate::diffusion::options::Options;
+use crate::diffusion::options::{LAYERS, Options, SIDE, WIDTH};
 use crate::diffusion::resnet::ResnetBlockConfig;
 use crate::diffusion::weights::KeyMap;
 
@@ -88,13 +88,14 @@ impl AutoencoderKlConfig {
             None => default.sample_size,
             Some(SampleSize::Side(side) | SampleSize::Sides([side, _])) => side,
         };
+        options.in_range("sample_size", &[sample_size], SIDE)?;
         let config = Self {
-            in_channels: options.count("in_channels", default.in_channels)?,
-            out_channels: options.count("out_channels", default.out_channels)?,
-            block_out_channels: options.counts("block_out_channels", default.block_out_channels)?,
-            layers_per_block: options.count("layers_per_block", default.layers_per_block)?,
-            latent_channels: options.count("latent_channels", default.latent_channels)?,
-            norm_num_groups: options.count("norm_num_groups", default.norm_num_groups)?,
+            in_channels: options.within("in_channels", default.in_channels, WIDTH)?,
+            out_channels: options.within("out_channels", default.out_channels, WIDTH)?,
+            block_out_channels: options.per_resolution("block_out_channels", default.block_out_channels, WIDTH)?,
+            layers_per_block: options.within("layers_per_block", default.layers_per_block, LAYERS)?,
+            latent_channels: options.within("latent_channels", default.latent_channels, WIDTH)?,
+            norm_num_groups: options.within("norm_num_groups", default.norm_num_groups, WIDTH)?,
             sample_size,
             scaling_factor: options.factor("scaling_factor", default.scaling_factor)?,
             use_quant_conv: options.take_or("use_quant_conv", default.use_quant_conv)?,
@@ -246,9 +247,9 @@ mod tests {
             (attention, "`down_block_types` is [\"AttnDownEncoderBlock2D\"], expected 1 times \"DownEncoderBlock2D\""),
             (r#"{"block_out_channels": [32, 64]}"#, "expected 2 times \"DownEncoderBlock2D\""),
             (r#"{"up_block_types": []}"#, "`up_block_types` is []"),
-            (r#"{"block_out_channels": [], "down_block_types": []}"#, "`block_out_channels` is []"),
+            (r#"{"block_out_channels": [], "down_block_types": []}"#, "`block_out_channels` is a list of 0"),
             (r#"{"block_out_channels": [48]}"#, "`norm_num_groups` is 32, expected a divisor of 48 channels"),
-            (r#"{"norm_num_groups": 0}"#, "`norm_num_groups` is 0, expected 1 or more"),
+            (r#"{"norm_num_groups": 0}"#, "`norm_num_groups` is 0, expected 1 to 65536"),
             (r#"{"layers_per_block": 0}"#, "`layers_per_block` is 0"),
             (r#"{"scaling_factor": 0.0}"#, "`scaling_factor` is 0, expected a number above 0"),
             (r#"{"sample_size": "large"}"#, "`sample_size` is \"large\""),
