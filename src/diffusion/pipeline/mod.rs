@@ -226,7 +226,7 @@ impl StableDiffusion {
 
 impl StableDiffusion {
     /// Writes the whole folder in diffusers' layout: configurations and vocabularies byte for byte, but for a `sample_size` that
-    /// [`Checkpoint::train_at`] changed; weights as safetensors in the
+    /// fine-tuning changed; weights as safetensors in the
     /// type that their files had (exact, unless the pipeline computes in a narrower one). `model_index.json` is written last,
     /// so that a folder with one is complete. The safety checker, which is not read, is listed as absent.
     ///
