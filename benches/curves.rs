@@ -261,7 +261,7 @@ impl Filled {
     fn new(entries: usize, max_bytes: Option<u64>) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         let fingerprint = Fingerprint::of(&[b"curves"]);
-        let card = SynthesizerCard { model: "curves".to_owned(), sampler: None, steps: None, guidance_scale: None };
+        let card = SynthesizerCard::named("curves");
         let origin = SampleOrigin::new(request(), fingerprint, card);
         let key = CacheKey::new(&origin.request, fingerprint);
         let open = |max_bytes| SampleCache::open(folder.path(), CacheOptions { max_bytes }).expect("a new folder");

@@ -36,7 +36,7 @@ impl Synthesizer for Stock {
     }
 
     fn card(&self) -> SynthesizerCard {
-        SynthesizerCard { model: "stock".to_owned(), sampler: None, steps: None, guidance_scale: None }
+        SynthesizerCard::named("stock")
     }
 
     fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {

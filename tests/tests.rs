@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `adapters` | LoRA files of every tool, textual inversion and `merge`, on a tiny pipeline, and everything of the kind that is refused |
 //! | `bounds` | any number in a run file is used or refused by name |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
@@ -21,6 +22,7 @@
 //! | `label_tables` | label tables in the forms that other programs write them |
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
+mod adapters;
 mod bounds;
 mod cli;
 mod data;

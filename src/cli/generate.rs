@@ -6,15 +6,16 @@ use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use roentgen::config::ConfigError;
+use roentgen::adapters::{EmbeddingChoice, LoraChoice};
 use roentgen::config::limits::{MOST_BATCH, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES};
+use roentgen::config::{ComputeType, ConfigError, DiffusionConfig, DiffusionKeys, USUAL_STRENGTH};
 use roentgen::diffusion::pipeline::SamplingPreset;
 use roentgen::diffusion::samplers::{SAMPLERS, SamplerKind};
 use roentgen::generate::Shard;
 use roentgen::generate::store::StorePlace;
 use roentgen::hub::Place;
 
-use super::{Common, ComputeType, LoraChoice, place};
+use super::{Common, compute_types, place};
 
 /// The names of samplers, each with what it is.
 fn samplers() -> impl TypedValueParser<Value = SamplerKind> {
@@ -86,20 +87,24 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "IMAGE")]
     pub init_image: Option<PathBuf>,
     /// How much of the start image is changed: above 0, at most 1
-    #[arg(long, default_value_t = 0.8, requires = "init_image", allow_negative_numbers = true)]
+    #[arg(long, default_value_t = USUAL_STRENGTH, requires = "init_image", allow_negative_numbers = true)]
     pub strength: f64,
-    /// Adapters to merge into the weights, with a scale of 1 unless one is given: a LoRA file of diffusers or a folder of peft; may be
-    /// given several times
+    /// Adapters to merge into the weights, with a scale of 1 unless one is given: a LoRA file of kohya's scripts or diffusers, or a
+    /// folder of diffusers or peft; may be given several times
     #[arg(long, value_name = "FILE[:SCALE]")]
     pub lora: Vec<LoraChoice>,
+    /// Textual inversion: a file of diffusers or AUTOMATIC1111, whose token then stands for its vectors in prompts; TOKEN=FILE gives it
+    /// another token, or one to a file without. May be given several times
+    #[arg(long, value_name = "[TOKEN=]FILE")]
+    pub embedding: Vec<EmbeddingChoice>,
     /// Images made at a time: faster on a GPU, more memory
     #[arg(long, default_value = "1", allow_negative_numbers = true)]
     pub batch_size: NonZeroUsize,
     /// Bit depth of the PNGs, 8 or 16
-    #[arg(long, default_value = "8", value_parser = clap::builder::PossibleValuesParser::new(["8", "16"]))]
-    pub bits: String,
+    #[arg(long, default_value = "8", value_parser = PossibleValuesParser::new(["8", "16"]).try_map(|bits| bits.parse::<u8>()))]
+    pub bits: u8,
     /// Compute type of text encoder and U-Net; f16 and bf16 are for GPUs
-    #[arg(long, default_value = "f32")]
+    #[arg(long, default_value_t, value_parser = compute_types())]
     pub dtype: ComputeType,
     /// Keep each network in host memory between its uses: for small GPUs
     #[arg(long)]
@@ -123,22 +128,53 @@ pub struct GenerateArgs {
 }
 
 impl GenerateArgs {
+    /// The generator, as a run file describes it.
+    #[must_use]
+    pub fn generator(&self, pipeline: Place) -> DiffusionConfig {
+        // No `..`: what a command line can say, a run file can say.
+        DiffusionConfig::from(DiffusionKeys {
+            pipeline,
+            preset: self.preset,
+            sampler: self.sampler.map(|sampler| sampler.to_string()),
+            steps: self.steps,
+            guidance: self.guidance,
+            negative_prompt: self.negative_prompt.clone(),
+            batch_size: self.batch_size,
+            device: self.common.device.to_string(),
+            trained_on: None,
+            lora: self.lora.clone(),
+            embedding: self.embedding.clone(),
+            guidance_rescale: self.guidance_rescale,
+            karras: self.karras,
+            eta: self.eta,
+            init_image: self.init_image.clone(),
+            strength: Some(self.strength),
+            bits: Some(self.bits),
+            dtype: self.dtype,
+            offload: self.offload,
+            tiled: self.tiled,
+        })
+    }
+
+    /// Height and width of the images, if they are given.
+    #[must_use]
+    pub fn image_size(&self) -> Option<[usize; 2]> {
+        self.size.map(|ImageSize { width, height }| [height, width])
+    }
+
     /// Refuses numbers that no set of images needs. Limits that depend on the checkpoint, such as the number of steps, are
     /// checked with it.
     ///
     /// # Errors
     /// [`ConfigError::Value`] with the flag, its value and the bound.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let most = |flag: &str, value: f64, most: f64| {
-            if value <= most || value.is_nan() { Ok(()) } else { Err(beyond(flag, value, most)) }
-        };
         most("--count", f64::from(self.count), MOST_SAMPLES as f64)?;
         most("--batch-size", self.batch_size.get() as f64, MOST_BATCH as f64)?;
         most("--guidance", self.guidance.unwrap_or(0.0), MOST_GUIDANCE)?;
         if let Some(ImageSize { width, height }) = self.size {
             most("--size", width.max(height) as f64, MOST_PIXELS as f64)?;
         }
-        self.lora.iter().try_for_each(|lora| most("--lora, its scale without the sign,", lora.scale.abs(), MOST_GUIDANCE))
+        check_scales(&self.lora)
     }
 
     /// Refuses more images than a set may have, and seeds past the last one, of `prompts` rows.
@@ -161,8 +197,14 @@ impl GenerateArgs {
     }
 }
 
-fn beyond(flag: &str, value: f64, most: f64) -> ConfigError {
-    ConfigError::flag(flag, value, format!("at most {most}"))
+/// Refuses scales of adapters that none needs.
+pub(super) fn check_scales(loras: &[LoraChoice]) -> Result<(), ConfigError> {
+    loras.iter().try_for_each(|lora| most("--lora, its scale without the sign,", lora.scale.abs(), MOST_GUIDANCE))
+}
+
+/// NaN is left to what reads the value, which names it.
+fn most(flag: &str, value: f64, most: f64) -> Result<(), ConfigError> {
+    if value <= most || value.is_nan() { Ok(()) } else { Err(ConfigError::flag(flag, value, format!("at most {most}"))) }
 }
 
 /// `512` or `WIDTHxHEIGHT`.

@@ -1,15 +1,15 @@
 //! The command line's arguments.
 
 mod generate;
-mod lora_choice;
+mod merge;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::FloatDType;
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use roentgen::config::ComputeType;
 use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
 use roentgen::generate::Shard;
@@ -17,7 +17,7 @@ use roentgen::hub::Place;
 use roentgen_augment::formats::{FORMATS, Format};
 
 pub use generate::GenerateArgs;
-pub use lora_choice::LoraChoice;
+pub use merge::MergeArgs;
 
 /// Train chest X-ray classifiers on real and synthetic images, and measure with intervals whether the synthetic ones help
 ///
@@ -48,8 +48,10 @@ pub enum Command {
     Finetune(FinetuneArgs),
     /// Generate images from prompts with a Stable Diffusion checkpoint, such as RoentGen
     Generate(Box<GenerateArgs>),
-    /// Show what a checkpoint folder contains, and whether this program can run it
+    /// Show what a checkpoint folder, a LoRA or an embedding contains, and whether this program can use it
     Inspect(InspectArgs),
+    /// Write a checkpoint folder with LoRA files and embeddings merged into its weights
+    Merge(MergeArgs),
     /// Commands for developing and measuring this program
     #[command(subcommand)]
     Dev(DevCommand),
@@ -199,31 +201,17 @@ pub struct DataArgs {
     pub json: bool,
 }
 
-/// Type of the weights in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ComputeType {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats.
-    F16,
-    /// Brain floats.
-    Bf16,
-}
-
-impl From<ComputeType> for FloatDType {
-    fn from(dtype: ComputeType) -> Self {
-        match dtype {
-            ComputeType::F32 => Self::F32,
-            ComputeType::F16 => Self::F16,
-            ComputeType::Bf16 => Self::BF16,
-        }
-    }
+/// The names of types of weights.
+fn compute_types() -> impl TypedValueParser<Value = ComputeType> {
+    let names = ComputeType::ALL.map(|kind| PossibleValue::new(kind.name()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<ComputeType>())
 }
 
 /// `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// Checkpoint folder in diffusers' layout, or its name on the Hugging Face hub (owner/name, owner/name@revision)
+    /// Checkpoint folder in diffusers' layout, or its name on the Hugging Face hub (owner/name, owner/name@revision); file or folder of a LoRA;
+    /// file of textual inversion
     #[arg(value_parser = place())]
     pub folder: Place,
     /// Print JSON for scripts
@@ -255,7 +243,7 @@ pub struct RandomPipelineArgs {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Type of the weights in the files
-    #[arg(long, default_value = "f32")]
+    #[arg(long, default_value_t, value_parser = compute_types())]
     pub dtype: ComputeType,
     /// Folder to write
     #[arg(long)]

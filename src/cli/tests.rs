@@ -18,6 +18,7 @@ const COMMANDS: &[&[&str]] = &[
     &["generate", "--pipeline", "p", "--prompts", "x.csv", "--out", "o"],
     &["generate", "--merge", "--prompt", "x", "--out", "o"],
     &["inspect", "p"],
+    &["merge", "--pipeline", "p", "--out", "o"],
     &["dev", "random-pipeline", "--out", "o"],
     &["dev", "text-projection", "p"],
     &["data", "summary", "run.toml"],
@@ -44,6 +45,7 @@ const FLAGS: &[&str] = &[
     "--init-image",
     "--strength",
     "--lora",
+    "--embedding",
     "--batch-size",
     "--bits",
     "--dtype",
@@ -127,6 +129,9 @@ proptest! {
                 prop_assert!(args.size.is_none_or(|size| size.width.max(size.height) <= MOST_PIXELS), "{argv:?}");
                 prop_assert!(args.lora.iter().all(|lora| lora.scale.abs() <= MOST_GUIDANCE), "{argv:?}");
             }
+            Command::Merge(args) if args.check().is_ok() => {
+                prop_assert!(args.lora.iter().all(|lora| lora.scale.abs() <= MOST_GUIDANCE), "{argv:?}");
+            }
             Command::Train(args) => prop_assert!(args.seed.is_none_or(|seed| seed <= MOST_SEED), "{argv:?}"),
             Command::Finetune(args) => prop_assert!(args.seed.is_none_or(|seed| seed <= MOST_SEED), "{argv:?}"),
             _ => {}
@@ -138,6 +143,50 @@ proptest! {
 fn the_command_line_is_sound() {
     use clap::CommandFactory;
     Cli::command().debug_assert();
+}
+
+/// What `generate` can do, a study can do: a flag that is not a key of `[generator.diffusion]` is about something else, named here.
+#[test]
+fn a_run_file_has_every_flag_of_generate() {
+    use clap::CommandFactory;
+    use roentgen::config::DiffusionConfig;
+
+    const ELSEWHERE: [(&str, &str); 12] = [
+        ("prompt", "[generator.prompts] and generator.plan"),
+        ("prompts", "generator.plan = { prompts = FILE }"),
+        ("extra-column", "[data]"),
+        ("custom-finding", "[data]"),
+        ("count", "the arms"),
+        ("seed", "generator.seed"),
+        ("size", "generator.size"),
+        ("shard", "`fill --shard`"),
+        ("merge", "the cache of samples needs none"),
+        ("out", "the run folder"),
+        ("json", "how results are printed"),
+        ("help", "clap's"),
+    ];
+    let mut command = Cli::command();
+    let generate = command.find_subcommand_mut("generate").expect("a command");
+    generate.build();
+    let flags: Vec<String> = generate.get_arguments().filter_map(|flag| flag.get_long().map(str::to_owned)).collect();
+    assert!(flags.len() > ELSEWHERE.len(), "{flags:?}");
+    for flag in &flags {
+        if ELSEWHERE.iter().any(|(name, _)| name == flag) {
+            continue;
+        }
+        // No key takes a date: what is refused for its type is known.
+        let key = flag.replace('-', "_");
+        let text = if key == "pipeline" {
+            "pipeline = 1979-05-27".to_owned()
+        } else {
+            format!("pipeline = \"p\"\n{key} = 1979-05-27")
+        };
+        let message = toml::from_str::<DiffusionConfig>(&text).unwrap_err().to_string();
+        assert!(!message.contains("unknown field"), "--{flag} has no key in [generator.diffusion]: {message}");
+    }
+    for (name, place) in ELSEWHERE {
+        assert!(flags.iter().any(|flag| flag == name), "--{name} is no flag any more ({place})");
+    }
 }
 
 #[test]

@@ -5,18 +5,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
-use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
-use roentgen::finetune::Lora;
 use roentgen::generate::store::Store;
-use roentgen::generate::{DiffusionSynthesizer, ImageSet, Outcome, Progress, colour_note, make, merge, prompts};
+use roentgen::generate::{ImageSet, Opening, Outcome, Progress, colour_note, make, merge, prompts};
 use roentgen::hub::{Asked, Want};
 use roentgen::memory::machine_bytes;
-use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::OwnColumns;
 use roentgen_augment::request::doubts;
 
-use crate::cli::{GenerateArgs, LoraChoice};
+use crate::cli::GenerateArgs;
 use crate::commands::progress::Bars;
 use crate::commands::{print, say_notes, settle};
 
@@ -47,23 +43,14 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     settle(vec![Asked { key: "--pipeline", place: &mut place, want: Want::Pipeline }], args.common.json)?;
     let bars = Bars::new(args.common.json);
 
-    let checkpoint = Checkpoint::read(&place.path())?;
-    let settings = settings(args, &checkpoint)?;
-    let evaluations = settings.evaluations()?;
+    let generator = args.generator(place.clone());
+    let generator = Opening::new(&generator, args.image_size())?;
+    let evaluations = generator.settings().evaluations()?;
     let keys = if args.tiled { "--size or --batch-size" } else { "--size or --batch-size, or add --tiled" };
-    checkpoint.check_memory(&settings, args.batch_size.get(), args.common.device.is_host(), machine_bytes(), keys)?;
-    let start = start(args, &settings, &device)?;
+    generator.check_memory(args.common.device.is_host(), machine_bytes(), keys)?;
     let opening = bars.begin(&format!("loading {place}"), 0, "parts");
-    let options = OpenOptions { device: device.clone(), dtype: args.dtype.into(), offload: args.offload };
-    let mut pipeline = checkpoint.load(&options, |part| opening.message(&format!("{part} loaded")))?;
-    for LoraChoice { path, scale } in &args.lora {
-        pipeline = Lora::read(path)?.merge(pipeline, *scale, path)?;
-    }
+    let synthesizer = generator.open(&device, |part| opening.message(&format!("{part} loaded")))?;
     drop(opening);
-    let mut synthesizer = DiffusionSynthesizer::new(pipeline, settings, args.negative_prompt.clone(), args.batch_size);
-    if let Some((start, digest)) = start {
-        synthesizer = synthesizer.with_start(start, digest);
-    }
 
     let total = args.shard.of(&requests).count();
     let task = bars.begin("", (total * evaluations) as u64, "steps");
@@ -83,47 +70,13 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
         ControlFlow::Continue(())
     })?;
     drop(task);
-    let of_images = outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread));
+    let prompts = outcome.cut_prompts.note().into_iter().chain(outcome.cut_tokens.clone());
+    let of_images = prompts.chain(colour_note(outcome.mean_channel_spread));
     let of_images: Vec<String> = of_images.collect();
     let notes = [table.notes(), &doubts, &of_images].concat();
     report(args, &store, &outcome, begun.elapsed().as_secs_f64(), (&name.to_string(), &notes))?;
     say_notes(&of_images);
     Ok(ExitCode::SUCCESS)
-}
-
-fn settings(args: &GenerateArgs, checkpoint: &Checkpoint) -> Result<Settings> {
-    let defaults = checkpoint.settings();
-    let mut scheduler = defaults.scheduler;
-    if let Some(kind) = args.sampler.or(args.preset.map(SamplingPreset::sampler)) {
-        scheduler = scheduler.with_kind(kind)?;
-    }
-    if args.karras {
-        scheduler = scheduler.with_karras_sigmas(true)?;
-    }
-    if args.eta != 0.0 {
-        scheduler = scheduler.with_eta(args.eta)?;
-    }
-    let settings = Settings {
-        scheduler,
-        steps: args.steps.or(args.preset.map(SamplingPreset::steps)).unwrap_or(defaults.steps),
-        guidance_scale: args.guidance.or(args.preset.map(SamplingPreset::guidance_scale)).unwrap_or(defaults.guidance_scale),
-        guidance_rescale: args.guidance_rescale,
-        size: args.size.map_or(defaults.size, |size| [size.height, size.width]),
-        depth: if args.bits == "16" { Depth::Sixteen } else { Depth::Eight },
-        tiled: args.tiled,
-        clip_skip: defaults.clip_skip,
-    };
-    checkpoint.check(&settings)?;
-    Ok(settings)
-}
-
-/// The start image and its digest.
-fn start(args: &GenerateArgs, settings: &Settings, device: &Device) -> Result<Option<(Start, Fingerprint)>> {
-    let Some(path) = &args.init_image else { return Ok(None) };
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let digest = Fingerprint::of(&[&bytes, &args.strength.to_le_bytes()]);
-    let pixels = initial_pixels(path, settings.size, device)?;
-    Ok(Some((Start::Picture { pixels, strength: args.strength }, digest)))
 }
 
 fn report(

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use roentgen::adapters;
 use roentgen::diffusion::pipeline::inspect;
 use roentgen::hub::{Asked, Want};
 
@@ -12,7 +13,12 @@ use crate::commands::{print, settle};
 pub fn run(args: &InspectArgs) -> Result<ExitCode> {
     let mut place = args.folder.clone();
     settle(vec![Asked { key: "folder", place: &mut place, want: Want::Pipeline }], args.json)?;
-    let inspection = inspect(&place.path())?;
+    let path = place.path();
+    if let Some(adapter) = adapters::inspect(&path)? {
+        print(if args.json { serde_json::to_string_pretty(&adapter)? } else { adapter.to_string() })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let inspection = inspect(&path)?;
     if args.json {
         print(serde_json::to_string_pretty(&inspection)?)?;
     } else {

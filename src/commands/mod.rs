@@ -7,6 +7,7 @@ pub mod fill;
 pub mod finetune;
 pub mod generate;
 pub mod inspect;
+pub mod merge;
 pub mod predict;
 pub mod progress;
 pub mod random_pipeline;

@@ -20,8 +20,8 @@ use crate::config::{ArmConfig, ConfigError, GeneratorConfig, GeneratorKind, RunC
 use crate::data::{DataError, prompt_table};
 use crate::device::DeviceError;
 use crate::diffusion::DiffusionError;
-use crate::diffusion::pipeline::{Checkpoint, OpenOptions};
-use crate::generate::DiffusionSynthesizer;
+use crate::diffusion::pipeline::Checkpoint;
+use crate::generate::{DiffusionSynthesizer, Opening, OpeningError};
 use crate::run_folder::RunFolderError;
 use crate::study::StudyData;
 
@@ -38,6 +38,9 @@ pub enum PoolError {
     /// The checkpoint.
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
+    /// The generator.
+    #[error(transparent)]
+    Opening(#[from] OpeningError),
     /// No training row has a prompt.
     #[error("no training row gives a prompt ({0}); loosen [generator.prompts], or use `from = \"report-else-template\"`")]
     NoPrompts(PromptSummary),
@@ -117,17 +120,9 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> R
 
 fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
     let table = config.diffusion.as_ref().expect("a valid run file has the table with this kind");
-    let checkpoint = Checkpoint::read(&table.pipeline.path())?;
-    let mut settings = checkpoint.settings();
-    if let Some(kind) = table.sampler()? {
-        settings.scheduler = settings.scheduler.with_kind(kind)?;
-    }
-    (settings.steps, settings.guidance_scale) = (table.steps, table.guidance);
-    settings.size = config.size.map_or(settings.size, |side| [side, side]);
-    checkpoint.check(&settings)?;
+    let opening = Opening::new(table, config.size.map(|side| [side, side]))?;
     let (device, _) = table.device()?.open()?;
-    let pipeline = checkpoint.load(&OpenOptions::new(&device), |_| ())?;
-    Ok(DiffusionSynthesizer::new(pipeline, settings, table.negative_prompt.clone(), table.batch_size))
+    Ok(opening.open(&device, |_| ())?)
 }
 
 /// The folder of the cache of a `[generator]` table.

@@ -1,4 +1,4 @@
-//! The `[generator]` table, and in it `[generator.diffusion]`.
+//! The `[generator]` table.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -10,12 +10,8 @@ use roentgen_augment::request::LabelPlan;
 use roentgen_augment::text::PromptSettings;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SAMPLING_STEPS, within};
-use super::{ArmConfig, ConfigError, ImagesConfig};
-use crate::device::DeviceChoice;
-use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
-use crate::diffusion::samplers::SamplerKind;
-use crate::hub::Place;
+use super::limits::{MOST_CACHE_MIB, MOST_PIXELS, MOST_SAMPLES, within};
+use super::{ArmConfig, ConfigError, DiffusionConfig, ImagesConfig};
 
 pub use roentgen_augment::supply::SupplyMode;
 
@@ -213,143 +209,5 @@ impl GeneratorKind {
                  held-out patients are in that data."
             }
         }
-    }
-}
-
-/// A Stable Diffusion checkpoint as the generator.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Keys")]
-pub struct DiffusionConfig {
-    /// Folder in diffusers' layout, or a name on the hub.
-    pub pipeline: Place,
-    /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the folder's own if absent.
-    pub sampler: Option<String>,
-    /// Sampling steps.
-    pub steps: usize,
-    /// Classifier-free guidance scale.
-    pub guidance: f64,
-    /// What the images should not show.
-    pub negative_prompt: String,
-    /// Images made at a time.
-    pub batch_size: NonZeroUsize,
-    /// The device that generates: `auto`, `cpu` or `cuda:N`. The classifier trains on the command line's `--device`.
-    pub device: String,
-    /// What the checkpoint was trained on, as text for the comparison report.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trained_on: Option<String>,
-}
-
-/// The keys as written: a preset sets sampler, steps and guidance, and a value beside it takes precedence.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    pipeline: Place,
-    preset: Option<SamplingPreset>,
-    sampler: Option<String>,
-    steps: Option<usize>,
-    guidance: Option<f64>,
-    #[serde(default)]
-    negative_prompt: String,
-    #[serde(default = "default_batch_size")]
-    batch_size: NonZeroUsize,
-    #[serde(default = "default_device")]
-    device: String,
-    trained_on: Option<String>,
-}
-
-impl From<Keys> for DiffusionConfig {
-    fn from(keys: Keys) -> Self {
-        let Keys { pipeline, preset, sampler, steps, guidance, negative_prompt, batch_size, device, trained_on } = keys;
-        Self {
-            pipeline,
-            sampler: sampler.or_else(|| preset.map(|preset| preset.sampler().to_string())),
-            steps: steps.or(preset.map(SamplingPreset::steps)).unwrap_or(ROENTGEN_STEPS),
-            guidance: guidance.or(preset.map(SamplingPreset::guidance_scale)).unwrap_or(ROENTGEN_GUIDANCE),
-            negative_prompt,
-            batch_size,
-            device,
-            trained_on,
-        }
-    }
-}
-
-fn default_batch_size() -> NonZeroUsize {
-    NonZeroUsize::MIN
-}
-
-fn default_device() -> String {
-    DeviceChoice::default().to_string()
-}
-
-impl DiffusionConfig {
-    /// The chosen sampler.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`] for an unknown name.
-    pub fn sampler(&self) -> Result<Option<SamplerKind>, ConfigError> {
-        sampler_named(&key("sampler"), self.sampler.as_deref())
-    }
-
-    /// The chosen device.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`] for an unknown name.
-    pub fn device(&self) -> Result<DeviceChoice, ConfigError> {
-        self.device.parse().map_err(|_| ConfigError::value(key("device"), &self.device, DeviceChoice::NAMES))
-    }
-
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        self.sampler()?;
-        self.device()?;
-        within(key("steps"), self.steps, 1..=MOST_SAMPLING_STEPS)?;
-        within(key("guidance"), self.guidance, 0.0..=MOST_GUIDANCE)?;
-        within(key("batch_size"), self.batch_size.get(), 1..=MOST_BATCH)
-    }
-}
-
-/// The sampler of that name, if one is named.
-pub(crate) fn sampler_named(key: &str, name: Option<&str>) -> Result<Option<SamplerKind>, ConfigError> {
-    let parse = |name: &str| name.parse().map_err(|_| ConfigError::value(key, name, SamplerKind::names()));
-    name.map(parse).transpose()
-}
-
-fn key(name: &str) -> String {
-    format!("generator.diffusion.{name}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(keys: &str) -> Result<DiffusionConfig, toml::de::Error> {
-        toml::from_str(&format!("pipeline = \"p\"\n{keys}"))
-    }
-
-    fn sampling(keys: &str) -> (Option<String>, usize, f64) {
-        let config = parse(keys).unwrap();
-        (config.sampler, config.steps, config.guidance)
-    }
-
-    #[test]
-    fn a_preset_stands_for_what_is_not_set_beside_it() {
-        assert_eq!(sampling(""), (None, 75, 4.0));
-        assert_eq!(sampling("preset = \"roentgen-v2\""), (Some("pndm".into()), 75, 3.0));
-        assert_eq!(sampling("preset = \"fast\"\nsteps = 20"), (Some("dpm++2m".into()), 20, 4.0));
-        assert_eq!(sampling("preset = \"draft\"\nsampler = \"ddim\"\nguidance = 2.0"), (Some("ddim".into()), 10, 2.0));
-    }
-
-    #[test]
-    fn what_is_written_out_names_the_values_and_is_read_back() {
-        let config = parse("preset = \"fast\"").unwrap();
-        let written = toml::to_string(&config).unwrap();
-        assert!(written.contains("dpm++2m") && !written.contains("preset"), "{written}");
-        assert_eq!(toml::from_str::<DiffusionConfig>(&written).unwrap(), config);
-    }
-
-    #[test]
-    fn unknown_keys_and_presets_are_refused_by_name() {
-        assert!(parse("step = 3").unwrap_err().to_string().contains("step"));
-        let message = parse("preset = \"quick\"").unwrap_err().to_string();
-        assert!(message.contains("quick") && message.contains("roentgen-v1"), "{message}");
     }
 }

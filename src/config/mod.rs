@@ -2,6 +2,7 @@
 
 mod arm;
 mod data;
+mod diffusion;
 mod error;
 mod gate;
 mod generator;
@@ -24,10 +25,11 @@ use crate::memory::Estimate;
 
 pub use arm::{ArmConfig, RampConfig};
 pub use data::{DataConfig, MissingConfig, PhantomConfig, SplitConfig};
+pub(crate) use diffusion::sampler_named;
+pub use diffusion::{ComputeType, DiffusionConfig, DiffusionKeys, USUAL_STRENGTH};
 pub use error::ConfigError;
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
-pub(crate) use generator::sampler_named;
-pub use generator::{DiffusionConfig, GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
+pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 pub use images::{ImagesConfig, ImagesFrom};
 
 /// A whole run file.
@@ -183,7 +185,7 @@ impl RunConfig {
         }
         if let Some(generator) = &mut config.generator {
             if let Some(diffusion) = &mut generator.diffusion {
-                diffusion.pipeline = diffusion.pipeline.clone().resolved(|path| resolve(folder, path));
+                diffusion.resolve(folder);
             }
             for path in generator.images.iter_mut().flat_map(ImagesConfig::paths_mut) {
                 *path = folder.join(&*path);

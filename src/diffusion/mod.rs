@@ -14,6 +14,7 @@
 pub mod autoencoder;
 mod error;
 mod options;
+mod part;
 pub mod pipeline;
 mod resnet;
 pub mod samplers;
@@ -23,4 +24,5 @@ pub mod unet;
 pub mod weights;
 
 pub use error::DiffusionError;
+pub use part::Part;
 pub use trace::Trace;

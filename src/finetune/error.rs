@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use roentgen_classifier::SettingError;
 use roentgen_classifier::weights::Difference;
 
+use crate::adapters::AdapterError;
 use crate::diffusion::DiffusionError;
 
 /// Everything that can go wrong in fine-tuning. Weights, moments and averages are as before whenever one is returned, but for
@@ -75,6 +76,9 @@ pub enum FinetuneError {
         message: String,
     },
     /// A LoRA file or folder can't be used.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// A LoRA file or folder does not go with the settings.
     #[error("{}: {message}", path.display())]
     Lora {
         /// The file or folder.

@@ -7,7 +7,7 @@
 //! | `strategy`, `settings` | which parts train, and how; all settings that results depend on, in one value |
 //! | `batch` | the input of a step |
 //! | `objective` | the losses of the denoiser and of the autoencoder |
-//! | `lora` | low-rank adapters: made, applied, merged, read and written |
+//! | `lora` | low-rank adapters under training; their files are [`adapters`](crate::adapters)' |
 //! | `networks` | the weights under training, and the pipeline's networks with them in it |
 //! | `trainee`, `forward`, `state` | a pipeline under training: steps, the loss of a batch, and all of it as named tensors |
 //! | `run` | the training loop, with everything around it: data, caches, checkpoints |
@@ -41,9 +41,9 @@ pub use assembly::{Assembly, Origin};
 pub use batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
 pub use config::{FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
 pub use error::FinetuneError;
-pub use lora::{Lora, LoraSettings};
+pub use lora::LoraSettings;
 pub use objective::{Distance, Objective, ReconstructionObjective};
 pub use settings::{LearningRates, TraineeSettings};
 pub use state::TraineeState;
-pub use strategy::{Part, Strategy, Tuning};
+pub use strategy::{Strategy, Tuning};
 pub use trainee::{MicroLoss, StepReport, Trainee, Which};

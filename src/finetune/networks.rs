@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use super::lora::{self, Factors};
-use super::{FinetuneError, Part, Strategy, TraineeSettings, Tuning};
+use super::lora;
+use super::{FinetuneError, Strategy, TraineeSettings, Tuning};
+use crate::adapters::lora::Factors;
+use crate::diffusion::Part;
 use crate::diffusion::autoencoder::Autoencoder;
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
 use crate::diffusion::text::{TextEncoderModel, TextProjection, TextProjectionKeys};

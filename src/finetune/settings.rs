@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::FinetuneError;
 use super::objective::{Objective, ReconstructionObjective};
-use super::strategy::{Part, Strategy};
+use super::strategy::Strategy;
+use crate::diffusion::Part;
 
 /// Settings of a [`Trainee`](super::Trainee). Two trainings with equal settings, start and batches are equal.
 #[derive(Clone, Debug, PartialEq)]

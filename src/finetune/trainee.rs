@@ -9,10 +9,11 @@ use roentgen_kernels::euclidean_norms;
 
 use super::FinetuneError;
 use super::batch::TrainBatch;
-use super::lora::{self, Lora};
+use super::lora;
 use super::networks::{self, Leaves, Networks, Values};
 use super::settings::TraineeSettings;
-use super::strategy::Part;
+use crate::adapters::lora::Lora;
+use crate::diffusion::Part;
 use crate::diffusion::pipeline::{Checkpoint, StableDiffusion};
 
 /// A pipeline under training: its networks, the trained weights, optimiser, moving average and counters.
@@ -266,14 +267,14 @@ impl Trainee {
     /// adapters nothing is written.
     ///
     /// # Errors
-    /// [`FinetuneError::Diffusion`] and [`FinetuneError::Lora`] if a file can't be written.
+    /// [`FinetuneError::Diffusion`] if a file can't be written.
     pub fn export_adapters(&self, folder: &Path, which: Which) -> Result<(), FinetuneError> {
         if !self.settings.strategy.has_lora() {
             return Ok(());
         }
         let lora = self.lora(which);
         lora.save_diffusers(folder)?;
-        lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &folder.join(part.name())))
+        Ok(lora.parts().into_iter().try_for_each(|part| lora.save_peft(part, &folder.join(part.name())))?)
     }
 
     fn values(&self, which: Which) -> Vec<Tensor<1>> {

@@ -48,6 +48,32 @@ impl CutPrompts {
     }
 }
 
+/// The sentence about prompts that use only the first vector of a token of several; `None` if there are none.
+///
+/// # Errors
+/// [`DiffusionError::Tokenizer`].
+pub fn cut_tokens_note<'a>(
+    synthesizer: &DiffusionSynthesizer,
+    requests: impl IntoIterator<Item = &'a SampleRequest>,
+) -> Result<Option<String>, DiffusionError> {
+    let pipeline = synthesizer.pipeline();
+    let mut prompts: Vec<&str> = requests.into_iter().map(|request| request.prompt.as_str()).collect();
+    prompts.push(synthesizer.negative_prompt());
+    let tokenizer = pipeline.tokenizer();
+    let encoded = pipeline.prompt_ids(&prompts)?;
+    let mut cut = encoded.iter().filter_map(|ids| tokenizer.cut_short(ids));
+    let Some((token, vectors)) = cut.next() else { return Ok(None) };
+    let count = 1 + cut.count();
+    let remedy = match token.to_lowercase() == token {
+        true => format!("write it as {token}"),
+        false => format!("give it a name in lower case, {}=FILE", token.to_lowercase()),
+    };
+    let use_only = if count == 1 { "prompt uses" } else { "prompts use" };
+    Ok(Some(format!(
+        "{count} {use_only} only the first of the {vectors} vectors of {token}, as in diffusers, because of capital letters: {remedy}"
+    )))
+}
+
 /// The sentence about a generator whose channels differ by this share of the range on average; `None` for one that paints in gray.
 #[must_use]
 pub fn colour_note(mean_channel_spread: f64) -> Option<String> {

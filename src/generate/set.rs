@@ -16,10 +16,12 @@ use roentgen_augment::formats::{OwnColumns, PromptTable, TableRow, table_bytes};
 use roentgen_augment::image::GrayImage;
 use roentgen_augment::record::{CxrRecord, Provenance, Vocabulary};
 use roentgen_augment::request::SampleRequest;
-use roentgen_augment::supply::{CacheKey, SampleDefect, SampleOrigin, Synthesizer, decode_sample, encode_sample};
+use roentgen_augment::supply::{
+    CacheKey, SampleDefect, SampleOrigin, Synthesizer, SynthesizerCard, decode_sample, encode_sample,
+};
 use toml::Value;
 
-use super::notes::CutPrompts;
+use super::notes::{CutPrompts, cut_tokens_note};
 use super::sameness::Sameness;
 use super::shard::Shard;
 use super::store::{Store, StoreError};
@@ -107,7 +109,7 @@ pub struct ImageSet<'a> {
 }
 
 /// What a run made.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Images of the set, or of the shard of it.
     pub images: usize,
@@ -117,6 +119,8 @@ pub struct Outcome {
     pub mean_channel_spread: f64,
     /// Prompts whose end the text encoder did not see.
     pub cut_prompts: CutPrompts,
+    /// What is to be said of tokens of which prompts use one vector of several.
+    pub cut_tokens: Option<String>,
 }
 
 /// The file of image `index`.
@@ -174,6 +178,7 @@ pub fn make(
     }
     synthesizer.refuse(sameness.fault_of_all())?;
     outcome.cut_prompts = CutPrompts::of(synthesizer, shard.of(requests))?;
+    outcome.cut_tokens = cut_tokens_note(synthesizer, shard.of(requests))?;
     if shard.is_whole() {
         let origins: Vec<_> = requests.iter().map(origin).collect();
         write_manifest(set, &origins)?;
@@ -233,12 +238,18 @@ fn found(store: &Store, index: usize, expected: &SampleOrigin) -> Result<Option<
 fn check_same(store: &Store, index: usize, found: &SampleOrigin, expected: &SampleOrigin) -> Result<(), ImageSetError> {
     // By the key, which omits what does not change the pixels.
     let key = |origin: &SampleOrigin| CacheKey::new(&origin.request, origin.fingerprint);
-    if key(found) == key(expected) && found.card == expected.card {
+    if key(found) == key(expected) && is_same_card(&found.card, &expected.card) {
         return Ok(());
     }
     let (found, expected) = (facts(found), facts(expected));
     let differences = differences(&found, &expected);
     Err(RunFolderError::OtherRun { path: store.describe(&file_name(index)), differences }.into())
+}
+
+/// Whether two descriptions are of one generator. Version 0.1.0 wrote neither negative prompts nor adapters, which the fingerprint covers.
+fn is_same_card(found: &SynthesizerCard, expected: &SynthesizerCard) -> bool {
+    let known = |card: &SynthesizerCard| SynthesizerCard { negative_prompt: None, adapters: Vec::new(), ..card.clone() };
+    known(found) == known(expected)
 }
 
 /// The settings that decide an image, by name.
@@ -258,6 +269,8 @@ fn facts(origin: &SampleOrigin) -> BTreeMap<String, String> {
         ("sampler", card.sampler.clone()),
         ("steps", card.steps.map(|steps| steps.to_string())),
         ("guidance", card.guidance_scale.map(|scale| scale.to_string())),
+        ("negative prompt", card.negative_prompt.clone()),
+        ("adapters", (!card.adapters.is_empty()).then(|| card.adapters_line())),
         // Builds before canonical settings took their debug text, so that their digests can't be compared.
         ("digest of weights and all settings (earlier versions computed it differently)", Some(fingerprint.to_string())),
     ];
@@ -278,7 +291,11 @@ fn record(synthesizer: &DiffusionSynthesizer) -> Record {
         ("tiled", settings.tiled.into()),
         ("negative_prompt", synthesizer.negative_prompt().into()),
     ];
-    let table = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut table: toml::Table = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    // Records of versions that knew none have no such line.
+    if !synthesizer.pipeline().adapters().is_empty() {
+        table.insert("adapters".to_owned(), synthesizer.card().adapters_line().into());
+    }
     let mut record = Record::new("generate", &table, &[]);
     let mut digest = |name: &str, digest: Fingerprint| drop(record.digests.insert(name.to_owned(), digest.to_string()));
     digest("weights, configurations, adapters and type of the pipeline", synthesizer.pipeline().fingerprint());

@@ -9,7 +9,7 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 
-use super::notes::CutPrompts;
+use super::notes::{CutPrompts, cut_tokens_note};
 use super::sameness::{Sameness, SetFault};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
@@ -134,6 +134,10 @@ impl Synthesizer for DiffusionSynthesizer {
             sampler: Some(self.settings.scheduler.kind().to_string()),
             steps: u32::try_from(self.settings.steps).ok(),
             guidance_scale: Some(self.settings.guidance_scale as f32),
+            // Without guidance nothing reads it.
+            negative_prompt: (self.settings.is_guided() && !self.negative_prompt.is_empty())
+                .then(|| self.negative_prompt.clone()),
+            adapters: self.pipeline.adapters().to_vec(),
         }
     }
 
@@ -158,6 +162,7 @@ impl Synthesizer for DiffusionSynthesizer {
 
     fn notes(&self, requests: &[&SampleRequest]) -> Result<Vec<String>, SynthesisError> {
         let cut = CutPrompts::of(self, requests.iter().copied()).map_err(|error| self.failed(error))?;
-        Ok(cut.note().into_iter().collect())
+        let tokens = cut_tokens_note(self, requests.iter().copied()).map_err(|error| self.failed(error))?;
+        Ok(cut.note().into_iter().chain(tokens).collect())
     }
 }

@@ -16,7 +16,7 @@ use crate::study::StudyData;
 
 /// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
 /// and images that they lead to are compared separately.
-const MAY_CHANGE: [&str; 22] = [
+const MAY_CHANGE: [&str; 26] = [
     "title",
     "baseline",
     "seeds",
@@ -38,6 +38,11 @@ const MAY_CHANGE: [&str; 22] = [
     "generator.plan.prompts",
     "generator.diffusion.pipeline",
     "generator.diffusion.trained_on",
+    // Their content is in the generator's fingerprint.
+    "generator.diffusion.lora",
+    "generator.diffusion.embedding",
+    "generator.diffusion.init_image",
+    "generator.diffusion.offload",
     // Every row that it leads to is compared.
     "generator.images",
 ];

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use roentgen::adapters::lora::Lora;
 use roentgen::diffusion::pipeline::{Checkpoint, OpenOptions, StableDiffusion};
 use roentgen::diffusion::text::Encoded;
 use roentgen::finetune::{
-    Denoising, ImageCodes, Latents, LearningRates, Lora, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee,
+    Denoising, ImageCodes, Latents, LearningRates, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee,
     TraineeSettings, Tuning, Which,
 };
 use roentgen_classifier::training::{EmaConfig, LearningRateSchedule};

@@ -22,7 +22,7 @@ pub struct OwnColumns {
 const NEGATIVE: &str = "negative_prompt";
 
 /// Columns of a manifest that say how its images were made, which a table of prompts can't ask for.
-const MADE_WITH: [&str; 5] = ["model", "sampler", "steps", "guidance", "gate"];
+const MADE_WITH: [&str; 6] = ["model", "sampler", "steps", "guidance", "gate", "adapters"];
 
 /// The rows of a table of prompts.
 ///
@@ -55,7 +55,9 @@ impl PromptTable {
     /// column; [`AugmentError::EmptyDataset`] for a table without rows.
     pub fn read(path: &Path, own: &OwnColumns) -> Result<Self, AugmentError> {
         let sheet = Sheet::read(path, Rows::Equal, None)?;
-        if sheet.find(NEGATIVE).is_some() && !own.ignored.iter().any(|name| name == NEGATIVE) {
+        // A manifest says with it how its images were made, as it does with `sampler`.
+        let is_manifest = sheet.find("origin").is_some();
+        if sheet.find(NEGATIVE).is_some() && !is_manifest && !own.ignored.iter().any(|name| name == NEGATIVE) {
             return Err(TableError::NegativePrompts { path: path.to_owned() }.into());
         }
         let findings: Vec<_> = own.findings.iter().map(|name| Finding::custom(name)).collect();
@@ -84,7 +86,7 @@ impl PromptTable {
         let unused: Vec<_> =
             MADE_WITH.into_iter().filter(|name| sheet.find(name).is_some()).map(|name| format!("`{name}`")).collect();
         // A manifest has them all, and nobody expects it to set them.
-        if sheet.find("origin").is_none() && !unused.is_empty() {
+        if !is_manifest && !unused.is_empty() {
             let unused = unused.join(", ");
             notes.push(format!(
                 "{}: {unused} of single rows are not used; all images are made with the same settings",

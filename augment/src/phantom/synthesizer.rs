@@ -77,7 +77,7 @@ impl Synthesizer for PhantomSynthesizer {
     }
 
     fn card(&self) -> SynthesizerCard {
-        SynthesizerCard { model: format!("phantom ({})", self.physics.name), sampler: None, steps: None, guidance_scale: None }
+        SynthesizerCard::named(format!("phantom ({})", self.physics.name))
     }
 
     fn vocabulary(&self) -> Option<&Vocabulary> {

@@ -67,7 +67,7 @@ impl Synthesizer for Fake {
     }
 
     fn card(&self) -> SynthesizerCard {
-        SynthesizerCard { model: "fake".to_owned(), sampler: None, steps: None, guidance_scale: None }
+        SynthesizerCard::named("fake")
     }
 
     fn synthesize(&self, requests: &[SampleRequest]) -> Result<Vec<Synthesized>, SynthesisError> {

@@ -23,7 +23,7 @@ use crate::request::SampleRequest;
 pub use cache::{CacheKey, CacheOptions, CacheReport, CorruptSample, SampleCache};
 pub use images::{Descendants, ImagePool, PoolOptions};
 pub use sample_png::{SampleDefect, SampleOrigin, decode_sample, encode_sample};
-pub use synthesizer::{SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
+pub use synthesizer::{AdapterCard, AdapterKind, SynthesisError, Synthesized, Synthesizer, SynthesizerCard};
 pub use synthetic::{FillProgress, SyntheticBuilder, SyntheticDataset};
 
 /// Where synthetic samples come from, as a run file states it.

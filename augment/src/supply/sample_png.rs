@@ -206,6 +206,7 @@ mod tests {
     use super::*;
     use crate::record::{Label, PatientId, Sex, View};
     use crate::request::RequestSource;
+    use crate::supply::{AdapterCard, AdapterKind};
     use crate::text::PromptKind;
 
     fn origin() -> SampleOrigin {
@@ -223,7 +224,19 @@ mod tests {
                 view: Some(View::Ap),
             },
             fingerprint: Fingerprint::of(&[b"weights"]),
-            card: SynthesizerCard { model: "fake".to_owned(), sampler: None, steps: Some(50), guidance_scale: Some(7.5) },
+            card: SynthesizerCard {
+                steps: Some(50),
+                guidance_scale: Some(7.5),
+                negative_prompt: Some("text, \"marks\"".to_owned()),
+                adapters: vec![AdapterCard {
+                    kind: AdapterKind::Lora,
+                    name: "chest.safetensors".to_owned(),
+                    digest: "0123456789abcdef0".to_owned(),
+                    scale: Some(0.8),
+                    token: None,
+                }],
+                ..SynthesizerCard::named("fake")
+            },
             channel_spread: Some(0.25),
             gate: Some(GateOutcome::Passed(2)),
             nearest_real: Some(NearestReal { id: "b.png".to_owned(), distance: 0.5 }),

@@ -1,5 +1,6 @@
 //! The trait that a generator implements.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,78 @@ pub struct SynthesizerCard {
     pub steps: Option<u32>,
     /// Classifier-free guidance scale, if it has one.
     pub guidance_scale: Option<f32>,
+    /// What the images should not show, if that has an influence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_prompt: Option<String>,
+    /// Files that its weights were changed by, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterCard>,
+}
+
+impl SynthesizerCard {
+    /// A generator of which only the name is known.
+    #[must_use]
+    pub fn named(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            sampler: None,
+            steps: None,
+            guidance_scale: None,
+            negative_prompt: None,
+            adapters: Vec::new(),
+        }
+    }
+
+    /// The adapters in a line; empty without any.
+    #[must_use]
+    pub fn adapters_line(&self) -> String {
+        self.adapters.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// A file that changes a generator's weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdapterCard {
+    /// What it holds.
+    pub kind: AdapterKind,
+    /// Name of the file or folder, without the folders above.
+    pub name: String,
+    /// BLAKE3 digest of the file with the weights, in hexadecimal: what `b3sum` prints.
+    pub digest: String,
+    /// The factor that its change was multiplied by; `None` for one that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// The token that it defines, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// What a file that changes a generator holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    /// Low-rank changes of weights.
+    Lora,
+    /// Vectors of a new token (textual inversion).
+    Embedding,
+}
+
+impl fmt::Display for AdapterCard {
+    /// `lora chest.safetensors 0.8 blake3:0123456789abcdef`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            AdapterKind::Lora => "lora",
+            AdapterKind::Embedding => "embedding",
+        };
+        write!(f, "{kind} {}", self.name)?;
+        if let Some(scale) = self.scale {
+            write!(f, " {scale}")?;
+        }
+        if let Some(token) = &self.token {
+            write!(f, " as {token}")?;
+        }
+        write!(f, " blake3:{}", self.digest.get(..16).unwrap_or(&self.digest))
+    }
 }
 
 /// An image as a generator made it.

@@ -26,7 +26,7 @@ pub use config::infer_config;
 pub use difference::{Difference, WrongShape};
 pub use keys::torchvision_name;
 pub use load::{LoadOptions, LoadedWeights, load_weights};
-pub use pytorch::open_pytorch;
+pub use pytorch::{open_pytorch, pytorch_text};
 pub use safetensors::{SafetensorsFile, open_f32, open_safetensors, safetensors_header, write_f32};
 pub use save::save_weights;
 pub use state_dict::save_state_dict;

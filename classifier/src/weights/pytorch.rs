@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::Path;
 
 use burn::store::bridge;
-use burn::store::pytorch_reader::{MAX_PICKLE_SIZE, PytorchReader};
+use burn::store::pytorch_reader::{MAX_PICKLE_SIZE, PickleValue, PytorchReader};
 use zip::ZipArchive;
 
 use super::pickle::{ClassId, Imports, invalid, scan};
@@ -80,6 +80,20 @@ pub fn open_pytorch(path: &Path) -> Result<BTreeMap<String, StoredTensor>, Class
         tensors.insert(tensor.name.clone(), StoredTensor::of(tensor));
     }
     Ok(tensors)
+}
+
+/// The text that the dictionary in a PyTorch file has under `key`; `None` if it has none there.
+///
+/// # Errors
+/// As [`open_pytorch`].
+pub fn pytorch_text(path: &Path, key: &str) -> Result<Option<String>, ClassifierError> {
+    match PytorchReader::read_pickle_data(path, None).map_err(|e| damaged(path, e))? {
+        PickleValue::Dict(mut entries) => match entries.remove(key) {
+            Some(PickleValue::String(text)) => Ok(Some(text)),
+            _ => Ok(None),
+        },
+        _ => Ok(None),
+    }
 }
 
 /// The size of what the file holds, unpacked.

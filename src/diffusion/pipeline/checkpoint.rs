@@ -304,7 +304,8 @@ impl StableDiffusion {
         parts.push(dtype.as_bytes());
         let fingerprint = Fingerprint::of(&parts);
         let (device, dtype) = (options.device.clone(), options.dtype);
-        Ok(Self { checkpoint, text_encoder, projection, unet, vae, device, dtype, fingerprint, texts })
+        let adapters = Vec::new();
+        Ok(Self { checkpoint, text_encoder, projection, unet, vae, device, dtype, fingerprint, adapters, texts })
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `model_index`, `checkpoint` | a folder in diffusers' layout, before and while its weights are read |
 //! | `settings` | how images are sampled; presets |
 //! | `footprint` | whether the machine can hold them |
-//! | `text` | prompts to text states |
+//! | `text`, `tokens` | prompts to text states; new tokens |
 //! | `start`, `denoise`, `picture` | from noise or a picture to latents, and from the decoder's pixels to gray |
 //! | `inspect` | the description of a folder, without loading it |
 //! | `random`, `phantom` | untrained pipelines for tests, and the trained one that comes with the program |
@@ -28,6 +28,7 @@ mod random;
 mod settings;
 mod start;
 mod text;
+mod tokens;
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -37,6 +38,7 @@ use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::supply::AdapterCard;
 use serde_json::{Value, json};
 
 use crate::diffusion::autoencoder::{Autoencoder, Slices};
@@ -83,6 +85,8 @@ pub struct StableDiffusion {
     /// Compute type of text encoder and U-Net; the autoencoder computes in F32.
     pub(crate) dtype: FloatDType,
     fingerprint: Fingerprint,
+    /// What its weights were changed by since they were read.
+    pub(crate) adapters: Vec<AdapterCard>,
     /// Files that are written as they were read, by path in the folder.
     texts: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -131,6 +135,12 @@ impl StableDiffusion {
         let parts: Vec<&[u8]> = digests.iter().map(<[u8; 32]>::as_slice).collect();
         self.fingerprint = Fingerprint::of(&parts);
         self
+    }
+
+    /// The files that its weights were changed by since they were read, in order.
+    #[must_use]
+    pub fn adapters(&self) -> &[AdapterCard] {
+        &self.adapters
     }
 
     /// The folder it was read from.

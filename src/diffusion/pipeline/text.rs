@@ -80,6 +80,14 @@ impl StableDiffusion {
         &self.checkpoint.tokenizer
     }
 
+    /// Ids of each distinct prompt, in order of appearance, as far as the text encoder sees it.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Tokenizer`].
+    pub(crate) fn prompt_ids(&self, prompts: &[&str]) -> Result<Vec<Vec<u32>>, DiffusionError> {
+        Ok(self.checkpoint.tokenizer.encode(&distinct(prompts).0, self.text_length())?.input_ids)
+    }
+
     /// Tokens of each prompt that the text encoder does not see.
     ///
     /// # Errors

@@ -6,13 +6,14 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use roentgen_classifier::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use roentgen_kernels::{Visible, attention};
 use serde_json::json;
 
 use super::encoder::{TextEncoder, TextInput, TextStates};
 use super::sizes::{Activation, Sizes};
+use super::table::with_rows;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::{Options, ROWS};
 use crate::diffusion::weights::KeyMap;
@@ -96,6 +97,11 @@ impl BertConfig {
 
     pub(in crate::diffusion) fn vocabulary_size(&self) -> usize {
         self.sizes.vocabulary
+    }
+
+    pub(super) fn with_vocabulary_size(mut self, ids: usize) -> Self {
+        self.sizes.vocabulary = ids;
+        self
     }
 
     pub(in crate::diffusion) fn init(&self, device: &Device) -> BertModel {
@@ -232,6 +238,12 @@ struct Pooler {
 }
 
 impl BertModel {
+    /// See [`TextEncoderModel::with_rows`](super::TextEncoderModel::with_rows).
+    pub(super) fn with_rows(mut self, first: usize, rows: &TensorData) -> Self {
+        self.embeddings.word_embeddings = with_rows(self.embeddings.word_embeddings, first, rows);
+        self
+    }
+
     pub(super) fn without_pooler(self) -> Self {
         Self { pooler: None, ..self }
     }

@@ -4,12 +4,13 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use roentgen_classifier::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use roentgen_kernels::{Visible, attention};
 
 use super::encoder::{TextEncoder, TextInput, TextStates};
 use super::sizes::{Activation, Sizes};
+use super::table::with_rows;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
 use crate::diffusion::weights::KeyMap;
@@ -69,6 +70,11 @@ impl ClipTextConfig {
 
     pub(in crate::diffusion) fn vocabulary_size(&self) -> usize {
         self.sizes.vocabulary
+    }
+
+    pub(super) fn with_vocabulary_size(mut self, ids: usize) -> Self {
+        self.sizes.vocabulary = ids;
+        self
     }
 
     pub(in crate::diffusion) fn init(&self, device: &Device) -> ClipTextModel {
@@ -175,6 +181,12 @@ struct Mlp {
 }
 
 impl ClipTextModel {
+    /// See [`TextEncoderModel::with_rows`](super::TextEncoderModel::with_rows).
+    pub(super) fn with_rows(mut self, first: usize, rows: &TensorData) -> Self {
+        self.embeddings.token_embedding = with_rows(self.embeddings.token_embedding, first, rows);
+        self
+    }
+
     /// The state of each text's end token: `[B, L, D]` and `[B, L]` to `[B, D]`.
     fn pool(&self, states: Tensor<3>, ids: Tensor<2, Int>) -> Tensor<2> {
         let [batch, length, width] = states.dims();

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Bool, Device, FloatDType, Int, Tensor};
+use burn::tensor::{Bool, Device, FloatDType, Int, Tensor, TensorData};
 use roentgen_classifier::weights::Difference;
 
 use super::bert::{BertConfig, BertKeys, BertModel, Family};
@@ -91,6 +91,17 @@ impl TextEncoderModel {
         match self {
             Self::Bert(network) => Self::Bert(network.without_pooler()),
             clip @ Self::Clip(_) => clip,
+        }
+    }
+
+    /// The same with `rows` `[n, width]`, 32-bit floats, in the table of tokens from row `first` on, where the table ends then.
+    ///
+    /// # Panics
+    /// If `first` is beyond the table.
+    pub(in crate::diffusion) fn with_rows(self, first: usize, rows: &TensorData) -> Self {
+        match self {
+            Self::Clip(network) => Self::Clip(network.with_rows(first, rows)),
+            Self::Bert(network) => Self::Bert(network.with_rows(first, rows)),
         }
     }
 
@@ -204,6 +215,14 @@ impl TextEncoderConfig {
         match self {
             Self::Clip(config) => config.vocabulary_size(),
             Self::Bert(config) => config.vocabulary_size(),
+        }
+    }
+
+    /// The same for another number of ids.
+    pub(in crate::diffusion) fn with_vocabulary_size(self, ids: usize) -> Self {
+        match self {
+            Self::Clip(config) => Self::Clip(config.with_vocabulary_size(ids)),
+            Self::Bert(config) => Self::Bert(config.with_vocabulary_size(ids)),
         }
     }
 

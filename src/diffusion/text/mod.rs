@@ -5,7 +5,7 @@
 //! | `tokenizer` | text to ids, for CLIP, BERT and RoBERTa |
 //! | `encoder` | ids to text states, with any network |
 //! | `clip`, `bert` | the networks |
-//! | `sizes` | the common part of their configurations |
+//! | `sizes`, `table` | the common part of their configurations, and of their tables of tokens |
 //! | `projection` | from the states of one encoder to the width of another's U-Net |
 
 mod bert;
@@ -13,6 +13,7 @@ mod clip;
 mod encoder;
 mod projection;
 mod sizes;
+mod table;
 mod tokenizer;
 
 pub use bert::{BertConfig, BertModel};
@@ -23,3 +24,4 @@ pub(crate) use projection::TEXT_PROJECTION;
 pub use projection::{TextProjection, TextProjectionConfig, TextProjectionKeys};
 pub(crate) use tokenizer::TOKENIZER_FILES;
 pub use tokenizer::{Encoded, Tokenizer};
+pub(in crate::diffusion) use tokenizer::{edit, list_tokens};

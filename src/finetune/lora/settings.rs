@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::lora::check_alpha;
 use crate::finetune::FinetuneError;
 use crate::finetune::settings::within;
 
@@ -52,7 +53,7 @@ impl LoraSettings {
         const MOST_RANK: usize = 4_096;
         let known = (1..=MOST_RANK).contains(&self.rank);
         within("lora.rank", self.rank as f64, known, "a number above 0 and at most 4096; 4 to 64 are usual")?;
-        check_alpha(self.alpha)
+        Ok(check_alpha(self.alpha)?)
     }
 
     /// Ends of the names of modules that get an adapter.
@@ -86,9 +87,4 @@ impl LoraSettings {
             .into_iter()
             .any(|target| module.strip_suffix(target).is_some_and(|before| before.is_empty() || before.ends_with('.')))
     }
-}
-
-/// Refuses an invalid alpha.
-pub(super) fn check_alpha(alpha: f64) -> Result<(), FinetuneError> {
-    within("lora.alpha", alpha, alpha.is_finite() && alpha > 0.0, "a number above 0; the rank is usual")
 }

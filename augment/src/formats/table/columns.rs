@@ -26,7 +26,7 @@ pub(in crate::formats) const SIDE_COLUMN: &str = " side";
 pub(in crate::formats) const SEVERITY_COLUMN: &str = " severity";
 
 /// Columns of synthetic rows: where the image comes from.
-pub(in crate::formats) const PROVENANCE: [&str; 14] = [
+pub(in crate::formats) const PROVENANCE: [&str; 16] = [
     "origin",
     "source_id",
     "fold",
@@ -41,7 +41,12 @@ pub(in crate::formats) const PROVENANCE: [&str; 14] = [
     "gate",
     "nearest_real",
     "nearest_real_id",
+    "negative_prompt",
+    "adapters",
 ];
+
+/// Those of them that are written only where some row has them.
+pub(in crate::formats) const SELDOM: [&str; 2] = ["negative_prompt", "adapters"];
 
 const ORIGIN: Cell<bool> = ("real or synthetic", |cell| match cell {
     "" | "real" => Some(false),

@@ -32,6 +32,8 @@ pub(in crate::formats) enum Field {
     Gate,
     NearestReal,
     NearestRealId,
+    NegativePrompt,
+    Adapters,
 }
 
 /// A field with its own name and those that published tables give it, as [`key`] writes them.
@@ -83,10 +85,12 @@ const NAMED: [Named; Field::COUNT] = [
     (Field::Gate, "gate", &[]),
     (Field::NearestReal, "nearest_real", &[]),
     (Field::NearestRealId, "nearest_real_id", &[]),
+    (Field::NegativePrompt, "negative_prompt", &[]),
+    (Field::Adapters, "adapters", &[]),
 ];
 
 impl Field {
-    pub(super) const COUNT: usize = 26;
+    pub(super) const COUNT: usize = 28;
 
     /// Every field, in the order of the enumeration.
     pub(super) fn all() -> impl Iterator<Item = Self> {

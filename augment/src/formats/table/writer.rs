@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::columns::{FIELDS, OPTIONAL, PROVENANCE, SEVERITY_COLUMN, SIDE_COLUMN};
+use super::columns::{FIELDS, OPTIONAL, PROVENANCE, SELDOM, SEVERITY_COLUMN, SIDE_COLUMN};
 use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::record::{CxrRecord, Finding, Laterality, Origin, Sex, View, Vocabulary};
@@ -34,7 +34,7 @@ pub fn write_table(path: &Path, vocabulary: &Vocabulary, rows: &[TableRow<'_>]) 
 }
 
 /// The table of `rows`, from which [`Table`](super::Table) reads the same records back. Columns of [`Details`](crate::record::Details) are
-/// written if any row knows them, those of provenance if any row is synthetic.
+/// written if any row knows them, those of provenance if any row is synthetic; negative prompts and adapters if any row has them.
 ///
 /// # Panics
 /// If a record has not one label per finding of `vocabulary`.
@@ -84,8 +84,11 @@ impl Column {
 
     fn is_wanted(&self, rows: &[TableRow<'_>]) -> bool {
         match self {
-            Self::Field(_) | Self::Label(..) | Self::Provenance(_) => true,
-            Self::Optional(_) | Self::Side(_) | Self::Severity(_) => rows.iter().any(|row| !self.cell(row).is_empty()),
+            Self::Field(_) | Self::Label(..) => true,
+            Self::Provenance(name) if !SELDOM.contains(name) => true,
+            Self::Optional(_) | Self::Side(_) | Self::Severity(_) | Self::Provenance(_) => {
+                rows.iter().any(|row| !self.cell(row).is_empty())
+            }
         }
     }
 
@@ -149,6 +152,8 @@ fn provenance_cell(row: &TableRow<'_>, column: &str) -> String {
         "steps" => text(card.and_then(|card| card.steps)),
         "guidance" => text(card.and_then(|card| card.guidance_scale)),
         "gate" => text(provenance.gate),
+        "negative_prompt" => card.and_then(|card| card.negative_prompt.clone()).unwrap_or_default(),
+        "adapters" => card.map(SynthesizerCard::adapters_line).unwrap_or_default(),
         "nearest_real" => text(provenance.nearest_real.as_ref().map(|nearest| nearest.distance)),
         _ => provenance.nearest_real.as_ref().map_or_else(String::new, |nearest| nearest.id.clone()),
     }
@@ -165,6 +170,7 @@ mod tests {
     use crate::gate::{GateOutcome, NearestReal};
     use crate::record::{Details, FindingDetail, Label, PatientId, Provenance, Severity, Split};
     use crate::request::{RequestSource, SampleRequest};
+    use crate::supply::{AdapterCard, AdapterKind};
     use crate::text::PromptKind;
 
     fn real() -> CxrRecord {
@@ -217,7 +223,20 @@ mod tests {
     fn records_come_back_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
         let vocabulary = Vocabulary::parse(["Effusion", "Mass", "Pleural_Thickening", "No Finding"]).unwrap();
-        let card = SynthesizerCard { model: "phantom".to_owned(), sampler: None, steps: Some(7), guidance_scale: Some(4.5) };
+        let adapters = vec![AdapterCard {
+            kind: AdapterKind::Embedding,
+            name: "x, y.bin".to_owned(),
+            digest: "0123456789abcdef".to_owned(),
+            scale: None,
+            token: Some("<x>".to_owned()),
+        }];
+        let card = SynthesizerCard {
+            steps: Some(7),
+            guidance_scale: Some(4.5),
+            negative_prompt: Some("text".to_owned()),
+            adapters,
+            ..SynthesizerCard::named("phantom")
+        };
         for records in [vec![real()], vec![real(), synthetic()], vec![detailed(), real()]] {
             let path = folder.path().join("out/manifest.csv");
             let rows: Vec<_> = records.iter().map(|record| TableRow { image: &record.id, record, card: Some(&card) }).collect();

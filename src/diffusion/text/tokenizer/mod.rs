@@ -3,21 +3,27 @@
 //! The kinds of tokenizers that transformers builds for CLIP, BERT and RoBERTa, by the library it builds them with; reference:
 //! transformers 5.23.0, `models/{clip,bert,roberta}/tokenization_*.py` and `tokenization_utils_tokenizers.py`.
 
+mod added;
 mod build;
 mod special;
 #[cfg(test)]
 mod tests;
+mod vectors;
 mod vocabulary;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use tokenizers::{PaddingDirection, PostProcessor, TruncationDirection};
+use tokenizers::{AddedToken, PaddingDirection, PostProcessor, TruncationDirection};
 
 use crate::diffusion::DiffusionError;
 use build::{Side, TokenizerConfig};
 use special::SpecialTokens;
+use vectors::{Vectors, written_out};
 use vocabulary::Vocabulary;
+
+pub(in crate::diffusion) use added::{edit, list_tokens};
 
 /// Every file that a tokenizer of CLIP, BERT or RoBERTa is read from.
 pub(crate) const TOKENIZER_FILES: [&str; 7] = [
@@ -35,6 +41,8 @@ pub(crate) const TOKENIZER_FILES: [&str; 7] = [
 pub struct Tokenizer {
     folder: PathBuf,
     inner: tokenizers::Tokenizer,
+    /// Tokens of several vectors.
+    vectors: Vec<Vectors>,
     padding: Padding,
     truncation: TruncationDirection,
     model_max_length: Option<usize>,
@@ -85,16 +93,64 @@ impl Tokenizer {
             _ => TruncationDirection::Right,
         };
         let padding = Padding { token, id, direction };
-        Ok(Self { folder: folder.to_owned(), inner, padding, truncation, model_max_length: config.model_max_length })
+        let vectors = Vectors::of(&inner);
+        Ok(Self { folder: folder.to_owned(), inner, vectors, padding, truncation, model_max_length: config.model_max_length })
     }
 
-    /// Ids of every text, padded to `max_length` and cut to it; the end token stays.
+    /// The same with further tokens, which are found in a text after it was made lower case, and within words; and the id of the first.
+    /// Ids follow the vocabulary.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Tokenizer`] where the vocabulary has one of them already.
+    pub(in crate::diffusion) fn with_tokens(mut self, tokens: &[String]) -> Result<(Self, u32), DiffusionError> {
+        let refuse = |message: String| DiffusionError::Tokenizer { path: self.folder.clone(), message };
+        if let Some(known) = tokens.iter().find(|token| self.id(token).is_some()) {
+            return Err(refuse(format!("its vocabulary has the token `{known}` already")));
+        }
+        let first = self.vocabulary_size() as u32;
+        let added = self.inner.add_tokens(tokens.iter().map(|token| AddedToken::from(token.clone(), false)));
+        added.map_err(|error| DiffusionError::Tokenizer { path: self.folder.clone(), message: error.to_string() })?;
+        for (token, expected) in tokens.iter().zip(first..) {
+            if self.id(token) != Some(expected) {
+                let message = format!("the new token `{token}` did not get the id {expected}");
+                return Err(DiffusionError::Tokenizer { path: self.folder.clone(), message });
+            }
+        }
+        self.vectors = Vectors::of(&self.inner);
+        Ok((self, first))
+    }
+
+    /// The id of a token as the vocabulary names it.
+    #[must_use]
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Tokens that frame every text.
+    #[must_use]
+    pub fn framing(&self) -> usize {
+        self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
+    }
+
+    /// A text as it is encoded: tokens of several vectors (textual inversion) are written out, `<x>` as `<x> <x>_1 <x>_2`.
+    fn written_out<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        written_out(&self.vectors, text)
+    }
+
+    /// The first token of several vectors of which these ids have only the first, with the number of its vectors: the text has it in other
+    /// capitals than the vocabulary, or the vocabulary in capitals that no text keeps.
+    #[must_use]
+    pub fn cut_short(&self, ids: &[u32]) -> Option<(&str, usize)> {
+        self.vectors.iter().find(|vectors| vectors.is_cut_short(ids)).map(Vectors::name)
+    }
+
+    /// Ids of every text, padded to `max_length` and cut to it; the end token stays. Tokens of several vectors are written out before.
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] where `max_length` leaves no room for a token beside the start and end tokens;
     /// [`DiffusionError::Tokenizer`] where a character is in no vocabulary and there is no token for unknown ones.
     pub fn encode(&self, texts: &[&str], max_length: usize) -> Result<Encoded, DiffusionError> {
-        let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let added = self.framing();
         if max_length <= added {
             return Err(DiffusionError::Setting {
                 key: "max_length",
@@ -108,7 +164,7 @@ impl Tokenizer {
                 path: self.folder.clone(),
                 message: format!("it has no ids for the text {:?}: {error}", excerpt(text)),
             };
-            let mut tokens = self.inner.encode_fast(*text, false).map_err(failed)?;
+            let mut tokens = self.inner.encode_fast(&*self.written_out(text), false).map_err(failed)?;
             let untruncated = tokens.len() + added;
             tokens.truncate(max_length - added, 0, self.truncation);
             let mut tokens = self.inner.post_process(tokens, None, true).map_err(failed)?;
@@ -138,7 +194,7 @@ impl Tokenizer {
     /// # Errors
     /// [`DiffusionError::Tokenizer`] where a character is in no vocabulary and there is no token for unknown ones.
     pub fn count(&self, text: &str) -> Result<usize, DiffusionError> {
-        let tokens = self.inner.encode_fast(text, true).map_err(|error| DiffusionError::Tokenizer {
+        let tokens = self.inner.encode_fast(&*self.written_out(text), true).map_err(|error| DiffusionError::Tokenizer {
             path: self.folder.clone(),
             message: format!("it has no ids for the text {:?}: {error}", excerpt(text)),
         })?;

@@ -9,17 +9,18 @@ use roentgen_augment::atomic::write_atomic;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-use super::adapters::{Adapter, Lora, TEXT_MODEL};
-use super::{CONFIG_FILE, DIFFUSERS_FILE, METADATA, PEFT_FILE, PEFT_PREFIX};
-use crate::diffusion::DiffusionError;
-use crate::finetune::{FinetuneError, Part};
+use super::merge::{Adapter, Lora};
+use super::names::{PEFT_PREFIX, TEXT_MODEL};
+use super::read::METADATA;
+use crate::adapters::file::{CONFIG_FILE, DIFFUSERS_FILES, PEFT_FILES};
+use crate::diffusion::{DiffusionError, Part};
 
 impl Lora {
     /// Writes `pytorch_lora_weights.safetensors` into `folder`: what `load_lora_weights` of diffusers reads, alpha included.
     ///
     /// # Errors
-    /// [`FinetuneError::Diffusion`] if it can't be written.
-    pub fn save_diffusers(&self, folder: &Path) -> Result<(), FinetuneError> {
+    /// [`DiffusionError::Io`] if it can't be written.
+    pub fn save_diffusers(&self, folder: &Path) -> Result<(), DiffusionError> {
         let name = |part: Part, module: &str| match part {
             // transformers 4 has the prefix, and diffusers takes it off for 5.
             Part::TextEncoder if self.is_clip() => format!("{part}.{TEXT_MODEL}{module}"),
@@ -33,17 +34,17 @@ impl Lora {
         }
         let notes = (METADATA.to_owned(), Value::Object(notes).to_string());
         let adapters = self.adapters.iter().map(|((part, module), adapter)| (name(*part, module), adapter));
-        write_tensors(&folder.join(DIFFUSERS_FILE), adapters, &[notes])
+        write_tensors(&folder.join(DIFFUSERS_FILES[0]), adapters, &[notes])
     }
 
     /// Writes `adapter_config.json` and `adapter_model.safetensors` for one part into `folder`: what `PeftModel.from_pretrained` reads.
     ///
     /// # Errors
-    /// [`FinetuneError::Diffusion`] if one can't be written.
-    pub fn save_peft(&self, part: Part, folder: &Path) -> Result<(), FinetuneError> {
+    /// [`DiffusionError::Io`] if one can't be written.
+    pub fn save_peft(&self, part: Part, folder: &Path) -> Result<(), DiffusionError> {
         let adapters = self.adapters.iter().filter(|((other, _), _)| *other == part);
         let adapters = adapters.map(|((_, module), adapter)| (format!("{PEFT_PREFIX}{module}"), adapter));
-        write_tensors(&folder.join(PEFT_FILE), adapters, &[])?;
+        write_tensors(&folder.join(PEFT_FILES[0]), adapters, &[])?;
         let mut config = json!({
             "base_model_name_or_path": null,
             "bias": "none",
@@ -58,14 +59,6 @@ impl Lora {
         let object = config.as_object_mut().expect("the literal is an object");
         object.extend(self.config(part));
         write(&folder.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())
-    }
-
-    /// Parts with an adapter.
-    #[must_use]
-    pub fn parts(&self) -> Vec<Part> {
-        let mut parts: Vec<Part> = self.adapters.keys().map(|(part, _)| *part).collect();
-        parts.dedup();
-        parts
     }
 
     /// Arguments of peft's `LoraConfig`. Modules are named whole: a name is matched as an end, so that CLIP's are found with and
@@ -107,7 +100,7 @@ fn write_tensors<'a>(
     path: &Path,
     adapters: impl Iterator<Item = (String, &'a Adapter)>,
     notes: &[(String, String)],
-) -> Result<(), FinetuneError> {
+) -> Result<(), DiffusionError> {
     let factors = adapters.flat_map(|(module, Adapter { a, b, .. })| {
         [(format!("{module}.lora_A.weight"), view(a)), (format!("{module}.lora_B.weight"), view(b))]
     });
@@ -121,8 +114,7 @@ fn view(data: &TensorData) -> TensorView<'_> {
     TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes()).expect("adapters are of 32-bit floats")
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), FinetuneError> {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DiffusionError> {
     let path = path.to_owned();
-    write_atomic(&path, |out| out.write_all(bytes))
-        .map_err(|source| DiffusionError::Io { action: "write", path, source }.into())
+    write_atomic(&path, |out| out.write_all(bytes)).map_err(|source| DiffusionError::Io { action: "write", path, source })
 }
