@@ -114,7 +114,7 @@ fn a_run_file_takes_what_generate_takes() {
         ("lora = [\"absent.safetensors\"]", "absent.safetensors"),
         ("lora = [\"x.safetensors\"]", "give it to --embedding"),
         ("embedding = [\"lora.safetensors\"]", "give it to --lora"),
-        ("lora = [\"lora.safetensors:1e6\"]", "line 9: generator.diffusion.lora is 1000000"),
+        ("lora = [\"lora.safetensors:1e6\"]", "line 11: generator.diffusion.lora is 1000000"),
         ("karras = true", "karras is on with the sampler pndm"),
         ("eta = 0.5", "eta is 0.5"),
         ("init_image = \"absent.png\"", "absent.png"),
