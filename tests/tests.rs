@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `bounds` | any number in a run file is used or refused by name |
+//! | `checkpoints` | checkpoints as people have them: variants, shards, training scripts' folders, single files, and every broken one |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
@@ -21,6 +22,7 @@
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod bounds;
+mod checkpoints;
 mod cli;
 mod data;
 mod demo;

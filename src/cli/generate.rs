@@ -32,6 +32,13 @@ pub struct GenerateArgs {
     /// Checkpoint folder in diffusers' layout, with model_index.json in it
     #[arg(long, required_unless_present = "merge")]
     pub pipeline: Option<PathBuf>,
+    /// Read the weights of this variant where a component has it: fp16 for diffusion_pytorch_model.fp16.safetensors. The plain files
+    /// if absent, whatever lies beside them; `roentgen inspect` lists the files
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// Take the U-Net of this folder: a unet or unet_ema folder, or a checkpoint-N folder of a training script that holds one
+    #[arg(long, value_name = "FOLDER")]
+    pub unet: Option<PathBuf>,
     /// Text to generate from; tokens beyond 77 are cut
     #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
     pub prompt: Option<String>,

@@ -18,6 +18,8 @@ const COMMANDS: &[&[&str]] = &[
     &["generate", "--pipeline", "p", "--prompts", "x.csv", "--out", "o"],
     &["generate", "--merge", "--prompt", "x", "--out", "o"],
     &["inspect", "p"],
+    &["convert", "f", "--like", "sd1", "--out", "o"],
+    &["convert", "f", "--config", "c", "--out", "o"],
     &["dev", "random-pipeline", "--out", "o"],
     &["dev", "text-projection", "p"],
     &["data", "summary", "run.toml"],
@@ -52,6 +54,11 @@ const FLAGS: &[&str] = &[
     "--device",
     "--json",
     "--quick",
+    "--variant",
+    "--unet",
+    "--tokenizer",
+    "--prediction",
+    "--ema",
     "--no-such-flag",
 ];
 

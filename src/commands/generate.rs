@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use roentgen::diffusion::pipeline::{Checkpoint, Depth, OpenOptions, SamplingPreset, Settings, Start, initial_pixels};
+use roentgen::diffusion::pipeline::{
+    Checkpoint, Depth, OpenOptions, PipelineSource, SamplingPreset, Settings, Start, initial_pixels,
+};
 use roentgen::finetune::Lora;
 use roentgen::generate::store::Store;
 use roentgen::generate::{DiffusionSynthesizer, ImageSet, Outcome, Progress, colour_note, make, merge, prompts};
@@ -42,7 +44,10 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let (device, name) = args.common.device.open()?;
     let bars = Bars::new(args.common.json);
 
-    let checkpoint = Checkpoint::read(folder)?;
+    let source = PipelineSource { folder: folder.to_owned(), variant: args.variant.clone(), unet: args.unet.clone() };
+    let checkpoint = Checkpoint::read(source)?;
+    let of_weights = checkpoint.notes()?;
+    say_notes(&of_weights);
     let settings = settings(args, &checkpoint)?;
     let evaluations = settings.evaluations()?;
     memory(args, &settings).check(machine_bytes())?;
@@ -79,7 +84,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     drop(task);
     let of_images = outcome.cut_prompts.note().into_iter().chain(colour_note(outcome.mean_channel_spread));
     let of_images: Vec<String> = of_images.collect();
-    let notes = [table.notes(), &of_images].concat();
+    let notes = [table.notes(), &of_weights, &of_images].concat();
     report(args, &store, &outcome, begun.elapsed().as_secs_f64(), (&name.to_string(), &notes))?;
     say_notes(&of_images);
     Ok(ExitCode::SUCCESS)

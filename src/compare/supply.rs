@@ -106,7 +106,7 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> R
 
 fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
     let table = config.diffusion.as_ref().expect("a valid run file has the table with this kind");
-    let checkpoint = Checkpoint::read(&table.pipeline)?;
+    let checkpoint = Checkpoint::read(table.source())?;
     let mut settings = checkpoint.settings();
     if let Some(kind) = table.sampler()? {
         settings.scheduler = settings.scheduler.with_kind(kind)?;
@@ -187,7 +187,7 @@ fn prompts(config: &GeneratorConfig, records: &[Arc<CxrRecord>], vocabulary: &Vo
     let Some(table) = &config.diffusion else {
         return Ok(PromptedRows { rows: template_prompts(records, vocabulary), summary: PromptSummary::default() });
     };
-    let checkpoint = Checkpoint::read(&table.pipeline)?;
+    let checkpoint = Checkpoint::read(table.source())?;
     // A text that the tokenizer has no ids for can't be a prompt of any length.
     let count = |text: &str| checkpoint.tokenizer().count(text).unwrap_or(usize::MAX);
     let prompted = config.prompts.apply(records, vocabulary, &count);

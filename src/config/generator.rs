@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_GUIDANCE, MOST_PIXELS, MOST_SAMPLES, MOST_SAMPLING_STEPS, within};
 use super::{ArmConfig, ConfigError, ImagesConfig};
 use crate::device::DeviceChoice;
-use crate::diffusion::pipeline::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
+use crate::diffusion::pipeline::{PipelineSource, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
 
 pub use roentgen_augment::supply::SupplyMode;
@@ -221,6 +221,12 @@ impl GeneratorKind {
 pub struct DiffusionConfig {
     /// Folder in diffusers' layout.
     pub pipeline: PathBuf,
+    /// Variant of its weights that is read where a component has it, such as `fp16`; the plain files if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Folder of another U-Net, as of a training script's `checkpoint-N`; the pipeline's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unet: Option<PathBuf>,
     /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the folder's own if absent.
     pub sampler: Option<String>,
     /// Sampling steps.
@@ -243,6 +249,8 @@ pub struct DiffusionConfig {
 #[serde(deny_unknown_fields)]
 struct Keys {
     pipeline: PathBuf,
+    variant: Option<String>,
+    unet: Option<PathBuf>,
     preset: Option<SamplingPreset>,
     sampler: Option<String>,
     steps: Option<usize>,
@@ -258,9 +266,12 @@ struct Keys {
 
 impl From<Keys> for DiffusionConfig {
     fn from(keys: Keys) -> Self {
-        let Keys { pipeline, preset, sampler, steps, guidance, negative_prompt, batch_size, device, trained_on } = keys;
+        let Keys { pipeline, variant, unet, preset, sampler, steps, guidance, negative_prompt, batch_size, device, trained_on } =
+            keys;
         Self {
             pipeline,
+            variant,
+            unet,
             sampler: sampler.or_else(|| preset.map(|preset| preset.sampler().to_string())),
             steps: steps.or(preset.map(SamplingPreset::steps)).unwrap_or(ROENTGEN_STEPS),
             guidance: guidance.or(preset.map(SamplingPreset::guidance_scale)).unwrap_or(ROENTGEN_GUIDANCE),
@@ -281,6 +292,12 @@ fn default_device() -> String {
 }
 
 impl DiffusionConfig {
+    /// The chosen weights.
+    #[must_use]
+    pub fn source(&self) -> PipelineSource {
+        PipelineSource { folder: self.pipeline.clone(), variant: self.variant.clone(), unet: self.unet.clone() }
+    }
+
     /// The chosen sampler.
     ///
     /// # Errors

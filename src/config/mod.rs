@@ -182,7 +182,9 @@ impl RunConfig {
         }
         if let Some(generator) = &mut config.generator {
             if let Some(diffusion) = &mut generator.diffusion {
-                diffusion.pipeline = resolve(folder, &diffusion.pipeline);
+                for path in std::iter::once(&mut diffusion.pipeline).chain(&mut diffusion.unet) {
+                    *path = resolve(folder, path);
+                }
             }
             for path in generator.images.iter_mut().flat_map(ImagesConfig::paths_mut) {
                 *path = folder.join(&*path);
