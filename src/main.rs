@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Finetune(args) => commands::finetune::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
+        Command::Convert(args) => commands::convert::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Dev(DevCommand::RandomPipeline(args)) => commands::random_pipeline::run(&args),
         Command::Dev(DevCommand::TextProjection(args)) => commands::text_projection::run(&args),

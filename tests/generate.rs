@@ -10,15 +10,15 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 /// A folder with a tiny pipeline in `tiny`, and the outputs of a test.
-struct Bench {
-    folder: tempfile::TempDir,
+pub(super) struct Bench {
+    pub(super) folder: tempfile::TempDir,
 }
 
-fn roentgen(folder: &Path, args: &[&str]) -> Output {
+pub(super) fn roentgen(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_roentgen")).args(args).current_dir(folder).env("RUST_BACKTRACE", "0").output().unwrap()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
         let target = to.join(entry.file_name());
@@ -31,7 +31,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static TINY: OnceLock<tempfile::TempDir> = OnceLock::new();
         let tiny = TINY.get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
@@ -44,36 +44,36 @@ impl Bench {
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn edit_json(&self, name: &str, edit: impl FnOnce(&mut Value)) {
+    pub(super) fn edit_json(&self, name: &str, edit: impl FnOnce(&mut Value)) {
         let mut value: Value = serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap();
         edit(&mut value);
         self.write(name, &value.to_string());
     }
 
     /// Generates a few steps on the CPU into `out`.
-    fn generate(&self, more: &[&str]) -> Output {
+    pub(super) fn generate(&self, more: &[&str]) -> Output {
         let base = ["generate", "--pipeline", "tiny", "--out", "out", "--device", "cpu"];
         // Few steps unless the test says how many.
         let steps: &[&str] = if more.contains(&"--steps") { &[] } else { &["--steps", "3"] };
         roentgen(self.folder.path(), &[&base[..], steps, more].concat())
     }
 
-    fn makes(&self, more: &[&str]) -> Value {
+    pub(super) fn makes(&self, more: &[&str]) -> Value {
         let output = self.generate(&[more, &["--json"]].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Expects an explained failure, without a panic and without a manifest.
-    fn refuses(&self, more: &[&str], said: &[&str]) {
+    pub(super) fn refuses(&self, more: &[&str], said: &[&str]) {
         let output = self.generate(more);
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{more:?} succeeded");
@@ -84,7 +84,7 @@ impl Bench {
         assert!(!self.path("out/manifest.csv").exists());
     }
 
-    fn sample(&self, name: &str) -> (Vec<u8>, SampleOrigin) {
+    pub(super) fn sample(&self, name: &str) -> (Vec<u8>, SampleOrigin) {
         let bytes = std::fs::read(self.path(name)).unwrap();
         let origin = decode_sample(&bytes).unwrap().1;
         (bytes, origin)
@@ -452,7 +452,8 @@ fn foreign_checkpoints_are_refused_by_name() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     assert!(message("tiny").contains("Stable Diffusion XL"));
-    assert!(message("tiny/unet").contains("a single component (UNet2DConditionModel)"));
+    bench.edit_json("tiny/model_index.json", |index| index["_class_name"] = json!("StableDiffusionInpaintPipeline"));
+    assert!(message("tiny").contains("takes a mask"));
     assert!(
         message("absent")
             .contains("absent is not there; give the pipeline's folder, the one with model_index.json in it, or its name")

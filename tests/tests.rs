@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `adapters` | LoRA files of every tool, textual inversion and `merge`, on a tiny pipeline, and everything of the kind that is refused |
 //! | `bounds` | any number in a run file is used or refused by name |
+//! | `checkpoints` | checkpoints as people have them: variants, shards, training scripts' folders, single files, and every broken one |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
@@ -24,6 +25,7 @@
 
 mod adapters;
 mod bounds;
+mod checkpoints;
 mod cli;
 mod data;
 mod demo;

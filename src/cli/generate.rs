@@ -36,6 +36,13 @@ pub struct GenerateArgs {
     /// owner/name@revision, which is looked up in the cache (HF_HOME) and downloaded if it is not there
     #[arg(long, value_name = "FOLDER|NAME", required_unless_present = "merge", value_parser = place())]
     pub pipeline: Option<Place>,
+    /// Read the weights of this variant where a component has it: fp16 for diffusion_pytorch_model.fp16.safetensors. The plain files
+    /// if absent, whatever lies beside them; `roentgen inspect` lists the files
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// Take the U-Net of this folder: a unet or unet_ema folder, or a checkpoint-N folder of a training script that holds one
+    #[arg(long, value_name = "FOLDER")]
+    pub unet: Option<PathBuf>,
     /// Text to generate from; tokens beyond 77 are cut
     #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
     pub prompt: Option<String>,
@@ -134,6 +141,8 @@ impl GenerateArgs {
         // No `..`: what a command line can say, a run file can say.
         DiffusionConfig::from(DiffusionKeys {
             pipeline,
+            variant: self.variant.clone(),
+            unet: self.unet.clone(),
             preset: self.preset,
             sampler: self.sampler.map(|sampler| sampler.to_string()),
             steps: self.steps,

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use roentgen::config::ComputeType;
 use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
+use roentgen::diffusion::samplers::Prediction;
 use roentgen::generate::Shard;
 use roentgen::hub::Place;
 use roentgen_augment::formats::{FORMATS, Format};
@@ -52,6 +53,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Write a checkpoint folder with LoRA files and embeddings merged into its weights
     Merge(MergeArgs),
+    /// Make a checkpoint folder of a single file: a .safetensors or .ckpt in the names of Stable Diffusion's own code
+    Convert(ConvertArgs),
     /// Commands for developing and measuring this program
     #[command(subcommand)]
     Dev(DevCommand),
@@ -210,10 +213,16 @@ fn compute_types() -> impl TypedValueParser<Value = ComputeType> {
 /// `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// Checkpoint folder in diffusers' layout, or its name on the Hugging Face hub (owner/name, owner/name@revision); file or folder of a LoRA;
-    /// file of textual inversion
+    /// Checkpoint folder in diffusers' layout, or its name on the Hugging Face hub (owner/name, owner/name@revision); a single file, one
+    /// component, or a checkpoint-N folder of a training script; file or folder of a LoRA; file of textual inversion
     #[arg(value_parser = place())]
     pub folder: Place,
+    /// Variant of the weights, as `generate` would read it
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// Another folder's U-Net, as `generate` would read it
+    #[arg(long, value_name = "FOLDER")]
+    pub unet: Option<PathBuf>,
     /// Print JSON for scripts
     #[arg(long)]
     pub json: bool,
@@ -222,6 +231,57 @@ pub struct InspectArgs {
 /// A path as it is, or else a name on the hub.
 fn place() -> impl TypedValueParser<Value = Place> {
     PathBufValueParser::new().map(|path| Place::from(path).resolved(Path::to_owned))
+}
+
+/// `convert`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "A single file holds weights alone. Sizes, vocabulary and noise schedule come from a folder, or from the release that it is \
+    like; what the U-Net predicts is in neither tensor nor name.\n\n\
+    roentgen convert model.ckpt --like sd1 --tokenizer stable-diffusion-v1-5/tokenizer --out model\n\
+    roentgen convert model.safetensors --like sd2 --prediction v_prediction --tokenizer TOKENIZER --out model\n\
+    roentgen convert model.safetensors --config stable-diffusion-v1-5 --out model"
+)]
+pub struct ConvertArgs {
+    /// The file: .safetensors, or .ckpt, which is read without running anything; an autoencoder alone makes a `vae` folder
+    pub file: PathBuf,
+    /// Pipeline folder that the file fits, whose configurations and vocabulary are copied; its weights are not read
+    #[arg(long, value_name = "FOLDER", required_unless_present = "like", conflicts_with = "like")]
+    pub config: Option<PathBuf>,
+    /// Release that the file fits: sd1 (1.1 to 1.5, RoentGen) or sd2 (2.0, 2.1 and their bases)
+    #[arg(long)]
+    pub like: Option<FamilyChoice>,
+    /// With --like: folder with CLIP's vocab.json and merges.txt, as `tokenizer` of any Stable Diffusion
+    #[arg(long, value_name = "FOLDER", requires = "like")]
+    pub tokenizer: Option<PathBuf>,
+    /// What the U-Net predicts: epsilon, v_prediction or sample. Needed with --like sd2; that of the folder, or epsilon for sd1, if absent
+    #[arg(long, value_name = "TYPE", value_parser = predictions())]
+    pub prediction: Option<Prediction>,
+    /// Take the moving average of the U-Net's weights (`model_ema.`) instead of the weights as trained
+    #[arg(long)]
+    pub ema: bool,
+    /// Folder to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Print JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a U-Net can predict, by its name in configurations.
+fn predictions() -> impl TypedValueParser<Value = Prediction> {
+    const ALL: [Prediction; 3] = [Prediction::Epsilon, Prediction::Velocity, Prediction::Sample];
+    PossibleValuesParser::new(ALL.map(Prediction::name))
+        .map(|name| ALL.into_iter().find(|prediction| prediction.name() == name).expect("the name is one of them"))
+}
+
+/// Releases with the same networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FamilyChoice {
+    /// Stable Diffusion 1.
+    Sd1,
+    /// Stable Diffusion 2.
+    Sd2,
 }
 
 /// `dev`.

@@ -19,6 +19,8 @@ const COMMANDS: &[&[&str]] = &[
     &["generate", "--merge", "--prompt", "x", "--out", "o"],
     &["inspect", "p"],
     &["merge", "--pipeline", "p", "--out", "o"],
+    &["convert", "f", "--like", "sd1", "--out", "o"],
+    &["convert", "f", "--config", "c", "--out", "o"],
     &["dev", "random-pipeline", "--out", "o"],
     &["dev", "text-projection", "p"],
     &["data", "summary", "run.toml"],
@@ -54,6 +56,11 @@ const FLAGS: &[&str] = &[
     "--device",
     "--json",
     "--quick",
+    "--variant",
+    "--unet",
+    "--tokenizer",
+    "--prediction",
+    "--ema",
     "--no-such-flag",
 ];
 

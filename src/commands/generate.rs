@@ -45,6 +45,8 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
 
     let generator = args.generator(place.clone());
     let generator = Opening::new(&generator, args.image_size())?;
+    let of_weights = generator.notes()?;
+    say_notes(&of_weights);
     let evaluations = generator.settings().evaluations()?;
     let keys = if args.tiled { "--size or --batch-size" } else { "--size or --batch-size, or add --tiled" };
     generator.check_memory(args.common.device.is_host(), machine_bytes(), keys)?;
@@ -73,7 +75,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     let prompts = outcome.cut_prompts.note().into_iter().chain(outcome.cut_tokens.clone());
     let of_images = prompts.chain(colour_note(outcome.mean_channel_spread));
     let of_images: Vec<String> = of_images.collect();
-    let notes = [table.notes(), &doubts, &of_images].concat();
+    let notes = [table.notes(), &doubts, &of_weights, &of_images].concat();
     report(args, &store, &outcome, begun.elapsed().as_secs_f64(), (&name.to_string(), &notes))?;
     say_notes(&of_images);
     Ok(ExitCode::SUCCESS)

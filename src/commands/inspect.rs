@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use roentgen::adapters;
-use roentgen::diffusion::pipeline::inspect;
+use roentgen::diffusion::pipeline::{PipelineSource, inspect};
 use roentgen::hub::{Asked, Want};
 
 use crate::cli::InspectArgs;
@@ -18,7 +18,8 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode> {
         print(if args.json { serde_json::to_string_pretty(&adapter)? } else { adapter.to_string() })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let inspection = inspect(&path)?;
+    let source = PipelineSource { folder: path, variant: args.variant.clone(), unet: args.unet.clone() };
+    let inspection = inspect(&source)?;
     if args.json {
         print(serde_json::to_string_pretty(&inspection)?)?;
     } else {

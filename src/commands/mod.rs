@@ -1,6 +1,7 @@
 //! One short file per command.
 
 pub mod compare;
+pub mod convert;
 pub mod data;
 pub mod demo;
 pub mod fill;

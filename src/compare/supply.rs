@@ -193,7 +193,7 @@ fn prompts(config: &GeneratorConfig, records: &[Arc<CxrRecord>], vocabulary: &Vo
     let Some(table) = &config.diffusion else {
         return Ok(PromptedRows { rows: template_prompts(records, vocabulary), summary: PromptSummary::default() });
     };
-    let checkpoint = Checkpoint::read(&table.pipeline.path())?;
+    let checkpoint = Checkpoint::read(table.source())?;
     // A text that the tokenizer has no ids for can't be a prompt of any length.
     let count = |text: &str| checkpoint.tokenizer().count(text).unwrap_or(usize::MAX);
     let prompted = config.prompts.apply(records, vocabulary, &count);

@@ -14,7 +14,7 @@ use super::limits::{MOST_BATCH, MOST_ENTRIES, MOST_GUIDANCE, MOST_SAMPLING_STEPS
 use super::{ConfigError, resolve};
 use crate::adapters::{EmbeddingChoice, LoraChoice};
 use crate::device::DeviceChoice;
-use crate::diffusion::pipeline::{Depth, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
+use crate::diffusion::pipeline::{Depth, PipelineSource, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
 use crate::hub::Place;
 
@@ -26,6 +26,12 @@ use crate::hub::Place;
 pub struct DiffusionConfig {
     /// Folder in diffusers' layout, or a name on the hub.
     pub pipeline: Place,
+    /// Variant of its weights that is read where a component has it, such as `fp16`; the plain files if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Folder of another U-Net, as of a training script's `checkpoint-N`; the pipeline's own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unet: Option<PathBuf>,
     /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the folder's own if absent.
     pub sampler: Option<String>,
     /// Sampling steps.
@@ -101,6 +107,8 @@ fn is_eight(value: &u8) -> bool {
 #[expect(missing_docs, reason = "each is described in DiffusionConfig")]
 pub struct DiffusionKeys {
     pub pipeline: Place,
+    pub variant: Option<String>,
+    pub unet: Option<PathBuf>,
     pub preset: Option<SamplingPreset>,
     pub sampler: Option<String>,
     pub steps: Option<usize>,
@@ -138,6 +146,8 @@ impl From<DiffusionKeys> for DiffusionConfig {
         let preset = keys.preset;
         Self {
             pipeline: keys.pipeline,
+            variant: keys.variant,
+            unet: keys.unet,
             sampler: keys.sampler.or_else(|| preset.map(|preset| preset.sampler().to_string())),
             steps: keys.steps.or(preset.map(SamplingPreset::steps)).unwrap_or(ROENTGEN_STEPS),
             guidance: keys.guidance.or(preset.map(SamplingPreset::guidance_scale)).unwrap_or(ROENTGEN_GUIDANCE),
@@ -169,6 +179,12 @@ fn default_device() -> String {
 }
 
 impl DiffusionConfig {
+    /// The chosen weights.
+    #[must_use]
+    pub fn source(&self) -> PipelineSource {
+        PipelineSource { folder: self.pipeline.path(), variant: self.variant.clone(), unet: self.unet.clone() }
+    }
+
     /// The chosen sampler.
     ///
     /// # Errors
@@ -195,7 +211,7 @@ impl DiffusionConfig {
     pub(super) fn resolve(&mut self, folder: &Path) {
         let loras = self.lora.iter_mut().map(|lora| &mut lora.path);
         let embeddings = self.embedding.iter_mut().map(|embedding| &mut embedding.path);
-        for path in loras.chain(embeddings).chain(&mut self.init_image) {
+        for path in loras.chain(embeddings).chain(&mut self.init_image).chain(&mut self.unet) {
             *path = resolve(folder, path);
         }
         self.pipeline = self.pipeline.clone().resolved(|path| resolve(folder, path));

@@ -127,7 +127,7 @@ pub enum DiffusionError {
         value: f32,
     },
     /// A tensor's type is not a floating-point type.
-    #[error("{}: `{tensor}` is of type {found}, expected F32, F16, BF16 or F64", path.display())]
+    #[error("{}: `{tensor}` is of type {found}, expected F32, F16, BF16 or F64: take the checkpoint in one of these", path.display())]
     WeightType {
         /// The file.
         path: PathBuf,
@@ -180,6 +180,9 @@ impl From<ClassifierError> for DiffusionError {
             ClassifierError::WeightType { path, tensor, found } => Self::WeightType { path, tensor, found },
             ClassifierError::NonFiniteWeight { path, tensor, index, value } => {
                 Self::NonFiniteWeight { path, tensor, index, value }
+            }
+            ClassifierError::NotWeights { path, looks_like } => {
+                Self::OtherModel { path, found: looks_like, expected: "expected a safetensors or PyTorch file".to_owned() }
             }
             other => Self::Pytorch(other),
         }

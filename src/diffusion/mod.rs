@@ -7,6 +7,7 @@
 //! | [`unet`] | the denoiser |
 //! | [`samplers`] | from noise to latents |
 //! | [`pipeline`] | all of them: prompts to images |
+//! | [`single_file`] | checkpoints in one file, in the training code's names, to folders |
 //! | [`weights`] | loading a checkpoint's tensors into a model, and saving them |
 //!
 //! Letters in shapes: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
@@ -18,10 +19,12 @@ mod part;
 pub mod pipeline;
 mod resnet;
 pub mod samplers;
+pub mod single_file;
 pub mod text;
 mod trace;
 pub mod unet;
 pub mod weights;
+pub(crate) mod write;
 
 pub use error::DiffusionError;
 pub use part::Part;

@@ -77,7 +77,7 @@ pub enum FinetuneError {
     },
     /// A LoRA file or folder can't be used.
     #[error(transparent)]
-    Adapter(#[from] AdapterError),
+    Adapter(Box<AdapterError>),
     /// A LoRA file or folder does not go with the settings.
     #[error("{}: {message}", path.display())]
     Lora {
@@ -86,4 +86,10 @@ pub enum FinetuneError {
         /// What is wrong, and what to do.
         message: String,
     },
+}
+
+impl From<AdapterError> for FinetuneError {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(Box::new(error))
+    }
 }

@@ -54,7 +54,7 @@ impl<'a> Opening<'a> {
     /// # Errors
     /// [`OpeningError::Diffusion`], [`OpeningError::Config`].
     pub fn new(config: &'a DiffusionConfig, size: Option<[usize; 2]>) -> Result<Self, OpeningError> {
-        let checkpoint = Checkpoint::read(&config.pipeline.path())?;
+        let checkpoint = Checkpoint::read(config.source())?;
         let defaults = checkpoint.settings();
         let mut scheduler = defaults.scheduler;
         if let Some(kind) = config.sampler()? {
@@ -78,6 +78,14 @@ impl<'a> Opening<'a> {
         };
         checkpoint.check(&settings)?;
         Ok(Self { config, checkpoint, settings })
+    }
+
+    /// Which of its weights are others than the plain ones, a sentence each.
+    ///
+    /// # Errors
+    /// [`DiffusionError`] for folders that can't be read.
+    pub fn notes(&self) -> Result<Vec<String>, DiffusionError> {
+        self.checkpoint.notes()
     }
 
     /// How it will sample.

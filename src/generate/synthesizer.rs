@@ -163,6 +163,7 @@ impl Synthesizer for DiffusionSynthesizer {
     fn notes(&self, requests: &[&SampleRequest]) -> Result<Vec<String>, SynthesisError> {
         let cut = CutPrompts::of(self, requests.iter().copied()).map_err(|error| self.failed(error))?;
         let tokens = cut_tokens_note(self, requests.iter().copied()).map_err(|error| self.failed(error))?;
-        Ok(cut.note().into_iter().chain(tokens).collect())
+        let weights = self.pipeline.checkpoint().notes().map_err(|error| self.failed(error))?;
+        Ok(weights.into_iter().chain(cut.note()).chain(tokens).collect())
     }
 }

@@ -16,7 +16,7 @@ use crate::study::StudyData;
 
 /// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
 /// and images that they lead to are compared separately.
-const MAY_CHANGE: [&str; 26] = [
+const MAY_CHANGE: [&str; 27] = [
     "title",
     "baseline",
     "seeds",
@@ -37,6 +37,7 @@ const MAY_CHANGE: [&str; 26] = [
     "generator.supply",
     "generator.plan.prompts",
     "generator.diffusion.pipeline",
+    "generator.diffusion.unet",
     "generator.diffusion.trained_on",
     // Their content is in the generator's fingerprint.
     "generator.diffusion.lora",

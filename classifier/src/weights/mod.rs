@@ -2,7 +2,7 @@
 //!
 //! Read, by content and not by name: safetensors; PyTorch state dicts (zip, and the pickle stream of versions before 1.6),
 //! bare, under `state_dict`, or with the `module.` prefix of `DataParallel`; whole pickled modules as torchxrayvision publishes
-//! them. Pickles are never executed: [`burn::store::pytorch_reader`] interprets them as data.
+//! them. Pickles are never executed: a machine of our own builds plain values of them.
 //!
 //! Written: safetensors with a [`Card`], and PyTorch state dicts. Both carry torchvision's tensor names.
 
@@ -29,5 +29,6 @@ pub use load::{LoadOptions, LoadedWeights, load_weights};
 pub use pytorch::{open_pytorch, pytorch_text};
 pub use safetensors::{SafetensorsFile, open_f32, open_safetensors, safetensors_header, write_f32};
 pub use save::save_weights;
+pub use source::open_tensors;
 pub use state_dict::save_state_dict;
 pub use stored::StoredTensor;

@@ -31,6 +31,17 @@ pub(super) struct Source {
     pub(super) card: Option<Card>,
 }
 
+/// The tensors of a file by name, unread: of safetensors or PyTorch, whichever its first bytes say.
+///
+/// # Errors
+/// [`ClassifierError::NotWeights`] for another kind of file; those of [`open_safetensors`] and [`open_pytorch`].
+pub fn open_tensors(path: &Path) -> Result<BTreeMap<String, StoredTensor>, ClassifierError> {
+    match format_of(path)? {
+        Format::Safetensors => Ok(open_safetensors(path)?.tensors),
+        Format::Pytorch => open_pytorch(path),
+    }
+}
+
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, ClassifierError> {
         match format_of(path)? {

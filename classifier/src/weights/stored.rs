@@ -1,9 +1,10 @@
 //! A tensor of a weights file, whatever the file's format.
 
+use std::ops::Range;
 use std::path::Path;
 
 use burn::store::{bridge, burn_pack};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{Bytes, DType, TensorData};
 
 use crate::ClassifierError;
 
@@ -36,6 +37,53 @@ impl StoredTensor {
         match self {
             Self::Floats(tensor) => tensor.shape.to_vec(),
             Self::Other { shape, .. } => shape.clone(),
+        }
+    }
+
+    /// The name of its type: `F32`, ….
+    #[must_use]
+    pub fn type_name(&self) -> String {
+        match self {
+            Self::Floats(tensor) => format!("{:?}", tensor.dtype),
+            Self::Other { kind, .. } => kind.clone(),
+        }
+    }
+
+    /// The same values, row-major, in another shape.
+    ///
+    /// # Panics
+    /// If it has another number of values.
+    #[must_use]
+    pub fn reshaped(&self, shape: &[usize]) -> Self {
+        let (before, after): (usize, usize) = (self.shape().iter().product(), shape.iter().product());
+        assert!(before == after, "{before} values in the shape {shape:?}");
+        self.part(shape.to_vec(), 0)
+    }
+
+    /// Some of its rows, by its first dimension.
+    ///
+    /// # Panics
+    /// If it has not so many.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        let mut shape = self.shape();
+        assert!(shape.first().is_some_and(|all| rows.end <= *all), "rows {rows:?} of the shape {shape:?}");
+        let row: usize = shape[1..].iter().product();
+        shape[0] = rows.len();
+        self.part(shape, rows.start * row)
+    }
+
+    /// The values from `start` on that make `shape`.
+    fn part(&self, shape: Vec<usize>, start: usize) -> Self {
+        match self {
+            Self::Floats(tensor) => {
+                let size = tensor.dtype.size();
+                let (start, length) = (start * size, shape.iter().product::<usize>() * size);
+                let (name, dtype, whole) = (tensor.name.clone(), tensor.dtype, tensor.clone());
+                let read = move || Ok(Bytes::from_bytes_vec(whole.to_bytes()?[start..start + length].to_vec()));
+                Self::Floats(burn_pack::Tensor::deferred(name, dtype, shape, None, length, read))
+            }
+            Self::Other { kind, .. } => Self::Other { shape, kind: kind.clone() },
         }
     }
 

@@ -154,10 +154,10 @@ impl Definition {
             return Err(foreign::setting("peft_type", &kind.text(), None));
         }
         // These change the base's weights when an adapter is made, which its file does not hold.
-        if let Some(Setting::Other(Value::String(init))) = settings.get("init_lora_weights") {
-            if !["gaussian", "eva", "orthogonal"].contains(&init.as_str()) {
-                return Err(foreign::setting("init_lora_weights", init, Some("an adapter of changed base weights")));
-            }
+        if let Some(Setting::Other(Value::String(init))) = settings.get("init_lora_weights")
+            && !["gaussian", "eva", "orthogonal"].contains(&init.as_str())
+        {
+            return Err(foreign::setting("init_lora_weights", init, Some("an adapter of changed base weights")));
         }
         let number = |key: &str| settings.get(key).and_then(|setting| setting.number());
         Ok(Self {

@@ -8,6 +8,7 @@ use roentgen_augment::digest::Fingerprint;
 use super::model_index::ModelIndex;
 use super::picture::Depth;
 use super::settings::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, Settings};
+use super::source::PipelineSource;
 use super::{Part, StableDiffusion};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::{Autoencoder, AutoencoderConfig};
@@ -16,7 +17,7 @@ use crate::diffusion::text::{
     TEXT_PROJECTION, TextEncoder, TextEncoderConfig, TextEncoderModel, TextProjectionConfig, TextProjectionKeys, Tokenizer,
 };
 use crate::diffusion::unet::UNetConfig;
-use crate::diffusion::weights::{Loaded, Stem, load};
+use crate::diffusion::weights::{Loaded, load};
 
 /// A folder in diffusers' layout whose configurations are read and fit together. No weight is read: settings can be checked before
 /// gigabytes are loaded.
@@ -37,18 +38,20 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a folder's configurations and vocabulary.
+    /// Reads a pipeline's configurations and vocabulary.
     ///
     /// # Errors
-    /// [`DiffusionError::OtherModel`] for other folders; [`DiffusionError::Mismatch`] if two parts don't fit, naming both values;
+    /// [`DiffusionError::OtherModel`] for other folders; [`DiffusionError::Setting`] for a variant that no component has; [`DiffusionError::Mismatch`] if two parts don't fit, naming both values;
     /// [`DiffusionError::UnknownOption`] and [`DiffusionError::Option`] for configurations that are not computed here.
-    pub fn read(folder: &Path) -> Result<Self, DiffusionError> {
-        Self::of(ModelIndex::read(folder)?)
+    pub fn read(source: impl Into<PipelineSource>) -> Result<Self, DiffusionError> {
+        let index = ModelIndex::read(&source.into())?;
+        index.folders.check_variant()?;
+        Self::of(index)
     }
 
     /// [`read`](Self::read) of a folder whose index is known, and may not be written yet.
     pub(crate) fn of(index: ModelIndex) -> Result<Self, DiffusionError> {
-        let folder = &index.folder;
+        let folder = index.folders.root();
         let config = |component: &str| index.component(component).join("config.json");
         let tokenizer = Tokenizer::open(&index.component("tokenizer"))?;
         let text_encoder = TextEncoderConfig::read(&config("text_encoder"))?;
@@ -70,6 +73,14 @@ impl Checkpoint {
     /// Those of [`weights::load`](crate::diffusion::weights::load).
     pub fn load(self, options: &OpenOptions, opened: impl FnMut(&str)) -> Result<StableDiffusion, DiffusionError> {
         StableDiffusion::load(self, options, |_| false, opened)
+    }
+
+    /// What is doubtful in the choice of its weights.
+    ///
+    /// # Errors
+    /// Those of [`Choice::of`](crate::diffusion::weights::Choice::of).
+    pub fn notes(&self) -> Result<Vec<String>, DiffusionError> {
+        self.index.folders.notes()
     }
 
     /// The tokenizer of its text encoder.
@@ -164,10 +175,13 @@ pub(in crate::diffusion) fn check_fit(
     Ok(())
 }
 
+/// Components with a `config.json`.
+const CONFIGURED: [&str; 3] = ["text_encoder", "unet", "vae"];
+
 /// The folder's configurations and vocabularies, which an export repeats byte for byte.
-pub(super) fn texts(index: &ModelIndex) -> Result<Vec<(PathBuf, Vec<u8>)>, DiffusionError> {
+pub(in crate::diffusion) fn texts(index: &ModelIndex) -> Result<Vec<(PathBuf, Vec<u8>)>, DiffusionError> {
     let mut paths = vec![PathBuf::from("model_index.json"), PathBuf::from("scheduler/scheduler_config.json")];
-    paths.extend(["text_encoder", "unet", "vae"].map(|component| Path::new(component).join("config.json")));
+    paths.extend(CONFIGURED.map(|component| Path::new(component).join("config.json")));
     let tokenizer = index.component("tokenizer");
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -183,7 +197,10 @@ pub(super) fn texts(index: &ModelIndex) -> Result<Vec<(PathBuf, Vec<u8>)>, Diffu
     vocabulary.sort();
     paths.append(&mut vocabulary);
     let read = |path: PathBuf| {
-        let file = index.folder.join(&path);
+        let file = match path.parent().and_then(Path::to_str).filter(|component| CONFIGURED.contains(component)) {
+            Some(component) => index.component(component).join("config.json"),
+            None => index.folders.root().join(&path),
+        };
         std::fs::read(&file).map(|bytes| (path, bytes)).map_err(io(&file))
     };
     paths.into_iter().map(read).collect()
@@ -193,7 +210,7 @@ impl Checkpoint {
     /// The folder it was read from.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        &self.index.folder
+        self.index.folders.root()
     }
 
     /// Pixels along the side of a latent.
@@ -257,8 +274,12 @@ impl StableDiffusion {
     ///
     /// # Errors
     /// Those of both.
-    pub fn open(folder: &Path, options: &OpenOptions, opened: impl FnMut(&str)) -> Result<Self, DiffusionError> {
-        Checkpoint::read(folder)?.load(options, opened)
+    pub fn open(
+        source: impl Into<PipelineSource>,
+        options: &OpenOptions,
+        opened: impl FnMut(&str),
+    ) -> Result<Self, DiffusionError> {
+        Checkpoint::read(source)?.load(options, opened)
     }
 
     /// [`Checkpoint::load`], but that components named by `wide` are read in F32 whatever the compute type.
@@ -276,24 +297,26 @@ impl StableDiffusion {
             digests.push(digest);
             opened(name);
         };
-        let loaded = text_encoder.load(&index.component("text_encoder"), dtype("text_encoder"), &home)?;
+        let loaded = text_encoder.load(index.folders.weights("text_encoder").0, dtype("text_encoder"), &home)?;
         part("text encoder", loaded.digest);
         let text_encoder = Part::from(loaded);
         let projection = match projection {
             Some(config) => {
-                let folder = index.component(TEXT_PROJECTION);
-                let loaded = load(config.init(&home), &folder, Stem::Diffusers, &TextProjectionKeys, dtype(TEXT_PROJECTION))?;
+                let (folder, stem) = index.folders.weights(TEXT_PROJECTION);
+                let loaded = load(config.init(&home), folder, stem, &TextProjectionKeys, dtype(TEXT_PROJECTION))?;
                 part("text projection", loaded.digest);
                 Some(Part::from(loaded))
             }
             None => None,
         };
-        let loaded = load(unet.init(&home), &index.component("unet"), Stem::Diffusers, &unet.keys(), dtype("unet"))?;
+        let (folder, stem) = index.folders.weights("unet");
+        let loaded = load(unet.init(&home), folder, stem, &unet.keys(), dtype("unet"))?;
         part("U-Net", loaded.digest);
         let unet = Part::from(loaded);
         let model = vae.init(&home);
         let keys = model.keys();
-        let loaded = load(model, &index.component("vae"), Stem::Diffusers, keys, FloatDType::F32)?;
+        let (folder, stem) = index.folders.weights("vae");
+        let loaded = load(model, folder, stem, keys, FloatDType::F32)?;
         part("autoencoder", loaded.digest);
         let vae = Part::from(loaded);
 

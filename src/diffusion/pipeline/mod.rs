@@ -7,7 +7,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `model_index`, `checkpoint` | a folder in diffusers' layout, before and while its weights are read |
+//! | `source`, `model_index`, `checkpoint` | a folder in diffusers' layout, before and while its weights are read |
 //! | `settings` | how images are sampled; presets |
 //! | `footprint` | whether the machine can hold them |
 //! | `text`, `tokens` | prompts to text states; new tokens |
@@ -26,17 +26,16 @@ mod phantom;
 mod picture;
 mod random;
 mod settings;
+mod source;
 mod start;
 mod text;
 mod tokens;
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
-use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::supply::AdapterCard;
 use serde_json::{Value, json};
@@ -45,9 +44,11 @@ use crate::diffusion::autoencoder::{Autoencoder, Slices};
 use crate::diffusion::text::{TEXT_PROJECTION, TextEncoderModel, TextProjection, TextProjectionKeys};
 use crate::diffusion::unet::{UNet, UNetConfig};
 use crate::diffusion::weights::{Stem, save};
+use crate::diffusion::write::write;
 use crate::diffusion::{DiffusionError, weights};
 use denoise::{Denoise, ImageNoise};
 
+pub(in crate::diffusion) use checkpoint::texts;
 pub use checkpoint::{Checkpoint, OpenOptions};
 pub use denoise::Step;
 pub use inspect::{Component, Inspection, Weights, inspect};
@@ -55,8 +56,10 @@ pub use model_index::ModelIndex;
 pub use phantom::write_phantom_pipeline;
 pub use picture::{Depth, Picture};
 pub(crate) use random::draw_text_projection;
+pub(in crate::diffusion) use random::{Configs, index, token_files};
 pub use random::{RandomSize, write_random_pipeline, write_text_projection};
 pub use settings::{ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset, Settings};
+pub use source::{Folders, PipelineSource};
 pub use start::{Start, initial_pixels};
 pub use text::EncodedText;
 pub(crate) use text::TextCache;
@@ -146,7 +149,7 @@ impl StableDiffusion {
     /// The folder it was read from.
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
-        &self.checkpoint.index.folder
+        self.checkpoint.index.folders.root()
     }
 
     /// The configurations it was made from.
@@ -243,14 +246,7 @@ impl StableDiffusion {
     /// # Errors
     /// [`DiffusionError::Io`].
     pub fn save(&self, folder: &Path) -> Result<(), DiffusionError> {
-        let write = |path: &Path, bytes: &[u8]| {
-            let path = folder.join(path);
-            write_atomic(&path, |out| out.write_all(bytes)).map_err(|source| DiffusionError::Io {
-                action: "write",
-                path: path.clone(),
-                source,
-            })
-        };
+        let write = |path: &Path, bytes: &[u8]| write(&folder.join(path), bytes);
         let (indices, others): (Vec<_>, Vec<_>) =
             self.texts.iter().partition(|(path, _)| path.as_path() == Path::new("model_index.json"));
         for (path, bytes) in others {
@@ -292,7 +288,7 @@ fn with_sample_size(config: &[u8], unet: &UNetConfig) -> Vec<u8> {
 }
 
 /// The index with components that are not in the folder listed as absent; unchanged if there are none.
-fn without_checker(index: &[u8]) -> Vec<u8> {
+pub(in crate::diffusion) fn without_checker(index: &[u8]) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(index).expect("the index was read when the folder was opened");
     let mut changed = false;
     for component in ["safety_checker", "feature_extractor", "image_encoder"] {

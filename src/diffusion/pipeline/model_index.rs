@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::source::{Folders, PipelineSource};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
+use crate::diffusion::single_file::SingleFile;
 
 /// The `model_index.json` of a folder that `StableDiffusionPipeline.save_pretrained` wrote.
 #[derive(Clone, Debug)]
 pub struct ModelIndex {
-    /// The folder.
-    pub folder: PathBuf,
+    /// Its folder, and those of its components.
+    pub folders: Folders,
     /// `StableDiffusionPipeline` or a relative of the same networks.
     pub class: String,
     /// Version of diffusers that wrote it, if stated.
@@ -36,7 +38,8 @@ impl ModelIndex {
     /// # Errors
     /// [`DiffusionError::OtherModel`] says what the folder is instead: a Stable Diffusion XL checkpoint, a single component, a
     /// file.
-    pub fn read(folder: &Path) -> Result<Self, DiffusionError> {
+    pub fn read(source: &PipelineSource) -> Result<Self, DiffusionError> {
+        let folder = source.folder.as_path();
         let path = folder.join("model_index.json");
         if !path.is_file() {
             return Err(no_index(folder));
@@ -44,10 +47,12 @@ impl ModelIndex {
         let mut options = Options::read(&path)?;
         let class: String = options.require("_class_name")?;
         if !CLASSES.contains(&class.as_str()) {
-            let found = if class.contains("XL") {
-                format!("a Stable Diffusion XL checkpoint ({class}), which has two text encoders and another U-Net")
-            } else {
-                format!("a checkpoint of {class}")
+            let found = match class.as_str() {
+                class if class.contains("XL") => {
+                    format!("a Stable Diffusion XL checkpoint ({class}), which has two text encoders and another U-Net")
+                }
+                class if class.contains("Inpaint") => format!("an inpainting checkpoint ({class}), which takes a mask"),
+                class => format!("a checkpoint of {class}"),
             };
             return Err(DiffusionError::OtherModel {
                 path: folder.to_owned(),
@@ -71,7 +76,7 @@ impl ModelIndex {
             }
         }
         options.finish()?;
-        Ok(Self { folder: folder.to_owned(), class, version, components })
+        Ok(Self { folders: Folders::of(source)?, class, version, components })
     }
 
     /// What [`read`](Self::read) reads, for diffusers too.
@@ -87,30 +92,51 @@ impl ModelIndex {
     /// The folder of a component.
     #[must_use]
     pub fn component(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folders.component(name)
     }
 }
 
 /// A folder or file without an index, described by its apparent kind.
 fn no_index(path: &Path) -> DiffusionError {
-    let expected = "give the pipeline's folder, the one with model_index.json in it".to_owned();
-    let other = |found: String, expected| DiffusionError::OtherModel { path: path.to_owned(), found, expected };
+    let other = |found: String, expected: String| DiffusionError::OtherModel { path: path.to_owned(), found, expected };
+    let has = |name: &str| path.join(name).exists();
+    let of_base = format!("give the pipeline that it was trained from as --pipeline, and --unet {}", path.display());
     if !path.exists() {
-        return other(
-            "not there".to_owned(),
-            format!("{expected}, or its name on the Hugging Face hub, of the form owner/name"),
-        );
+        let expected = "give the pipeline's folder, the one with model_index.json in it, or its name on the Hugging Face hub, of the form \
+                        owner/name";
+        return other("not there".to_owned(), expected.to_owned());
     }
     if path.is_file() {
-        let expected = "give a folder in diffusers' layout; `StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)` in \
-                        Python makes one of a single-file checkpoint";
-        return other("a file".to_owned(), expected.to_owned());
+        return match SingleFile::open(path) {
+            Ok(file) => {
+                let command = format!(
+                    "make a folder of it: `{}`, where TOKENIZER is the tokenizer's folder of any Stable Diffusion (no single file holds a \
+                     vocabulary)",
+                    file.convert_command()
+                );
+                other(file.title().to_owned(), command)
+            }
+            Err(error) => error,
+        };
+    }
+    if has("adapter_config.json") || has("pytorch_lora_weights.safetensors") || has("pytorch_lora_weights.bin") {
+        let expected = "give the pipeline that it was trained for as --pipeline, and this as --lora".to_owned();
+        return other("a LoRA adapter".to_owned(), expected);
     }
     match class_of(path) {
-        Some(class) => other(format!("a single component ({class})"), expected),
-        None => {
-            DiffusionError::MissingFile { folder: path.to_owned(), expected: "model_index.json".to_owned(), hint: expected }
+        Some(class) if class == "UNet2DConditionModel" => other(format!("a single component ({class})"), of_base),
+        Some(class) => other(
+            format!("a single component ({class})"),
+            "give the pipeline's folder, the one with model_index.json in it".to_owned(),
+        ),
+        None if has("unet/config.json") || has("unet_ema/config.json") => {
+            other("the state of a training run, without the other components".to_owned(), of_base)
         }
+        None => DiffusionError::MissingFile {
+            folder: path.to_owned(),
+            expected: "model_index.json".to_owned(),
+            hint: "give the pipeline's folder, the one with model_index.json in it".to_owned(),
+        },
     }
 }
 
@@ -139,7 +165,7 @@ mod tests {
     fn read(index: &str) -> Result<ModelIndex, DiffusionError> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("model_index.json"), index).unwrap();
-        ModelIndex::read(folder.path())
+        ModelIndex::read(&folder.path().into())
     }
 
     #[test]
@@ -171,10 +197,17 @@ mod tests {
         );
 
         let folder = tempfile::tempdir().unwrap();
-        assert!(ModelIndex::read(folder.path()).unwrap_err().to_string().contains("has no model_index.json"));
+        assert!(ModelIndex::read(&folder.path().into()).unwrap_err().to_string().contains("has no model_index.json"));
         std::fs::write(folder.path().join("config.json"), r#"{"_class_name": "UNet2DConditionModel"}"#).unwrap();
-        assert!(ModelIndex::read(folder.path()).unwrap_err().to_string().contains("a single component (UNet2DConditionModel)"));
+        assert!(
+            ModelIndex::read(&folder.path().into())
+                .unwrap_err()
+                .to_string()
+                .contains("a single component (UNet2DConditionModel)")
+        );
         let file = folder.path().join("config.json");
-        assert!(ModelIndex::read(&file).unwrap_err().to_string().contains("from_single_file"));
+        assert!(ModelIndex::read(&file.as_path().into()).unwrap_err().to_string().contains("a JSON text"));
+        std::fs::write(folder.path().join("adapter_config.json"), "{}").unwrap();
+        assert!(ModelIndex::read(&folder.path().into()).unwrap_err().to_string().contains("this as --lora"));
     }
 }

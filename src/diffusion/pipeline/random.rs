@@ -1,11 +1,9 @@
 //! Checkpoint folders with random weights: full size for measurements, tiny for tests.
 
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
-use roentgen_augment::atomic::write_atomic;
 use serde_json::{Value, json};
 
 use super::model_index::ModelIndex;
@@ -14,6 +12,7 @@ use crate::diffusion::autoencoder::AutoencoderConfig;
 use crate::diffusion::text::{TEXT_PROJECTION, TextEncoderConfig, TextProjectionConfig, TextProjectionKeys};
 use crate::diffusion::unet::UNetConfig;
 use crate::diffusion::weights::{KeyMap, Stem, draw, init_with, save};
+use crate::diffusion::write::{write, write_json};
 
 /// The shapes of a random pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,21 +76,7 @@ fn fill<M: Module>(model: M, keys: &dyn KeyMap, seed: u64, file: &Path, dtype: F
     save(&model, file, keys, dtype)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), DiffusionError> {
-    write_atomic(path, |out| out.write_all(bytes)).map_err(|source| DiffusionError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<(), DiffusionError> {
-    let mut text = serde_json::to_vec_pretty(value).expect("JSON values can be written");
-    text.push(b'\n');
-    write(path, &text)
-}
-
-fn index() -> Value {
+pub(in crate::diffusion) fn index() -> Value {
     json!({
         "_class_name": "StableDiffusionPipeline",
         "_diffusers_version": "0.6.0",
@@ -107,16 +92,16 @@ fn index() -> Value {
 }
 
 /// The configurations of one size.
-struct Configs {
+pub(in crate::diffusion) struct Configs {
     vocabulary: usize,
-    text_encoder: Value,
-    unet: Value,
-    vae: Value,
-    scheduler: Value,
+    pub(in crate::diffusion) text_encoder: Value,
+    pub(in crate::diffusion) unet: Value,
+    pub(in crate::diffusion) vae: Value,
+    pub(in crate::diffusion) scheduler: Value,
 }
 
 impl Configs {
-    fn of(size: RandomSize) -> Self {
+    pub(in crate::diffusion) fn of(size: RandomSize) -> Self {
         let full = size == RandomSize::Sd14;
         // (Stable Diffusion 1.4, tiny)
         let pick = |sd14: usize, tiny: usize| if full { sd14 } else { tiny };
@@ -194,34 +179,38 @@ impl Configs {
 
 /// A CLIP tokenizer of single bytes whose start and end tokens are the last two ids.
 fn tokenizer_files(vocabulary: usize) -> [(&'static str, String); 4] {
-    let (start, end) = ("<|startoftext|>", "<|endoftext|>");
     let mut ids = serde_json::Map::new();
     let bytes: Vec<char> = byte_characters();
     for (id, byte) in bytes.iter().enumerate() {
         ids.insert(byte.to_string(), id.into());
         ids.insert(format!("{byte}</w>"), (id + bytes.len()).into());
     }
-    ids.insert(start.to_owned(), (vocabulary - 2).into());
-    ids.insert(end.to_owned(), (vocabulary - 1).into());
+    ids.insert(START.to_owned(), (vocabulary - 2).into());
+    ids.insert(END.to_owned(), (vocabulary - 1).into());
+    let [special, config] = token_files(END);
+    [("vocab.json", Value::Object(ids).to_string()), ("merges.txt", "#version: 0.2\n".to_owned()), special, config]
+}
+
+const START: &str = "<|startoftext|>";
+const END: &str = "<|endoftext|>";
+
+/// The files beside a CLIP tokenizer's vocabulary, which name its special tokens. Texts are padded with `pad`: the end token in Stable
+/// Diffusion 1, `!` in 2.
+pub(in crate::diffusion) fn token_files(pad: &str) -> [(&'static str, String); 2] {
     let token = |content: &str| json!({ "content": content, "lstrip": false, "normalized": true, "rstrip": false, "single_word": false });
-    let special = json!({ "bos_token": token(start), "eos_token": token(end), "pad_token": end, "unk_token": token(end) });
+    let special = json!({ "bos_token": token(START), "eos_token": token(END), "pad_token": pad, "unk_token": token(END) });
     let config = json!({
         "add_prefix_space": false,
-        "bos_token": token(start),
+        "bos_token": token(START),
         "do_lower_case": true,
-        "eos_token": token(end),
+        "eos_token": token(END),
         "errors": "replace",
         "model_max_length": 77,
-        "pad_token": end,
+        "pad_token": pad,
         "tokenizer_class": "CLIPTokenizer",
-        "unk_token": token(end),
+        "unk_token": token(END),
     });
-    [
-        ("vocab.json", Value::Object(ids).to_string()),
-        ("merges.txt", "#version: 0.2\n".to_owned()),
-        ("special_tokens_map.json", special.to_string()),
-        ("tokenizer_config.json", config.to_string()),
-    ]
+    [("special_tokens_map.json", special.to_string()), ("tokenizer_config.json", config.to_string())]
 }
 
 /// The printable character that stands for each byte in byte-level vocabularies (Radford et al. 2019, `bytes_to_unicode` of GPT-2):
@@ -239,7 +228,7 @@ fn byte_characters() -> Vec<char> {
 /// # Errors
 /// [`DiffusionError::Setting`] where the widths agree and none is needed; errors of the configurations; [`DiffusionError::Io`].
 pub fn write_text_projection(folder: &Path, seed: u64) -> Result<TextProjectionConfig, DiffusionError> {
-    let index = ModelIndex::read(folder)?;
+    let index = ModelIndex::read(&folder.into())?;
     let text = TextEncoderConfig::read(&index.component("text_encoder").join("config.json"))?;
     let unet = UNetConfig::read(&index.component("unet").join("config.json"))?;
     let config = TextProjectionConfig::between(&text, &unet)?;

@@ -25,13 +25,21 @@ pub enum Prediction {
     Sample,
 }
 
-impl fmt::Display for Prediction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Prediction {
+    /// As in configurations.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Epsilon => "epsilon",
             Self::Velocity => "v_prediction",
             Self::Sample => "sample",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -10,7 +10,7 @@ use roentgen_classifier::weights::Difference;
 use super::bert::{BertConfig, BertKeys, BertModel, Family};
 use super::clip::{ClipKeys, ClipTextConfig, ClipTextModel};
 use crate::diffusion::options::Options;
-use crate::diffusion::weights::{Facts, KeyMap, Loaded, Stem};
+use crate::diffusion::weights::{Facts, KeyMap, Loaded, Stem, WeightsFolder};
 use crate::diffusion::{DiffusionError, weights};
 
 /// The input of a text encoder; shapes with `B` texts of `L` tokens.
@@ -249,8 +249,14 @@ impl TextEncoderConfig {
     ///
     /// # Errors
     /// Those of [`weights::load`].
-    pub fn load(&self, folder: &Path, dtype: FloatDType, device: &Device) -> Result<Loaded<TextEncoderModel>, DiffusionError> {
-        match weights::load(self.init(device), folder, Stem::Transformers, self.keys(), dtype) {
+    pub fn load(
+        &self,
+        folder: impl Into<WeightsFolder>,
+        dtype: FloatDType,
+        device: &Device,
+    ) -> Result<Loaded<TextEncoderModel>, DiffusionError> {
+        let folder = folder.into();
+        match weights::load(self.init(device), folder.clone(), Stem::Transformers, self.keys(), dtype) {
             Err(DiffusionError::WeightsDiffer { difference, .. }) if is_pooler(&difference) => {
                 weights::load(self.init(device).without_pooler(), folder, Stem::Transformers, self.keys(), dtype)
             }
@@ -262,8 +268,9 @@ impl TextEncoderConfig {
     ///
     /// # Errors
     /// Those of [`weights::check`].
-    pub fn check(&self, folder: &Path) -> Result<Facts, DiffusionError> {
-        let check = |model| weights::check(&model, folder, Stem::Transformers, self.keys());
+    pub fn check(&self, folder: impl Into<WeightsFolder>) -> Result<Facts, DiffusionError> {
+        let folder = folder.into();
+        let check = |model| weights::check(&model, folder.clone(), Stem::Transformers, self.keys());
         let model = self.init(&Device::flex());
         match check(model.clone()) {
             Err(DiffusionError::WeightsDiffer { difference, .. }) if is_pooler(&difference) => check(model.without_pooler()),

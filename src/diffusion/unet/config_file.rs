@@ -103,6 +103,16 @@ fn leave_out(options: &mut Options) -> Result<(), DiffusionError> {
         "mid_block_only_cross_attention",
         "projection_class_embeddings_input_dim",
     ]);
+    // The state of diffusers' `EMAModel`, which it writes into the configuration of a `unet_ema` folder.
+    options.without_influence(&[
+        "decay",
+        "inv_gamma",
+        "min_decay",
+        "optimization_step",
+        "power",
+        "update_after_step",
+        "use_ema_warmup",
+    ]);
     Ok(())
 }
 
@@ -251,11 +261,15 @@ mod tests {
     }
 
     #[test]
-    fn other_models_are_named() {
+    fn other_models_are_named_and_averages_are_read() {
         let xl = message(
             r#"{"_class_name": "UNet2DConditionModel", "addition_embed_type": "text_time", "block_out_channels": [320]}"#,
         );
         assert!(xl.contains("unet/config.json is the U-Net of Stable Diffusion XL"), "{xl}");
+        // As diffusers 0.42.1 writes it into unet_ema.
+        let averaged = r#"{"decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0, "optimization_step": 500, "power": 0.6666666666666666,
+            "update_after_step": 0, "use_ema_warmup": false}"#;
+        assert!(parse(averaged).is_ok());
         let other = message(r#"{"_class_name": "SD3Transformer2DModel"}"#);
         assert!(other.contains("SD3Transformer2DModel"), "{other}");
     }

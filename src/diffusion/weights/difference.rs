@@ -6,11 +6,11 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use roentgen_classifier::weights::{Difference, WrongShape};
 
-use super::files::Source;
+use super::source::Source;
 use super::{KeyMap, Place};
 
 /// Names and shapes in files of a model's parameters.
-pub(super) struct Expected<'a> {
+pub(in crate::diffusion) struct Expected<'a> {
     place: Place,
     keys: &'a dyn KeyMap,
     pub(super) tensors: Vec<(String, Vec<usize>)>,

@@ -1,14 +1,15 @@
 //! Loading the tensors of files into a model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use roentgen_augment::digest::Fingerprint;
 use roentgen_classifier::weights::StoredTensor;
 
+use super::choice::{Choice, Stem, WeightsFolder, Why};
 use super::difference::Expected;
-use super::files::{Source, Stem};
+use super::source::Source;
 use super::{KeyMap, Place};
 use crate::diffusion::DiffusionError;
 
@@ -28,7 +29,8 @@ pub struct Loaded<M> {
 /// `model` with the weights of the component in `folder`, computed in `dtype` from then on.
 ///
 /// Accepted: safetensors of F32, F16, BF16 or F64, in one file or in shards with an index; PyTorch files (`.bin`), which are
-/// read as data and never executed. Besides the model, it takes memory for one tensor at a time.
+/// read as data and never executed. Which file is read where there are several: [`Choice`]. Besides the model, it takes memory for
+/// one tensor at a time.
 ///
 /// # Errors
 /// [`DiffusionError::MissingFile`]; [`DiffusionError::WeightsDiffer`] lists every missing, unexpected and wrongly shaped tensor;
@@ -36,12 +38,22 @@ pub struct Loaded<M> {
 /// [`DiffusionError::WeightType`] name a tensor without usable numbers; [`DiffusionError::Pytorch`] what a pickle would run.
 pub fn load<M: Module>(
     model: M,
-    folder: &Path,
+    folder: impl Into<WeightsFolder>,
     stem: Stem,
     keys: &dyn KeyMap,
     dtype: FloatDType,
 ) -> Result<Loaded<M>, DiffusionError> {
-    let (source, expected) = open_fitting(&model, folder, stem, keys)?;
+    load_source(model, &Source::open(&folder.into(), stem, keys)?, keys, dtype)
+}
+
+/// [`load`] from tensors that were gathered elsewhere.
+pub(in crate::diffusion) fn load_source<M: Module>(
+    model: M,
+    source: &Source,
+    keys: &dyn KeyMap,
+    dtype: FloatDType,
+) -> Result<Loaded<M>, DiffusionError> {
+    let expected = fitting(&model, source, keys)?;
     let mut digest = Digest::default();
     let mut stored = None;
     let read = |key: &str, _: &[usize]| {
@@ -60,6 +72,12 @@ pub fn load<M: Module>(
 pub struct Facts {
     /// The file, or the index of shards.
     pub path: PathBuf,
+    /// The file, or its shards.
+    pub files: Vec<PathBuf>,
+    /// Why these.
+    pub why: Why,
+    /// Weights beside them that are not read.
+    pub others: Vec<PathBuf>,
     /// Number of tensors.
     pub tensors: usize,
     /// Number of weights.
@@ -72,27 +90,42 @@ pub struct Facts {
 ///
 /// # Errors
 /// As [`load`], except for values that are not finite.
-pub fn check<M: Module>(model: &M, folder: &Path, stem: Stem, keys: &dyn KeyMap) -> Result<Facts, DiffusionError> {
-    let (source, expected) = open_fitting(model, folder, stem, keys)?;
+pub fn check<M: Module>(
+    model: &M,
+    folder: impl Into<WeightsFolder>,
+    stem: Stem,
+    keys: &dyn KeyMap,
+) -> Result<Facts, DiffusionError> {
+    let folder = folder.into();
+    let Choice { path, shards, why, others, .. } = Choice::of(&folder, stem)?;
+    let source = Source::open(&folder, stem, keys)?;
+    let expected = fitting(model, &source, keys)?;
     let stored = source.tensors.values().fold(None, |so_far, (_, _, stored)| Some(wider(so_far, stored)));
     let (tensors, parameters) = (expected.tensors.len(), expected.parameters());
-    Ok(Facts { path: source.path, tensors, parameters, stored: stored.unwrap_or(FloatDType::F32) })
+    Ok(Facts { path, files: shards, why, others, tensors, parameters, stored: stored.unwrap_or(FloatDType::F32) })
 }
 
-/// A component's tensors, with the names and shapes of `model`.
-fn open_fitting<'a, M: Module>(
+/// The names and shapes of `model`, which are those of `source`.
+///
+/// # Errors
+/// [`DiffusionError::WeightsDiffer`] and [`DiffusionError::WeightType`].
+pub(in crate::diffusion) fn fitting<'a, M: Module>(
     model: &M,
-    folder: &Path,
-    stem: Stem,
+    source: &Source,
     keys: &'a dyn KeyMap,
-) -> Result<(Source, Expected<'a>), DiffusionError> {
-    let source = Source::open(folder, stem, keys)?;
+) -> Result<Expected<'a>, DiffusionError> {
     let expected = Expected::of(model, keys);
-    let difference = expected.compare(&source);
-    if difference.is_empty() {
-        return Ok((source, expected));
+    let difference = expected.compare(source);
+    if !difference.is_empty() {
+        return Err(DiffusionError::WeightsDiffer { path: source.path.clone(), difference: Box::new(difference) });
     }
-    Err(DiffusionError::WeightsDiffer { path: source.path, difference: Box::new(difference) })
+    for (path, name, stored) in source.tensors.values() {
+        if let StoredTensor::Other { kind, .. } = stored {
+            let (path, tensor, found) = (path.clone(), name.clone(), kind.clone());
+            return Err(DiffusionError::WeightType { path, tensor, found });
+        }
+    }
+    Ok(expected)
 }
 
 /// `model` with every weight from `value(key, shape)`: 32-bit floats in the layout of files, by the name and shape in files.
@@ -207,6 +240,7 @@ impl Digest {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::path::Path;
 
     use burn::tensor::f16;
     use proptest::prelude::*;

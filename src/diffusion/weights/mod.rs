@@ -3,21 +3,24 @@
 //! Names and shapes are compared before a value is read: every missing, unexpected and wrongly shaped tensor is listed in one error.
 //! Values are read one tensor at a time, so that loading takes little more memory than the model.
 
+mod choice;
 mod difference;
 mod draw;
-mod files;
 mod load;
 mod rewrite;
 mod save;
+mod source;
 #[cfg(test)]
 mod testing;
 
+pub use choice::{Choice, Stem, WeightsFolder, Why};
 pub use difference::{Summary, summarize};
 pub use draw::{draw, draw_normal, draw_uniform};
-pub use files::Stem;
 pub use load::{Facts, Loaded, check, init_with, load};
+pub(in crate::diffusion) use load::{fitting, load_source};
 pub use rewrite::{Slot, digest, each, extract, rewrite};
 pub use save::save;
+pub(in crate::diffusion) use source::Source;
 
 /// How the tensor names of files correspond to the parameters of a model.
 ///

@@ -2,12 +2,10 @@
 
 mod scratch;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType};
-use roentgen_augment::atomic::write_atomic;
 use roentgen_classifier::SettingError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -16,11 +14,12 @@ use self::scratch::Recipe;
 use super::FinetuneError;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::AutoencoderConfig;
-use crate::diffusion::pipeline::{Checkpoint, ModelIndex, draw_text_projection};
+use crate::diffusion::pipeline::{Checkpoint, Folders, ModelIndex, draw_text_projection};
 use crate::diffusion::samplers::SchedulerConfig;
 use crate::diffusion::text::{TEXT_PROJECTION, TOKENIZER_FILES, TextEncoderConfig, TextProjectionConfig};
 use crate::diffusion::unet::UNetConfig;
-use crate::diffusion::weights::{KeyMap, Loaded, Stem, load, save};
+use crate::diffusion::weights::{KeyMap, Loaded, Stem, WeightsFolder, load, save};
+use crate::diffusion::write::{write, write_json};
 use crate::hub::{Asked, Place, Want};
 
 /// Where a component comes from.
@@ -45,6 +44,9 @@ pub enum Origin {
 pub struct Assembly {
     /// Folder of a whole pipeline, or its name on the hub.
     pub base: Option<Place>,
+    /// Variant of weights that is read where a folder has it, such as `fp16` or `non_ema`; the plain files if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// The denoiser.
     pub unet: Origin,
     /// CLIP, BERT or RoBERTa; `config.json` says which.
@@ -168,7 +170,7 @@ impl Assembly {
             ("vae", ["diffusers", vae]),
         ];
         Ok(ModelIndex {
-            folder: folder.to_owned(),
+            folders: Folders::from(folder),
             class: "StableDiffusionPipeline".to_owned(),
             version: None,
             components: components.map(|(name, class)| (name.to_owned(), class.map(str::to_owned))).into(),
@@ -178,7 +180,7 @@ impl Assembly {
     fn write_text_encoder(&self, source: &Source, target: &Path, config: &TextEncoderConfig) -> Result<(), FinetuneError> {
         let (device, keys, file) = (Device::flex(), config.keys(), target.join(Stem::Transformers.file_name()));
         match source {
-            Source::Folder(folder) => rewrite(config.load(folder, FloatDType::F32, &device)?, keys, &file)?,
+            Source::Folder(folder) => rewrite(config.load(self.weights(folder), FloatDType::F32, &device)?, keys, &file)?,
             Source::Config(_) => {
                 let model = scratch::draw(config.init(&device), keys, Recipe::of(config), self.seed);
                 save(&model, &file, keys, FloatDType::F32)?;
@@ -190,7 +192,9 @@ impl Assembly {
     fn write_model<M: Module>(&self, source: &Source, target: &Path, model: M, keys: &dyn KeyMap) -> Result<(), FinetuneError> {
         let file = target.join(Stem::Diffusers.file_name());
         match source {
-            Source::Folder(folder) => rewrite(load(model, folder, Stem::Diffusers, keys, FloatDType::F32)?, keys, &file)?,
+            Source::Folder(folder) => {
+                rewrite(load(model, self.weights(folder), Stem::Diffusers, keys, FloatDType::F32)?, keys, &file)?;
+            }
             Source::Config(_) => save(&scratch::draw(model, keys, Recipe::Pytorch, self.seed), &file, keys, FloatDType::F32)?,
         }
         Ok(())
@@ -259,6 +263,10 @@ impl Assembly {
         })
     }
 
+    fn weights(&self, folder: &Path) -> WeightsFolder {
+        WeightsFolder { folder: folder.to_owned(), variant: self.variant.clone() }
+    }
+
     fn base(&self, component: &'static str) -> Result<PathBuf, FinetuneError> {
         self.base.as_ref().map(Place::path).ok_or_else(|| {
             FinetuneError::Setting(SettingError {
@@ -314,15 +322,6 @@ fn copy_encoder_config(from: &Path, to: &Path) -> Result<(), DiffusionError> {
     written.insert("model_type".to_owned(), "bert".into());
     written.insert("architectures".to_owned(), json!([config.class_name()]));
     write_json(to, &Value::Object(written))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), DiffusionError> {
-    let path = path.to_owned();
-    write_atomic(&path, |out| out.write_all(bytes)).map_err(|source| DiffusionError::Io { action: "write", path, source })
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<(), DiffusionError> {
-    write(path, format!("{value:#}\n").as_bytes())
 }
 
 fn read_object(path: &Path) -> Result<Map<String, Value>, DiffusionError> {

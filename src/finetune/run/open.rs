@@ -104,10 +104,10 @@ impl Run {
         let prompts = sheet_prompts(config, valid.as_ref().map_or(&train, |(set, _)| set));
         let settings = start.checkpoint.settings();
         let (device, others) = devices.list.split_first().expect("a run has a device");
-        let pipeline = start.checkpoint.folder().to_owned();
+        let pipeline = start.checkpoint.clone();
+        notes.extend(pipeline.notes()?);
         let trainee = Trainee::new(start.checkpoint, &config.trainee(), device)?;
-        let replica =
-            |device: &Device| Ok::<_, RunError>(Trainee::new(Checkpoint::read(&pipeline)?, &config.trainee(), device)?);
+        let replica = |device: &Device| Ok::<_, RunError>(Trainee::new(pipeline.clone(), &config.trainee(), device)?);
         let others = others.iter().map(replica).collect::<Result<Vec<_>, _>>()?;
         let valid_record = valid.iter().flat_map(|(set, _)| set.record());
         let rows: Vec<_> = train.record().into_iter().chain(valid_record).collect();

@@ -6,7 +6,7 @@ use roentgen_augment::digest::Fingerprint;
 
 use super::error::RunError;
 use crate::diffusion::autoencoder::{is_taesd, write_taesd};
-use crate::diffusion::pipeline::Checkpoint;
+use crate::diffusion::pipeline::{Checkpoint, PipelineSource};
 use crate::finetune::{Assembly, Origin};
 use crate::run_folder::pipeline_digest;
 
@@ -31,7 +31,10 @@ impl StartingPoint {
     /// [`RunError::Finetune`] for parts that are missing or don't fit; [`RunError::Diffusion`]; [`RunError::Io`].
     pub fn open(assembly: &Assembly, run: &Path) -> Result<Self, RunError> {
         let (folder, checkpoint) = match &assembly.base {
-            Some(base) if assembly.is_base() => (base.path(), Checkpoint::read(&base.path())?),
+            Some(base) if assembly.is_base() => {
+                let source = PipelineSource { folder: base.path(), variant: assembly.variant.clone(), unet: None };
+                (base.path(), Checkpoint::read(source)?)
+            }
             _ => assembled(assembly, &run.join("start"))?,
         };
         Ok(Self {
