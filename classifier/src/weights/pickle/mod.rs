@@ -144,7 +144,7 @@ impl<R: BufRead> Machine<'_, R> {
                 Some(mark) if *mark == self.stack.len() => drop(self.marks.pop()),
                 _ => drop(self.pop()?),
             },
-            OpCode::PopMark => drop(self.to_mark()?),
+            OpCode::PopMark => drop(self.until_mark()?),
             OpCode::Dup => {
                 let top = self.top()?;
                 self.stack.push(top);
@@ -165,7 +165,7 @@ impl<R: BufRead> Machine<'_, R> {
                 self.stack.push(id);
             }
             OpCode::Append | OpCode::Appends | OpCode::AddItems => {
-                let items = if op == OpCode::Append { vec![self.pop()?] } else { self.to_mark()? };
+                let items = if op == OpCode::Append { vec![self.pop()?] } else { self.until_mark()? };
                 let list = self.top()?;
                 // Lists of other classes hold no tensors of a network.
                 if let Value::Sequence(list) = &mut self.pickle.values[list] {
@@ -173,7 +173,7 @@ impl<R: BufRead> Machine<'_, R> {
                 }
             }
             OpCode::SetItem | OpCode::SetItems => {
-                let items = if op == OpCode::SetItem { self.take(2)? } else { self.to_mark()? };
+                let items = if op == OpCode::SetItem { self.take(2)? } else { self.until_mark()? };
                 let dict = self.top()?;
                 let entries = pairs(&items)?;
                 match &mut self.pickle.values[dict] {
@@ -206,13 +206,13 @@ impl<R: BufRead> Machine<'_, R> {
         }
         Ok(match op {
             OpCode::EmptyTuple | OpCode::EmptyList | OpCode::EmptySet => Value::Sequence(Vec::new()),
-            OpCode::Tuple | OpCode::List | OpCode::FrozenSet => Value::Sequence(self.to_mark()?),
+            OpCode::Tuple | OpCode::List | OpCode::FrozenSet => Value::Sequence(self.until_mark()?),
             OpCode::Tuple1 => Value::Sequence(self.take(1)?),
             OpCode::Tuple2 => Value::Sequence(self.take(2)?),
             OpCode::Tuple3 => Value::Sequence(self.take(3)?),
             OpCode::EmptyDict => Value::Dict(Vec::new()),
             OpCode::Dict => {
-                let items = self.to_mark()?;
+                let items = self.until_mark()?;
                 Value::Dict(pairs(&items)?)
             }
             OpCode::Global => {
@@ -262,7 +262,7 @@ impl<R: BufRead> Machine<'_, R> {
         Ok(taken)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>, Fault> {
+    fn until_mark(&mut self) -> Result<Vec<Id>, Fault> {
         let mark = self.marks.pop().ok_or_else(|| damaged("it has no mark where it looks for one"))?;
         match mark <= self.stack.len() {
             true => Ok(self.stack.split_off(mark)),
