@@ -113,7 +113,7 @@ impl Want {
     /// Reads the file that says what a repository is, before the others are downloaded.
     fn check_index(self, folder: &Path) -> Result<(), DiffusionError> {
         match self {
-            Self::Pipeline => ModelIndex::read(folder).map(|_| ()),
+            Self::Pipeline => ModelIndex::read(&folder.into()).map(|_| ()),
             _ => Ok(()),
         }
     }
