@@ -90,7 +90,7 @@ fn the_plain_weights_are_read_unless_a_variant_is_named() {
     std::fs::remove_dir_all(bench.path("out")).unwrap();
     let summary = bench.makes(&["--prompt", "effusion", "--variant", "half"]);
     let notes = summary["notes"].to_string();
-    assert!(notes.contains("vae is read from") && notes.contains("no variant half"), "{notes}");
+    assert!(notes.contains("weights of text_encoder, vae: the plain weights") && notes.contains("no variant half"), "{notes}");
 
     let shown = stdout(&run(&bench, &["inspect", "tiny"]));
     let unet = shown.split("\n\n").find(|part| part.starts_with("unet")).unwrap();
@@ -119,6 +119,10 @@ fn the_plain_weights_are_read_unless_a_variant_is_named() {
 fn shards_of_a_variant_are_read_and_broken_ones_named() {
     let bench = with_variant();
     let expected = image(&bench, &["--variant", "half"]);
+    for (folder, name) in [("text_encoder", "model"), ("vae", "diffusion_pytorch_model")] {
+        let file = |variant: &str| bench.path(&format!("tiny/{folder}/{name}{variant}.safetensors"));
+        std::fs::copy(file(""), file(".half")).unwrap();
+    }
     let whole = read(&bench.path(&format!("{UNET}.half.safetensors")));
     std::fs::remove_file(bench.path(&format!("{UNET}.half.safetensors"))).unwrap();
     let mut map = BTreeMap::new();
@@ -280,7 +284,7 @@ fn broken_and_foreign_files_are_named_with_what_to_do() {
     fails(&bench, &["inspect", "inpainting.safetensors"], &["inpainting", "9 channels", "mask"]);
     std::fs::create_dir(bench.path("lora")).unwrap();
     std::fs::rename(bench.path("lora.safetensors"), bench.path("lora/pytorch_lora_weights.safetensors")).unwrap();
-    fails(&bench, &["inspect", "lora"], &["lora is a LoRA adapter", "--lora"]);
+    fails(&bench, &["generate", "--pipeline", "lora", "--prompt", "x", "--out", "o"], &["lora is a LoRA adapter", "--lora"]);
 
     // A component's own file of PyTorch is read by the same rules.
     std::fs::remove_file(bench.path(&format!("{UNET}.safetensors"))).unwrap();

@@ -73,7 +73,8 @@ pub fn open_study(start: &StudyStart<'_>, out: &Path, bars: &Bars) -> Result<Run
 /// Says what is doubtful, a line each.
 pub fn say_notes(notes: &[String]) {
     for note in notes {
-        eprintln!("note: {note}");
+        // A closed pipe (`2>&1 | head`) is no reason to fail.
+        let _ = writeln!(io::stderr().lock(), "note: {note}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! A pipeline as a user names it: a folder, a variant of its weights, and maybe another folder's U-Net.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::diffusion::DiffusionError;
@@ -138,17 +138,17 @@ impl Folders {
         Err(DiffusionError::Setting { key: "variant", value: asked.clone(), expected })
     }
 
-    /// The components whose weights are others than their plain ones, a sentence each.
+    /// The components whose weights are others than their plain ones, a sentence for each reason.
     pub(super) fn notes(&self) -> Result<Vec<String>, DiffusionError> {
-        let mut notes = Vec::new();
+        let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for name in WEIGHTED {
             let (folder, stem) = self.weights(name);
-            let Choice { path, why, .. } = Choice::of(&folder, stem)?;
+            let Choice { why, .. } = Choice::of(&folder, stem)?;
             if matches!(why, Why::Only(_) | Why::Lacks(_)) {
-                notes.push(format!("{name} is read from {}: {why}", path.display()));
+                reasons.entry(why.to_string()).or_default().push(name);
             }
         }
-        Ok(notes)
+        Ok(reasons.into_iter().map(|(why, names)| format!("weights of {}: {why}", names.join(", "))).collect())
     }
 }
 
