@@ -167,7 +167,7 @@ fn a_run_file_may_start_paths_at_home() {
     assert!(succeeds(&output).contains("60 images examined"));
     study.refuses(&["data", "check", "run.toml"], &["table.csv"]);
     study.edit_run("labels = \"table.csv\"", "labels = \"table.csv\"\nimages = \"nowhere\"");
-    study.refuses(&CHECK, &["no such folder: ", "nowhere; `images` is the folder of the images"]);
+    study.refuses(&CHECK, &["no such folder: ", "nowhere; `data.images` is the folder of the images"]);
 }
 
 #[test]

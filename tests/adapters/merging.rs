@@ -110,7 +110,7 @@ fn a_run_file_takes_what_generate_takes() {
                negative_prompt = \"blur\"\nbits = 16\ntiled = true";
     let output = fill(all, "all");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for (table, said) in [
+    for (at, (table, said)) in [
         ("lora = [\"absent.safetensors\"]", "absent.safetensors"),
         ("lora = [\"x.safetensors\"]", "give it to --embedding"),
         ("embedding = [\"lora.safetensors\"]", "give it to --lora"),
@@ -119,8 +119,11 @@ fn a_run_file_takes_what_generate_takes() {
         ("eta = 0.5", "eta is 0.5"),
         ("init_image = \"absent.png\"", "absent.png"),
         ("lora = \"lora.safetensors\"", "invalid type"),
-    ] {
-        explains(&fill(table, "refused"), &[table], &[said]);
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        explains(&fill(table, &format!("refused-{at}")), &[table], &[said]);
     }
 }
 
