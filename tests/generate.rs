@@ -332,8 +332,9 @@ fn a_set_of_images_that_are_all_flat_or_all_alike_is_an_error() {
     let bench = Bench::new();
     let file = bench.path("tiny/vae/diffusion_pytorch_model.safetensors");
     let whole = std::fs::read(&file).unwrap();
-    // Every value of a tensor by its position.
-    let change = |changes: &[(&str, fn(usize) -> f32)]| {
+    /// Every value of a tensor by its position.
+    type Values = fn(usize) -> f32;
+    let change = |changes: &[(&str, Values)]| {
         let mut bytes = whole.clone();
         let (header, metadata) = SafeTensors::read_metadata(&whole).unwrap();
         let tensors = metadata.tensors();
