@@ -22,6 +22,7 @@ use crate::device::DeviceError;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::Checkpoint;
 use crate::generate::{DiffusionSynthesizer, Opening, OpeningError};
+use crate::memory::{MemoryError, machine_bytes};
 use crate::run_folder::RunFolderError;
 use crate::study::StudyData;
 
@@ -55,6 +56,9 @@ pub enum PoolError {
         /// Images asked for.
         images: usize,
     },
+    /// Images that the machine can't hold.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// The device it generates on.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -121,7 +125,9 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> R
 fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
     let table = config.diffusion.as_ref().expect("a valid run file has the table with this kind");
     let opening = Opening::new(table, config.size.map(|side| [side, side]))?;
-    let (device, _) = table.device()?.open()?;
+    let device = table.device()?;
+    opening.check_memory(device.is_host(), machine_bytes(), "generator.size or generator.diffusion.batch_size")?;
+    let (device, _) = device.open()?;
     Ok(opening.open(&device, |_| ())?)
 }
 

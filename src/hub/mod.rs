@@ -193,7 +193,7 @@ mod tests {
 
     fn hub(variables: &[(&str, &str)]) -> Result<Hub, HubError> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
-        Hub::from_variables(|name| variables.get(name).map(OsString::from), Some("/home/me".into()))
+        Hub::from_variables(|name| variables.get(name).map(OsString::from), Some("/users/me".into()))
     }
 
     fn cache(variables: &[(&str, &str)]) -> PathBuf {
@@ -203,9 +203,9 @@ mod tests {
     // huggingface_hub 2.4.0, `constants.py`.
     #[test]
     fn the_cache_is_where_pythons_library_has_it() {
-        assert_eq!(cache(&[]), Path::new("/home/me/.cache/huggingface/hub"));
+        assert_eq!(cache(&[]), Path::new("/users/me/.cache/huggingface/hub"));
         assert_eq!(cache(&[("XDG_CACHE_HOME", "/x")]), Path::new("/x/huggingface/hub"));
-        assert_eq!(cache(&[("XDG_CACHE_HOME", "/x"), ("HF_HOME", "~/hf")]), Path::new("/home/me/hf/hub"));
+        assert_eq!(cache(&[("XDG_CACHE_HOME", "/x"), ("HF_HOME", "~/hf")]), Path::new("/users/me/hf/hub"));
         assert_eq!(cache(&[("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old")]), Path::new("/old"));
         assert_eq!(cache(&[("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c"), ("HUGGINGFACE_HUB_CACHE", "/o")]), Path::new("/c"));
         assert!(cache(&[("HF_HUB_CACHE", "here")]).is_absolute());

@@ -30,20 +30,26 @@ impl StartingPoint {
     /// # Errors
     /// [`RunError::Finetune`] for parts that are missing or don't fit; [`RunError::Diffusion`]; [`RunError::Io`].
     pub fn open(assembly: &Assembly, run: &Path) -> Result<Self, RunError> {
-        let (folder, checkpoint) = match &assembly.base {
+        // Parts that are put together are written without a variant.
+        let (folder, checkpoint, variant) = match &assembly.base {
             Some(base) if assembly.is_base() => {
                 let source = PipelineSource { folder: base.path(), variant: assembly.variant.clone(), unet: None };
-                (base.path(), Checkpoint::read(source)?)
+                (base.path(), Checkpoint::read(source)?, assembly.variant.as_deref())
             }
-            _ => assembled(assembly, &run.join("start"))?,
+            _ => {
+                let (folder, checkpoint) = assembled(assembly, &run.join("start"))?;
+                (folder, checkpoint, None)
+            }
+        };
+        // Variants lie in the same folders, and a cache that runs share must not mix what they make.
+        let digest = |parts: &[&str]| {
+            let files = pipeline_digest(&folder, parts)?;
+            Ok::<_, RunError>(variant.map_or(files, |variant| Fingerprint::of(&[&files.0, variant.as_bytes()])))
         };
         Ok(Self {
-            digest: pipeline_digest(
-                &folder,
-                &["", "scheduler", "text_encoder", "text_projection", "tokenizer", "unet", "vae"],
-            )?,
-            vae: pipeline_digest(&folder, &["vae"])?,
-            text: pipeline_digest(&folder, &["text_encoder", "tokenizer"])?,
+            digest: digest(&["", "scheduler", "text_encoder", "text_projection", "tokenizer", "unet", "vae"])?,
+            vae: digest(&["vae"])?,
+            text: digest(&["text_encoder", "tokenizer"])?,
             checkpoint,
         })
     }
@@ -67,4 +73,28 @@ fn assembled(assembly: &Assembly, folder: &Path) -> Result<(PathBuf, Checkpoint)
     }
     let checkpoint = assembly.write(folder)?;
     Ok((folder.to_owned(), checkpoint))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::FloatDType;
+
+    use super::*;
+    use crate::diffusion::pipeline::{RandomSize, write_random_pipeline};
+
+    #[test]
+    fn variants_of_one_folder_have_digests_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipeline = folder.path().join("tiny");
+        write_random_pipeline(&pipeline, RandomSize::Tiny, 3, FloatDType::F32, |_| ()).unwrap();
+        let weights = pipeline.join("vae/diffusion_pytorch_model");
+        std::fs::copy(weights.with_extension("safetensors"), weights.with_extension("fp16.safetensors")).unwrap();
+        let open = |variant: Option<&str>| {
+            let assembly = Assembly { variant: variant.map(str::to_owned), ..Assembly::of_base(&pipeline) };
+            StartingPoint::open(&assembly, folder.path()).unwrap()
+        };
+        let [plain, again, variant] = [None, None, Some("fp16")].map(open);
+        assert_eq!((plain.digest, plain.vae, plain.text), (again.digest, again.vae, again.text));
+        assert!(plain.digest != variant.digest && plain.vae != variant.vae && plain.text != variant.text);
+    }
 }
