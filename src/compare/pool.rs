@@ -139,16 +139,16 @@ impl Source {
         let arms = config.arms.iter().zip(sizes);
         let asking = Asking::new(config, generator, train)?;
         let requests = arms.map(|(arm, size)| asking.requests(arm, size)).collect::<Result<Vec<_>, _>>()?;
-        let synthesizer = synthesizer(generator, train, config.preprocess.size)?;
-        // Arms share requests, and each counts once.
-        let mut seen = HashSet::new();
-        let distinct = requests.iter().flatten().filter(|request| seen.insert((request.seed, &request.prompt)));
-        let read = synthesizer.notes(&distinct.collect::<Vec<_>>())?;
         for (arm, requests) in config.arms.iter().zip(&requests) {
             if !requests.is_empty() && requests.iter().all(SampleRequest::is_unlabelled) {
                 return Err(PoolError::Unlabelled { arm: arm.name.clone(), images: requests.len() });
             }
         }
+        let synthesizer = synthesizer(generator, train, config.preprocess.size)?;
+        // Arms share requests, and each counts once.
+        let mut seen = HashSet::new();
+        let distinct = requests.iter().flatten().filter(|request| seen.insert((request.seed, &request.prompt)));
+        let read = synthesizer.notes(&distinct.collect::<Vec<_>>())?;
         // Arms may ask for other prompts with the same seeds: their images are never in one set.
         let mut notes = [asking.notes(), &read].concat();
         for doubt in requests.iter().flat_map(|requests| doubts(requests)) {
