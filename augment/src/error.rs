@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::formats::{FolderError, TableError};
 use crate::image::ImageFileError;
+use crate::text::RulesError;
 
 /// Everything that can go wrong on the data side. Each message names the file, row, key or value, what was expected, and
 /// what to do next.
@@ -49,6 +50,15 @@ pub enum AugmentError {
     /// The file of a row's image.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// A file of labelling rules that can't be used.
+    #[error("{}: not usable as rules of a labeler", path.display())]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: RulesError,
+    },
     /// Two rows of one image.
     #[error("{}: image `{image}` is in row {row} and in row {first}; keep one of them", path.display())]
     DuplicateImage {

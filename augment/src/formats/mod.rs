@@ -8,6 +8,7 @@
 //! | [`MedMnist`] | ChestMNIST, PneumoniaMNIST and other `.npz` of their form |
 //! | [`ClassFolders`] | a folder per class, torchvision's `ImageFolder` |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
+//! | [`ReportTable`] | any table with a column of reports, to be labelled |
 //! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
 
 mod cells;
@@ -21,6 +22,7 @@ mod phantom;
 mod prompts;
 mod published;
 mod registry;
+mod reports;
 mod sheet;
 mod table;
 
@@ -33,6 +35,7 @@ pub use phantom::PhantomGroups;
 pub use prompts::{OwnColumns, PromptTable};
 pub use published::{MedMnist, NihFiles, NihLists, NihSubset};
 pub use registry::{DataSource, FORMATS, Format, Place};
+pub use reports::{LabelCount, ReadLabels, Reading, ReportTable};
 pub use sheet::{Delimiter, TextFault};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};
 

@@ -42,13 +42,21 @@ pub enum Severity {
     Severe,
 }
 
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Severity {
+    /// The word for it in tables and prompts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Mild => "mild",
             Self::Moderate => "moderate",
             Self::Severe => "severe",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -64,8 +64,11 @@ pub enum PromptFrom {
     ReportElseTemplate,
 }
 
+/// Most characters of what is said of an image without findings.
+const LONGEST_NO_FINDING: usize = 200;
+
 /// How prompts are made from rows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromptSettings {
     /// Where the words come from.
@@ -76,8 +79,27 @@ pub struct PromptSettings {
     pub vary: bool,
     /// Seed of that choice.
     pub seed: u64,
+    /// Most findings that template text denies (`No effusion or edema.`): the first that the row has labelled negative, or, with `vary`, such
+    /// that another row begins with another. 0 denies none.
+    pub negatives: usize,
+    /// What template text says of a row with known labels of which none is positive, such as `no acute findings`.
+    pub no_finding: String,
     /// How reports are cleaned, and how long prompts may be.
     pub cleaning: ReportCleaning,
+}
+
+impl Default for PromptSettings {
+    fn default() -> Self {
+        Self {
+            from: PromptFrom::default(),
+            demographics: false,
+            vary: false,
+            seed: 0,
+            negatives: 0,
+            no_finding: "no finding".to_owned(),
+            cleaning: ReportCleaning::default(),
+        }
+    }
 }
 
 /// A row with its prompt.
@@ -115,6 +137,15 @@ impl PromptSettings {
     /// # Errors
     /// [`AugmentError::BadSetting`].
     pub fn validate(&self) -> Result<(), AugmentError> {
+        let said = self.no_finding.trim();
+        if said.is_empty() || said.chars().count() > LONGEST_NO_FINDING || said.contains(char::is_control) {
+            let expected = format!("text of one line and at most {LONGEST_NO_FINDING} characters, such as `no acute findings`");
+            return Err(AugmentError::BadSetting {
+                key: "prompts.no_finding".to_owned(),
+                found: format!("`{said}`"),
+                expected,
+            });
+        }
         let ReportCleaning { min_tokens, max_tokens, .. } = self.cleaning;
         if max_tokens >= min_tokens.max(1) {
             return Ok(());
@@ -171,7 +202,8 @@ impl PromptSettings {
     /// Template text without the prefix. The data set's own template text is a wording like the others, and the first one.
     fn template(&self, record: &CxrRecord, vocabulary: &Vocabulary) -> String {
         let own = record.details.template.as_deref();
-        let wording = if self.vary { self.wording(record, WORDINGS + u64::from(own.is_some())) } else { 0 };
+        let wording =
+            if self.vary { self.draw(b"roentgen wording 1", record) % (WORDINGS + u64::from(own.is_some())) } else { 0 };
         match (own, wording) {
             (Some(own), 0) => own.to_owned(),
             (Some(_), wording) => self.built(record, vocabulary, wording - 1),
@@ -181,13 +213,17 @@ impl PromptSettings {
 
     fn built(&self, record: &CxrRecord, vocabulary: &Vocabulary, wording: u64) -> String {
         // With the prefix, age and sex are already stated.
-        Template { record, vocabulary, demographics: !self.demographics }.text(wording)
+        let demographics = !self.demographics;
+        let turn = if self.vary { self.draw(b"roentgen negatives 1", record) } else { 0 };
+        let Self { negatives, no_finding, .. } = self;
+        Template { record, vocabulary, demographics, negatives: *negatives, no_finding: no_finding.trim(), turn }.text(wording)
     }
 
-    fn wording(&self, record: &CxrRecord, wordings: u64) -> u64 {
-        let digest = Fingerprint::of(&[b"roentgen wording 1", &self.seed.to_le_bytes(), record.id.as_bytes()]);
+    /// A number that follows from the seed and the row.
+    fn draw(&self, purpose: &[u8], record: &CxrRecord) -> u64 {
+        let digest = Fingerprint::of(&[purpose, &self.seed.to_le_bytes(), record.id.as_bytes()]);
         let (first, _) = digest.0.split_first_chunk().expect("a digest has 32 bytes");
-        u64::from_le_bytes(*first) % wordings
+        u64::from_le_bytes(*first)
     }
 
     /// The text with the prefix, if one is wanted.
@@ -363,6 +399,25 @@ pub(super) mod tests {
         settings.cleaning.max_tokens = 5;
         let error = settings.validate().unwrap_err().to_string();
         assert_eq!(error, "prompts.cleaning.max_tokens is 5; write at least 7");
+        for bad in ["", " \t", "a\nb", &"x".repeat(201)] {
+            let settings = PromptSettings { no_finding: bad.to_owned(), ..PromptSettings::default() };
+            assert!(settings.validate().unwrap_err().to_string().starts_with("prompts.no_finding is "), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn template_text_denies_and_says_that_nothing_is_there() {
+        let settings =
+            PromptSettings { negatives: 2, no_finding: "no acute findings".to_owned(), ..from(PromptFrom::Template) };
+        let well = prompt(&settings, &record([Label::Negative; 3])).unwrap();
+        let expected = "Frontal chest radiograph, PA view, 57 year old male. No acute findings. No cardiomegaly or effusion.";
+        assert_eq!(well, Prompt { text: expected.to_owned(), kind: PromptKind::Template });
+        let varied = PromptSettings { vary: true, negatives: 1, ..settings };
+        let denied: std::collections::BTreeSet<_> = (0..64)
+            .map(|i| prompt(&varied, &CxrRecord { id: format!("{i}.png"), ..record([Label::Negative; 3]) }).unwrap().text)
+            .filter_map(|text| text.rsplit("No ").next().map(str::to_owned))
+            .collect();
+        assert_eq!(denied.len(), 3, "{denied:?}");
     }
 
     proptest! {

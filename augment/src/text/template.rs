@@ -1,19 +1,25 @@
 //! Template text: prompts made by rule from what a row knows.
 
-use crate::record::{CxrRecord, Label, Sex, View, Vocabulary};
+use crate::record::{CxrRecord, Finding, Label, Sex, View, Vocabulary};
 
 /// Number of wordings.
 pub(super) const WORDINGS: u64 = 4;
 
 /// Template text of a row; it is not a radiologist's report.
 ///
-/// It names the positive findings only, and side and severity where the row knows them. A row whose labels are all unknown
-/// gives text without findings.
+/// It names the positive findings, with side and severity where the row knows them, and at most `negatives` of those that the row
+/// denies. A row whose labels are all unknown gives text without findings.
 pub(super) struct Template<'a> {
     pub record: &'a CxrRecord,
     pub vocabulary: &'a Vocabulary,
     /// Whether to state age and sex.
     pub demographics: bool,
+    /// Most findings that are denied.
+    pub negatives: usize,
+    /// What is said where some label is known and none is positive.
+    pub no_finding: &'a str,
+    /// Which of the denied findings is the first.
+    pub turn: u64,
 }
 
 impl Template<'_> {
@@ -27,7 +33,7 @@ impl Template<'_> {
         let findings = self.findings();
         let person = self.demographics.then(|| person(self.record, None)).flatten();
         let view = self.record.view.map(view);
-        match wording % WORDINGS {
+        let text = match wording % WORDINGS {
             0 => {
                 let technique = match self.record.view {
                     Some(View::Lateral) => "Lateral chest radiograph".to_owned(),
@@ -55,10 +61,30 @@ impl Template<'_> {
                 let list = if findings.is_empty() { String::new() } else { format!(": {}", findings.join(", ")) };
                 sentences([Some(format!("Chest radiograph{view}{list}")), person])
             }
+        };
+        match self.denied() {
+            Some(denied) => format!("{text} {denied}"),
+            None => text,
         }
     }
 
-    /// The positive findings as phrases; `no finding` where some label is known and none is positive.
+    /// `No effusion, pneumothorax or edema.`
+    fn denied(&self) -> Option<String> {
+        let labels = self.vocabulary.findings().iter().zip(&self.record.labels);
+        let mut names: Vec<_> = labels
+            .filter(|(finding, label)| **label == Label::Negative && finding.name() != "No Finding")
+            .map(|(finding, _)| name(*finding))
+            .collect();
+        if names.is_empty() || self.negatives == 0 {
+            return None;
+        }
+        let first = self.turn % names.len() as u64;
+        names.rotate_left(first as usize);
+        names.truncate(self.negatives);
+        Some(format!("No {}.", joined(&names, "or")))
+    }
+
+    /// The positive findings as phrases; `no_finding` where some label is known and none is positive.
     fn findings(&self) -> Vec<String> {
         let labels = &self.record.labels;
         let positive = self.vocabulary.findings().iter().zip(labels).filter(|(_, label)| **label == Label::Positive);
@@ -67,13 +93,12 @@ impl Template<'_> {
                 let detail = self.record.details.of(*finding);
                 let severity = detail.and_then(|detail| detail.severity).map(|severity| format!("{severity} "));
                 let side = detail.and_then(|detail| detail.side).map(|side| format!("{side} "));
-                let name = finding.name().replace('_', " ").to_lowercase();
-                format!("{}{}{name}", severity.unwrap_or_default(), side.unwrap_or_default())
+                format!("{}{}{}", severity.unwrap_or_default(), side.unwrap_or_default(), name(*finding))
             })
             .filter(|name| name != "no finding")
             .collect();
         if names.is_empty() && labels.iter().any(|label| *label != Label::Missing) {
-            return vec!["no finding".to_owned()];
+            return vec![self.no_finding.to_owned()];
         }
         names
     }
@@ -103,12 +128,22 @@ fn view(view: View) -> &'static str {
     }
 }
 
+/// The name of a finding within a sentence.
+fn name(finding: Finding) -> String {
+    finding.name().replace('_', " ").to_lowercase()
+}
+
 /// `a`, `a and b`, `a, b and c`.
 fn enumeration(names: &[String]) -> String {
+    joined(names, "and")
+}
+
+/// As [`enumeration`], with another word before the last.
+fn joined(names: &[String], word: &str) -> String {
     match names {
         [] => String::new(),
         [only] => only.clone(),
-        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+        [rest @ .., last] => format!("{} {word} {last}", rest.join(", ")),
     }
 }
 
@@ -130,7 +165,8 @@ mod tests {
 
     fn texts(record: &CxrRecord) -> [String; 4] {
         let vocabulary = vocabulary();
-        let template = Template { record, vocabulary: &vocabulary, demographics: true };
+        let template =
+            Template { record, vocabulary: &vocabulary, demographics: true, negatives: 0, no_finding: "no finding", turn: 0 };
         [0, 1, 2, 3].map(|wording| template.text(wording))
     }
 
@@ -175,5 +211,32 @@ mod tests {
         };
         let row = CxrRecord { details, ..record([Label::Positive, Label::Positive, Label::Negative]) };
         assert!(texts(&row)[0].ends_with(" Mild cardiomegaly and moderate bilateral effusion."));
+    }
+
+    #[test]
+    fn denied_findings_are_named_up_to_a_number() {
+        use Label::{Missing, Negative, Positive};
+        let vocabulary = vocabulary();
+        let text = |labels, negatives, turn, wording| {
+            let record = record(labels);
+            let template = Template {
+                record: &record,
+                vocabulary: &vocabulary,
+                demographics: false,
+                negatives,
+                no_finding: "no acute findings",
+                turn,
+            };
+            template.text(wording)
+        };
+        let ill = [Positive, Negative, Negative];
+        assert_eq!(text(ill, 5, 0, 1), "PA chest x-ray showing cardiomegaly. No effusion or pleural thickening.");
+        assert_eq!(text(ill, 1, 0, 3), "Chest radiograph (PA): cardiomegaly. No effusion.");
+        assert_eq!(text(ill, 1, 3, 3), "Chest radiograph (PA): cardiomegaly. No pleural thickening.");
+        assert_eq!(text(ill, 0, 0, 2), "Cardiomegaly. PA view.");
+        let well = [Negative; 3];
+        let expected = "Frontal chest radiograph, PA view. No acute findings. No cardiomegaly, effusion or pleural thickening.";
+        assert_eq!(text(well, 3, 0, 0), expected);
+        assert_eq!(text([Positive, Missing, Missing], 3, 0, 2), "Cardiomegaly. PA view.", "blank labels are not denied");
     }
 }

@@ -24,7 +24,7 @@ impl Line {
     }
 
     /// The trimmed cell as it is written.
-    pub(super) fn text(&self, column: usize) -> &str {
+    pub(in crate::formats) fn text(&self, column: usize) -> &str {
         let start = if column == 0 { 0 } else { self.ends[column - 1] };
         trim(&self.text[start..self.ends[column]])
     }

@@ -123,6 +123,25 @@ pub enum TableError {
         /// The first column of a finding.
         column: String,
     },
+    /// A column of labels where labels are to be written.
+    #[error(
+        "{}: column `{column}` has labels already; `--replace` leaves out all columns of the findings that are read from reports",
+        path.display()
+    )]
+    LabelsThere {
+        /// The table.
+        path: PathBuf,
+        /// The first such column.
+        column: String,
+    },
+    /// A row that isn't there.
+    #[error("{}: no row starts on line {row}; lines are counted from 1 with the header, and a report may have many", path.display())]
+    NoRow {
+        /// The table.
+        path: PathBuf,
+        /// The number that was asked for.
+        row: u64,
+    },
     /// Names in lists that are no findings.
     #[error(
         "{}, row {row}, column `{column}`: `{}` is no known finding; to take such names as labels, write `custom_findings = {names:?}` in [data]; if the column does not list findings, name it in data.extra_columns",

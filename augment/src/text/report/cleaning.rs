@@ -7,28 +7,100 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::{Sections, Title};
+
 /// Which part of a text is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Section {
-    /// The impression: what follows the last `IMPRESSION:` (or `CONCLUSION:`) up to the next heading. A text without any heading
-    /// is taken whole, as tables often have a column of impressions.
+    /// The last impression. A text without any title is taken whole, as tables often have a column of impressions.
     #[default]
     Impression,
+    /// The last findings. A text without any title is taken whole.
+    Findings,
+    /// The last impression, else the last findings, else the last paragraph: the order of MIMIC-CXR's `create_section_files.py`.
+    ImpressionOrNext,
     /// All of it.
     Whole,
+}
+
+/// What becomes of the marks that de-identification has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Marks {
+    /// They are removed: no image shows them, and generators learn them by heart.
+    #[default]
+    Remove,
+    /// They stay as they are.
+    Keep,
+}
+
+/// The part of a report that a [`Section`] took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakenFrom {
+    /// The impression.
+    Impression,
+    /// The findings.
+    Findings,
+    /// The last paragraph of a report without either.
+    LastParagraph,
+    /// All of a text, which was asked for or has no titles.
+    Whole,
+}
+
+impl fmt::Display for TakenFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Impression => "impression",
+            Self::Findings => "findings",
+            Self::LastParagraph => "last paragraph",
+            Self::Whole => "whole text",
+        })
+    }
+}
+
+impl Section {
+    /// The part of a text, without its title, and which part that is.
+    ///
+    /// # Errors
+    /// [`Dropped::NoImpression`], [`Dropped::NoFindings`] or [`Dropped::Empty`].
+    pub fn take(self, text: &str) -> Result<(TakenFrom, &str), Dropped> {
+        if self == Self::Whole {
+            return Ok((TakenFrom::Whole, text));
+        }
+        let sections = Sections::of(text);
+        let part = |title, from| sections.last(title).map(|text| (from, text));
+        let impression = part(Title::Impression, TakenFrom::Impression);
+        let findings = part(Title::Findings, TakenFrom::Findings);
+        let untitled = sections.parts.is_empty().then_some((TakenFrom::Whole, text));
+        match self {
+            Self::Findings => untitled.or(findings).ok_or(Dropped::NoFindings),
+            Self::ImpressionOrNext => {
+                let paragraph = || {
+                    let paragraph = sections.last_paragraph()?;
+                    let whole = sections.parts.is_empty() && paragraph == sections.preamble;
+                    Some((if whole { TakenFrom::Whole } else { TakenFrom::LastParagraph }, paragraph))
+                };
+                impression.or(findings).or_else(paragraph).ok_or(Dropped::Empty)
+            }
+            Self::Impression | Self::Whole => untitled.or(impression).ok_or(Dropped::NoImpression),
+        }
+    }
 }
 
 /// How reports are cleaned. Every rule is a function of the text alone.
 ///
 /// RoentGen's prompts are impressions of 7 to 77 CLIP tokens, as an independent replication implements it (bokunopica/diff-adj,
 /// `scripts/datasets/mimic_datasets_preprocessing.py`). De-identification leaves marks that no image shows: `___` (MIMIC-CXR),
-/// `XXXX` (Open-i) and `[** … **]` (older MIMIC releases); these are always removed.
+/// `XXXX` (Open-i) and `[** … **]` (older MIMIC releases).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReportCleaning {
     /// The part that is taken.
     pub section: Section,
+    /// Whether marks of de-identification stay.
+    pub marks: Marks,
     /// Strip phrases such as `compared to the prior radiograph`, which no single image can show.
     pub strip_comparisons: bool,
     /// Fewest tokens of a cleaned report, begin and end tokens included.
@@ -40,7 +112,7 @@ pub struct ReportCleaning {
 
 impl Default for ReportCleaning {
     fn default() -> Self {
-        Self { section: Section::Impression, strip_comparisons: false, min_tokens: 7, max_tokens: 77 }
+        Self { section: Section::Impression, marks: Marks::Remove, strip_comparisons: false, min_tokens: 7, max_tokens: 77 }
     }
 }
 
@@ -50,8 +122,10 @@ impl Default for ReportCleaning {
 pub enum Dropped {
     /// It has no report.
     NoReport,
-    /// Its report has headings, and none of them is the impression's.
+    /// Its report has titles, and none of them is the impression's.
     NoImpression,
+    /// Its report has titles, and none of them is that of the findings.
+    NoFindings,
     /// Nothing is left of its report.
     Empty,
     /// Its report has fewer tokens than [`ReportCleaning::min_tokens`].
@@ -65,6 +139,7 @@ impl fmt::Display for Dropped {
         f.write_str(match self {
             Self::NoReport => "no report",
             Self::NoImpression => "no impression in the report",
+            Self::NoFindings => "no findings in the report",
             Self::Empty => "nothing left of the report",
             Self::TooShort => "report too short",
             Self::TooLong => "prompt too long",
@@ -76,10 +151,10 @@ impl ReportCleaning {
     /// The cleaned text, on one line. Cleaning it again changes nothing, and it is never longer than `text`.
     ///
     /// # Errors
-    /// [`Dropped::NoImpression`] and [`Dropped::Empty`].
+    /// As [`Section::take`], and [`Dropped::Empty`].
     pub fn clean(&self, text: &str) -> Result<String, Dropped> {
         let mut text = self.pass(text)?;
-        // What one pass leaves can hold what the next one takes: a heading that a mark had hidden, say. Every pass that changes
+        // What one pass leaves can hold what the next one takes: a title that a mark had hidden, say. Every pass that changes
         // the text takes characters from it or turns other white space into spaces, so this ends.
         loop {
             let next = self.pass(&text)?;
@@ -100,30 +175,16 @@ impl ReportCleaning {
     }
 
     fn pass(&self, text: &str) -> Result<String, Dropped> {
-        let text = match self.section {
-            Section::Whole => text,
-            Section::Impression => impression(text).ok_or(Dropped::NoImpression)?,
+        let text = self.section.take(text)?.1;
+        let text = match self.marks {
+            Marks::Remove => without_marks(text),
+            Marks::Keep => text.to_owned(),
         };
-        let text = without_marks(text);
         let text = if self.strip_comparisons { without_comparisons(&text) } else { text };
         let text = tidy(&text);
         if text.chars().any(char::is_alphanumeric) { Ok(text) } else { Err(Dropped::Empty) }
     }
 }
-
-/// Headings of the part that summarises a report.
-const IMPRESSION: &str = "IMPRESSIONS?|CONCLUSIONS?";
-
-/// Headings of the other parts, as MIMIC-CXR and Open-i reports have them.
-const OTHER: &str = "FINAL REPORT|WET READ|EXAMINATION|EXAM|PROCEDURE|INDICATIONS?|REASON FOR EXAM(?:INATION)?|HISTORY|\
-    CLINICAL HISTORY|CLINICAL INFORMATION|TECHNIQUE|COMPARISONS?|FINDINGS?|RECOMMENDATIONS?|NOTIFICATION|ADDENDUM";
-
-/// Headings: in capitals anywhere, in any case at the start of a line. Group 1 is the impression's.
-static HEADING: LazyLock<Regex> = LazyLock::new(|| {
-    let any = format!("({IMPRESSION})|(?:{OTHER})");
-    // Two alternatives cannot share a group, so the impression's is group 1 or 2.
-    regex(&format!(r"(?m)(?:^[ \t]*(?i:{any})|\b(?:{any}))[ \t]*:"))
-});
 
 /// Marks of de-identification. The last two are what is left of brackets that lost their partner.
 static MARK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)\[\*\*.*?\*\*\]|_{2,}|\bX{3,}\b|\[\*\*|\*\*\]"));
@@ -149,18 +210,6 @@ static DOUBLED: LazyLock<Regex> = LazyLock::new(|| regex(r"[,;:]+\s*([.,;:])"));
 
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the pattern is well-formed")
-}
-
-/// The impression of a report; the whole text where it has no heading, `None` where it has only others.
-fn impression(text: &str) -> Option<&str> {
-    let headings: Vec<_> = HEADING.captures_iter(text).collect();
-    if headings.is_empty() {
-        return Some(text);
-    }
-    let at = headings.iter().rposition(|heading| heading.get(1).or(heading.get(2)).is_some())?;
-    let range = |at: usize| headings[at].get(0).expect("group 0 is the match").range();
-    let end = if at + 1 < headings.len() { range(at + 1).start } else { text.len() };
-    Some(&text[range(at).end..end])
 }
 
 /// The text with a space for every mark of de-identification.
@@ -210,6 +259,14 @@ mod tests {
         assert_eq!(clean("IMPRESSION: wet read. FINAL REPORT IMPRESSION: Effusion.").unwrap(), "Effusion.");
         assert_eq!(clean("The findings: a small effusion.").unwrap(), "The findings: a small effusion.");
         assert_eq!(clean("FINDINGS: Lungs are clear."), Err(Dropped::NoImpression));
+        let of = |section, text| ReportCleaning { section, ..ReportCleaning::default() }.clean(text);
+        let both = "FINDINGS: Lungs are clear.\nIMPRESSION: Normal chest.";
+        assert_eq!(of(Section::Findings, both).unwrap(), "Lungs are clear.");
+        assert_eq!(of(Section::Findings, "IMPRESSION: Normal chest."), Err(Dropped::NoFindings));
+        assert_eq!(of(Section::ImpressionOrNext, both).unwrap(), "Normal chest.");
+        assert_eq!(of(Section::ImpressionOrNext, "FINDINGS: Lungs are clear.").unwrap(), "Lungs are clear.");
+        assert_eq!(of(Section::ImpressionOrNext, "One view.\n\nLungs are\nclear.").unwrap(), "Lungs are clear.");
+        assert_eq!(of(Section::ImpressionOrNext, "FINDINGS:"), Err(Dropped::Empty));
         let whole = ReportCleaning { section: Section::Whole, ..ReportCleaning::default() };
         assert_eq!(whole.clean("FINDINGS: Lungs are clear.").unwrap(), "FINDINGS: Lungs are clear.");
     }
@@ -226,6 +283,8 @@ mod tests {
         ] {
             assert_eq!(clean(text).unwrap(), cleaned);
         }
+        let keep = ReportCleaning { marks: Marks::Keep, ..ReportCleaning::default() };
+        assert_eq!(keep.clean("XXXX right\neffusion, told to Dr. ___.").unwrap(), "XXXX right effusion, told to Dr. ___.");
         assert_eq!(clean("___ XXXX. [**x**]"), Err(Dropped::Empty));
         assert_eq!(clean(" \n\t"), Err(Dropped::Empty));
     }
@@ -321,8 +380,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1024))]
 
         #[test]
-        fn cleaning_is_idempotent_and_takes_only_away(text in report(), strip: bool, whole: bool) {
-            let section = if whole { Section::Whole } else { Section::Impression };
+        fn cleaning_is_idempotent_and_takes_only_away(text in report(), strip: bool, section in 0..4usize) {
+            let section = [Section::Whole, Section::Impression, Section::Findings, Section::ImpressionOrNext][section];
             let rules = ReportCleaning { section, strip_comparisons: strip, ..ReportCleaning::default() };
             let Ok(cleaned) = rules.clean(&text) else { return Ok(()) };
             prop_assert_eq!(rules.clean(&cleaned), Ok(cleaned.clone()));
