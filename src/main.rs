@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Dev(DevCommand::TextProjection(args)) => commands::text_projection::run(&args),
         Command::Data(DataCommand::Summary(args)) => commands::data::summary(&args),
         Command::Data(DataCommand::Check(args)) => commands::data::check(&args),
+        Command::Data(DataCommand::Label(args)) => commands::label::run(&args),
     };
     match result {
         Ok(code) => code,

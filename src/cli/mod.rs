@@ -1,6 +1,7 @@
 //! The command line's arguments.
 
 mod generate;
+mod label;
 mod merge;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use roentgen::hub::Place;
 use roentgen_augment::formats::{FORMATS, Format};
 
 pub use generate::GenerateArgs;
+pub use label::LabelArgs;
 pub use merge::MergeArgs;
 
 /// Train chest X-ray classifiers on real and synthetic images, and measure with intervals whether the synthetic ones help
@@ -192,6 +194,8 @@ pub enum DataCommand {
     Summary(DataArgs),
     /// Read the data as training does, decode every image, and list every fault: what this passes can be trained on
     Check(DataArgs),
+    /// Read the labels of findings from reports, by rules that a file states
+    Label(LabelArgs),
 }
 
 /// `data summary` and `data check`.

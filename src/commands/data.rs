@@ -27,14 +27,14 @@ const SHOWN: usize = 20;
 const LARGEST_RUN_FILE: u64 = 1 << 20;
 
 /// A run file, or what one would say of the files that were given.
-struct Source {
-    config: RunConfig,
+pub(super) struct Source {
+    pub(super) config: RunConfig,
     guessed: Option<GuessedData>,
 }
 
 impl Source {
     /// Reads a run file, or guesses; the machine must have the memory for the images.
-    fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let guessed = if is_run_file(path) { None } else { Some(GuessedData::of(path)?) };
         let config = match &guessed {
             Some(guessed) => guessed.config.clone(),

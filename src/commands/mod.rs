@@ -8,6 +8,7 @@ pub mod fill;
 pub mod finetune;
 pub mod generate;
 pub mod inspect;
+pub mod label;
 pub mod merge;
 pub mod predict;
 pub mod progress;
