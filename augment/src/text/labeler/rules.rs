@@ -168,12 +168,12 @@ pub(super) enum Meaning {
     Word(WordKind),
 }
 
-/// What a phrase says of its finding by itself.
+/// What a phrase says of its finding by itself. Of two phrases with the same words the greater counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
     Present,
-    Uncertain,
     Absent,
+    Uncertain,
 }
 
 /// What a cue does.

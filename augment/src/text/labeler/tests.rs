@@ -104,6 +104,12 @@ const SENTENCES: &[(&str, &[(&str, Label)])] = &[
     ("The endotracheal tube ends above the carina.", &[("Support Devices", Positive)]),
     ("The endotracheal tube has been removed.", &[("Support Devices", Negative)]),
     ("Right lower lobe collapse.", &[("Atelectasis", Positive)]),
+    ("Cardiac silhouette is top normal in size.", &[("Cardiomegaly", Uncertain)]),
+    ("Lungs: No consolidation.", &[("Consolidation", Negative)]),
+    ("Heart: Enlarged.", &[("Cardiomegaly", Positive)]),
+    ("Nasogastric tube, tip not visualized.", &[("Support Devices", Positive)]),
+    ("Trace left pleural effusion, if any.", &[("Effusion", Uncertain)]),
+    ("The left lung is clear.", &[]),
 ];
 
 #[test]

@@ -129,7 +129,7 @@ impl Reader {
                 effect: None,
             });
         }
-        // The longest first; of equal ones that which claims less, and of those the first rule.
+        // The longest first; of equal ones that with the greater claim, and of those the first rule.
         candidates.sort_by_key(|mention| {
             (std::cmp::Reverse(mention.tokens.len()), std::cmp::Reverse(mention.claim), mention.tokens.start, mention.rule)
         });
