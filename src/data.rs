@@ -62,6 +62,7 @@ pub(crate) fn source(config: &DataConfig, preprocess: Preprocess, missing: Missi
         custom_findings: config.custom_findings.clone(),
         extra_columns: config.extra_columns.clone(),
         report: config.report.clone(),
+        readers: config.readers,
         delimiter: config.delimiter,
         missing: match config.missing {
             MissingConfig::Refuse => missing,

@@ -102,7 +102,7 @@ fn every_layout_is_in_the_documentation_and_in_the_help() {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let help = words(&String::from_utf8(help.stdout).unwrap());
     let keys = page.lines().find(|line| line.starts_with("| `format` |")).unwrap();
-    for format in &FORMATS {
+    for format in FORMATS {
         let line = format!("| `{}` | {} |", format.name, format.reads);
         assert!(page.lines().any(|found| found == line), "docs/run-file.md has no line\n{line}");
         assert!(keys.contains(&format!("`{}`", format.name)), "{keys}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
-use roentgen_augment::formats::{Delimiter, Format, Place};
+use roentgen_augment::formats::{Delimiter, Format, Place, Readers};
 use roentgen_augment::record::{Finding, LabelPolicy, View, Vocabulary};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ pub struct DataConfig {
     /// The table's column of reports; `report` if absent.
     #[serde(default)]
     pub report: Option<String>,
+    /// How labels of several readers become one: `majority` or `any`; by majority if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<Readers>,
     /// What separates the cells of the table: `","`, `";"`, `"\t"` or `"|"`; guessed if absent.
     #[serde(default)]
     pub delimiter: Option<Delimiter>,
@@ -194,7 +197,10 @@ impl DataConfig {
         // The phantom has neither files nor two images of a kind.
         let is_made = self.format.place == Place::Nowhere;
         let missing = ("data.missing", "\"skip\"", is_made && !self.missing.is_default());
-        if let Some((key, value, _)) = [columns, missing].into_iter().find(|(.., is_refused)| *is_refused) {
+        let is_unused = |key: &str| !self.format.keys.contains(&key);
+        let report = ("data.report", "a column", self.report.is_some() && is_unused("report"));
+        let readers = ("data.readers", "a rule", self.readers.is_some() && is_unused("readers"));
+        if let Some((key, value, _)) = [columns, missing, report, readers].into_iter().find(|(.., is_refused)| *is_refused) {
             return Err(ConfigError::value(key, value, format!("nothing: `{}` has no use for it", self.format.name)));
         }
         if self.columns.contains_key("order") && !self.one_image_per_patient {

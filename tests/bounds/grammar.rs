@@ -65,6 +65,7 @@ pub const DATA: &[(&str, Kind)] = &[
     ("data.custom_findings", Of(&["[\"Tuberculosis\"]", "[]", "[\" \"]"])),
     ("data.extra_columns", Of(&["[\"a\"]", "[]"])),
     ("data.report", Text),
+    ("data.readers", Of(&["\"majority\"", "\"any\"", "\"most\""])),
     ("data.columns", Of(&["{ image = \"Path\" }", "{ order = \"date\", Mass = \"m\" }", "{ image = \" \" }", "{ image = 1 }"])),
     ("data.views", Of(&["[\"PA\", \"AP\"]", "[]", "[\"oblique\"]"])),
     ("data.one_image_per_patient", Flag),

@@ -1,10 +1,10 @@
 //! Parts of a data set that a study asks for: some views, or one image per patient.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
-use crate::record::{Split, View};
+use crate::record::{PatientId, Split, View};
 
 impl CxrDataset {
     /// The rows of these views, with a note of how many others there are. A row whose view is unknown is one of the others.
@@ -30,21 +30,24 @@ impl CxrDataset {
         self.keeping(is_wanted, &cause)
     }
 
-    /// The first row of each patient in the order of the rows, whole, with a note of how many others there are. A row without a patient
-    /// stays; so does a synthetic one, which is nobody's radiograph.
+    /// The first row of each patient, whole, with a note of how many others there are: the first by date where the data set has dates
+    /// ([`Details::order`](crate::record::Details::order)), rows without one coming last, and else the first in the order of the rows. A
+    /// row without a patient stays; so does a synthetic one, which is nobody's radiograph.
     ///
     /// # Errors
     /// [`AugmentError::RowsLost`] if no row remains of a split that there was.
     pub fn with_one_per_patient(self) -> Result<Self, AugmentError> {
-        let mut seen = HashSet::new();
-        let first: Vec<bool> = self
-            .rows()
-            .iter()
-            .map(|row| match &row.record.patient_id {
-                Some(patient) if !row.record.origin.is_synthetic() => seen.insert(patient.clone()),
-                _ => true,
-            })
-            .collect();
+        let order = |index: usize| self.rows()[index].record.details.order.unwrap_or(f64::INFINITY);
+        let mut earliest: HashMap<&PatientId, usize> = HashMap::new();
+        for (index, row) in self.rows().iter().enumerate() {
+            let Some(patient) = real_patient(row) else { continue };
+            let first = earliest.entry(patient).or_insert(index);
+            if order(index).total_cmp(&order(*first)).is_lt() {
+                *first = index;
+            }
+        }
+        let is_first = |(index, row)| real_patient(row).is_none_or(|patient| earliest[patient] == index);
+        let first: Vec<bool> = self.rows().iter().enumerate().map(is_first).collect();
         let (rows, out) = (first.len(), first.iter().filter(|first| !**first).count());
         let cause = format!("{out} of {rows} images are not the first of their patient (one_image_per_patient)");
         let mut first = first.into_iter();
@@ -73,6 +76,11 @@ impl CxrDataset {
         }
         Ok(data.with_note(format!("{cause} and are left out")))
     }
+}
+
+/// The patient whose radiograph the row is.
+fn real_patient(row: &Row) -> Option<&PatientId> {
+    row.record.patient_id.as_ref().filter(|_| !row.record.origin.is_synthetic())
 }
 
 #[cfg(test)]
@@ -132,13 +140,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_image_of_every_patient_is_the_first_row_of_it(patients in prop::collection::vec(0u8..6, 1..40), blank in any::<u8>()) {
-            let name = |patient: &u8| if *patient == blank % 6 { String::new() } else { patient.to_string() };
-            let names: Vec<String> = patients.iter().map(name).collect();
-            let data = rows(&names.iter().map(|name| (name.as_str(), None, None)).collect::<Vec<_>>());
+        fn one_image_of_every_patient_is_its_first(
+            of in prop::collection::vec((0u8..6, prop::option::of(0u8..4)), 1..40),
+            blank in any::<u8>(),
+        ) {
+            let name = |patient: u8| if patient == blank % 6 { String::new() } else { patient.to_string() };
+            let records = of.iter().enumerate().map(|(at, (patient, date))| {
+                let mut record = record(&format!("r{at}"), &name(*patient), None);
+                record.details.order = date.map(f64::from);
+                record
+            });
+            let data = dataset(records.collect()).unwrap();
             let kept = data.clone().with_one_per_patient().unwrap();
-            let expected: Vec<usize> = (0..names.len())
-                .filter(|&i| names[i].is_empty() || names.iter().position(|name| *name == names[i]) == Some(i))
+            // No other image of the patient has an earlier date, or the same one in an earlier row.
+            let key = |at: usize| (of[at].1.map_or(u8::MAX, |date| date), at);
+            let expected: Vec<usize> = (0..of.len())
+                .filter(|&at| name(of[at].0).is_empty() || (0..of.len()).all(|other| of[other].0 != of[at].0 || key(at) <= key(other)))
                 .collect();
             prop_assert_eq!(kept.rows().len(), expected.len());
             for (row, index) in kept.rows().iter().zip(expected) {

@@ -57,6 +57,10 @@ pub fn guess(path: &Path) -> Result<Guess, AugmentError> {
 /// As [`guess`].
 pub fn guess_for(path: &Path, asked: &DataSource) -> Result<Guess, AugmentError> {
     let seen = Sighting::of(path)?;
+    if seen.is_boxes() {
+        // Refused by NIH's reader, which says what they are.
+        Format::named("nih")?.read(&DataSource { labels: Some(path.to_owned()), ..DataSource::default() })?;
+    }
     let mut tried = Vec::new();
     let mut found: Vec<Guess> = first_that_reads(path, &seen, asked, &mut tried).into_iter().collect();
     if let Sighting::Folder { files, .. } = &seen
@@ -64,6 +68,8 @@ pub fn guess_for(path: &Path, asked: &DataSource) -> Result<Guess, AugmentError>
     {
         for file in files.iter().filter(|name| may_be_labels(name)).map(|name| path.join(name)) {
             match Sighting::of(&file) {
+                // No images of its own: they are those of another table.
+                Ok(seen) if seen.is_boxes() => tried.push(format!("{}: boxes in images, not labels of them", file.display())),
                 Ok(seen) => found.extend(first_that_reads(&file, &seen, asked, &mut tried)),
                 Err(error) => tried.push(format!("{error}")),
             }
@@ -88,7 +94,7 @@ pub fn guess_for(path: &Path, asked: &DataSource) -> Result<Guess, AugmentError>
 /// `tried`.
 fn first_that_reads(path: &Path, seen: &Sighting, asked: &DataSource, tried: &mut Vec<String>) -> Option<Guess> {
     let mut with_faults = None;
-    for format in FORMATS.iter().filter(|format| !asked.synthetic || format.has_columns || format.place == Place::Images) {
+    for format in FORMATS.iter().filter(|format| !asked.synthetic || format.synthetic) {
         let Some(why) = format.looks_like(seen) else { continue };
         let place = match format.place {
             Place::Images => DataSource { images: Some(path.to_owned()), ..asked.clone() },
@@ -150,6 +156,11 @@ impl Sighting {
             .then(|| "`Image Index` and `Finding Labels` are columns of NIH's table".to_owned())
     }
 
+    /// Whether this is NIH's table of boxes.
+    fn is_boxes(&self) -> bool {
+        self.has_columns(&["Image Index", "Finding Label"]) && !self.has_columns(&["Finding Labels"])
+    }
+
     /// Why this is a table of NIH's findings. One that tells radiographs from images that were made is the project's own.
     pub(super) fn nih_subset(&self) -> Option<String> {
         (self.has_columns(&["image", "patient_id"]) && self.has_columns(&NIH_14) && !self.has_columns(&["origin"]))
@@ -188,7 +199,18 @@ impl Sighting {
         (!is_told && !folders.is_empty()).then(|| format!("it has no table, and the folders {}", names.join(", ")))
     }
 
-    fn has_columns(&self, wanted: &[&str]) -> bool {
+    /// Names of the files in a folder; none of anything else.
+    pub(super) fn files(&self) -> &[String] {
+        if let Self::Folder { files, .. } = self { files } else { &[] }
+    }
+
+    /// Names of the folders in a folder, with those of the files in each; none of anything else.
+    pub(super) fn folders(&self) -> &[(String, Vec<String>)] {
+        if let Self::Folder { folders, .. } = self { folders } else { &[] }
+    }
+
+    /// Whether a table has all of these columns.
+    pub(super) fn has_columns(&self, wanted: &[&str]) -> bool {
         let Self::Columns(columns) = self else { return false };
         wanted.iter().all(|wanted| columns.iter().any(|column| column == wanted))
     }

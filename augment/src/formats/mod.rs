@@ -34,7 +34,7 @@ pub use guess::{Guess, guess, guess_for};
 pub use phantom::PhantomGroups;
 pub use prompts::{OwnColumns, PromptTable};
 pub use published::{MedMnist, NihFiles, NihLists, NihSubset};
-pub use registry::{DataSource, FORMATS, Format, Place};
+pub use registry::{DataSource, FORMATS, Format, Place, Readers};
 pub use reports::{LabelCount, ReadLabels, Reading, ReportTable};
 pub use sheet::{Delimiter, TextFault};
 pub use table::{Table, TableError, TableRow, table_bytes, write_table};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::guess::Sighting;
 use super::phantom::{PhantomGroups, phantom};
+use super::published;
 use super::{ClassFolders, Delimiter, FolderError, MedMnist, MissingImages, NihFiles, NihLists, NihSubset, Table};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
@@ -43,8 +44,21 @@ pub struct DataSource {
     pub one_image_per_patient: bool,
     /// What separates the table's cells; guessed if `None`.
     pub delimiter: Option<Delimiter>,
+    /// How labels of several readers become one; by majority if `None`.
+    pub readers: Option<Readers>,
     /// Numbers of phantom images.
     pub phantom: PhantomGroups,
+}
+
+/// How the labels that several readers gave an image become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Readers {
+    /// A finding is there if more than half of them saw it.
+    #[default]
+    Majority,
+    /// A finding is there if one of them saw it.
+    Any,
 }
 
 impl DataSource {
@@ -89,12 +103,179 @@ pub struct Format {
     pub place: Place,
     /// Whether it is a table of any columns: which they are can be said.
     pub has_columns: bool,
+    /// Keys of `[data]` that not every layout has a use for, and this one has: `report`, `readers`.
+    pub keys: &'static [&'static str],
+    /// Whether its images can be synthetic.
+    pub synthetic: bool,
     looks_like: fn(&Sighting) -> Option<String>,
     read: fn(&DataSource) -> Result<CxrDataset, AugmentError>,
 }
 
 /// Every layout. A new reader is one more entry here, and one more line in `docs/run-file.md`; a test compares the two.
-pub static FORMATS: [Format; 7] = [
+pub static FORMATS: &[Format] = &[
+    Format {
+        name: "mimic",
+        title: "MIMIC-CXR-JPG",
+        reads: "MIMIC-CXR-JPG: `labels` is the folder of its tables, or that of the labels (`…-chexpert.csv.gz` or \
+                `…-negbio.csv.gz`) with the metadata and the split beside it; images in `files/p10/p10000032/s50414267/….jpg`. \
+                Reports from `mimic_cxr_sectioned.csv` beside them (impression, else findings, else last paragraph), from the \
+                column that `report` names, or with `report = \"txt\"` from the texts",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &["report"],
+        synthetic: false,
+        looks_like: published::mimic::looks_like,
+        read: published::mimic::read,
+    },
+    Format {
+        name: "chexpert",
+        title: "CheXpert",
+        reads: "CheXpert, small or full: `labels` is its folder or `train.csv`, with `valid.csv` beside it as the official \
+                validation set. Patients are the folders of the paths; blank and uncertain labels stay so",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &[],
+        synthetic: false,
+        looks_like: published::chexpert::looks_like,
+        read: published::chexpert::read,
+    },
+    Format {
+        name: "chexpert-plus",
+        title: "CheXpert Plus",
+        reads: "the texts of CheXpert Plus: `df_chexpert_plus_240401.csv` or its folder, with CheXpert's tables or \
+                `chexbert_labels/impression_fixed.json` beside it as labels. Reports are the impressions, else the findings, or \
+                the column that `report` names",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &["report"],
+        synthetic: false,
+        looks_like: published::chexpert::plus::looks_like,
+        read: published::chexpert::plus::read,
+    },
+    Format {
+        name: "padchest",
+        title: "PadChest",
+        reads: "PadChest: `PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv.gz` or its folder, and the 16 bit PNG files in \
+                one folder or as unpacked. Its lists become torchxrayvision's 28 findings; images without labels and 21 damaged \
+                files are left out",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &["report"],
+        synthetic: false,
+        looks_like: published::padchest::looks_like,
+        read: published::padchest::read,
+    },
+    Format {
+        name: "openi",
+        title: "OpenI (Indiana University)",
+        reads: "OpenI: `labels` is the folder of the XML reports (`ecgen-radiology`), their `NLMCXR_reports.tgz`, or Kaggle's \
+                `indiana_reports.csv` with `indiana_projections.csv` beside it. Labels are the terms that people indexed the \
+                reports with; reports are the impressions, else the findings, or the section that `report` names",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &["report"],
+        synthetic: false,
+        looks_like: published::openi::looks_like,
+        read: published::openi::read,
+    },
+    Format {
+        name: "tuberculosis",
+        title: "Montgomery County and Shenzhen",
+        reads: "the tuberculosis sets of Montgomery County and Shenzhen: `images` is the folder with `CXR_png` and \
+                `ClinicalReadings`, or one that holds both sets",
+        place: Place::Images,
+        has_columns: false,
+        keys: &[],
+        synthetic: false,
+        looks_like: published::tuberculosis::looks_like,
+        read: published::tuberculosis::read,
+    },
+    Format {
+        name: "roentgen-v2",
+        title: "RoentGen-v2 (synthetic)",
+        reads: "RoentGen-v2's synthetic images as a CSV with `image_id`, `text`, `gender`, `age`, `race`, `view`, `impression` \
+                and labels, and image files by `image_id`. All rows are synthetic",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &[],
+        synthetic: true,
+        looks_like: published::synthetic::looks_like_roentgen,
+        read: published::synthetic::read_roentgen,
+    },
+    Format {
+        name: "synthchex-75k",
+        title: "SynthCheX-75K (synthetic)",
+        reads: "SynthCheX-75K's synthetic images as a CSV with `filename`, `prompt` and labels, and the image files. All rows \
+                are synthetic; names of files tell which image of MIMIC-CXR each descends from",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &[],
+        synthetic: true,
+        looks_like: published::synthetic::looks_like_synthchex,
+        read: published::synthetic::read_synthchex,
+    },
+    Format {
+        name: "vindr",
+        title: "VinDr-CXR",
+        reads: "VinDr-CXR: Kaggle's `train.csv` with a row per box, or the release's `annotations/image_labels_train.csv` and \
+                `…_test.csv` (the official split) or its boxes, or the folder of either; images by `image_id` as `.dicom`, \
+                `.dcm`, `.png` or `.jpg`. What several readers say becomes one label as `readers` says. No patient is known",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &["readers"],
+        synthetic: false,
+        looks_like: published::vindr::looks_like,
+        read: published::vindr::read,
+    },
+    Format {
+        name: "rsna",
+        title: "RSNA Pneumonia Detection Challenge",
+        reads: "the RSNA Pneumonia Detection Challenge: `stage_2_train_labels.csv` or its folder. `Target` is both `Lung \
+                Opacity` and `Pneumonia`. With torchxrayvision's `kaggle_stage_2_train_images_dicom_headers.csv` beside it, \
+                view, age and sex are known. No patient is",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &[],
+        synthetic: false,
+        looks_like: published::rsna::looks_like,
+        read: published::rsna::read,
+    },
+    Format {
+        name: "siim",
+        title: "SIIM-ACR Pneumothorax Segmentation",
+        reads: "the SIIM-ACR Pneumothorax Segmentation challenge: `train-rle.csv` or `stage_2_train.csv`, or its folder. An \
+                image with a mask shows a pneumothorax. No patient is known",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &[],
+        synthetic: false,
+        looks_like: published::siim::looks_like,
+        read: published::siim::read,
+    },
+    Format {
+        name: "brax",
+        title: "BRAX",
+        reads: "BRAX: `master_spreadsheet_update.csv` or its folder, with the labels of CheXpert. Images that are strips are \
+                left out",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &[],
+        synthetic: false,
+        looks_like: published::brax::looks_like,
+        read: published::brax::read,
+    },
+    Format {
+        name: "nih-google",
+        title: "NIH ChestX-ray14 (Google's labels)",
+        reads: "four findings in 4,376 images of NIH ChestX-ray14 as radiologists labelled them: \
+                `google2019_nih-chest-xray-labels.csv`. `Set Id` is the split; it has no training images",
+        place: Place::Labels,
+        has_columns: false,
+        keys: &[],
+        synthetic: false,
+        looks_like: published::nih::google::looks_like,
+        read: published::nih::google::read,
+    },
     Format {
         name: "nih",
         title: "NIH ChestX-ray14",
@@ -103,6 +284,8 @@ pub static FORMATS: [Format; 7] = [
                 official split",
         place: Place::Labels,
         has_columns: false,
+        keys: &[],
+        synthetic: false,
         looks_like: Sighting::nih,
         read: nih,
     },
@@ -114,6 +297,8 @@ pub static FORMATS: [Format; 7] = [
                 rows",
         place: Place::Labels,
         has_columns: false,
+        keys: &[],
+        synthetic: false,
         looks_like: Sighting::nih_subset,
         read: nih_subset,
     },
@@ -124,6 +309,8 @@ pub static FORMATS: [Format; 7] = [
                 the key `findings` must name all of them in order. The archives do not identify patients, so keep `by = \"given\"`",
         place: Place::Labels,
         has_columns: false,
+        keys: &[],
+        synthetic: false,
         looks_like: Sighting::medmnist,
         read: medmnist,
     },
@@ -133,6 +320,8 @@ pub static FORMATS: [Format; 7] = [
         reads: "your own CSV, one row per image, see below",
         place: Place::Labels,
         has_columns: true,
+        keys: &["report"],
+        synthetic: true,
         looks_like: Sighting::table,
         read: table,
     },
@@ -143,6 +332,8 @@ pub static FORMATS: [Format; 7] = [
                 `test`. Classes are findings; the images of `NORMAL` or `No Finding` have none. The folders do not identify patients",
         place: Place::Images,
         has_columns: false,
+        keys: &[],
+        synthetic: true,
         looks_like: Sighting::class_folders,
         read: class_folders,
     },
@@ -153,6 +344,8 @@ pub static FORMATS: [Format; 7] = [
                 of a `table`, in the folder or in each of `train`, `validation` and `test`",
         place: Place::Images,
         has_columns: true,
+        keys: &["report"],
+        synthetic: true,
         looks_like: Sighting::imagefolder,
         read: imagefolder,
     },
@@ -162,6 +355,8 @@ pub static FORMATS: [Format; 7] = [
         reads: "the analytic chest phantom: no files, and no radiographs of people",
         place: Place::Nowhere,
         has_columns: false,
+        keys: &[],
+        synthetic: false,
         looks_like: |_| None,
         read: |source| phantom(&source.phantom),
     },
@@ -192,6 +387,12 @@ impl Format {
         if !self.has_columns && !source.columns.is_empty() {
             let expected = format!("it for a table: `{}` knows its columns", self.name);
             return Err(AugmentError::setting("data.columns", "present", expected));
+        }
+        for (key, is_there) in [("report", source.report.is_some()), ("readers", source.readers.is_some())] {
+            if is_there && !self.keys.contains(&key) {
+                let expected = format!("nothing: `{}` has no use for it", self.name);
+                return Err(source.named(AugmentError::setting(format!("data.{key}"), "present", expected)));
+            }
         }
         let data = (self.read)(source).map_err(|error| source.named(error))?;
         let data = if source.views.is_empty() { data } else { data.with_views(&source.views)? };
@@ -225,13 +426,13 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
-fn labels(source: &DataSource) -> Result<PathBuf, AugmentError> {
+pub(super) fn labels(source: &DataSource) -> Result<PathBuf, AugmentError> {
     let absent = || AugmentError::setting("data.labels", "absent", "the path of the label table");
     source.labels.clone().ok_or_else(absent)
 }
 
 /// The folder of a layout without a table of its own.
-fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
+pub(super) fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
     let absent = || AugmentError::setting("data.images", "absent", "the path of the folder");
     let folder = source.images.clone().ok_or_else(absent)?;
     if let Some(labels) = &source.labels {
@@ -244,11 +445,11 @@ fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
     }
 }
 
-fn folder_of(path: &Path) -> PathBuf {
+pub(super) fn folder_of(path: &Path) -> PathBuf {
     path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
-fn images(source: &DataSource, labels: &Path) -> PathBuf {
+pub(super) fn images(source: &DataSource, labels: &Path) -> PathBuf {
     source.images.clone().unwrap_or_else(|| folder_of(labels))
 }
 
@@ -302,12 +503,12 @@ mod tests {
     #[test]
     fn names_are_read_back_and_others_refused_by_name() {
         for format in FORMATS {
-            let json = serde_json::to_string(&format).unwrap();
-            assert_eq!(serde_json::from_str::<Format>(&json).unwrap(), format);
+            let json = serde_json::to_string(format).unwrap();
+            assert_eq!(serde_json::from_str::<Format>(&json).unwrap(), *format);
         }
         let error = serde_json::from_str::<Format>("\"nhi\"").unwrap_err().to_string();
         assert!(
-            error.contains("`nhi`") && error.contains("`nih`, `nih-subset`, `medmnist`, `table`, `class-folders`"),
+            FORMATS.iter().all(|format| error.contains(&format!("`{}`", format.name))) && error.contains("`nhi`"),
             "{error}"
         );
     }

@@ -154,7 +154,7 @@ impl PhantomStudy {
                 Grade::Severe => Severity::Severe,
             }),
         });
-        Details { race: None, template: Some(self.template_text()), findings: findings.collect() }
+        Details { template: Some(self.template_text()), findings: findings.collect(), ..Details::default() }
     }
 
     /// The label of every finding of `vocabulary`: positive or negative where the phantom knows, missing where it draws no such

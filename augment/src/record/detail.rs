@@ -80,6 +80,9 @@ pub struct Details {
     pub template: Option<String>,
     /// Sides and severities, as far as known, each finding once.
     pub findings: Vec<FindingDetail>,
+    /// Which of a patient's images comes first: a date as a number (2019-03-31 is 20190331, the time of day behind the point), or a
+    /// follow-up number. Compared within a data set only, as most of them shift their dates.
+    pub order: Option<f64>,
 }
 
 impl Details {

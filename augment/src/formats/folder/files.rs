@@ -13,7 +13,7 @@ use super::error::FolderError;
 use crate::AugmentError;
 
 /// Extensions of the formats that are read.
-const EXTENSIONS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
+const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "dcm", "dicom"];
 
 /// A name from a table, in parts that can be compared with paths.
 pub(super) struct Wanted {

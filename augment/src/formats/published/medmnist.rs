@@ -6,8 +6,7 @@ use std::sync::Arc;
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::formats::TableError;
-use crate::formats::npz::{Array, Mark, Npz};
-use crate::image::ImageArray;
+use crate::formats::npz::{Array, Images, Mark, Npz};
 use crate::record::{CxrRecord, Details, Label, Origin, Split, Vocabulary};
 
 /// The array of an archive that names its label columns.
@@ -26,28 +25,23 @@ pub struct MedMnist {
 }
 
 impl MedMnist {
-    /// Reads the whole archive into memory.
+    /// Reads the labels; images are read into memory, or one by one where they have more than 512 MiB.
     ///
     /// # Errors
     /// [`AugmentError::Archive`], [`AugmentError::BadArray`], [`TableError::UnnamedLabels`] in [`AugmentError::Table`] if nothing names the
     /// label columns, or [`TableError::BadCell`] for a label other than 1, 0, -1 and NaN.
     pub fn read(&self) -> Result<CxrDataset, AugmentError> {
         let mut npz = Npz::open(&self.path)?;
-        let mut size = None;
-        let (mut samples, mut rows) = (Vec::new(), Vec::new());
-        let mut vocabulary = None;
-        for (prefix, split) in [("train", Split::Train), ("val", Split::Valid), ("test", Split::Test)] {
-            let (images, labels) = (format!("{prefix}_images"), format!("{prefix}_labels"));
-            let pictures = npz.images(&images)?;
-            let size = *size.get_or_insert((pictures.shape[2], pictures.shape[1]));
-            if (pictures.shape[2], pictures.shape[1]) != size {
-                let expected = format!("images of {}x{} as in train_images", size.0, size.1);
-                return Err(npz.bad_array(&images, format!("of shape {:?}", pictures.shape), &expected));
-            }
+        let Images { counts, source, note, .. } = npz.images(&["train_images", "val_images", "test_images"])?;
+        let (mut rows, mut vocabulary) = (Vec::new(), None);
+        for ((prefix, split), count) in
+            [("train", Split::Train), ("val", Split::Valid), ("test", Split::Test)].into_iter().zip(counts)
+        {
+            let labels = format!("{prefix}_labels");
             let marks = npz.labels(&labels)?;
             let width = marks.shape.get(1).copied().unwrap_or(1);
-            if !matches!(marks.shape.len(), 1 | 2) || marks.shape[0] != pictures.shape[0] || width == 0 {
-                let expected = format!("labels [{}, findings]", pictures.shape[0]);
+            if !matches!(marks.shape.len(), 1 | 2) || marks.shape[0] != count || width == 0 {
+                let expected = format!("labels [{count}, findings]");
                 return Err(npz.bad_array(&labels, format!("of shape {:?}", marks.shape), &expected));
             }
             let vocabulary = match &mut vocabulary {
@@ -55,20 +49,17 @@ impl MedMnist {
                 unnamed => unnamed.insert(self.findings(&mut npz, width)?),
             };
             if width != vocabulary.len() {
-                let expected = format!("labels [{}, {}]", pictures.shape[0], vocabulary.len());
+                let expected = format!("labels [{count}, {}]", vocabulary.len());
                 return Err(npz.bad_array(&labels, format!("of shape {:?}", marks.shape), &expected));
             }
             for (index, labels) in self.labels(&labels, &marks, vocabulary)?.into_iter().enumerate() {
                 let record = record(format!("{prefix}_{index:06}"), labels, split);
                 rows.push(Row { record: Arc::new(record), image: rows.len(), line: index as u64 + 1 });
             }
-            samples.reserve_exact(pictures.values.len());
-            samples.extend_from_slice(&pictures.values);
         }
-        let (width, height) = size.expect("three arrays were read");
         let vocabulary = Arc::new(vocabulary.expect("three arrays were read"));
-        let name = self.path.display().to_string();
-        CxrDataset::new(&name, vocabulary, rows, Arc::new(ImageArray::new(&name, width, height, samples)))
+        let data = CxrDataset::new(&self.path.display().to_string(), vocabulary, rows, source)?;
+        Ok(note.into_iter().fold(data, CxrDataset::with_note))
     }
 
     /// What the `width` label columns are.

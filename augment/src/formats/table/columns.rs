@@ -236,6 +236,7 @@ impl Columns {
                 race: text(Field::Race)?,
                 template: text(Field::Template)?,
                 findings: self.finding_details(sheet, line)?,
+                order: self.optional(sheet, line, Field::Order, ORDER)?,
             },
         };
         if self.optional(sheet, line, Field::Origin, ORIGIN)?.unwrap_or(self.synthetic) {
@@ -260,16 +261,6 @@ impl Columns {
         let view = self.optional(sheet, line, Field::View, VIEW)?;
         let other = self.optional(sheet, line, Field::FrontalLateral, FRONTAL_LATERAL)?;
         Ok(view.or(other.flatten()))
-    }
-
-    /// What the rows are sorted by, if the table says it: blank comes last.
-    pub(in crate::formats) fn order(&self, sheet: &Sheet, line: &Line) -> Result<Option<f64>, AugmentError> {
-        self.optional(sheet, line, Field::Order, ORDER)
-    }
-
-    /// Whether rows are to be sorted.
-    pub(in crate::formats) fn has_order(&self) -> bool {
-        self.header.find(Field::Order).is_some()
     }
 
     fn optional<T>(&self, sheet: &Sheet, line: &Line, field: Field, cell: Cell<T>) -> Result<Option<T>, AugmentError> {

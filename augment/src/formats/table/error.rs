@@ -142,6 +142,19 @@ pub enum TableError {
         /// The number that was asked for.
         row: u64,
     },
+    /// NIH's boxes, where labels were meant.
+    #[error(
+        "{}: {boxes} boxes in {images} images, which say where some findings are and not what each image shows; give the table of labels, `Data_Entry_2017_v2020.csv`",
+        path.display()
+    )]
+    Boxes {
+        /// The table.
+        path: PathBuf,
+        /// Its rows.
+        boxes: usize,
+        /// Different images in them.
+        images: usize,
+    },
     /// Names in lists that are no findings.
     #[error(
         "{}, row {row}, column `{column}`: `{}` is no known finding; to take such names as labels, write `custom_findings = {names:?}` in [data]; if the column does not list findings, name it in data.extra_columns",

@@ -50,7 +50,7 @@ pub struct Table {
     /// Folder that image paths are relative to; `None` for the table's own.
     pub images: Option<PathBuf>,
     /// Column of a field or a finding, by the name of either. `labels` is a column of lists of findings (`Effusion|Mass`), `order` one
-    /// of dates or numbers by which rows are sorted. If there is any entry, columns that nothing explains are ignored, with a note.
+    /// of dates or numbers: which of a patient's images comes first. If there is any entry, columns that nothing explains are ignored, with a note.
     pub columns: BTreeMap<String, String>,
     /// Columns that are labels outside the public vocabularies.
     pub custom_findings: Vec<String>,
@@ -115,7 +115,7 @@ impl Table {
     pub(super) fn read_parts(&self, parts: &[Part], root: &Path) -> Result<CxrDataset, AugmentError> {
         let (columns, notes, vocabulary) = self.columns(parts)?;
         let (mut folder, mut faults) = (ImageFolder::open(root)?, RowFaults::new(self.missing));
-        let (mut rows, mut paths, mut order, mut skipped) = (Vec::new(), Vec::new(), Vec::new(), Skipped::default());
+        let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
         for (part, columns) in parts.iter().zip(&columns) {
             let sheet = &part.sheet;
             faults.of_sheet(sheet);
@@ -133,16 +133,9 @@ impl Table {
                 let Some(path) = faults.pass(path)? else { continue };
                 skipped.count(record.split, path.is_some());
                 let Some(path) = path else { continue };
-                if columns.has_order() {
-                    order.push(columns.order(sheet, line)?.unwrap_or(f64::INFINITY));
-                }
                 rows.push(Row { record: Arc::new(record), image: paths.len(), line: line.number });
                 paths.push(path);
             }
-        }
-        if order.len() == rows.len() {
-            // `image` is the place of the row before it is moved.
-            rows.sort_by(|a: &Row, b: &Row| order[a.image].total_cmp(&order[b.image]));
         }
         let name = self.path.display().to_string();
         let source = Arc::new(ImageFiles::new(paths));

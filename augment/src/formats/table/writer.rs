@@ -194,7 +194,7 @@ mod tests {
             detail("Effusion", Some(Laterality::Both), Some(Severity::Mild)),
             detail("Mass", Some(Laterality::Right), None),
         ];
-        let details = Details { race: Some("Asian".to_owned()), template: Some("A mass.".to_owned()), findings };
+        let details = Details { race: Some("Asian".to_owned()), template: Some("A mass.".to_owned()), findings, order: None };
         CxrRecord { id: "c.png".to_owned(), details, ..real() }
     }
 

@@ -2,15 +2,19 @@
 //!
 //! What an array claims to hold is compared with what the archive holds before memory is taken for it.
 
+mod images;
+
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use npyz::{DType, NpyFile, Order};
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
 use crate::AugmentError;
 use crate::record::Label;
+
+pub(super) use images::Images;
 
 /// Most bytes of an array: ChestMNIST at 224 pixels has 4 GiB.
 const MAX_BYTES: u64 = 32 << 30;
@@ -81,27 +85,6 @@ impl Npz {
         bad_array(&self.path, name, found, expected)
     }
 
-    /// An array of `uint8` images: `[N, H, W]`.
-    pub(super) fn images(&mut self, name: &str) -> Result<Array<u8>, AugmentError> {
-        let array = self.read(name, "uint8 images [N, H, W] (NumPy: `images.astype(\"uint8\")`)", MAX_BYTES, |kind| {
-            let decode: Decode<u8> = |bytes, _, into| {
-                into.extend_from_slice(bytes);
-                true
-            };
-            (kind.letter == 'u' && kind.size == 1).then_some(decode)
-        })?;
-        // An array without images may claim sides whose product overflows.
-        let sound = |side: &usize| *side > 0 && u32::try_from(*side).is_ok();
-        match array.shape[..] {
-            [count, height, width] if count > 0 && count <= MAX_IMAGES && sound(&height) && sound(&width) => Ok(array),
-            _ => Err(self.bad_array(
-                name,
-                format!("of shape {:?}", array.shape),
-                "1 to 10 million uint8 images [N, H, W], none of them empty",
-            )),
-        }
-    }
-
     /// An array of labels as numbers or truth values: 1, 0, -1 (uncertain) or NaN (blank).
     pub(super) fn labels(&mut self, name: &str) -> Result<Array<Mark>, AugmentError> {
         self.read(name, "numbers, one per image and finding", MAX_LABEL_BYTES, |kind| {
@@ -145,43 +128,13 @@ impl Npz {
         most: u64,
         decode: impl FnOnce(Kind) -> Option<Decode<T>>,
     ) -> Result<Array<T>, AugmentError> {
-        if !self.contains(name) {
-            return Err(self.bad_array(name, format!("not there (there are: {})", self.arrays().join(", ")), expected));
-        }
-        let archive = |source| AugmentError::Archive { path: self.path.clone(), source };
-        let mut entry = self.archive.by_name(&format!("{name}.npy")).map_err(archive)?;
-        let (size, packed) = (entry.size(), entry.compressed_size());
-        let bad = |found: String| bad_array(&self.path, name, found, expected);
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => bad("cut off before its end".to_owned()),
-            _ => bad_array(&self.path, name, format!("damaged ({error})"), expected),
-        };
-        let header = header(&mut entry).map_err(failed)?.ok_or_else(|| bad("no array of numbers or text".to_owned()))?;
-        let body = size.saturating_sub(header.len() as u64);
-        let npy = NpyFile::new(Cursor::new(header).chain(entry)).map_err(failed)?;
-        let shape: Vec<usize> = npy.shape().iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
-        let (dtype, order) = (npy.dtype(), npy.order());
-        let descr = match &dtype {
-            DType::Plain(kind) => kind.to_string(),
-            other => other.descr(),
-        };
-        let found = format!("{descr} of shape {shape:?}");
-        let decoder = Kind::parse(&descr).and_then(|kind| Some((kind, kind.bytes()?, decode(kind)?)));
-        let Some((kind, width, decode)) = decoder else {
-            return Err(bad(if descr.contains('O') { format!("{found}, which holds Python objects") } else { found }));
-        };
-        let count = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
-        let bytes = count.and_then(|count| count.checked_mul(width));
-        let (Some(count), true) = (count, bytes.is_some_and(|bytes| bytes as u64 == body)) else {
-            return Err(bad(format!("{found}, for which the archive has {body} bytes")));
-        };
-        let is_bomb = body > SUSPICIOUS_BYTES && body / MAX_RATIO > packed;
-        if is_bomb || body > most {
-            return Err(bad(format!("{found}, {body} bytes out of {packed} in the archive; more than such an array needs")));
-        }
+        let path = self.path.clone();
+        let Open { shape, order, kind, width, count, found, decode, mut reader, .. } =
+            self.open_array(name, expected, most, decode)?;
+        let bad = |found: String| bad_array(&path, name, found, expected);
+        let failed = |error: io::Error| read_error(&path, name, expected, &error);
         let mut values = Vec::new();
         values.try_reserve_exact(count).map_err(|_| bad(format!("{found}, too large for the memory")))?;
-        let mut reader = npy.into_inner();
         let per_chunk = (CHUNK / width).max(1);
         let mut chunk = vec![0; width * per_chunk.min(count)];
         while values.len() < count {
@@ -202,6 +155,78 @@ impl Npz {
         }
         Ok(Array { shape, values })
     }
+
+    /// Opens array `name`, which may have `most` bytes and must be of a kind that `accept` takes, and compares what it claims with what the
+    /// archive holds.
+    fn open_array<D>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        most: u64,
+        accept: impl FnOnce(Kind) -> Option<D>,
+    ) -> Result<Open<D, impl Read>, AugmentError> {
+        if !self.contains(name) {
+            return Err(self.bad_array(name, format!("not there (there are: {})", self.arrays().join(", ")), expected));
+        }
+        let archive = |source| AugmentError::Archive { path: self.path.clone(), source };
+        let mut entry = self.archive.by_name(&format!("{name}.npy")).map_err(archive)?;
+        let (size, packed) = (entry.size(), entry.compressed_size());
+        let stored = if entry.compression() == CompressionMethod::Stored { entry.data_start() } else { None };
+        let bad = |found: String| bad_array(&self.path, name, found, expected);
+        let failed = |error: io::Error| read_error(&self.path, name, expected, &error);
+        let header = header(&mut entry).map_err(failed)?.ok_or_else(|| bad("no array of numbers or text".to_owned()))?;
+        let begun = header.len() as u64;
+        let body = size.saturating_sub(begun);
+        let npy = NpyFile::new(Cursor::new(header).chain(entry)).map_err(failed)?;
+        let shape: Vec<usize> = npy.shape().iter().map(|&n| usize::try_from(n).unwrap_or(usize::MAX)).collect();
+        let (dtype, order) = (npy.dtype(), npy.order());
+        let descr = match &dtype {
+            DType::Plain(kind) => kind.to_string(),
+            other => other.descr(),
+        };
+        let found = format!("{descr} of shape {shape:?}");
+        let accepted = Kind::parse(&descr).and_then(|kind| Some((kind, kind.bytes()?, accept(kind)?)));
+        let Some((kind, width, decode)) = accepted else {
+            return Err(bad(if descr.contains('O') { format!("{found}, which holds Python objects") } else { found }));
+        };
+        let count = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+        let bytes = count.and_then(|count| count.checked_mul(width));
+        let (Some(count), true) = (count, bytes.is_some_and(|bytes| bytes as u64 == body)) else {
+            return Err(bad(format!("{found}, for which the archive has {body} bytes")));
+        };
+        let is_bomb = body > SUSPICIOUS_BYTES && body / MAX_RATIO > packed;
+        if is_bomb || body > most {
+            return Err(bad(format!("{found}, {body} bytes out of {packed} in the archive; more than such an array needs")));
+        }
+        let stored = stored.map(|start| start + begun);
+        Ok(Open { shape, order, kind, width, count, found, decode, stored, reader: npy.into_inner() })
+    }
+}
+
+/// An array of which the header is read.
+struct Open<D, R> {
+    shape: Vec<usize>,
+    order: Order,
+    kind: Kind,
+    /// Bytes of an element.
+    width: usize,
+    /// Elements.
+    count: usize,
+    /// Kind and shape in words.
+    found: String,
+    decode: D,
+    /// Where in the archive's file the elements are, if they are not packed.
+    stored: Option<u64>,
+    /// The elements.
+    reader: R,
+}
+
+fn read_error(path: &Path, name: &str, expected: &str, error: &io::Error) -> AugmentError {
+    let found = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "cut off before its end".to_owned(),
+        _ => format!("damaged ({error})"),
+    };
+    bad_array(path, name, found, expected)
 }
 
 impl Kind {
@@ -349,11 +374,12 @@ pub(super) mod tests {
         let path = folder.path().join("a.npz");
         write_npz(&path, &[("images", &[2, 1, 2], vec![1, 2, 3, 4]), ("labels", &[2], vec![0, 1])]);
         let mut npz = Npz::open(&path).unwrap();
-        assert_eq!(npz.images("images").unwrap(), Array { shape: vec![2, 1, 2], values: vec![1, 2, 3, 4] });
+        let images = npz.images(&["images"]).unwrap();
+        assert_eq!((images.counts, images.width, images.height), (vec![2], 2, 1));
         assert_eq!(npz.labels("labels").unwrap().values, [Ok(Label::Negative), Ok(Label::Positive)]);
-        let missing = npz.images("train_images").unwrap_err().to_string();
+        let missing = npz.images(&["train_images"]).err().unwrap().to_string();
         assert!(missing.contains("array `train_images` is not there (there are: images, labels)"), "{missing}");
-        let flat = npz.images("labels").unwrap_err().to_string();
+        let flat = npz.images(&["labels"]).err().unwrap().to_string();
         assert!(flat.contains("of shape [2], expected 1 to 10 million uint8 images [N, H, W]"), "{flat}");
     }
 
@@ -469,7 +495,7 @@ pub(super) mod tests {
             let mut npz = Npz::open(&path).unwrap();
             let error = match bytes {
                 ..SUSPICIOUS_BYTES => npz.labels("labels").unwrap_err().to_string(),
-                _ => npz.images("labels").unwrap_err().to_string(),
+                _ => npz.images(&["labels"]).err().unwrap().to_string(),
             };
             assert!(error.contains("array `labels` is |u1") && error.contains("more than such an array needs"), "{error}");
         }

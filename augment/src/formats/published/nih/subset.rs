@@ -11,7 +11,7 @@ use crate::formats::folder::ImageFolder;
 use crate::formats::left_out::{RowFaults, Skipped};
 use crate::formats::npz::Npz;
 use crate::formats::sheet::{Delimiter, Line, Rows, Sheet};
-use crate::image::{ImageArray, ImageFiles, ImageSource};
+use crate::image::{ImageFiles, ImageSource};
 use crate::record::{CxrRecord, Details, Finding, Label, Origin, Vocabulary};
 
 /// A `labels.csv` with the columns `image`, `patient_id`, the 14 findings as 0/1, and where known `age`, `sex`, `view` and
@@ -74,7 +74,7 @@ impl NihSubset {
             rows.push(Row { record: Arc::new(record), image, line: line.number });
         }
         let (source, found): (Arc<dyn ImageSource>, _) = match images {
-            Images::InOrder => (self.archive(lines.rows())?, Vec::new()),
+            Images::InOrder => self.archive(lines.rows())?,
             Images::Named(folder, paths) => (Arc::new(ImageFiles::new(paths)), folder.notes()),
         };
         let name = self.labels.display().to_string();
@@ -84,15 +84,15 @@ impl NihSubset {
         Ok(notes.fold(data, CxrDataset::with_note))
     }
 
-    fn archive(&self, rows: usize) -> Result<Arc<dyn ImageSource>, AugmentError> {
+    fn archive(&self, rows: usize) -> Result<(Arc<dyn ImageSource>, Vec<String>), AugmentError> {
         let mut npz = Npz::open(&self.images)?;
-        let images = npz.images("images")?;
-        if images.shape[0] != rows {
+        let images = npz.images(&["images"])?;
+        if images.counts[0] != rows {
             let expected = format!("{rows} images, one per row of {}", self.labels.display());
-            return Err(npz.bad_array("images", format!("of shape {:?}", images.shape), &expected));
+            let shape = [images.counts[0], images.height, images.width];
+            return Err(npz.bad_array("images", format!("of shape {shape:?}"), &expected));
         }
-        let name = format!("{}:images", self.images.display());
-        Ok(Arc::new(ImageArray::new(&name, images.shape[2], images.shape[1], images.values)))
+        Ok((images.source, images.note.into_iter().collect()))
     }
 }
 

@@ -1,6 +1,9 @@
 //! NIH ChestX-ray14 as published (Wang et al., CVPR 2017).
 
-use std::collections::HashMap;
+pub(in crate::formats) mod google;
+mod subset;
+
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,12 +11,14 @@ use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::formats::MissingImages;
 use crate::formats::TableError;
-use crate::formats::cells::{AGE, SEX, VIEW};
+use crate::formats::cells::{AGE, ORDER, SEX, VIEW};
 use crate::formats::folder::ImageFolder;
 use crate::formats::left_out::{RowFaults, Skipped};
 use crate::formats::sheet::{Delimiter, Line, Rows, Sheet, read_names};
 use crate::image::ImageFiles;
 use crate::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
+
+pub use subset::NihSubset;
 
 /// The published files.
 ///
@@ -102,17 +107,24 @@ struct Columns {
     age: usize,
     sex: usize,
     view: usize,
+    /// Which of the patient's images it is.
+    follow_up: Option<usize>,
 }
 
 impl Columns {
     fn of(sheet: &Sheet) -> Result<Self, AugmentError> {
+        let image = sheet.column("Image Index")?;
+        if sheet.find("Finding Label").is_some() && sheet.find("Finding Labels").is_none() {
+            return Err(boxes(sheet, image)?.into());
+        }
         Ok(Self {
-            image: sheet.column("Image Index")?,
+            image,
             labels: sheet.column("Finding Labels")?,
             patient: sheet.column("Patient ID")?,
             age: sheet.column("Patient Age")?,
             sex: sheet.column("Patient Gender")?,
             view: sheet.column("View Position")?,
+            follow_up: sheet.find("Follow-up #"),
         })
     }
 
@@ -128,9 +140,20 @@ impl Columns {
             report: None,
             split: None,
             origin: Origin::Real,
-            details: Details::default(),
+            details: Details { order: sheet.parse_optional(line, self.follow_up, ORDER)?, ..Details::default() },
         })
     }
+}
+
+/// The error of `BBox_List_2017.csv`, which has a row per box.
+fn boxes(sheet: &Sheet, image: usize) -> Result<TableError, AugmentError> {
+    let (mut boxes, mut images) = (0, HashSet::new());
+    let (mut lines, mut line) = (sheet.lines()?, Line::default());
+    while lines.read(&mut line)? {
+        boxes += 1;
+        images.insert(line.cell(image).to_owned());
+    }
+    Ok(TableError::Boxes { path: sheet.path.clone(), boxes, images: images.len() })
 }
 
 fn non_blank(cell: &str) -> Option<String> {
@@ -231,6 +254,29 @@ mod tests {
         assert!(unknown.contains("table.csv, row 3, column `Finding Labels`: found `Cardiomegaly|Cardiomegally`"), "{unknown}");
         let sex = message("00000002_000.png,No Finding,0,1,57,X,PA,1,1,1,1");
         assert!(sex.contains("row 3, column `Patient Gender`: found `X`, expected M or F"), "{sex}");
+    }
+
+    #[test]
+    fn boxes_are_no_labels_of_images() {
+        let (folder, nih) = files(&["00000001_000.png,No Finding,1,1,57,M,PA,1,1,1,1"]);
+        let rows = "00000001_000.png,Atelectasis,225.08,547.01,86.77,79.18\n00000001_000.png,Infiltrate,1.0,2.0,3.0,4.0\n";
+        fs::write(&nih.table, format!("Image Index,Finding Label,Bbox [x,y,w,h],,,\n{rows}")).unwrap();
+        let error = nih.read().unwrap_err().to_string();
+        assert!(error.contains("table.csv: 2 boxes in 1 images") && error.contains("`Data_Entry_2017_v2020.csv`"), "{error}");
+        assert!(matches!(crate::formats::guess(&nih.table), Err(AugmentError::Table(TableError::Boxes { .. }))));
+        // Beside the table of labels they are no data set of their own.
+        fs::rename(&nih.table, folder.path().join("BBox_List_2017.csv")).unwrap();
+        fs::write(&nih.table, format!("{HEADER}\n00000001_000.png,No Finding,1,1,57,M,PA,1,1,1,1\n")).unwrap();
+        let guess = crate::formats::guess(folder.path()).unwrap();
+        assert_eq!((guess.format.name, guess.source.labels), ("nih", Some(nih.table.clone())));
+    }
+
+    #[test]
+    fn the_first_image_of_a_patient_is_the_first_by_follow_up() {
+        let (_folder, nih) =
+            files(&["00000001_001.png,No Finding,1,1,58,M,PA,1,1,1,1", "00000001_000.png,Mass,0,1,57,M,PA,1,1,1,1"]);
+        let data = nih.read().unwrap().with_one_per_patient().unwrap();
+        assert_eq!((data.rows().len(), data.record(0).id.as_str()), (1, "00000001_000.png"));
     }
 
     #[test]
