@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use divan::Bencher;
-use roentgen_augment::formats::{MissingImages, NihFiles, Table};
+use roentgen_augment::formats::{DataSource, Format, MissingImages, NihFiles, Table};
 
 /// Images of MIMIC-CXR-JPG.
 const MIMIC_ROWS: usize = 377_110;
@@ -22,6 +22,7 @@ fn table(name: &str, write: impl FnOnce(&mut dyn Write)) -> PathBuf {
     if !path.is_file() {
         let mut bytes = Vec::new();
         write(&mut bytes);
+        fs::create_dir_all(path.parent().expect("it is in the target folder")).expect("the target folder can be written");
         fs::write(&path, bytes).expect("the target folder can be written");
     }
     path
@@ -63,6 +64,56 @@ fn own_table_377110_rows(bencher: Bencher) {
     });
     let table = Table { missing: MissingImages::Keep, ..Table::new(path) };
     bencher.bench_local(|| table.read().expect("a sound table"));
+}
+
+/// MIMIC-CXR-JPG as published: labels of studies, metadata, split and report sections, joined.
+#[divan::bench(sample_count = 10)]
+fn mimic_four_tables_377110_images(bencher: Bencher) {
+    // Five images are of three studies, as in the data set.
+    let of = |row: usize| (10_000_032 + row * 3 / 5 * 3 / 10, 50_000_000 + row * 3 / 5);
+    let dicom = |row: usize| format!("{row:08x}-{:08x}-{:08x}-{:08x}", mixed(row, 1), mixed(row, 2), mixed(row, 3));
+    let findings = "Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged Cardiomediastinum,Fracture,Lung Lesion,Lung Opacity,No Finding,\
+                    Pleural Effusion,Pleural Other,Pneumonia,Pneumothorax,Support Devices";
+    let first_of_study = |row: &usize| *row == 0 || of(*row).1 != of(*row - 1).1;
+    let labels = table("mimic/mimic-cxr-2.0.0-chexpert.csv", |file| {
+        writeln!(file, "subject_id,study_id,{findings}").expect("memory takes every byte");
+        for row in (0..MIMIC_ROWS).filter(first_of_study) {
+            let labels: Vec<_> = (0..14).map(|column| ["", "", "", "1.0", "0.0", "-1.0"][mixed(row, column) % 6]).collect();
+            writeln!(file, "{},{},{}", of(row).0, of(row).1, labels.join(",")).expect("memory takes every byte");
+        }
+    });
+    table("mimic/mimic-cxr-2.0.0-metadata.csv", |file| {
+        let header = "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime,\
+                      ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,PatientOrientationCodeSequence_CodeMeaning";
+        writeln!(file, "{header}").expect("memory takes every byte");
+        for row in 0..MIMIC_ROWS {
+            let ((subject, study), view) = (of(row), ["PA", "AP", "LATERAL"][row % 3]);
+            writeln!(
+                file,
+                "{},{subject},{study},CHEST (PA AND LAT),{view},3056,2544,21800506,213014.531,CHEST (PA AND LAT),postero-anterior,Erect",
+                dicom(row)
+            )
+            .expect("memory takes every byte");
+        }
+    });
+    table("mimic/mimic-cxr-2.0.0-split.csv", |file| {
+        writeln!(file, "dicom_id,study_id,subject_id,split").expect("memory takes every byte");
+        for row in 0..MIMIC_ROWS {
+            let ((subject, study), split) = (of(row), ["train", "validate", "test"][of(row).0 % 3]);
+            writeln!(file, "{},{study},{subject},{split}", dicom(row)).expect("memory takes every byte");
+        }
+    });
+    table("mimic/mimic_cxr_sectioned.csv", |file| {
+        writeln!(file, "study,impression,findings,last_paragraph,comparison").expect("memory takes every byte");
+        for row in (0..MIMIC_ROWS).filter(first_of_study) {
+            let sentence = "No focal consolidation, pleural effusion or pneumothorax is seen. ";
+            let (impression, findings) = (sentence.repeat(1 + mixed(row, 1) % 4), sentence.repeat(2 + mixed(row, 2) % 6));
+            writeln!(file, "s{},\"{impression}\",\"{findings}\",,None.", of(row).1).expect("memory takes every byte");
+        }
+    });
+    let mimic = Format::named("mimic").expect("a layout");
+    let source = DataSource { labels: Some(labels), missing: MissingImages::Keep, ..DataSource::default() };
+    bencher.bench_local(|| mimic.read(&source).expect("sound tables"));
 }
 
 /// A table as NIH publishes it.

@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -32,6 +33,28 @@ TABLES = {
     "chexpert": "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Cardiomegaly\na.png,Female,68,Frontal,AP,1.0,\nb.png,Male,87,Lateral,,,-1.0\n",
     "imagefolder": "file_name,label\na.png,Mass\nb.png,Effusion\n",
 }
+PUBLISHED = {
+    "mimic": "subject_id,study_id,Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged Cardiomediastinum,Fracture,Lung Lesion,Lung Opacity,No Finding,"
+    "Pleural Effusion,Pleural Other,Pneumonia,Pneumothorax,Support Devices\n10000032,50414267,1.0,0.0,,-1.0,,,,,,1.0,,,,\n",
+    "chexpert-plus": "path_to_image,frontal_lateral,ap_pa,deid_patient_id,patient_report_date_order,age,sex,race,split,section_findings,section_impression\n"
+    "a.png,Frontal,AP,patient1,5,62,Male,White,train,\"Lungs, clear.\",Clear.\n",
+    "padchest": ",ImageID,ImageDir,StudyDate_DICOM,PatientID,PatientBirth,PatientSex_DICOM,Projection,Labels,Report\n"
+    "0,a.png,0,20140915,7,1930.0,F,PA,\"['pneumonia', ' kyphosis']\",x\n1,b.png,0,20140915,7,1930.0,O,COSTAL,,\n",
+    "vindr": "image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max\na,No finding,14,R1,,,,\nb,Cardiomegaly,3,R1,1.0,2.0,3.0,4.0\nb,ILD,5,R2,1.0,2.0,3.0,4.0\n",
+    "rsna": "patientId,x,y,width,height,Target\na,,,,,0\nb,1.0,2.0,3.0,4.0,1\n",
+    "siim": "ImageId, EncodedPixels\na,-1\nb,557374 2 1015 8\n",
+    "brax": "PngPath,PatientID,PatientSex,PatientAge,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,"
+    "Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,Fracture,Support Devices,ViewPosition,Rows,Columns\na.png,1,M,85 or more,1.0,,,,,-1.0,,,,,,,,,RL,2500,100\n",
+    "nih-google": "Image Index,Patient ID,Patient Age,Patient Gender,View Position,Fracture,Pneumothorax,Airspace opacity,Nodule or mass,Set Id\na.png,1,60,M,AP,NO,NO,YES,NO,test\n",
+    "boxes": "Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,Infiltrate,1.0,2.0,3.0,4.0\n",
+    "openi": "uid,MeSH,Problems,image,indication,comparison,findings,impression\n1,Cardiomegaly/mild;Opacity/lung,x,x,x,None.,Clear.,Normal.\n",
+    "roentgen": "image_id,text,gender,age,race,view,impression,Mass\na.png,57 year old male. Mass.,Male,57,WHITE,PA,Mass.,1\n",
+}
+REPORT = """<?xml version="1.0" encoding="utf-8"?>
+<eCitation><uId id="CXR1"/><Abstract><AbstractText Label="FINDINGS">Clear &amp; &#65;.</AbstractText>
+<AbstractText Label="IMPRESSION"><![CDATA[Normal.]]></AbstractText></Abstract><MeSH><major>normal</major><automatic>x</automatic></MeSH>
+<parentImage id="a"><caption>PA</caption></parentImage><parentImage id="b"/></eCitation>
+"""
 PROMPTS = {
     "prompts": "prompt,Mass,age,sex,view,seed\nA mass.,1,57,M,PA,3\n\"Small, left.\",0,,F,AP,\n",
     "manifest": "image,origin,source_id,patient_id,fold,replica,seed,prompt,prompt_kind,model,Mass\nx.png,synthetic,a.png,7,1,0,18446744073709551615,A mass.,report,phantom,1\n",
@@ -100,6 +123,16 @@ def itxt(text):
     return chunk(b"iTXt", b"roentgen:request\0\0\0\0\0" + text.encode())
 
 
+def archive(files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as packed:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            packed.addfile(entry, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
 def jpegs():
     """Every eleventh of the JPEG files of the crate's tests."""
     with zipfile.ZipFile(HERE / "../augment/tests/fixtures/jpeg.zip") as archive:
@@ -110,8 +143,14 @@ def jpegs():
 def main():
     palette = b"".join(struct.pack("<BBBB", v, v, v, 0) for v in range(16))
     seeds = {
-        "tables": {name: text.encode() for name, text in TABLES.items()} | {"utf-16": TABLES["own"].encode("utf-16")},
+        "tables": {name: text.encode() for name, text in (TABLES | PUBLISHED).items()} | {"utf-16": TABLES["own"].encode("utf-16")},
         "prompts": {name: text.encode() for name, text in PROMPTS.items()},
+        "reports": {
+            "report": REPORT.encode(),
+            "not-indexed": REPORT.replace("normal", "No Indexing").encode(),
+            "entities": REPORT.replace("<eCitation>", "<!DOCTYPE x [<!ENTITY a 'b'>]><eCitation>").replace("&amp;", "&a;").encode(),
+            "archive": archive({"ecgen-radiology/1.xml": REPORT}),
+        },
         "npz": {
             "chest": medmnist(14),
             "pneumonia": medmnist(1),

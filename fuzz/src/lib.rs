@@ -32,6 +32,7 @@ impl Folder {
     #[must_use]
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("the folder is writable");
         fs::write(&path, bytes).expect("the folder is writable");
         path
     }
@@ -65,7 +66,10 @@ pub fn read_every_layout(labels: &Path, images: Option<&Path>) {
 }
 
 /// Every row has its labels and its image, counts add up, and splits hold what they promise.
-fn whole(data: &CxrDataset) {
+///
+/// # Panics
+/// If they do not.
+pub fn whole(data: &CxrDataset) {
     let summary = DataSummary::of(data);
     assert_eq!(summary.images, data.rows().len());
     for (index, row) in data.rows().iter().enumerate() {

@@ -9,6 +9,7 @@
 //! | [`ClassFolders`] | a folder per class, torchvision's `ImageFolder` |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`ReportTable`] | any table with a column of reports, to be labelled |
+//! | the others of [`FORMATS`] | MIMIC-CXR-JPG, CheXpert, PadChest, OpenI and other published sets, by [`Format::read`] |
 //! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
 
 mod cells;
