@@ -47,6 +47,9 @@ const NO_FINDING: &str = "No finding";
 /// The test table's name of the last class.
 const OTHER_DISEASE: &str = "Other disease";
 
+/// Most readers of an image. VinDr-CXR has three, and five for its test images.
+const MOST_READERS: usize = 64;
+
 /// The tables of the release: those of a kind are read together, and their names are the official split.
 const KINDS: [[(&str, Split); 2]; 2] = [
     [("image_labels_train.csv", Split::Train), ("image_labels_test.csv", Split::Test)],
@@ -216,6 +219,10 @@ impl Votes {
                 return Err(sheet.bad_cell(&line, sheet.column("image_id")?, expected));
             }
             if !image.readers.contains(&reader) {
+                if image.readers.len() == MOST_READERS {
+                    let expected = format!("an image of at most {MOST_READERS} readers");
+                    return Err(sheet.bad_cell(&line, sheet.column("image_id")?, &expected));
+                }
                 image.readers.push(reader);
             }
             for class in seen {

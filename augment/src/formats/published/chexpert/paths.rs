@@ -16,10 +16,12 @@ pub(super) enum Paths {
 
 impl Paths {
     pub(super) fn under(images: &Path) -> Self {
-        let has = |folder: &str| images.join(folder).is_dir();
+        let holds_splits = |folder: &Path| ["train", "valid"].iter().any(|split| folder.join(split).is_dir());
         match () {
-            () if has("CheXpert-v1.0-small") || has("CheXpert-v1.0") => Self::Whole,
-            () if has("train") || has("valid") => Self::WithoutRelease,
+            () if ["CheXpert-v1.0-small", "CheXpert-v1.0"].iter().any(|release| holds_splits(&images.join(release))) => {
+                Self::Whole
+            }
+            () if holds_splits(images) => Self::WithoutRelease,
             () => Self::OfPatient,
         }
     }
