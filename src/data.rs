@@ -20,14 +20,14 @@ pub enum DataError {
     Data(#[from] AugmentError),
 }
 
-/// Reads the data set, all splits together. A row without its image becomes what `missing` says, unless the run file says that it is
-/// left out.
+/// Reads the data set, all splits together, or several as one. A row without its image becomes what `missing` says, unless the run file
+/// says that it is left out.
 ///
 /// # Errors
 /// [`DataError`].
 pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages) -> Result<CxrDataset, DataError> {
     let vocabulary = config.vocabulary()?;
-    let data = config.format.read(&source(config, preprocess, missing)?)?;
+    let data = read_sets(config, |set| source(set, preprocess, missing))?;
     let data = match vocabulary {
         Some(vocabulary) => data.with_vocabulary(vocabulary)?,
         None => data,
@@ -40,13 +40,31 @@ pub fn read(config: &DataConfig, preprocess: Preprocess, missing: MissingImages)
 /// # Errors
 /// [`DataError`].
 pub fn read_unlabelled(config: &DataConfig, preprocess: Preprocess) -> Result<CxrDataset, DataError> {
-    let source = DataSource { unlabelled: true, ..source(config, preprocess, MissingImages::Refuse)? };
-    let data = config.format.read(&source)?;
+    let source = |set: &DataConfig| Ok(DataSource { unlabelled: true, ..source(set, preprocess, MissingImages::Refuse)? });
+    let data = read_sets(config, source)?;
     let data = match config.vocabulary()? {
         Some(vocabulary) => data.with_vocabulary_or_blank(vocabulary),
         None => data,
     };
     Ok(prepared(data, config, preprocess))
+}
+
+/// The data set, or several as one: then each with its own split applied.
+fn read_sets(config: &DataConfig, source: impl Fn(&DataConfig) -> Result<DataSource, DataError>) -> Result<CxrDataset, DataError> {
+    if config.also.is_empty() {
+        return Ok(config.format.read(&source(config)?)?);
+    }
+    let one = |(at, set): (usize, &DataConfig)| -> Result<_, DataError> {
+        let source = source(set)?;
+        // The findings of the first table are those of the whole.
+        let source = if at == 0 { DataSource { findings: None, ..source } } else { source };
+        let data = set.format.read(&source)?;
+        // Which rows have no split is for training or a check to say.
+        let divided = split_plan(&set.split).apply(&data).unwrap_or(data);
+        Ok((set.set_name().to_owned(), divided))
+    };
+    let sets = config.sets().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
+    Ok(CxrDataset::merged(&config.title(), sets, &config.policy)?)
 }
 
 /// What the readers are told of a data set.
@@ -111,10 +129,15 @@ pub fn prompt_table(config: &RunConfig) -> Result<Option<PromptTable>, AugmentEr
     PromptTable::read(path, &OwnColumns { findings: custom_findings.clone(), ignored: extra_columns.clone() }).map(Some)
 }
 
-/// How patients are split.
+/// How patients are split. Where several sets are read as one, each has been by its own plan.
 #[must_use]
 pub fn plan(config: &DataConfig) -> SplitPlan {
-    match config.split {
+    let seed = split_plan(&config.split).seed;
+    if config.also.is_empty() { split_plan(&config.split) } else { SplitPlan { seed, ..SplitPlan::column() } }
+}
+
+fn split_plan(split: &SplitConfig) -> SplitPlan {
+    match *split {
         SplitConfig::Given => SplitPlan::column(),
         SplitConfig::Patient { valid, test, seed } => SplitPlan { by: SplitBy::Patient, valid, test, seed },
     }

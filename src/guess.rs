@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use roentgen_augment::convert::TABLE;
 use roentgen_augment::dataset::SplitPlan;
 use roentgen_augment::formats::{DataSource, Guess, MissingImages, guess};
 
@@ -50,6 +51,25 @@ fn table(guess: &Guess, is_split: bool) -> String {
         lines.push("# Not read. Those that are labels belong in `custom_findings`.".to_owned());
         lines.push(format!("extra_columns = [{names}]"));
     }
+    finished(lines, is_split)
+}
+
+/// The `[data]` table that reads what was converted into `folder`: the project's own table there, or shards.
+#[must_use]
+pub fn own_table(folder: &Path, shards: bool, custom_findings: &[&str], is_split: bool) -> String {
+    let (format, key, path) = match shards {
+        true => ("webdataset", "images", folder.to_owned()),
+        false => ("table", "labels", folder.join(TABLE)),
+    };
+    let mut lines = vec!["[data]".to_owned(), format!("format = {}", text(format)), format!("{key} = {}", text(&path.display().to_string()))];
+    if !custom_findings.is_empty() {
+        let names = custom_findings.iter().map(|name| text(name)).collect::<Vec<_>>().join(", ");
+        lines.push(format!("custom_findings = [{names}]"));
+    }
+    finished(lines, is_split)
+}
+
+fn finished(mut lines: Vec<String>, is_split: bool) -> String {
     if !is_split {
         lines.push("split = { by = \"patient\", valid = 0.1, test = 0.2 }".to_owned());
     }

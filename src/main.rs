@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Command::Data(DataCommand::Summary(args)) => commands::data::summary(&args),
         Command::Data(DataCommand::Check(args)) => commands::data::check(&args),
         Command::Data(DataCommand::Label(args)) => commands::label::run(&args),
+        Command::Data(DataCommand::Convert(args)) => commands::data::convert::run(&args),
+        Command::Data(DataCommand::Vocab(args)) => commands::data::vocab::run(&args),
     };
     match result {
         Ok(code) => code,

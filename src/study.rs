@@ -159,8 +159,27 @@ fn read_images(images: &ImagesConfig, config: &RunConfig, splits: &Splits) -> Re
             read_pool(data.format, source(data, config.preprocess, MissingImages::Refuse)?, config, splits)?
         }
     };
+    if images.from != ImagesFrom::Data {
+        check_sets(&data, config)?;
+    }
     let options = PoolOptions { splits, descendants: images.held_out, model: images.model.as_deref() };
     Ok(ImagePool::new(&data, &options)?)
+}
+
+/// Where several sets are read as one, the patients of a pool must name theirs: another one's would not be known as held out.
+fn check_sets(pool: &CxrDataset, config: &RunConfig) -> Result<(), DataError> {
+    let sets: Vec<String> = config.data.sets().map(|set| format!("{}/", set.set_name())).collect();
+    if sets.len() == 1 {
+        return Ok(());
+    }
+    let mut patients = pool.rows().iter().flat_map(|row| row.record.patients());
+    match patients.find(|patient| !sets.iter().any(|set| patient.as_str().starts_with(set.as_str()))) {
+        None => Ok(()),
+        Some(patient) => {
+            let expected = format!("patients named by their set, as in {}{patient}: which one is held out can't be told", sets[0]);
+            Err(ConfigError::value(FROM, format!("{} with patient {patient}", pool.name()), expected).into())
+        }
+    }
 }
 
 /// The key that says where a pool is.

@@ -6,6 +6,7 @@
 //! | `bounds` | any number in a run file is used or refused by name |
 //! | `checkpoints` | checkpoints as people have them: variants, shards, training scripts' folders, single files, and every broken one |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
+//! | `conversion` | `data convert` and `data vocab`: kills, what is left out, and several data sets in one run file |
 //! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
@@ -29,6 +30,7 @@ mod adapters;
 mod bounds;
 mod checkpoints;
 mod cli;
+mod conversion;
 mod data;
 mod demo;
 mod docs;

@@ -34,6 +34,7 @@
 
 pub mod atomic;
 pub mod batch;
+pub mod convert;
 mod cycle;
 pub mod dataset;
 pub mod digest;

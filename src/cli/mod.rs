@@ -196,6 +196,51 @@ pub enum DataCommand {
     Check(DataArgs),
     /// Read the labels of findings from reports, by rules that a file states
     Label(LabelArgs),
+    /// Write the data once in the project's own layout: a table with images of one size, or WebDataset shards
+    Convert(DataConvertArgs),
+    /// Show the findings that labels are read as, with their other spellings, and which of them some data have
+    Vocab(DataVocabArgs),
+}
+
+/// `data convert`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+What was written by a start that was interrupted is kept: give the same command again, and it goes on. Rows that can't be read are left
+out, and are listed with the reason in dropped.csv.
+
+Examples:
+  roentgen data convert mimic-cxr-jpg --out mimic-256 --size 256
+  roentgen data convert run.toml --out shards --size 512 --shards 2000")]
+pub struct DataConvertArgs {
+    /// Run file (TOML), of which only the data and the preprocessing are used; or a label table, an archive or a folder, whose layout is
+    /// guessed
+    pub data: PathBuf,
+    /// Folder to write; a conversion that was interrupted there is continued
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Write 8-bit gray PNGs of N x N pixels, cropped and resized as training would; without it and --full-size, the table names the
+    /// images where they are
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
+    /// Write gray PNGs of the size and bit depth that the images have
+    #[arg(long, conflicts_with = "size")]
+    pub full_size: bool,
+    /// Write WebDataset shards with N images each instead of a table and a file per image
+    #[arg(long, value_name = "N")]
+    pub shards: Option<NonZeroUsize>,
+    /// Print JSON for scripts; progress is lines on standard error, not bars
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `data vocab`.
+#[derive(Args, Debug)]
+pub struct DataVocabArgs {
+    /// Run file (TOML), or a label table, an archive or a folder, whose layout is guessed: shows how its labels are read
+    pub data: Option<PathBuf>,
+    /// Print JSON for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `data summary` and `data check`.

@@ -1,5 +1,8 @@
 //! `roentgen data`.
 
+pub mod convert;
+pub mod vocab;
+
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;

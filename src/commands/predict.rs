@@ -46,7 +46,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let (device, _) = args.common.device.open()?;
     let net = DenseNet::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
-    let batcher = CxrBatcher { vocabulary, policy: config.data.policy.clone(), input: card.input_range };
+    let batcher = CxrBatcher { vocabulary, policy: config.data.policy_of_rows(), input: card.input_range };
     let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;
     let bars = Bars::new(args.common.json);
     let task = bars.begin("", data.rows().len() as u64, "images");

@@ -42,10 +42,11 @@ pub(super) fn data_card(config: &RunConfig, study: &StudyData) -> DataCard {
         ids.collect::<BTreeSet<_>>().len()
     });
     let vocabulary = train.data().vocabulary();
+    let policy = config.data.policy_of_rows();
     let count = |column: usize, wanted: fn(Option<f32>) -> bool| {
         let finding = vocabulary.findings()[column];
         sets.map(|data| {
-            let targets = data.rows().iter().map(|row| config.data.policy.target(finding, row.record.labels[column]));
+            let targets = data.rows().iter().map(|row| policy.target(finding, row.record.labels[column]));
             targets.filter(|target| wanted(*target)).count()
         })
     };
@@ -56,7 +57,7 @@ pub(super) fn data_card(config: &RunConfig, study: &StudyData) -> DataCard {
     });
     DataCard {
         name: config.data.title(),
-        nature: if config.data.format.name == "phantom" { "phantom" } else { "real" }.to_owned(),
+        nature: if config.data.is_phantom() { "phantom" } else { "real" }.to_owned(),
         images: sets.map(|data| data.rows().len()),
         patients,
         findings: findings.collect(),

@@ -116,7 +116,7 @@ impl SeedRun<'_> {
 /// How this run's samples become tensors.
 #[must_use]
 pub fn batcher(config: &RunConfig, vocabulary: &Arc<Vocabulary>) -> CxrBatcher {
-    CxrBatcher { vocabulary: vocabulary.clone(), policy: config.data.policy.clone(), input: config.network.input }
+    CxrBatcher { vocabulary: vocabulary.clone(), policy: config.data.policy_of_rows(), input: config.network.input }
 }
 
 /// Macro AUROC of predictions; `None` if no finding has both classes.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::formats::{Delimiter, Format, Place, Readers};
-use roentgen_augment::record::{Finding, LabelPolicy, View, Vocabulary};
+use roentgen_augment::record::{Finding, LabelPolicy, Target, View, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -71,6 +71,9 @@ pub struct DataConfig {
     /// The phantom's size and seed, for `format = "phantom"`.
     #[serde(default)]
     pub phantom: PhantomConfig,
+    /// Further data sets that are read with this one, each with the keys that say what and where it is, and with a `split` of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<DataConfig>,
 }
 
 fn default_cache() -> usize {
@@ -142,7 +145,29 @@ impl Default for PhantomConfig {
 impl DataConfig {
     /// Every path in the table.
     pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        self.labels.iter_mut().chain(self.images.iter_mut()).collect()
+        let also = self.also.iter_mut().flat_map(Self::paths_mut);
+        self.labels.iter_mut().chain(self.images.iter_mut()).chain(also).collect()
+    }
+
+    /// The data sets that are read: this one and those beside it.
+    pub fn sets(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.also)
+    }
+
+    /// What labels become on the rows that are read. Where several sets are, their blank labels are no longer: see
+    /// [`CxrDataset::merged`](roentgen_augment::dataset::CxrDataset::merged).
+    #[must_use]
+    pub fn policy_of_rows(&self) -> LabelPolicy {
+        match self.also.is_empty() {
+            true => self.policy.clone(),
+            false => LabelPolicy { blank: Target::Ignore, blank_for: BTreeMap::new(), ..self.policy.clone() },
+        }
+    }
+
+    /// Whether the images are drawn, not read.
+    #[must_use]
+    pub fn is_phantom(&self) -> bool {
+        self.format.place == Place::Nowhere
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
@@ -159,6 +184,7 @@ impl DataConfig {
         }
         self.vocabulary().map_err(|error| ConfigError::value("data.findings", error, "names of findings, each once"))?;
         self.validate_place()?;
+        self.validate_also()?;
         within("data.cache_mib", self.cache_mib as u64, 0..=MOST_CACHE_MIB)?;
         within("data.train_images", self.train_images.unwrap_or(1), 1..=MOST_SAMPLES)?;
         let PhantomConfig { train, valid, test, .. } = self.phantom;
@@ -213,12 +239,49 @@ impl DataConfig {
         Ok(())
     }
 
+    /// Refuses keys of a further set that are not its own to say.
+    fn validate_also(&self) -> Result<(), ConfigError> {
+        entries("data.also", self.also.len())?;
+        if !self.also.is_empty() && self.is_phantom() {
+            return Err(ConfigError::value("data.also", "set", "nothing: the phantom isn't mixed with radiographs"));
+        }
+        for (at, set) in self.also.iter().enumerate() {
+            let key = format!("data.also[{at}]");
+            let others = [
+                (!set.also.is_empty(), "also", "nothing: list every set in data.also"),
+                (set.policy != Default::default(), "policy", "nothing: data.policy is that of all sets"),
+                (set.train_images.is_some(), "train_images", "nothing: data.train_images is that of all sets"),
+                (set.cache_mib != default_cache(), "cache_mib", "nothing: data.cache_mib is that of all sets"),
+                (set.is_phantom(), "format", "a layout of images on disk: the phantom isn't mixed with radiographs"),
+            ];
+            if let Some((_, name, expected)) = others.into_iter().find(|(is_set, ..)| *is_set) {
+                return Err(ConfigError::value(format!("{key}.{name}"), "set", expected));
+            }
+            set.validate().map_err(|error| error.below("data", &key))?;
+        }
+        let names: Vec<&str> = self.sets().map(Self::set_name).collect();
+        if let Some(twice) = (1..names.len()).find(|&at| names[..at].contains(&names[at])) {
+            let expected = "another `name` for each set: it is put before the names of its images and patients";
+            return Err(ConfigError::value(format!("data.also[{}].name", twice - 1), names[twice], expected));
+        }
+        if let Some(name) = names.iter().find(|name| names.len() > 1 && (name.trim().is_empty() || name.contains('/'))) {
+            return Err(ConfigError::value("data.name", name, "a name without `/`"));
+        }
+        Ok(())
+    }
+
+    /// What stands before the names of a set's images and patients where several are read.
+    #[must_use]
+    pub fn set_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.format.name)
+    }
+
     /// The findings to learn, custom ones declared first; `None` for all that the data set has.
     ///
     /// # Errors
     /// [`AugmentError::UnknownFinding`] and the like.
     pub fn vocabulary(&self) -> Result<Option<Vocabulary>, AugmentError> {
-        for name in &self.custom_findings {
+        for name in self.sets().flat_map(|set| &set.custom_findings) {
             let _declared = Finding::custom(name);
         }
         self.findings.as_ref().map(Vocabulary::parse).transpose()
@@ -227,6 +290,7 @@ impl DataConfig {
     /// Name in the report.
     #[must_use]
     pub fn title(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.format.title.to_owned())
+        let title = |set: &Self| set.name.clone().unwrap_or_else(|| set.format.title.to_owned());
+        self.sets().map(title).collect::<Vec<_>>().join(" + ")
     }
 }

@@ -93,12 +93,13 @@ impl ImagesConfig {
             (data.policy != Default::default(), "policy", "nothing: data.policy is that of all images"),
             (data.split != SplitConfig::default(), "split", "nothing: synthetic images only train"),
             (data.train_images.is_some(), "train_images", "nothing: arms say how many images they draw from"),
+            (!data.also.is_empty(), "also", "nothing: convert the sets to one table with `roentgen data convert`"),
             (data.phantom != PhantomConfig::default(), "phantom", "nothing, or kind = \"phantom\" as the generator"),
         ];
         if let Some((_, key, expected)) = others.into_iter().find(|(set, ..)| *set) {
             return Err(ConfigError::value(format!("{KEY}.{key}"), "set", expected));
         }
-        if data.format.name == "phantom" {
+        if data.is_phantom() {
             return Err(ConfigError::value(format!("{KEY}.format"), "phantom", "a layout of images on disk"));
         }
         data.validate().map_err(|error| error.below("data", KEY))

@@ -111,7 +111,7 @@ impl StudyStart<'_> {
         if let Some(earlier) = &earlier {
             folder.refuse(earlier.settings_differences(&now))?;
         }
-        let drawn = self.config.data.format.name == "phantom";
+        let drawn = self.config.data.is_phantom();
         let known = folder.known_data(earlier.as_ref())?;
         let mut data = DataRecord::of_sets(self.sets(), drawn, &known, progress)?;
         if let Some(pool) = &self.study.images {

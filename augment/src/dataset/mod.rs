@@ -4,6 +4,7 @@ mod check;
 mod depth;
 mod doubts;
 mod filter;
+mod merge;
 mod split;
 mod summary;
 

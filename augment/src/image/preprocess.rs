@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ImageFileError;
 use super::geometry::padding;
-use super::resample::resample;
+use super::resample::{Padded, resample_padded};
 use crate::AugmentError;
 use crate::digest::Fingerprint;
 use crate::image::{BitDepth, Filter, GrayDepth, GrayImage, PixelRange, Pixels, Signed, Window};
@@ -134,27 +134,21 @@ impl Preprocess {
         let (levels, columns) = (depth.levels(image), window.left..window.left + window.width);
         let table = levels.table();
         let read = |y: usize, row: &mut [f32]| {
-            let Some(y) = y.checked_sub(pad.1).filter(|&y| y < window.height) else {
-                row.fill(Signed::LOW);
-                return;
-            };
-            let (before, rest) = row.split_at_mut(pad.0);
-            let (inside, after) = rest.split_at_mut(window.width);
-            before.fill(Signed::LOW);
-            after.fill(Signed::LOW);
-            let start = (window.top + y) * width;
+            let start = (window.top + y - pad.1) * width;
             match image.depth() {
                 GrayDepth::U8(samples) => {
                     let levels = &samples[start..][columns.clone()];
-                    inside.iter_mut().zip(levels).for_each(|(value, &level)| *value = table[usize::from(level)]);
+                    row.iter_mut().zip(levels).for_each(|(value, &level)| *value = table[usize::from(level)]);
                 }
                 GrayDepth::U16(samples) => {
                     let samples = &samples[start..][columns.clone()];
-                    inside.iter_mut().zip(samples).for_each(|(value, &level)| *value = levels.value(level));
+                    row.iter_mut().zip(samples).for_each(|(value, &level)| *value = levels.value(level));
                 }
             }
         };
-        let mut values = resample(padded, (self.size, self.size), self.filter, read);
+        let inside = (pad.0..pad.0 + window.width, pad.1..pad.1 + window.height);
+        let padded = Padded { size: padded, columns: inside.0, rows: inside.1, fill: Signed::LOW };
+        let mut values = resample_padded(padded, (self.size, self.size), self.filter, read);
         values.iter_mut().for_each(|value| *value = value.clamp(Signed::LOW, Signed::HIGH));
         Pixels::new(self.size, self.size, values)
     }

@@ -142,6 +142,17 @@ impl Finding {
     pub fn name(self) -> &'static str {
         self.0
     }
+
+    /// The findings of the public vocabularies, each with the other spellings that mean it.
+    pub fn known() -> impl Iterator<Item = (Self, &'static [&'static str])> {
+        KNOWN.iter().map(|names| (Self(names[0]), &names[1..]))
+    }
+
+    /// Whether a public vocabulary has it; others are [custom](Self::custom).
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        KNOWN.iter().any(|names| names[0] == self.0)
+    }
 }
 
 fn interner() -> std::sync::MutexGuard<'static, BTreeSet<&'static str>> {
