@@ -13,6 +13,7 @@
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `hub` | models by their names on the hub: in the cache, from a hub on this machine, and every way in which that fails |
+//! | `layouts` | a whole small study from every layout as it is downloaded |
 //! | `memory` | peaks that do not grow with the number of images |
 //! | `pixels` | image files found by name, in their depth, and refused by name |
 //! | `pool` | synthetic rows of a table, and images made elsewhere |
@@ -38,6 +39,7 @@ mod finetune;
 mod generate;
 mod hub;
 mod label_tables;
+mod layouts;
 #[cfg(target_os = "linux")]
 mod memory;
 mod parity;
