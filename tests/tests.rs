@@ -19,7 +19,6 @@
 //! | `pool` | synthetic rows of a table, and images made elsewhere |
 //! | `progress` | lines that long commands write where there is no terminal, and how long they say a study takes |
 //! | `reports` | `data label`: labels read from reports, explained, and everything of the kind that is refused |
-//! | `published` | a whole study from a look-alike of each published data set |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
@@ -47,7 +46,6 @@ mod pixels;
 mod pool;
 mod progress;
 mod reports;
-mod published;
 mod run_folder;
 mod shards;
 mod supply;
