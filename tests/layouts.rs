@@ -40,7 +40,7 @@ const NO_STUDY: [(&str, &str); 4] = [
 
 const LAYOUTS: &[Layout] = &[
     Layout { name: "mimic", place: "", write: mimic },
-    Layout { name: "chexpert", place: "", write: chexpert },
+    Layout { name: "chexpert", place: "CheXpert-v1.0-small", write: chexpert },
     Layout { name: "chexpert-plus", place: "df_chexpert_plus_240401.csv", write: chexpert_plus },
     Layout { name: "padchest", place: "", write: padchest },
     Layout { name: "openi", place: "", write: openi },

@@ -15,6 +15,9 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{ImageRequest, Picture, Settings, StableDiffusion, Start, Step, TextCache};
 use crate::hub::snapshot_name;
 
+/// Digits of the weights' fingerprint in manifests.
+const DIGITS: usize = 16;
+
 /// A checkpoint folder with sampling settings, as a generator of images. It reads prompts and seeds; labels only pass through.
 ///
 /// Text states are kept from batch to batch: a prompt is encoded once, whatever the number of its replicas and epochs.
@@ -138,6 +141,7 @@ impl Synthesizer for DiffusionSynthesizer {
             negative_prompt: (self.settings.is_guided() && !self.negative_prompt.is_empty())
                 .then(|| self.negative_prompt.clone()),
             adapters: self.pipeline.adapters().to_vec(),
+            weights: Some(self.pipeline.fingerprint().to_string()[..DIGITS].to_owned()),
         }
     }
 

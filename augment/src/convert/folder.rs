@@ -57,10 +57,7 @@ pub(super) fn write(
 
 /// The row with the path of its image where that is.
 fn in_place(data: &CxrDataset, index: usize) -> Result<Outcome, AugmentError> {
-    let Some(file) = data.file(index) else {
-        let found = format!("no file of its own for {}", data.describe(index));
-        return Err(AugmentError::setting("--size", found, "a side in pixels, or --full-size: images in archives have to be written"));
-    };
+    let file = data.file(index).expect("that every image has a file was checked");
     let path = std::path::absolute(file).map_err(failed("find", file))?;
     if !path.is_file() {
         let reason = format!("{} is not there", path.display());

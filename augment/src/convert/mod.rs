@@ -93,6 +93,7 @@ impl Conversion {
     /// [`AugmentError::EmptyDataset`] if no row is left, [`AugmentError::Io`]. An image that can't be read is no error: it is in
     /// [`Converted::dropped`].
     pub fn run(&self, data: &CxrDataset, out: &Path, progress: &dyn Progress) -> Result<Converted, AugmentError> {
+        self.check(data)?;
         let names = names::of(data);
         let claim = Claim::take(out, &self.describe(data, &names))?;
         let task = progress.begin("converting", data.rows().len() as u64, "images");
@@ -108,6 +109,24 @@ impl Conversion {
         match converted.images {
             0 => Err(AugmentError::EmptyDataset { name: data.name().to_owned() }),
             _ => Ok(converted),
+        }
+    }
+
+    /// Refuses what can't be done to any row, before the folder is touched.
+    fn check(&self, data: &CxrDataset) -> Result<(), AugmentError> {
+        let expected = "a side in pixels, or --full-size";
+        match (self.pixels, self.storage) {
+            (Pixels::InPlace, Storage::Shards(_)) => {
+                Err(AugmentError::setting("--size", "absent", format!("{expected}: shards hold their images")))
+            }
+            (Pixels::InPlace, Storage::Table) => match (0..data.rows().len()).find(|&index| data.file(index).is_none()) {
+                Some(index) => {
+                    let found = format!("absent, and {} is no file of its own", data.describe(index));
+                    Err(AugmentError::setting("--size", found, format!("{expected}: images in archives have to be written")))
+                }
+                None => Ok(()),
+            },
+            (Pixels::Whole | Pixels::Resized, _) => Ok(()),
         }
     }
 

@@ -31,9 +31,6 @@ pub(super) fn write(
     out: &Path,
     task: &dyn Task,
 ) -> Result<Converted, AugmentError> {
-    if pixels == Pixels::InPlace {
-        return Err(AugmentError::setting("--size", "absent", "a side in pixels, or --full-size: shards hold their images"));
-    }
     let mut by_split: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, row) in data.rows().iter().enumerate() {
         by_split.entry(part(row.record.split)).or_default().push(index);

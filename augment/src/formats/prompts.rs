@@ -22,7 +22,7 @@ pub struct OwnColumns {
 const NEGATIVE: &str = "negative_prompt";
 
 /// Columns of a manifest that say how its images were made, which a table of prompts can't ask for.
-const MADE_WITH: [&str; 6] = ["model", "sampler", "steps", "guidance", "gate", "adapters"];
+const MADE_WITH: [&str; 7] = ["model", "sampler", "steps", "guidance", "gate", "adapters", "weights"];
 
 /// The rows of a table of prompts.
 ///

@@ -27,6 +27,9 @@ pub struct SynthesizerCard {
     /// Files that its weights were changed by, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<AdapterCard>,
+    /// The first digits of the fingerprint of its weights, configurations and adapters: two generators of one name may differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
 }
 
 impl SynthesizerCard {
@@ -40,6 +43,7 @@ impl SynthesizerCard {
             guidance_scale: None,
             negative_prompt: None,
             adapters: Vec::new(),
+            weights: None,
         }
     }
 

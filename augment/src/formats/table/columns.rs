@@ -26,7 +26,7 @@ pub(in crate::formats) const SIDE_COLUMN: &str = " side";
 pub(in crate::formats) const SEVERITY_COLUMN: &str = " severity";
 
 /// Columns of synthetic rows: where the image comes from.
-pub(in crate::formats) const PROVENANCE: [&str; 16] = [
+pub(in crate::formats) const PROVENANCE: [&str; 17] = [
     "origin",
     "source_id",
     "fold",
@@ -43,10 +43,11 @@ pub(in crate::formats) const PROVENANCE: [&str; 16] = [
     "nearest_real_id",
     "negative_prompt",
     "adapters",
+    "weights",
 ];
 
 /// Those of them that are written only where some row has them.
-pub(in crate::formats) const SELDOM: [&str; 2] = ["negative_prompt", "adapters"];
+pub(in crate::formats) const SELDOM: [&str; 3] = ["negative_prompt", "adapters", "weights"];
 
 const ORIGIN: Cell<bool> = ("real or synthetic", |cell| match cell {
     "" | "real" => Some(false),

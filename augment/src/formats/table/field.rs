@@ -34,6 +34,7 @@ pub(in crate::formats) enum Field {
     NearestRealId,
     NegativePrompt,
     Adapters,
+    Weights,
 }
 
 /// A field with its own name and those that published tables give it, as [`key`] writes them.
@@ -87,10 +88,11 @@ const NAMED: [Named; Field::COUNT] = [
     (Field::NearestRealId, "nearest_real_id", &[]),
     (Field::NegativePrompt, "negative_prompt", &[]),
     (Field::Adapters, "adapters", &[]),
+    (Field::Weights, "weights", &[]),
 ];
 
 impl Field {
-    pub(super) const COUNT: usize = 28;
+    pub(super) const COUNT: usize = 29;
 
     /// Every field, in the order of the enumeration.
     pub(super) fn all() -> impl Iterator<Item = Self> {

@@ -154,6 +154,7 @@ fn provenance_cell(row: &TableRow<'_>, column: &str) -> String {
         "gate" => text(provenance.gate),
         "negative_prompt" => card.and_then(|card| card.negative_prompt.clone()).unwrap_or_default(),
         "adapters" => card.map(SynthesizerCard::adapters_line).unwrap_or_default(),
+        "weights" => card.and_then(|card| card.weights.clone()).unwrap_or_default(),
         "nearest_real" => text(provenance.nearest_real.as_ref().map(|nearest| nearest.distance)),
         _ => provenance.nearest_real.as_ref().map_or_else(String::new, |nearest| nearest.id.clone()),
     }
@@ -235,6 +236,7 @@ mod tests {
             guidance_scale: Some(4.5),
             negative_prompt: Some("text".to_owned()),
             adapters,
+            weights: Some("0011223344556677".to_owned()),
             ..SynthesizerCard::named("phantom")
         };
         for records in [vec![real()], vec![real(), synthetic()], vec![detailed(), real()]] {
