@@ -237,6 +237,51 @@ fn a_single_file_becomes_a_folder_that_generates() {
     assert!(!bench.path("refused/model_index.json").exists());
 }
 
+/// As scripts leave it that add a token to the tokenizer and train no embedding for it.
+#[test]
+fn a_token_without_an_embedding_is_refused_where_a_prompt_has_it() {
+    let bench = Bench::new();
+    let plain = image(&bench, &[]);
+    let refuses = |args: &[&str], said: &[&str]| {
+        std::fs::remove_dir_all(bench.path("out")).ok();
+        bench.refuses(args, said);
+    };
+    bench.write("tiny/tokenizer/added_tokens.json", r#"{"<spare>": 514}"#);
+    assert!(image(&bench, &[]) == plain);
+    let said = "1 token(s) that the text encoder has no embedding for (`<spare>`)";
+    assert!(stdout(&run(&bench, &["inspect", "tiny"])).contains(said));
+    std::fs::remove_dir_all(bench.path("out")).unwrap();
+    let notes = bench.makes(&["--prompt", "effusion"])["notes"].to_string();
+    assert!(notes.contains(said), "{notes}");
+    refuses(&["--prompt", "a <spare> film"], &["token `<spare>` (id 514)", "leave it out", "--embedding"]);
+    refuses(&["--prompt", "x", "--negative-prompt", "<spare>"], &["token `<spare>`"]);
+    // A study says it too, and once.
+    bench.write(
+        "study.toml",
+        "seeds = [1]\ndata = { format = \"phantom\", phantom = { train = 8, valid = 4, test = 4 } }\npreprocess = { size = 32 }\n\
+         arms = [{ name = \"real\" }, { name = \"mixed\", mode = { add = { synthetic_per_real = 1.0 } }, pool = 2 }]\n\
+         [generator]\nkind = \"diffusion\"\n[generator.diffusion]\npipeline = \"tiny\"\nnegative_prompt = \"<spare>\"\ndevice = \"cpu\"\n",
+    );
+    let fill = run(&bench, &["fill", "study.toml", "--out", "study", "--device", "cpu"]);
+    let message = stderr(&fill);
+    assert!(!fill.status.success() && message.contains("the generator failed"), "{message}");
+    assert_eq!(message.matches("token `<spare>`").count(), 1, "{message}");
+    // A vector of it after the vocabulary would get the next id, with a row missing before it.
+    write(&bench.path("y.safetensors"), &BTreeMap::from([("<y>".to_owned(), (vec![1, 32], vec![0.1; 32]))]));
+    refuses(&["--prompt", "<y>", "--embedding", "y.safetensors"], &["`<spare>`", "added_tokens.json"]);
+    std::fs::remove_file(bench.path("tiny/tokenizer/added_tokens.json")).unwrap();
+    std::fs::remove_dir_all(bench.path("out")).ok();
+    bench.makes(&["--prompt", "<y>", "--embedding", "y.safetensors"]);
+
+    // A vocabulary of another model has more ids of its own, or frames texts with such an id.
+    bench.edit_json("tiny/tokenizer/vocab.json", |vocabulary| vocabulary["more"] = json!(514));
+    refuses(&["--prompt", "x"], &["largest id is 514", "embeds 514 ids", "different models"]);
+    bench.edit_json("tiny/tokenizer/vocab.json", |vocabulary| drop(vocabulary.as_object_mut().unwrap().remove("more")));
+    bench.edit_json("tiny/tokenizer/tokenizer_config.json", |config| config["pad_token"] = json!("<pad>"));
+    bench.edit_json("tiny/tokenizer/special_tokens_map.json", |config| config["pad_token"] = json!("<pad>"));
+    refuses(&["--prompt", "x"], &["largest id is 514", "different models"]);
+}
+
 #[test]
 fn an_autoencoder_alone_becomes_its_folder() {
     let bench = Bench::new();

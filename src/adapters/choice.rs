@@ -1,7 +1,7 @@
 //! Files that change a pipeline, as command lines and run files name them.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use roentgen_augment::supply::{AdapterCard, AdapterKind};
@@ -14,12 +14,13 @@ use super::file::AdapterFile;
 use super::lora::Lora;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::StableDiffusion;
+use crate::hub::{Asked, Place, Want};
 
 /// `FILE` or `FILE:SCALE`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraChoice {
-    /// File or folder.
-    pub path: PathBuf,
+    /// File or folder, or a name on the hub.
+    pub place: Place,
     /// Factor of its adapters.
     pub scale: f64,
 }
@@ -33,15 +34,31 @@ impl FromStr for LoraChoice {
         match scaled.unwrap_or((text, 1.0)) {
             ("", _) => Err("expected a file, or FILE:SCALE".to_owned()),
             (_, scale) if !scale.is_finite() => Err(format!("the scale {scale} is not a finite number")),
-            (path, scale) => Ok(Self { path: path.into(), scale }),
+            (path, scale) => Ok(Self { place: path.into(), scale }),
         }
+    }
+}
+
+impl LoraChoice {
+    /// The same where the file is told apart from a name on the hub; a relative path is one of the working folder.
+    #[must_use]
+    pub fn resolved_here(self) -> Self {
+        Self { place: self.place.resolved(Path::to_owned), ..self }
+    }
+}
+
+impl EmbeddingChoice {
+    /// As [`LoraChoice::resolved_here`].
+    #[must_use]
+    pub fn resolved_here(self) -> Self {
+        Self { place: self.place.resolved(Path::to_owned), ..self }
     }
 }
 
 impl fmt::Display for LoraChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Always with its scale: the name alone could end in a number.
-        write!(f, "{}:{}", self.path.display(), self.scale)
+        write!(f, "{}:{}", self.place, self.scale)
     }
 }
 
@@ -50,8 +67,8 @@ impl fmt::Display for LoraChoice {
 pub struct EmbeddingChoice {
     /// Stands for the token in the file.
     pub token: Option<String>,
-    /// The file.
-    pub path: PathBuf,
+    /// The file, or a name on the hub.
+    pub place: Place,
 }
 
 impl FromStr for EmbeddingChoice {
@@ -66,7 +83,7 @@ impl FromStr for EmbeddingChoice {
         if path.is_empty() || token.is_some_and(|token| token.trim().is_empty()) {
             return Err("expected a file, or TOKEN=FILE".to_owned());
         }
-        Ok(Self { token: token.map(str::to_owned), path: path.into() })
+        Ok(Self { token: token.map(str::to_owned), place: path.into() })
     }
 }
 
@@ -75,7 +92,7 @@ impl fmt::Display for EmbeddingChoice {
         if let Some(token) = &self.token {
             write!(f, "{token}=")?;
         }
-        write!(f, "{}", self.path.display())
+        write!(f, "{}", self.place)
     }
 }
 
@@ -108,32 +125,47 @@ pub fn add_all(
     loras: &[LoraChoice],
     embeddings: &[EmbeddingChoice],
 ) -> Result<StableDiffusion, AdapterError> {
-    for LoraChoice { path, scale } in loras {
-        let file = AdapterFile::open(path)?;
-        pipeline = Lora::of_file(&file)?.merge(pipeline, *scale, path)?;
-        pipeline.adapters.push(card(AdapterKind::Lora, &file.path, path, Some(*scale), None)?);
+    for LoraChoice { place, scale } in loras {
+        let path = place.path();
+        let file = AdapterFile::open(&path)?;
+        pipeline = Lora::of_file(&file)?.merge(pipeline, *scale, &path)?;
+        pipeline.adapters.push(card(AdapterKind::Lora, &file.path, place, Some(*scale), None)?);
     }
-    for EmbeddingChoice { token, path } in embeddings {
-        let embedding = Embedding::read(path, token.as_deref())?;
+    for EmbeddingChoice { token, place } in embeddings {
+        let embedding = Embedding::read(&place.path(), token.as_deref())?;
         pipeline = embedding.add(pipeline)?;
-        pipeline.adapters.push(card(AdapterKind::Embedding, &embedding.path, path, None, Some(embedding.token))?);
+        pipeline.adapters.push(card(AdapterKind::Embedding, &embedding.path, place, None, Some(embedding.token))?);
     }
     Ok(pipeline)
+}
+
+/// The places of adapters, under the names of flags and keys after `prefix`.
+pub fn adapter_places<'a>(
+    prefix: &str,
+    loras: &'a mut [LoraChoice],
+    embeddings: &'a mut [EmbeddingChoice],
+) -> impl Iterator<Item = Asked<'a>> {
+    let (lora, embedding) = (format!("{prefix}lora"), format!("{prefix}embedding"));
+    let loras = loras.iter_mut().map(move |choice| Asked::new(&lora, &mut choice.place, Want::Lora));
+    loras.chain(embeddings.iter_mut().map(move |choice| Asked::new(&embedding, &mut choice.place, Want::Embedding)))
 }
 
 /// The entry of a file in a generator's card; `named` is what the user wrote, whose last part says more than `pytorch_lora_weights`.
 fn card(
     kind: AdapterKind,
     file: &Path,
-    named: &Path,
+    named: &Place,
     scale: Option<f64>,
     token: Option<String>,
 ) -> Result<AdapterCard, AdapterError> {
     let digest = file_digest(file).map_err(|source| DiffusionError::Io { action: "read", path: file.to_owned(), source })?;
     // Not the file behind a link: caches of the hub name that by its digest.
     let last = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = last(named).or_else(|| last(&named.canonicalize().ok()?));
-    Ok(AdapterCard { kind, name: name.unwrap_or_else(|| named.display().to_string()), digest, scale, token })
+    let name = match named {
+        Place::Path(path) => last(path).or_else(|| last(&path.canonicalize().ok()?)),
+        Place::Hub { .. } => None,
+    };
+    Ok(AdapterCard { kind, name: name.unwrap_or_else(|| named.to_string()), digest, scale, token })
 }
 
 #[cfg(test)]
@@ -142,16 +174,17 @@ mod tests {
 
     #[test]
     fn a_number_at_the_end_is_the_scale() {
-        let read = |text: &str| text.parse::<LoraChoice>().map(|choice| (choice.path.display().to_string(), choice.scale));
+        let read = |text: &str| text.parse::<LoraChoice>().map(|choice| (choice.place.to_string(), choice.scale));
         assert_eq!(read("chest.safetensors"), Ok(("chest.safetensors".to_owned(), 1.0)));
         assert_eq!(read("runs/chest:0.5"), Ok(("runs/chest".to_owned(), 0.5)));
         assert_eq!(read("C:\\chest"), Ok(("C:\\chest".to_owned(), 1.0)));
+        assert_eq!(read("owner/name:chest.safetensors:0.5"), Ok(("owner/name:chest.safetensors".to_owned(), 0.5)));
         assert!(read("chest:inf").is_err() && read(":2").is_err() && read("").is_err());
     }
 
     #[test]
     fn what_stands_before_an_equals_sign_is_the_token() {
-        let read = |text: &str| text.parse::<EmbeddingChoice>().map(|choice| (choice.token, choice.path.display().to_string()));
+        let read = |text: &str| text.parse::<EmbeddingChoice>().map(|choice| (choice.token, choice.place.to_string()));
         assert_eq!(read("x.bin"), Ok((None, "x.bin".to_owned())));
         assert_eq!(read("<x>=a=b.bin"), Ok((Some("<x>".to_owned()), "a=b.bin".to_owned())));
         assert_eq!(read("runs/a=b/x.bin"), Ok((None, "runs/a=b/x.bin".to_owned())));

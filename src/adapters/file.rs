@@ -15,8 +15,12 @@ use crate::diffusion::DiffusionError;
 pub(super) const DIFFUSERS_FILES: [&str; 2] = ["pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin"];
 /// Files of peft (`save_pretrained`), the preferred first.
 pub(super) const PEFT_FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+/// Both, the preferred first.
+pub(crate) const LORA_FILES: [&str; 4] = [PEFT_FILES[0], PEFT_FILES[1], DIFFUSERS_FILES[0], DIFFUSERS_FILES[1]];
 /// What peft writes beside them.
-pub(super) const CONFIG_FILE: &str = "adapter_config.json";
+pub(crate) const LORA_CONFIG: &str = "adapter_config.json";
+/// Textual inversions of diffusers' script, the preferred first.
+pub(crate) const EMBEDDING_FILES: [&str; 2] = ["learned_embeds.safetensors", "learned_embeds.bin"];
 
 /// Tensors, unread, and the notes of a safetensors header.
 pub(super) struct AdapterFile {
@@ -29,7 +33,7 @@ pub(super) struct AdapterFile {
 }
 
 impl AdapterFile {
-    /// Opens a file, or that of diffusers or peft in a folder. A PyTorch file is read as data and never executed.
+    /// Opens a file, or that of diffusers or peft in a folder, a LoRA's before a textual inversion's. A PyTorch file is read as data and never executed.
     pub(super) fn open(path: &Path) -> Result<Self, AdapterError> {
         let path = if path.is_dir() { in_folder(path)? } else { path.to_owned() };
         if is_pickle(&path)? {
@@ -66,11 +70,15 @@ impl AdapterFile {
     }
 }
 
+/// Files by which a folder is known to hold an adapter or an embedding.
+pub(super) fn known_files() -> impl Iterator<Item = &'static str> {
+    LORA_FILES.into_iter().chain(EMBEDDING_FILES)
+}
+
 /// The file of diffusers or peft.
 fn in_folder(folder: &Path) -> Result<PathBuf, AdapterError> {
-    let names = || PEFT_FILES.into_iter().chain(DIFFUSERS_FILES);
-    names().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-        let names: Vec<&str> = names().collect();
+    known_files().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
+        let names: Vec<&str> = known_files().collect();
         AdapterError::unusable(folder, format!("this folder has none of {}; name the file itself", names.join(", ")))
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::embedding::{self, Embedding};
-use super::file::{AdapterFile, DIFFUSERS_FILES, PEFT_FILES};
+use super::file::{AdapterFile, known_files};
 use super::lora::{Lora, is_of_lora};
 use super::{AdapterError, foreign};
 
@@ -60,7 +60,7 @@ pub fn inspect(path: &Path) -> Result<Option<AdapterInspection>, AdapterError> {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         ["safetensors", "bin", "pt"].contains(&extension)
     };
-    let in_folder = PEFT_FILES.iter().chain(&DIFFUSERS_FILES).any(|name| path.join(name).is_file());
+    let in_folder = known_files().any(|name| path.join(name).is_file());
     if !(in_folder || path.is_file() && is_known(path)) {
         return Ok(None);
     }

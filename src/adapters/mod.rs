@@ -22,7 +22,8 @@ mod inspect;
 pub mod lora;
 mod merged;
 
-pub use choice::{EmbeddingChoice, LoraChoice, add_all};
+pub use choice::{EmbeddingChoice, LoraChoice, adapter_places, add_all};
 pub use error::AdapterError;
+pub(crate) use file::{EMBEDDING_FILES, LORA_CONFIG, LORA_FILES};
 pub use inspect::{AdapterInspection, LoraPart, inspect};
 pub use merged::{MergeError, write_merged};

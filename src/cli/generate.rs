@@ -15,7 +15,7 @@ use roentgen::generate::Shard;
 use roentgen::generate::store::StorePlace;
 use roentgen::hub::Place;
 
-use super::{Common, compute_types, place};
+use super::{Common, compute_types, embedding, lora, place};
 
 /// The names of samplers, each with what it is.
 fn samplers() -> impl TypedValueParser<Value = SamplerKind> {
@@ -40,9 +40,10 @@ pub struct GenerateArgs {
     /// if absent, whatever lies beside them; `roentgen inspect` lists the files
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Take the U-Net of this folder: a unet or unet_ema folder, or a checkpoint-N folder of a training script that holds one
-    #[arg(long, value_name = "FOLDER")]
-    pub unet: Option<PathBuf>,
+    /// Take the U-Net of this folder: a unet or unet_ema folder, or a checkpoint-N folder of a training script that holds one; or its
+    /// name on the hub, owner/name:unet
+    #[arg(long, value_name = "FOLDER|NAME", value_parser = place())]
+    pub unet: Option<Place>,
     /// Text to generate from; tokens beyond 77 are cut
     #[arg(long, required_unless_present = "prompts", conflicts_with = "prompts")]
     pub prompt: Option<String>,
@@ -97,12 +98,12 @@ pub struct GenerateArgs {
     #[arg(long, default_value_t = USUAL_STRENGTH, requires = "init_image", allow_negative_numbers = true)]
     pub strength: f64,
     /// Adapters to merge into the weights, with a scale of 1 unless one is given: a LoRA file of kohya's scripts or diffusers, or a
-    /// folder of diffusers or peft; may be given several times
-    #[arg(long, value_name = "FILE[:SCALE]")]
+    /// folder of diffusers or peft, or a name on the hub, owner/name or owner/name:FILE; may be given several times
+    #[arg(long, value_name = "FILE[:SCALE]", value_parser = lora())]
     pub lora: Vec<LoraChoice>,
     /// Textual inversion: a file of diffusers or AUTOMATIC1111, whose token then stands for its vectors in prompts; TOKEN=FILE gives it
-    /// another token, or one to a file without. May be given several times
-    #[arg(long, value_name = "[TOKEN=]FILE")]
+    /// another token, or one to a file without. Or a name on the hub. May be given several times
+    #[arg(long, value_name = "[TOKEN=]FILE", value_parser = embedding())]
     pub embedding: Vec<EmbeddingChoice>,
     /// Images made at a time: faster on a GPU, more memory
     #[arg(long, default_value = "1", allow_negative_numbers = true)]

@@ -9,8 +9,9 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use roentgen::adapters::{EmbeddingChoice, LoraChoice};
 use roentgen::config::ComputeType;
 use roentgen::config::limits::MOST_SEED;
 use roentgen::device::DeviceChoice;
@@ -263,16 +264,17 @@ fn compute_types() -> impl TypedValueParser<Value = ComputeType> {
 /// `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// Checkpoint folder in diffusers' layout, or its name on the Hugging Face hub (owner/name, owner/name@revision); a single file, one
-    /// component, or a checkpoint-N folder of a training script; file or folder of a LoRA; file of textual inversion
+    /// Checkpoint folder in diffusers' layout; a single file, one component, or a checkpoint-N folder of a training script; file or folder
+    /// of a LoRA; file of textual inversion; or the name of any of them on the Hugging Face hub (owner/name, owner/name@revision,
+    /// owner/name:file)
     #[arg(value_parser = place())]
     pub folder: Place,
     /// Variant of the weights, as `generate` would read it
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
     /// Another folder's U-Net, as `generate` would read it
-    #[arg(long, value_name = "FOLDER")]
-    pub unet: Option<PathBuf>,
+    #[arg(long, value_name = "FOLDER|NAME", value_parser = place())]
+    pub unet: Option<Place>,
     /// Print JSON for scripts
     #[arg(long)]
     pub json: bool,
@@ -281,6 +283,16 @@ pub struct InspectArgs {
 /// A path as it is, or else a name on the hub.
 fn place() -> impl TypedValueParser<Value = Place> {
     PathBufValueParser::new().map(|path| Place::from(path).resolved(Path::to_owned))
+}
+
+/// A LoRA, whose file may be a name on the hub.
+fn lora() -> impl TypedValueParser<Value = LoraChoice> {
+    StringValueParser::new().try_map(|text| text.parse::<LoraChoice>().map(LoraChoice::resolved_here))
+}
+
+/// A textual inversion, whose file may be a name on the hub.
+fn embedding() -> impl TypedValueParser<Value = EmbeddingChoice> {
+    StringValueParser::new().try_map(|text| text.parse::<EmbeddingChoice>().map(EmbeddingChoice::resolved_here))
 }
 
 /// `convert`.
@@ -293,17 +305,20 @@ fn place() -> impl TypedValueParser<Value = Place> {
     roentgen convert model.safetensors --config stable-diffusion-v1-5 --out model"
 )]
 pub struct ConvertArgs {
-    /// The file: .safetensors, or .ckpt, which is read without running anything; an autoencoder alone makes a `vae` folder
-    pub file: PathBuf,
-    /// Pipeline folder that the file fits, whose configurations and vocabulary are copied; its weights are not read
-    #[arg(long, value_name = "FOLDER", required_unless_present = "like", conflicts_with = "like")]
-    pub config: Option<PathBuf>,
+    /// The file: .safetensors, or .ckpt, which is read without running anything; an autoencoder alone makes a `vae` folder. Or its name on
+    /// the hub, owner/name:FILE
+    #[arg(value_parser = place())]
+    pub file: Place,
+    /// Pipeline folder that the file fits, or its name on the hub, whose configurations and vocabulary are copied; its weights are not read
+    #[arg(long, value_name = "FOLDER|NAME", required_unless_present = "like", conflicts_with = "like", value_parser = place())]
+    pub config: Option<Place>,
     /// Release that the file fits: sd1 (1.1 to 1.5, RoentGen) or sd2 (2.0, 2.1 and their bases)
     #[arg(long)]
     pub like: Option<FamilyChoice>,
-    /// With --like: folder with CLIP's vocab.json and merges.txt, as `tokenizer` of any Stable Diffusion
-    #[arg(long, value_name = "FOLDER", requires = "like")]
-    pub tokenizer: Option<PathBuf>,
+    /// With --like: folder with CLIP's vocab.json and merges.txt, as `tokenizer` of any Stable Diffusion, or its name on the hub,
+    /// owner/name:tokenizer
+    #[arg(long, value_name = "FOLDER|NAME", requires = "like", value_parser = place())]
+    pub tokenizer: Option<Place>,
     /// What the U-Net predicts: epsilon, v_prediction or sample. Needed with --like sd2; that of the folder, or epsilon for sd1, if absent
     #[arg(long, value_name = "TYPE", value_parser = predictions())]
     pub prediction: Option<Prediction>,

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use roentgen::diffusion::single_file::{Conversion, Family, ModelConfigs, SingleFile, UNetWeights};
+use roentgen::hub::{Asked, Place, Want, Wanted};
 
 use crate::cli::{ConvertArgs, FamilyChoice};
 use crate::commands::progress::Bars;
-use crate::commands::{print, say_notes};
+use crate::commands::{print, say_notes, settle};
 
 pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
     for name in ["model_index.json", "config.json"] {
@@ -15,22 +16,29 @@ pub fn run(args: &ConvertArgs) -> Result<ExitCode> {
             bail!("{} already holds a model; give another folder", args.out.display());
         }
     }
-    let configs = match (&args.config, args.like) {
-        (Some(folder), _) => ModelConfigs::Folder(folder.clone()),
+    let (mut file, mut config, mut tokenizer) = (args.file.clone(), args.config.clone(), args.tokenizer.clone());
+    // Configurations alone are read.
+    let wanted = Wanted { replaced: vec!["text_encoder", "unet", "vae"], ..Want::Pipeline.into() };
+    let config_key = || "--config".to_owned();
+    let asked = config.iter_mut().map(|place| Asked { key: config_key(), place, wanted: wanted.clone() });
+    let asked = asked.chain(tokenizer.iter_mut().map(|place| Asked::new("--tokenizer", place, Want::Tokenizer)));
+    settle(asked.chain([Asked::new("file", &mut file, Want::SingleFile)]).collect(), args.json)?;
+    let configs = match (&config, args.like) {
+        (Some(folder), _) => ModelConfigs::Folder(folder.path()),
         (None, Some(like)) => {
             let family = match like {
                 FamilyChoice::Sd1 => Family::Sd1,
                 FamilyChoice::Sd2 => Family::Sd2,
             };
-            ModelConfigs::Like { family, tokenizer: args.tokenizer.clone() }
+            ModelConfigs::Like { family, tokenizer: tokenizer.as_ref().map(Place::path) }
         }
         (None, None) => bail!("give --config or --like"),
     };
     let unet = if args.ema { UNetWeights::Average } else { UNetWeights::Plain };
     let conversion = Conversion { configs, prediction: args.prediction, unet };
     let bars = Bars::new(args.json);
-    let task = bars.begin(&format!("reading {}", args.file.display()), 0, "parts");
-    let file = SingleFile::open(&args.file)?;
+    let task = bars.begin(&format!("reading {file}"), 0, "parts");
+    let file = SingleFile::open(&file.path())?;
     let converted = conversion.write(&file, &args.out, |part| task.message(&format!("{part} written")))?;
     drop(task);
     say_notes(&converted.notes);

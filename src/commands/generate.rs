@@ -7,7 +7,6 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use roentgen::generate::store::Store;
 use roentgen::generate::{ImageSet, Opening, Outcome, Progress, colour_note, make, merge, prompts};
-use roentgen::hub::{Asked, Want};
 use roentgen::memory::machine_bytes;
 use roentgen_augment::formats::OwnColumns;
 use roentgen_augment::request::doubts;
@@ -38,12 +37,12 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut place = args.pipeline.clone().context("give --pipeline")?;
+    let mut generator = args.generator(args.pipeline.clone().context("give --pipeline")?);
     let (device, name) = args.common.device.open()?;
-    settle(vec![Asked { key: "--pipeline", place: &mut place, want: Want::Pipeline }], args.common.json)?;
+    settle(generator.checkpoints("--"), args.common.json)?;
+    let place = generator.pipeline.clone();
     let bars = Bars::new(args.common.json);
 
-    let generator = args.generator(place.clone());
     let generator = Opening::new(&generator, args.image_size())?;
     let of_weights = generator.notes()?;
     say_notes(&of_weights);

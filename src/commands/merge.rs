@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use roentgen::adapters::write_merged;
+use roentgen::adapters::{adapter_places, write_merged};
 use roentgen::hub::{Asked, Want};
 
 use crate::cli::MergeArgs;
@@ -15,11 +15,12 @@ pub fn run(args: &MergeArgs) -> Result<ExitCode> {
         bail!("there is nothing to merge; give --lora FILE[:SCALE] or --embedding FILE");
     }
     args.check()?;
-    let mut place = args.pipeline.clone();
-    settle(vec![Asked { key: "--pipeline", place: &mut place, want: Want::Pipeline }], args.json)?;
+    let MergeArgs { pipeline: mut place, lora: mut loras, embedding: mut embeddings, .. } = args.clone();
+    let base = Asked::new("--pipeline", &mut place, Want::Pipeline);
+    settle([base].into_iter().chain(adapter_places("--", &mut loras, &mut embeddings)).collect(), args.json)?;
     let bars = Bars::new(args.json);
     let task = bars.begin(&format!("merging into {place}"), 0, "parts");
-    write_merged(&place.path(), &args.lora, &args.embedding, &args.out, |step| task.message(step))?;
+    write_merged(&place.path(), &loras, &embeddings, &args.out, |step| task.message(step))?;
     drop(task);
     if args.json {
         print(serde_json::to_string_pretty(&serde_json::json!({ "pipeline": args.out }))?)?;

@@ -85,7 +85,7 @@ pub fn fill(job: &PoolJob<'_>, shard: Shard) -> Result<Filled, PoolError> {
     let Some(source) = Source::of(job, Some(SupplyMode::CacheThenGenerate))? else { return Ok(Filled::default()) };
     let mut gate = ArmGate::new(job);
     let batch = job.config.generator.as_ref().map_or(std::num::NonZeroUsize::MIN, |generator| generator.batch());
-    let (mut sets, mut made) = (Vec::new(), 0);
+    let (mut sets, mut generated) = (Vec::new(), 0);
     let outlook = Outlook::new(source.work(job, shard)?);
     let task = job.progress.begin("", 0, "samples");
     for (index, arm) in job.config.arms.iter().enumerate() {
@@ -96,11 +96,11 @@ pub fn fill(job: &PoolJob<'_>, shard: Shard) -> Result<Filled, PoolError> {
             task.set(state.done as u64);
             task.message(&arm.name);
             // The first batch makes caches and kernels: the pace is that of the others.
-            if let Some(note) = (state.generated > 0).then(|| outlook.tell((made + state.generated) as u64)).flatten() {
+            if let Some(note) = (state.generated > 0).then(|| outlook.tell((generated + state.generated) as u64)).flatten() {
                 task.note(&note);
             }
         })?;
-        made += filled.generated;
+        generated += filled.generated;
         sets.push(Some(set));
     }
     drop(task);

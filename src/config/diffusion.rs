@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{MOST_BATCH, MOST_ENTRIES, MOST_GUIDANCE, MOST_SAMPLING_STEPS, within};
 use super::{ConfigError, resolve};
-use crate::adapters::{EmbeddingChoice, LoraChoice};
+use crate::adapters::{EmbeddingChoice, LoraChoice, adapter_places};
 use crate::device::DeviceChoice;
 use crate::diffusion::pipeline::{Depth, PipelineSource, ROENTGEN_GUIDANCE, ROENTGEN_STEPS, SamplingPreset};
 use crate::diffusion::samplers::SamplerKind;
-use crate::hub::Place;
+use crate::hub::{Asked, Place, Want, Wanted};
 
 /// A Stable Diffusion checkpoint as the generator.
 ///
@@ -29,9 +29,9 @@ pub struct DiffusionConfig {
     /// Variant of its weights that is read where a component has it, such as `fp16`; the plain files if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// Folder of another U-Net, as of a training script's `checkpoint-N`; the pipeline's own if absent.
+    /// Folder of another U-Net, as of a training script's `checkpoint-N`, or a name on the hub; the pipeline's own if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unet: Option<PathBuf>,
+    pub unet: Option<Place>,
     /// `ddpm`, `ddim`, `pndm`, `euler`, `euler-a`, `dpm++2m` or `unipc`; the folder's own if absent.
     pub sampler: Option<String>,
     /// Sampling steps.
@@ -108,7 +108,7 @@ fn is_eight(value: &u8) -> bool {
 pub struct DiffusionKeys {
     pub pipeline: Place,
     pub variant: Option<String>,
-    pub unet: Option<PathBuf>,
+    pub unet: Option<Place>,
     pub preset: Option<SamplingPreset>,
     pub sampler: Option<String>,
     pub steps: Option<usize>,
@@ -182,7 +182,23 @@ impl DiffusionConfig {
     /// The chosen weights.
     #[must_use]
     pub fn source(&self) -> PipelineSource {
-        PipelineSource { folder: self.pipeline.path(), variant: self.variant.clone(), unet: self.unet.clone() }
+        let unet = self.unet.as_ref().map(Place::path);
+        PipelineSource { folder: self.pipeline.path(), variant: self.variant.clone(), unet }
+    }
+
+    /// Every place of a checkpoint or an adapter in it; a key is its name after `prefix`, such as `--`.
+    pub fn checkpoints(&mut self, prefix: &str) -> Vec<Asked<'_>> {
+        let Self { pipeline, variant, unet, lora, embedding, .. } = self;
+        let key = |name: &str| format!("{prefix}{name}");
+        let replaced = if unet.is_some() { vec!["unet"] } else { Vec::new() };
+        let wanted = Wanted { want: Want::Pipeline, variant: variant.clone(), replaced };
+        let pipeline = Asked { key: key("pipeline"), place: pipeline, wanted };
+        let unet = unet.iter_mut().map(|place| {
+            let wanted = Wanted { variant: variant.clone(), ..Want::OtherUNet.into() };
+            Asked { key: key("unet"), place, wanted }
+        });
+        let adapters = adapter_places(prefix, lora, embedding);
+        [pipeline].into_iter().chain(unet).chain(adapters).collect()
     }
 
     /// The chosen sampler.
@@ -209,12 +225,12 @@ impl DiffusionConfig {
 
     /// Takes relative paths from the run file's `folder`.
     pub(super) fn resolve(&mut self, folder: &Path) {
-        let loras = self.lora.iter_mut().map(|lora| &mut lora.path);
-        let embeddings = self.embedding.iter_mut().map(|embedding| &mut embedding.path);
-        for path in loras.chain(embeddings).chain(&mut self.init_image).chain(&mut self.unet) {
+        if let Some(path) = &mut self.init_image {
             *path = resolve(folder, path);
         }
-        self.pipeline = self.pipeline.clone().resolved(|path| resolve(folder, path));
+        for Asked { place, .. } in self.checkpoints("") {
+            *place = place.clone().resolved(|path| resolve(folder, path));
+        }
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {

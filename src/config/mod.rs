@@ -20,7 +20,7 @@ use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
 use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STEPS, MOST_WORKERS, entries, within};
-use crate::hub::{Asked, Want};
+use crate::hub::Asked;
 use crate::memory::Estimate;
 
 pub use arm::{ArmConfig, RampConfig};
@@ -201,13 +201,7 @@ impl RunConfig {
     pub fn checkpoints(&mut self) -> Vec<Asked<'_>> {
         let needed = self.arms.iter().any(|arm| arm.pool_size(1_000) > 0);
         let diffusion = self.generator.iter_mut().filter_map(|generator| generator.diffusion.as_mut()).filter(|_| needed);
-        diffusion
-            .map(|diffusion| Asked {
-                key: "generator.diffusion.pipeline",
-                place: &mut diffusion.pipeline,
-                want: Want::Pipeline,
-            })
-            .collect()
+        diffusion.flat_map(|diffusion| diffusion.checkpoints("generator.diffusion.")).collect()
     }
 
     /// Refuses values that parse but are invalid.

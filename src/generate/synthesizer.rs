@@ -84,8 +84,7 @@ impl DiffusionSynthesizer {
     }
 
     fn failed(&self, error: DiffusionError) -> SynthesisError {
-        let message = format!("{}: {error}", self.pipeline.folder().display());
-        SynthesisError { message, source: Some(Box::new(error)) }
+        SynthesisError { message: self.pipeline.folder().display().to_string(), source: Some(Box::new(error)) }
     }
 
     /// The error of a set whose images are all flat or alike.

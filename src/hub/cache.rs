@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::error::HubError;
 use super::name::{HubName, is_commit};
-use super::want::{Want, join};
+use super::want::{Wanted, join};
 
 /// The folder of a cache, usually `~/.cache/huggingface/hub`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub struct Cache {
 pub(super) struct CachedRepository {
     /// `models--OWNER--NAME`.
     pub(super) root: PathBuf,
+}
+
+/// A commit with every file that is wanted.
+#[derive(Clone, Debug)]
+pub(super) struct Complete {
+    pub(super) commit: String,
+    /// Whether weights are of another variant than was asked for, which the hub may have.
+    #[cfg_attr(not(feature = "hub"), expect(dead_code, reason = "the hub is never asked"))]
+    pub(super) is_second_choice: bool,
 }
 
 /// Deepest folder of a snapshot that is looked into.
@@ -121,7 +130,7 @@ impl CachedRepository {
     ///
     /// # Errors
     /// [`HubError::Io`] for a file or a folder that can't be read.
-    pub(super) fn complete(&self, name: &HubName, want: Want) -> Result<Result<String, String>, HubError> {
+    pub(super) fn complete(&self, name: &HubName, wanted: &Wanted) -> Result<Result<Complete, String>, HubError> {
         let Some(commit) = self.commit(name.revision())? else {
             return Ok(Err(format!("it has no revision `{}`; {}", name.revision(), self.known())));
         };
@@ -130,7 +139,7 @@ impl CachedRepository {
             return Ok(Err(format!("it has no files of {commit}; {}", self.known())));
         }
         let names = names(&snapshot)?;
-        let needed = match want.files(name.folder(), &names) {
+        let needed = match wanted.files(name.folder(), &names) {
             Ok(needed) => needed,
             Err(lack) => return Ok(Err(self.why(&snapshot, &lack.missing))),
         };
@@ -145,7 +154,7 @@ impl CachedRepository {
         let damaged = || weights.iter().find(|file| is_damaged(&snapshot.join(file)));
         Ok(match missing.or_else(damaged) {
             Some(file) => Err(self.why(&snapshot, file)),
-            None => Ok(commit),
+            None => Ok(Complete { commit, is_second_choice: needed.is_second_choice }),
         })
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use serde::Deserialize;
+use ureq::http::{Method, header};
 
 use super::Hub;
 use super::error::HubError;
@@ -76,11 +77,7 @@ enum Follow {
 
 impl<'a> Client<'a> {
     pub(super) fn new(hub: &'a Hub, name: &HubName) -> Result<Self, HubError> {
-        let failed = |cause: std::io::Error| HubError::Unreachable {
-            endpoint: hub.endpoint.clone(),
-            repository: name.repository(),
-            cause: cause.to_string(),
-        };
+        let failed = |cause| HubError::Unreachable { endpoint: hub.endpoint.clone(), repository: name.repository(), cause };
         Ok(Self { hub, http: Http::new().map_err(failed)?, was_reached: Cell::new(false) })
     }
 
@@ -97,8 +94,8 @@ impl<'a> Client<'a> {
         }
         let revision = name.revision().replace('/', "%2F");
         let url = format!("{}/api/models/{}/revision/{revision}", self.hub.endpoint, name.repository());
-        let response = self.repeated(name, "GET", &url, Follow::All)?;
-        if response.status != 200 {
+        let response = self.repeated(name, &Method::GET, &url, Follow::All)?;
+        if response.status() != 200 {
             return Err(self.refused(name, &url, &response));
         }
         let odd = |answer: &str| HubError::Answer { url: url.clone(), answer: answer.to_owned() };
@@ -115,8 +112,8 @@ impl<'a> Client<'a> {
     /// Name and size of a file's content. Files are stored elsewhere, and the redirect to there names both.
     pub(super) fn remote(&self, name: &HubName, commit: &str, file: &str) -> Result<Remote, HubError> {
         let url = self.url(name, commit, file);
-        let response = self.repeated(name, "HEAD", &url, Follow::WithinHub)?;
-        if response.status != 200 && !response.is_redirect() {
+        let response = self.repeated(name, &Method::HEAD, &url, Follow::WithinHub)?;
+        if response.status() != 200 && !response.is_redirect() {
             return Err(self.refused(name, &url, &response));
         }
         let odd = |answer: &str| HubError::Answer { url: url.clone(), answer: answer.to_owned() };
@@ -130,9 +127,9 @@ impl<'a> Client<'a> {
     /// A file from `start` on, or all of it.
     pub(super) fn piece(&self, name: &HubName, commit: &str, file: &str, start: u64) -> Result<Piece, NoPiece> {
         let url = self.url(name, commit, file);
-        let range = (start > 0).then(|| ("range", format!("bytes={start}-")));
-        let response = self.send("GET", &url, Follow::All, range).map_err(NoPiece::Passing)?;
-        match response.status {
+        let range = (start > 0).then(|| (header::RANGE, format!("bytes={start}-")));
+        let response = self.send(&Method::GET, &url, Follow::All, range).map_err(NoPiece::Passing)?;
+        match response.status() {
             200 => Ok(Piece { start: 0, bytes: response.body }),
             206 => {
                 let begins = response.field("content-range").and_then(|range| range.strip_prefix("bytes ")?.split('-').next());
@@ -150,15 +147,22 @@ impl<'a> Client<'a> {
         format!("{}/{}/resolve/{commit}/{file}", self.hub.endpoint, name.repository())
     }
 
-    fn send(&self, method: &str, url: &str, follow: Follow, range: Option<(&str, String)>) -> Result<Response, String> {
+    fn send(
+        &self,
+        method: &Method,
+        url: &str,
+        follow: Follow,
+        range: Option<(header::HeaderName, String)>,
+    ) -> Result<Response, String> {
         let odd = |url: &str| format!("{url} is no address");
         let first = Address::parse(url).ok_or_else(|| odd(url))?;
         let mut address = first.clone();
         for _ in 0..=MOST_REDIRECTS {
             let is_hub = address.is_of_same_server(&first);
-            let token = self.hub.token.as_ref().filter(|_| is_hub).map(|token| ("authorization", format!("Bearer {token}")));
+            let token =
+                self.hub.token.as_ref().filter(|_| is_hub).map(|token| (header::AUTHORIZATION, format!("Bearer {token}")));
             let fields: Vec<_> = token.into_iter().chain(range.clone()).collect();
-            let response = self.http.send(method, &address, &fields).map_err(|error| error.to_string())?;
+            let response = self.http.send(method.clone(), &address, &fields)?;
             let Some(location) = response.field("location").filter(|_| response.is_redirect()) else { return Ok(response) };
             let next = address.join(location).ok_or_else(|| odd(location))?;
             if follow == Follow::WithinHub && !next.is_of_same_server(&first) {
@@ -170,16 +174,16 @@ impl<'a> Client<'a> {
     }
 
     /// The answer of a request that is repeated while it fails for a passing reason.
-    fn repeated(&self, name: &HubName, method: &str, url: &str, follow: Follow) -> Result<Response, HubError> {
+    fn repeated(&self, name: &HubName, method: &Method, url: &str, follow: Follow) -> Result<Response, HubError> {
         let mut cause = String::new();
         for attempt in 0..=REPETITIONS {
             if attempt > 0 {
                 std::thread::sleep(self.hub.pause * 2u32.pow(attempt - 1));
             }
             match self.send(method, url, follow, None) {
-                Ok(response) if is_passing(response.status) => {
+                Ok(response) if is_passing(response.status()) => {
                     self.was_reached.set(true);
-                    cause = format!("status {}", response.status);
+                    cause = format!("status {}", response.status());
                 }
                 Ok(response) => {
                     self.was_reached.set(true);
@@ -197,7 +201,10 @@ impl<'a> Client<'a> {
 
     fn unreachable(&self, name: &HubName, mut cause: String) -> HubError {
         if cause.contains("certificate") {
-            cause.push_str(" (where a proxy in between opens connections, set SSL_CERT_FILE to its certificates)");
+            cause.push_str(
+                " (the system's certificates count: install ca-certificates; where a proxy in between opens connections, set \
+                 SSL_CERT_FILE to a file with its certificate too)",
+            );
         }
         HubError::Unreachable { endpoint: self.hub.endpoint.clone(), repository: name.repository(), cause }
     }
@@ -205,7 +212,7 @@ impl<'a> Client<'a> {
     /// The error of an answer that is none, by the hub's own codes where it gives one.
     fn refused(&self, name: &HubName, url: &str, response: &Response) -> HubError {
         let (endpoint, repository) = (self.hub.endpoint.clone(), name.repository());
-        match (response.status, response.field("x-error-code").unwrap_or_default()) {
+        match (response.status(), response.field("x-error-code").unwrap_or_default()) {
             (_, "GatedRepo") | (403, _) => {
                 let then = match self.hub.token {
                     Some(_) => {

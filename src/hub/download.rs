@@ -16,7 +16,7 @@ use super::cache::{CachedRepository, shards};
 use super::client::{Client, NoPiece, REPETITIONS, Remote};
 use super::error::HubError;
 use super::name::HubName;
-use super::want::{Lack, Want, join};
+use super::want::{Lack, Want, Wanted, join};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::AutoencoderConfig;
 use crate::diffusion::pipeline::{Checkpoint, ModelIndex};
@@ -34,7 +34,7 @@ const MEGABYTE: u64 = 1_000_000;
 ///
 /// # Errors
 /// [`HubError`]; what has arrived stays, and the next call continues.
-pub(super) fn download(hub: &Hub, name: &HubName, want: Want, progress: &dyn Progress) -> Result<String, HubError> {
+pub(super) fn download(hub: &Hub, name: &HubName, wanted: &Wanted, progress: &dyn Progress) -> Result<String, HubError> {
     let client = Client::new(hub, name)?;
     let listing = client.listing(name)?;
     let task = progress.begin(&format!("downloading {}", name.repository()), 0, "MB");
@@ -43,12 +43,13 @@ pub(super) fn download(hub: &Hub, name: &HubName, want: Want, progress: &dyn Pro
     let folder = job.cached.snapshot(job.commit).join(name.folder());
 
     // 1. What it is
+    let want = wanted.want.decided(name.folder(), &listing.files);
     let index = join(name.folder(), "model_index.json");
     if want == Want::Pipeline && listing.files.contains(&index) {
         job.text(&index)?;
         want.check_index(&folder).map_err(|error| job.unusable(error))?;
     }
-    let needed = want.files(name.folder(), &listing.files).map_err(|Lack { missing, hint }| HubError::NotThere {
+    let needed = wanted.files(name.folder(), &listing.files).map_err(|Lack { missing, hint }| HubError::NotThere {
         name: name.to_string(),
         what: want.title(),
         reason: format!("it has no {missing}; {hint}"),
@@ -90,9 +91,13 @@ impl Want {
             Self::Pipeline => "pipeline in diffusers' layout",
             Self::TextEncoder => "text encoder",
             Self::Tokenizer => "tokenizer",
-            Self::UNet => "U-Net in diffusers' layout",
+            Self::UNet | Self::OtherUNet => "U-Net in diffusers' layout",
             Self::Vae => "autoencoder in diffusers' layout",
             Self::Scheduler => "scheduler",
+            Self::Lora => "LoRA",
+            Self::Embedding => "textual inversion",
+            Self::SingleFile => "checkpoint in one file",
+            Self::Any => "model",
         }
     }
 
@@ -105,8 +110,8 @@ impl Want {
             Self::Tokenizer => Tokenizer::open(folder).map(|_| ()),
             Self::UNet => UNetConfig::read(&config).map(|_| ()),
             Self::Vae if config.is_file() => AutoencoderConfig::read(&config).map(|_| ()),
-            // Schedulers are read by whoever wants one of several kinds.
-            Self::Vae | Self::Scheduler => Ok(()),
+            // A scheduler is read by whoever wants one of several kinds, and what has no configuration is known by its tensors.
+            _ => Ok(()),
         }
     }
 

@@ -9,7 +9,8 @@
 //! | `name`, `place` | names, and what users write where a checkpoint is expected |
 //! | `want` | which files of a repository are needed |
 //! | `cache`, `store` | the layout of the cache: what it has, and how a file is added |
-//! | `http`, `client`, `download` | requests, the hub's answers, and files from there into the cache |
+//! | `http`, `proxy` | requests and the way that they take |
+//! | `client`, `download` | the hub's answers, and files from there into the cache |
 
 mod cache;
 #[cfg(feature = "hub")]
@@ -21,6 +22,8 @@ mod error;
 mod http;
 mod name;
 mod place;
+#[cfg(feature = "hub")]
+mod proxy;
 #[cfg(feature = "hub")]
 mod store;
 mod want;
@@ -35,7 +38,7 @@ pub use cache::{Cache, snapshot_name};
 pub use error::HubError;
 pub use name::{HubName, NotAHubName};
 pub use place::{Asked, Place, settle};
-pub use want::Want;
+pub use want::{Want, Wanted};
 
 /// The hub's address, unless `HF_ENDPOINT` names a mirror.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -143,33 +146,64 @@ impl Hub {
         Self { pause, ..self }
     }
 
-    /// The folder of a model: as it is in the cache, without any request, or downloaded. A branch or tag that the cache knows is the
-    /// commit that it was when it was downloaded.
+    /// The folder or file of a model: as it is in the cache, without any request, or downloaded. A branch or tag that the cache knows is
+    /// the commit that it was when it was downloaded. Where the cache has weights of another variant only than the one that is asked for,
+    /// the hub is asked for that commit's.
     ///
     /// # Errors
     /// [`HubError`] says what is missing or refused, and what to do.
-    pub fn find(&self, name: &HubName, want: Want, progress: &dyn Progress) -> Result<Found, HubError> {
+    pub fn find(&self, name: &HubName, wanted: impl Into<Wanted>, progress: &dyn Progress) -> Result<Found, HubError> {
+        let wanted = wanted.into();
         let repository = self.cache.repository(name);
-        let commit = match repository.complete(name, want)? {
-            Ok(commit) => commit,
-            Err(reason) => self.complete(name, want, reason, progress)?,
+        let commit = match repository.complete(name, &wanted)? {
+            Ok(complete) => self.first_choice(name, &wanted, complete, progress)?,
+            Err(reason) => self.complete(name, &wanted, reason, progress)?,
         };
         let snapshot = repository.snapshot(&commit);
         let folder = if name.folder().is_empty() { snapshot } else { snapshot.join(name.folder()) };
         Ok(Found { name: name.at(&commit), folder })
     }
 
-    /// Downloads what the cache lacks, for the given reason; the commit.
+    /// Downloads the variant that was asked for where the cache has another one; the commit. Where the hub does not answer, or has the
+    /// model no longer, the cache has to do.
     #[cfg(feature = "hub")]
-    fn complete(&self, name: &HubName, want: Want, reason: String, progress: &dyn Progress) -> Result<String, HubError> {
-        if self.offline {
-            return Err(self.not_cached(name, reason, "unset HF_HUB_OFFLINE to have it downloaded"));
+    fn first_choice(
+        &self,
+        name: &HubName,
+        wanted: &Wanted,
+        complete: cache::Complete,
+        progress: &dyn Progress,
+    ) -> Result<String, HubError> {
+        if self.offline || !complete.is_second_choice {
+            return Ok(complete.commit);
         }
-        download::download(self, name, want, progress)
+        match download::download(self, &name.at(&complete.commit), wanted, progress) {
+            Err(
+                HubError::Unreachable { .. }
+                | HubError::NoRepository { .. }
+                | HubError::NoRevision { .. }
+                | HubError::Gated { .. },
+            ) => Ok(complete.commit),
+            other => other,
+        }
     }
 
     #[cfg(not(feature = "hub"))]
-    fn complete(&self, name: &HubName, _: Want, reason: String, _: &dyn Progress) -> Result<String, HubError> {
+    fn first_choice(&self, _: &HubName, _: &Wanted, complete: cache::Complete, _: &dyn Progress) -> Result<String, HubError> {
+        Ok(complete.commit)
+    }
+
+    /// Downloads what the cache lacks, for the given reason; the commit.
+    #[cfg(feature = "hub")]
+    fn complete(&self, name: &HubName, wanted: &Wanted, reason: String, progress: &dyn Progress) -> Result<String, HubError> {
+        if self.offline {
+            return Err(self.not_cached(name, reason, "unset HF_HUB_OFFLINE to have it downloaded"));
+        }
+        download::download(self, name, wanted, progress)
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn complete(&self, name: &HubName, _: &Wanted, reason: String, _: &dyn Progress) -> Result<String, HubError> {
         let remedy =
             "this program was built without downloads (feature `hub`): download it with `hf download`, or give a folder";
         Err(self.not_cached(name, reason, remedy))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::HubError;
 use super::name::HubName;
-use super::want::Want;
+use super::want::{Want, Wanted};
 use super::{Found, Hub};
 
 /// A checkpoint as a user names it: a path, or a model of the hub.
@@ -33,11 +33,19 @@ pub enum Place {
 #[derive(Debug)]
 pub struct Asked<'a> {
     /// `generator.diffusion.pipeline`, `--pipeline`, …
-    pub key: &'static str,
+    pub key: String,
     /// The place.
     pub place: &'a mut Place,
     /// What it is to hold.
-    pub want: Want,
+    pub wanted: Wanted,
+}
+
+impl<'a> Asked<'a> {
+    /// Plain weights of `want` at the place that `key` names.
+    #[must_use]
+    pub fn new(key: &str, place: &'a mut Place, want: Want) -> Self {
+        Self { key: key.to_owned(), place, wanted: want.into() }
+    }
 }
 
 impl Place {
@@ -66,11 +74,11 @@ impl Place {
     ///
     /// # Errors
     /// [`HubError`].
-    pub fn settle(&mut self, want: Want, hub: &Hub, progress: &dyn Progress) -> Result<(), HubError> {
+    pub fn settle(&mut self, wanted: Wanted, hub: &Hub, progress: &dyn Progress) -> Result<(), HubError> {
         if let Self::Hub { name, folder } = self
             && folder.is_none()
         {
-            let found: Found = hub.find(name, want, progress)?;
+            let found: Found = hub.find(name, wanted, progress)?;
             (*name, *folder) = (found.name, Some(found.folder));
         }
         Ok(())
@@ -81,17 +89,17 @@ impl Place {
 ///
 /// # Errors
 /// The first error, with the key of its place.
-pub fn settle<'a>(asked: impl IntoIterator<Item = Asked<'a>>, progress: &dyn Progress) -> Result<(), (&'static str, HubError)> {
+pub fn settle<'a>(asked: impl IntoIterator<Item = Asked<'a>>, progress: &dyn Progress) -> Result<(), (String, HubError)> {
     let mut hub = None;
-    for Asked { key, place, want } in asked {
+    for Asked { key, place, wanted } in asked {
         if matches!(place, Place::Path(_)) {
             continue;
         }
         let hub = match &mut hub {
             Some(hub) => hub,
-            none => none.insert(Hub::from_env().map_err(|error| (key, error))?),
+            none => none.insert(Hub::from_env().map_err(|error| (key.clone(), error))?),
         };
-        place.settle(want, hub, progress).map_err(|error| (key, error))?;
+        place.settle(wanted, hub, progress).map_err(|error| (key, error))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! LoRA files, textual inversion and `merge`.
 
 mod embeddings;
-mod files;
+pub mod files;
 mod loras;
 mod merging;
 

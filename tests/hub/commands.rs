@@ -10,21 +10,21 @@ use serde_json::Value;
 use super::server::{Model, Server};
 use super::tiny;
 
-struct Bench {
-    server: Server,
+pub struct Bench {
+    pub server: Server,
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { server: Server::new([("me/tiny", Model::of_folder(tiny(), 'a'))]), folder: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
         command.args(args).current_dir(self.folder.path()).env("RUST_BACKTRACE", "0");
         for variable in
@@ -36,13 +36,13 @@ impl Bench {
         command
     }
 
-    fn runs(&self, args: &[&str]) -> Output {
+    pub fn runs(&self, args: &[&str]) -> Output {
         let output = self.command(args).output().unwrap();
         assert!(output.status.success(), "{args:?} said {}", String::from_utf8_lossy(&output.stderr));
         output
     }
 
-    fn refuses(&self, args: &[&str], parts: &[&str]) {
+    pub fn refuses(&self, args: &[&str], parts: &[&str]) {
         let output = self.command(args).output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && message.starts_with("error: ") && !message.contains("panicked"), "{message}");
@@ -58,12 +58,12 @@ impl Bench {
 }
 
 /// The digest of the pixels, and what the image says of itself.
-fn sample(png: &[u8]) -> (Fingerprint, SampleOrigin) {
+pub fn sample(png: &[u8]) -> (Fingerprint, SampleOrigin) {
     let (image, origin) = decode_sample(png).unwrap();
     (image.digest(), origin)
 }
 
-fn commit() -> String {
+pub fn commit() -> String {
     "a".repeat(40)
 }
 
@@ -107,7 +107,7 @@ fn a_folder_of_that_name_is_preferred_and_others_are_explained() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("HF_ENDPOINT is `mirror`"));
 }
 
-const RUN: &str = r#"
+pub const RUN: &str = r#"
 seed = 3
 batch_size = 2
 data = { format = "phantom" }
@@ -142,7 +142,7 @@ fn run_files_name_models_too_and_the_run_folder_pins_them() {
     bench.refuses(&[&run[..], &["--set", "model.base=\"me/nobody\""]].concat(), &["model.base: ", "no model me/nobody"]);
 }
 
-const STUDY: &str = r#"
+pub const STUDY: &str = r#"
 seeds = [1]
 data = { format = "phantom", phantom = { train = 8, valid = 4, test = 4 } }
 preprocess = { size = 32 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use roentgen::hub::{Cache, Found, Hub, HubError, Want, snapshot_name};
+use roentgen::hub::{Cache, Found, Hub, HubError, Want, Wanted, snapshot_name};
 use roentgen_augment::progress::Silent;
 
 use super::server::{Model, Server, etag};
@@ -28,15 +28,15 @@ impl Bench {
         Hub::new(Cache::new(self.cache.path())).with_endpoint(&self.server.address).with_pause(Duration::from_millis(1))
     }
 
-    fn find(&self, name: &str, want: Want) -> Result<Found, HubError> {
+    fn find(&self, name: &str, want: impl Into<Wanted>) -> Result<Found, HubError> {
         self.hub().find(&name.parse().unwrap(), want, &Silent)
     }
 
-    fn finds(&self, name: &str, want: Want) -> PathBuf {
+    fn finds(&self, name: &str, want: impl Into<Wanted>) -> PathBuf {
         self.find(name, want).unwrap_or_else(|error| panic!("{}", said(&error))).folder
     }
 
-    fn refuses(&self, name: &str, want: Want, parts: &[&str]) -> String {
+    fn refuses(&self, name: &str, want: impl Into<Wanted>, parts: &[&str]) -> String {
         let message = said(&self.find(name, want).unwrap_err());
         parts.iter().for_each(|part| assert!(message.contains(part), "{message}\nexpected {part}"));
         message
@@ -167,6 +167,55 @@ fn shards_are_those_of_the_index() {
     assert!(bench.finds("me/tiny", Want::Pipeline).join("unet/1-of-1.safetensors").is_file());
     Bench::of(sharded("2.safetensors")).refuses("me/tiny", Want::Pipeline, &["no unet/2.safetensors", "index.json names"]);
     Bench::of(sharded("../2.safetensors")).refuses("me/tiny", Want::Pipeline, &["no index of shards"]);
+}
+
+/// Files of weights that were downloaded since the last call.
+fn weights(bench: &Bench) -> Vec<String> {
+    let requests =
+        bench.server.requests().into_iter().filter_map(|request| Some(request.path.strip_prefix("/cdn/me/tiny/")?.to_owned()));
+    requests.collect()
+}
+
+#[test]
+fn a_variant_is_downloaded_in_place_of_the_plain_weights() {
+    let half = UNET.replace(".safetensors", ".fp16.safetensors");
+    let variant = |name: &str| Wanted { variant: Some(name.to_owned()), ..Want::Pipeline.into() };
+    let [text, vae] = ["text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"];
+    let mut unet = Model::of_folder(tiny(), 'a').files[UNET].clone();
+    *unet.last_mut().unwrap() ^= 1;
+    let bench = Bench::of(Model::of_folder(tiny(), 'a').with(&half, &unet).with(&half.replace("fp16", "non_ema"), b"x"));
+    bench.refuses("me/tiny", variant("bf16"), &["it has no weights of variant bf16", "the variants fp16, non_ema"]);
+    assert_eq!(weights(&bench), [""; 0]);
+    let folder = bench.finds("me/tiny", variant("fp16"));
+    assert_eq!(weights(&bench), [text, &half, vae]);
+    assert!(folder.join(&half).is_file() && !folder.join(UNET).exists());
+
+    // Two components have plain weights alone, which the hub is asked about, and it has no others.
+    assert_eq!(bench.finds("me/tiny", variant("fp16")), folder);
+    assert_eq!(
+        bench.server.requests().iter().map(|request| request.method.as_str()).filter(|method| *method == "GET").count(),
+        1
+    );
+    // The plain weights of the U-Net are not in the cache, though its only variant could be read.
+    let offline = bench.hub().offline().find(&"me/tiny".parse().unwrap(), Want::Pipeline, &Silent).unwrap();
+    assert_eq!((offline.folder, bench.server.requests()), (folder.clone(), Vec::new()));
+    assert_eq!(bench.finds("me/tiny", Want::Pipeline), folder);
+    assert_eq!(weights(&bench), [UNET]);
+    assert_eq!(bench.finds("me/tiny", Want::Pipeline), folder);
+    assert_eq!(bench.server.requests(), []);
+    // What the cache has serves where the hub has the model no longer.
+    bench.server.state().models.clear();
+    assert_eq!(bench.finds("me/tiny", variant("fp16")), folder);
+}
+
+#[test]
+fn components_that_come_from_elsewhere_are_not_downloaded() {
+    let bench = Bench::new();
+    let folder = bench.finds("me/tiny", Wanted { replaced: vec!["unet"], ..Want::Pipeline.into() });
+    assert!(folder.join("unet/config.json").is_file() && !folder.join(UNET).exists());
+    assert!(!weights(&bench).iter().any(|file| file == UNET));
+    let other = bench.finds("me/tiny", Wanted { replaced: vec!["text_encoder", "unet", "vae"], ..Want::Pipeline.into() });
+    assert_eq!((other, bench.server.requests()), (folder, Vec::new()));
 }
 
 #[test]
@@ -312,7 +361,7 @@ fn what_is_not_there_is_named() {
     for (model, parts) in [
         (
             empty().with("v1-5-pruned.safetensors", b"x").with("README.md", b"x"),
-            ["no model_index.json", "v1-5-pruned.safetensors"],
+            ["no model_index.json", "`roentgen convert owner/name:v1-5-pruned.safetensors`"],
         ),
         (empty().with("pytorch_lora_weights.safetensors", b"x"), ["no model_index.json", "--lora"]),
         (Model::of_folder(tiny(), 'a').without("vae/diffusion"), ["no vae/diffusion_pytorch_model.safetensors", "no pipeline"]),

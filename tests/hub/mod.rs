@@ -6,6 +6,8 @@ mod commands;
 #[cfg(feature = "hub")]
 mod downloads;
 #[cfg(feature = "hub")]
+mod named;
+#[cfg(feature = "hub")]
 mod server;
 
 use std::path::Path;

@@ -66,7 +66,13 @@ impl Model {
                 }
             }
         }
-        Self { commit: commit.to_string().repeat(40), revisions: BTreeSet::from(["main".to_owned()]), files, token: None }
+        Self { files, ..Self::empty(commit) }
+    }
+
+    /// `main` without files.
+    pub fn empty(commit: char) -> Self {
+        let revisions = BTreeSet::from(["main".to_owned()]);
+        Self { commit: commit.to_string().repeat(40), revisions, files: BTreeMap::new(), token: None }
     }
 
     pub fn with(mut self, name: &str, content: &[u8]) -> Self {
@@ -127,11 +133,11 @@ fn answer(stream: TcpStream, shared: &Mutex<State>) -> std::io::Result<()> {
     (request.method, request.path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     for line in lines {
         let line = line?;
-        match line.split_once(": ") {
-            None => break,
-            Some(("range", value)) => request.range = Some(value.to_owned()),
-            Some(("authorization", value)) => request.token = value.strip_prefix("Bearer ").map(str::to_owned),
-            Some(_) => {}
+        let Some((name, value)) = line.split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "range" => request.range = Some(value.to_owned()),
+            "authorization" => request.token = value.strip_prefix("Bearer ").map(str::to_owned),
+            _ => {}
         }
     }
     let mut state = shared.lock().unwrap();
@@ -209,7 +215,7 @@ fn answer(stream: TcpStream, shared: &Mutex<State>) -> std::io::Result<()> {
 
 fn head(stream: &mut TcpStream, status: &str, fields: &[String], length: usize) -> std::io::Result<()> {
     let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-    stream.write_all(format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\n\r\n").as_bytes())
+    stream.write_all(format!("HTTP/1.1 {status}\r\n{fields}Connection: close\r\nContent-Length: {length}\r\n\r\n").as_bytes())
 }
 
 fn write(stream: &mut TcpStream, status: &str, fields: &[String], body: &[u8]) -> std::io::Result<()> {

@@ -1,4 +1,5 @@
-//! 16_single_file: checkpoints in one file, made a folder of as `roentgen convert` does, and folders whose weights are variants or shards.
+//! 16_single_file: checkpoints in one file, made a folder of as `roentgen convert` does; folders whose weights are variants or shards; and
+//! names that are looked up in the cache of the hub.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use roentgen::diffusion::single_file::{Conversion, ModelConfigs, SingleFile, UNe
 use roentgen::diffusion::text::{TextEncoder, TextEncoderConfig, TextInput};
 use roentgen::diffusion::unet::UNetConfig;
 use roentgen::diffusion::weights::{Stem, WeightsFolder, load};
+use roentgen::hub::{Cache, Hub, Want};
+use roentgen_augment::progress::Silent;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -23,16 +26,29 @@ struct Model {
     variant: Option<String>,
     /// The folder is the autoencoder's.
     is_vae: bool,
-    /// Of a file that was converted.
-    _converted: Option<tempfile::TempDir>,
+    /// Of a file that was converted, or of a cache.
+    _made: Option<tempfile::TempDir>,
 }
 
 impl Model {
     fn of(case: &Case) -> Option<Self> {
         let text = |key: &str| case.params[key].as_str().map(str::to_owned);
+        if let Some(cache) = text("cache_dir") {
+            let made = with_links(&case.folder.join(cache));
+            let name = format!("{}@{}", text("repository")?, text("revision")?).parse().unwrap();
+            let hub = Hub::new(Cache::new(made.path())).offline();
+            let folder = hub.find(&name, Want::Pipeline, &Silent).unwrap().folder;
+            return Some(Self { folder, variant: None, is_vae: false, _made: Some(made) });
+        }
         if let Some(folder) = text("folder") {
-            let folder = case.folder.join(folder);
-            return Some(Self { folder, variant: text("variant"), is_vae: false, _converted: None });
+            let (folder, made) = match folder.split_once("/models--") {
+                Some((cache, rest)) => {
+                    let made = with_links(&case.folder.join(cache));
+                    (made.path().join(format!("models--{rest}")), Some(made))
+                }
+                None => (case.folder.join(folder), None),
+            };
+            return Some(Self { folder, variant: text("variant"), is_vae: false, _made: made });
         }
         let out = tempfile::tempdir().unwrap();
         let folder = out.path().join("model");
@@ -41,13 +57,45 @@ impl Model {
         let conversion = Conversion { configs, prediction: None, unet };
         let file = SingleFile::open(&case.folder.join(text("file")?)).unwrap();
         let converted = conversion.write(&file, &folder, |_| ()).unwrap();
-        Some(Self { folder, variant: None, is_vae: !converted.is_pipeline, _converted: Some(out) })
+        Some(Self { folder, variant: None, is_vae: !converted.is_pipeline, _made: Some(out) })
     }
 
     fn part(&self, name: &str) -> WeightsFolder {
         let folder = if self.is_vae { self.folder.clone() } else { self.folder.join(name) };
         WeightsFolder { folder, variant: self.variant.clone() }
     }
+}
+
+/// A copy of a cache. Its links may be kept as texts of where they lead to, for storage without links.
+fn with_links(cache: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let mut open = vec![cache.to_owned()];
+    while let Some(folder) = open.pop() {
+        let to = copy.path().join(folder.strip_prefix(cache).unwrap());
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let (path, to) = (entry.path(), to.join(entry.file_name()));
+            let kind = entry.file_type().unwrap();
+            let text = || std::fs::read_to_string(&path).ok().filter(|text| text.starts_with("../") && !text.contains('\n'));
+            let target = if kind.is_symlink() { std::fs::read_link(&path).ok() } else { text().map(PathBuf::from) };
+            match target {
+                _ if kind.is_dir() => open.push(path),
+                Some(target) => link(&target, &to),
+                None => drop(std::fs::copy(&path, &to).unwrap()),
+            }
+        }
+    }
+    copy
+}
+
+#[cfg(unix)]
+fn link(target: &Path, path: &Path) {
+    std::os::unix::fs::symlink(target, path).unwrap();
+}
+
+#[cfg(windows)]
+fn link(target: &Path, path: &Path) {
+    std::os::windows::fs::symlink_file(target, path).unwrap();
 }
 
 pub fn compute(case: &Case) -> Option<Outputs> {

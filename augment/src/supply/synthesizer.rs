@@ -119,7 +119,7 @@ impl From<GrayImage> for Synthesized {
 #[derive(Debug, thiserror::Error)]
 #[error("the generator failed: {message}")]
 pub struct SynthesisError {
-    /// What happened and what to do next.
+    /// What happened and what to do next, or which generator it was where the cause says the rest.
     pub message: String,
     /// The cause.
     #[source]

@@ -8,7 +8,7 @@ use burn::tensor::TensorData;
 use super::definition::{Definition, Setting};
 use super::merge::{Adapter, Lora};
 use super::names::{Place, Tool, place, plain};
-use crate::adapters::file::{AdapterFile, CONFIG_FILE};
+use crate::adapters::file::{AdapterFile, LORA_CONFIG};
 use crate::adapters::{AdapterError, embedding, foreign};
 use crate::diffusion::{DiffusionError, Part};
 
@@ -117,10 +117,10 @@ fn definitions(file: &AdapterFile, tool: Tool) -> Result<BTreeMap<Part, Definiti
     match tool {
         Tool::Kohya => Ok(BTreeMap::new()),
         Tool::Peft => {
-            let path = file.path.with_file_name(CONFIG_FILE);
+            let path = file.path.with_file_name(LORA_CONFIG);
             if !path.is_file() {
                 return Err(file.unusable(format!(
-                    "it is of peft and has no {CONFIG_FILE} beside it, which says how strong it is: put the two into one folder"
+                    "it is of peft and has no {LORA_CONFIG} beside it, which says how strong it is: put the two into one folder"
                 )));
             }
             let settings = settings(&std::fs::read(&path).map_err(|source| io(&path, source))?, &path)?;

@@ -6,7 +6,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::*;
-use crate::adapters::file::{CONFIG_FILE, PEFT_FILES};
+use crate::adapters::file::{LORA_CONFIG, PEFT_FILES};
 use crate::diffusion::pipeline::{OpenOptions, RandomSize, StableDiffusion, write_random_pipeline};
 
 /// By hand: `B A` of `[[1], [2]]` and `[[3, 4, 5]]`, in the layout of files and in that of memory.
@@ -84,10 +84,10 @@ fn files_that_do_not_fit_are_named() {
 
     let peft = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/fixtures/07_training/lora_start_peft");
     for (key, value) in [("use_dora", "true"), ("bias", "\"all\""), ("peft_type", "\"LOHA\"")] {
-        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(peft.join(CONFIG_FILE)).unwrap()).unwrap();
+        let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(peft.join(LORA_CONFIG)).unwrap()).unwrap();
         config[key] = serde_json::from_str(value).unwrap();
         std::fs::copy(peft.join(PEFT_FILES[0]), folder.path().join(PEFT_FILES[0])).unwrap();
-        std::fs::write(folder.path().join(CONFIG_FILE), config.to_string()).unwrap();
+        std::fs::write(folder.path().join(LORA_CONFIG), config.to_string()).unwrap();
         assert!(Lora::read(folder.path()).unwrap_err().to_string().contains(&format!("`{key}`")), "{key}");
     }
 }

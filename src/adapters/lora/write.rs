@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::merge::{Adapter, Lora};
 use super::names::{PEFT_PREFIX, TEXT_MODEL};
 use super::read::METADATA;
-use crate::adapters::file::{CONFIG_FILE, DIFFUSERS_FILES, PEFT_FILES};
+use crate::adapters::file::{DIFFUSERS_FILES, LORA_CONFIG, PEFT_FILES};
 use crate::diffusion::{DiffusionError, Part};
 
 impl Lora {
@@ -58,7 +58,7 @@ impl Lora {
         });
         let object = config.as_object_mut().expect("the literal is an object");
         object.extend(self.config(part));
-        write(&folder.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())
+        write(&folder.join(LORA_CONFIG), format!("{config:#}\n").as_bytes())
     }
 
     /// Arguments of peft's `LoraConfig`. Modules are named whole: a name is matched as an end, so that CLIP's are found with and

@@ -64,6 +64,7 @@ impl Checkpoint {
         let (encoder, autoencoder) = (text_encoder.init(&device), vae.init(&device));
         check_fit(folder, &tokenizer, &encoder, projection, &unet, &autoencoder)?;
         let (layers, factor) = (encoder.layers(), autoencoder.factor());
+        let tokenizer = tokenizer.beside(encoder.vocabulary_size());
         Ok(Self { index, tokenizer, text_encoder, projection, unet, vae, scheduler, factor, layers })
     }
 
@@ -75,12 +76,12 @@ impl Checkpoint {
         StableDiffusion::load(self, options, |_| false, opened)
     }
 
-    /// What is doubtful in the choice of its weights.
+    /// What is doubtful in the choice of its weights and in its vocabulary.
     ///
     /// # Errors
     /// Those of [`Choice::of`](crate::diffusion::weights::Choice::of).
     pub fn notes(&self) -> Result<Vec<String>, DiffusionError> {
-        self.index.folders.notes()
+        Ok(self.index.folders.notes()?.into_iter().chain(self.tokenizer.spare_tokens()).collect())
     }
 
     /// The tokenizer of its text encoder.
@@ -165,10 +166,11 @@ pub(in crate::diffusion) fn check_fit(
         let [encoded, decoded] = vae.image_channels();
         return mismatch(format!("the autoencoder encodes {encoded} and decodes {decoded} channels, expected 3 and 3"));
     }
-    if tokenizer.vocabulary_size() > text.vocabulary_size() {
+    let rows = tokenizer.needed_rows()?;
+    if rows > text.vocabulary_size() {
         return mismatch(format!(
             "the tokenizer's largest id is {}, the text encoder embeds {} ids: they are of different models",
-            tokenizer.vocabulary_size() - 1,
+            rows - 1,
             text.vocabulary_size()
         ));
     }

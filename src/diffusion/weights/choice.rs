@@ -66,13 +66,17 @@ impl Stem {
     /// # Errors
     /// [`DiffusionError::Io`].
     pub fn variants(self, folder: &Path) -> Result<BTreeSet<String>, DiffusionError> {
-        let files = files(folder)?;
-        Ok(files.iter().filter_map(|file| self.parse(file)?.variant.map(str::to_owned)).collect())
+        Ok(self.variants_among(&files(folder)?))
     }
 
-    /// The file that a folder with these files is read from, or the index of shards, unless a variant is asked for.
-    pub(crate) fn choose<'a>(self, files: &'a [&str]) -> Option<&'a str> {
-        self.pick(files, None).map(|(file, ..)| file)
+    /// The variants that weights among these files have.
+    pub(crate) fn variants_among(self, files: &[impl AsRef<str>]) -> BTreeSet<String> {
+        files.iter().filter_map(|file| self.parse(file.as_ref())?.variant.map(str::to_owned)).collect()
+    }
+
+    /// The file that a folder with these files is read from, or the index of shards, and why.
+    pub(crate) fn choose(self, files: &[&str], asked: Option<&str>) -> Option<(String, Why)> {
+        self.pick(files, asked).map(|(file, _, why)| (file.to_owned(), why))
     }
 
     /// The chosen one of a folder's files, and why.

@@ -20,7 +20,7 @@ use crate::diffusion::text::{TEXT_PROJECTION, TOKENIZER_FILES, TextEncoderConfig
 use crate::diffusion::unet::UNetConfig;
 use crate::diffusion::weights::{KeyMap, Loaded, Stem, WeightsFolder, load, save};
 use crate::diffusion::write::{write, write_json};
-use crate::hub::{Asked, Place, Want};
+use crate::hub::{Asked, Place, Want, Wanted};
 
 /// Where a component comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,23 +90,26 @@ impl Assembly {
 
     /// The checkpoints that it names.
     pub fn checkpoints(&mut self) -> Vec<Asked<'_>> {
-        let Self { base, unet, text_encoder, tokenizer, vae, scheduler, .. } = self;
-        let wholes = [
-            ("model.base", base, Want::Pipeline),
-            ("model.tokenizer", tokenizer, Want::Tokenizer),
-            ("model.scheduler", scheduler, Want::Scheduler),
-        ];
+        let Self { base, variant, unet, text_encoder, tokenizer, vae, scheduler, .. } = self;
+        let wanted = |want: Want| Wanted { variant: variant.clone(), ..want.into() };
+        let parts = [(&*text_encoder, "text_encoder"), (&*unet, "unet"), (&*vae, "vae")];
+        let replaced = parts.into_iter().filter(|(origin, _)| **origin != Origin::Base).map(|(_, name)| name);
+        let base = base.as_mut().map(|place| {
+            let wanted = Wanted { replaced: replaced.collect(), ..wanted(Want::Pipeline) };
+            Asked { key: "model.base".to_owned(), place, wanted }
+        });
+        let tokenizer = tokenizer.as_mut().map(|place| Asked::new("model.tokenizer", place, Want::Tokenizer));
+        let scheduler = scheduler.as_mut().map(|place| Asked::new("model.scheduler", place, Want::Scheduler));
         let parts = [
             ("model.unet.folder", unet, Want::UNet),
             ("model.text_encoder.folder", text_encoder, Want::TextEncoder),
             ("model.vae.folder", vae, Want::Vae),
         ];
-        let wholes = wholes.into_iter().filter_map(|(key, place, want)| Some(Asked { key, place: place.as_mut()?, want }));
         let parts = parts.into_iter().filter_map(|(key, origin, want)| match origin {
-            Origin::Folder(place) => Some(Asked { key, place, want }),
+            Origin::Folder(place) => Some(Asked { key: key.to_owned(), place, wanted: wanted(want) }),
             Origin::Base | Origin::Scratch(_) => None,
         });
-        wholes.chain(parts).collect()
+        [base, tokenizer, scheduler].into_iter().flatten().chain(parts).collect()
     }
 
     /// Whether the base is used unchanged, so that nothing has to be written.

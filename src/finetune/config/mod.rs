@@ -365,13 +365,16 @@ mod tests {
         let mut config = parse(text).unwrap();
         assert_eq!(config.model.unet, Origin::Scratch("folder/c/d".into()));
         let asked = config.model.checkpoints();
-        let asked: Vec<_> = asked.iter().map(|asked| (asked.key, asked.place.to_string(), asked.want)).collect();
+        let asked: Vec<_> =
+            asked.iter().map(|asked| (asked.key.as_str(), asked.place.to_string(), asked.wanted.want)).collect();
         let expected = [
             ("model.base", "owner/sd", Want::Pipeline),
             ("model.text_encoder.folder", "a/b:x", Want::TextEncoder),
             ("model.vae.folder", "folder/../vae/x", Want::Vae),
         ];
         assert_eq!(asked, expected.map(|(key, place, want)| (key, place.to_owned(), want)));
+        // Of the base, the tokenizer, the scheduler and the configurations remain.
+        assert_eq!(config.model.checkpoints()[0].wanted.replaced, ["text_encoder", "unet", "vae"]);
         assert!(matches!(config.model.base, Some(Place::Hub { .. })));
     }
 

@@ -41,7 +41,7 @@ pub(super) fn tokenizer(tokenizer: Result<Tokenizer, DiffusionError>) -> Compone
     component("tokenizer", tokenizer, |tokenizer| {
         let length = tokenizer.model_max_length().map_or_else(|| "the text encoder's".to_owned(), |length| length.to_string());
         let facts = vec![("tokens", tokenizer.vocabulary_size().to_string()), ("max_length", length)];
-        Described { facts, ..Described::default() }
+        Described { facts, hint: tokenizer.spare_tokens(), weights: None }
     })
 }
 

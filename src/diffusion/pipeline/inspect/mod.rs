@@ -98,8 +98,8 @@ fn pipeline(source: &PipelineSource) -> Result<Inspection, DiffusionError> {
     index.folders.check_variant()?;
     let component = |name: &str| index.component(name);
     let config = |name: &str| component(name).join("config.json");
-    let tokens = Tokenizer::open(&component("tokenizer"));
     let text = TextEncoderConfig::read(&config("text_encoder"));
+    let tokens = Tokenizer::open(&component("tokenizer"));
     let denoiser = UNetConfig::read(&config("unet"));
     let autoencoder = AutoencoderConfig::read(&config("vae"));
     let schedule = component("scheduler").join("scheduler_config.json");
@@ -112,6 +112,10 @@ fn pipeline(source: &PipelineSource) -> Result<Inspection, DiffusionError> {
         }
         _ => None,
     };
+    let tokens = tokens.map(|tokens| match &text {
+        Ok(text) => tokens.beside(text.vocabulary_size()),
+        Err(_) => tokens,
+    });
     let weights = |name: &str| index.folders.weights(name);
     let mut components = vec![
         tokenizer(tokens),

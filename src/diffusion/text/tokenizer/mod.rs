@@ -46,6 +46,8 @@ pub struct Tokenizer {
     padding: Padding,
     truncation: TruncationDirection,
     model_max_length: Option<usize>,
+    /// Ids that the text encoder has embeddings for.
+    embedded: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -94,7 +96,45 @@ impl Tokenizer {
         };
         let padding = Padding { token, id, direction };
         let vectors = Vectors::of(&inner);
-        Ok(Self { folder: folder.to_owned(), inner, vectors, padding, truncation, model_max_length: config.model_max_length })
+        let model_max_length = config.model_max_length;
+        Ok(Self { folder: folder.to_owned(), inner, vectors, padding, truncation, model_max_length, embedded: usize::MAX })
+    }
+
+    /// The same beside a text encoder with embeddings of this many ids: a text with another token is refused from now on.
+    #[must_use]
+    pub(in crate::diffusion) fn beside(self, embedded: usize) -> Self {
+        Self { embedded, ..self }
+    }
+
+    /// What is to be said of tokens without an embedding, if there are any.
+    pub(in crate::diffusion) fn spare_tokens(&self) -> Option<String> {
+        let mut spare: Vec<(u32, String)> = self.inner.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
+        spare.retain(|(id, _)| *id as usize >= self.embedded);
+        spare.sort();
+        let named: Vec<String> = spare.iter().take(MOST_NAMED).map(|(_, token)| format!("`{token}`")).collect();
+        let more = if spare.len() > MOST_NAMED { ", …" } else { "" };
+        (!spare.is_empty()).then(|| {
+            format!(
+                "the tokenizer has {} token(s) that the text encoder has no embedding for ({}{more}): a prompt with one of them is refused",
+                spare.len(),
+                named.join(", ")
+            )
+        })
+    }
+
+    fn check_embedded(&self, tokens: &tokenizers::Encoding, text: &str) -> Result<(), DiffusionError> {
+        let Some(id) = tokens.get_ids().iter().find(|id| **id as usize >= self.embedded) else { return Ok(()) };
+        Err(DiffusionError::Tokenizer {
+            path: self.folder.clone(),
+            message: format!(
+                "the text {:?} has the token `{}` (id {id}), and the text encoder has embeddings of {} ids: leave it out; or if it is of \
+                 textual inversion, delete it from the tokenizer's files (added_tokens.json, added_tokens_decoder in \
+                 tokenizer_config.json) and give its vectors as --embedding",
+                excerpt(text),
+                self.inner.id_to_token(*id).unwrap_or_default(),
+                self.embedded
+            ),
+        })
     }
 
     /// The same with further tokens, which are found in a text after it was made lower case, and within words; and the id of the first.
@@ -107,6 +147,10 @@ impl Tokenizer {
         if let Some(known) = tokens.iter().find(|token| self.id(token).is_some()) {
             return Err(refuse(format!("its vocabulary has the token `{known}` already")));
         }
+        if let Some(spare) = self.spare_tokens() {
+            let remedy = "delete them from its files before tokens are added (added_tokens.json, added_tokens_decoder in tokenizer_config.json)";
+            return Err(refuse(format!("{spare}; {remedy}")));
+        }
         let first = self.vocabulary_size() as u32;
         let added = self.inner.add_tokens(tokens.iter().map(|token| AddedToken::from(token.clone(), false)));
         added.map_err(|error| DiffusionError::Tokenizer { path: self.folder.clone(), message: error.to_string() })?;
@@ -117,6 +161,7 @@ impl Tokenizer {
             }
         }
         self.vectors = Vectors::of(&self.inner);
+        self.embedded = self.embedded.max(first as usize + tokens.len());
         Ok((self, first))
     }
 
@@ -148,7 +193,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] where `max_length` leaves no room for a token beside the start and end tokens;
-    /// [`DiffusionError::Tokenizer`] where a character is in no vocabulary and there is no token for unknown ones.
+    /// [`DiffusionError::Tokenizer`] where a character is in no vocabulary and there is no token for unknown ones, and for a token that the
+    /// text encoder beside it has no embedding for.
     pub fn encode(&self, texts: &[&str], max_length: usize) -> Result<Encoded, DiffusionError> {
         let added = self.framing();
         if max_length <= added {
@@ -169,6 +215,7 @@ impl Tokenizer {
             tokens.truncate(max_length - added, 0, self.truncation);
             let mut tokens = self.inner.post_process(tokens, None, true).map_err(failed)?;
             tokens.pad(max_length, self.padding.id, 0, &self.padding.token, self.padding.direction);
+            self.check_embedded(&tokens, text)?;
             encoded.push(&tokens, untruncated);
         }
         Ok(encoded)
@@ -207,10 +254,21 @@ impl Tokenizer {
         self.model_max_length
     }
 
-    /// One more than the largest id: the rows that a text encoder needs at least.
+    /// One more than the largest id.
     #[must_use]
     pub fn vocabulary_size(&self) -> usize {
         self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// One more than the largest id without tokens that were added later: the rows that a text encoder needs at least. Tokens that frame
+    /// or fill up every text count too.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
+    pub fn needed_rows(&self) -> Result<usize, DiffusionError> {
+        let base = self.inner.get_vocab(false).into_values();
+        let empty = self.encode(&[""], self.framing() + 1)?.input_ids.into_iter().flatten();
+        Ok(base.chain(empty).max().map_or(0, |id| id as usize + 1))
     }
 
     /// The id that fills up short texts.
@@ -219,6 +277,9 @@ impl Tokenizer {
         self.padding.id
     }
 }
+
+/// Tokens that a message names.
+const MOST_NAMED: usize = 5;
 
 /// The start of a text, for a message.
 fn excerpt(text: &str) -> String {
