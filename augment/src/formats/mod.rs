@@ -7,6 +7,7 @@
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
 //! | [`MedMnist`] | ChestMNIST, PneumoniaMNIST and other `.npz` of their form |
 //! | [`ClassFolders`] | a folder per class, torchvision's `ImageFolder` |
+//! | `webdataset`, `parquet` | tar shards; Parquet files with embedded images |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`Table`] | the project's own CSV, one row per image; written by [`write_table`] |
 
@@ -17,12 +18,15 @@ mod guess;
 mod imagefolder;
 mod left_out;
 mod npz;
+mod objects;
+mod parquet;
 mod phantom;
 mod prompts;
 mod published;
 mod registry;
 mod sheet;
 mod table;
+mod webdataset;
 
 use serde::{Deserialize, Serialize};
 
