@@ -141,7 +141,7 @@ fn memory_does_not_grow_with_the_size_of_the_files() {
             let samples: Vec<Sample> = (0..count).map(sample).collect();
             let file = folder.path().join(format!("a.{extension}"));
             write(&file, &samples);
-            (peak(folder.path(), &["data", "summary", &format!("a.{extension}")]), fs::metadata(file).unwrap().len() as usize)
+            (peak(folder.path(), &["data", "check", &format!("a.{extension}")]), fs::metadata(file).unwrap().len() as usize)
         });
         let [(few, small), (many, large)] = peaks;
         println!("{format}: {} MiB of {} MiB, {} MiB of {} MiB", few >> 20, small >> 20, many >> 20, large >> 20);

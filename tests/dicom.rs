@@ -124,7 +124,7 @@ fn a_study_of_dicom_files_repeats_nothing_that_identifies_anybody() {
 fn faults_of_dicom_files_repeat_nothing_that_identifies_anybody() {
     let study = Study::new();
     to_dicom(&study, |at, file| match at {
-        0 => Dicom { syntax: "1.2.840.10008.1.2.4.80", ..file },
+        0 => Dicom { syntax: "1.2.840.10008.1.2.4.80", ..file }.with(0x7FE0_0010, Value::Fragments(vec![vec![0; 4]])),
         1 => file.with(0x0028_0004, text(b"CS", "RGB")),
         2 => file.with(0x0028_0004, text(b"CS", "PLANTED")),
         3 => file.with(0x0028_0008, text(b"IS", "PLANTED")),

@@ -1,6 +1,7 @@
 //! One Parquet file: its columns, and which of them is what.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use parquet::schema::types::ColumnDescriptor;
 use serde_json::Value;
 
 use super::cells::{Shape, texts};
+use super::pages;
 use crate::AugmentError;
 use crate::formats::objects::{Keys, Objects};
 
@@ -98,7 +100,29 @@ impl ParquetFile {
         let others = (0..schema.num_columns())
             .filter(|column| !read(column) && ![file.bytes, bytes, file.paths].contains(&Some(*column)));
         file.skipped = others.map(|column| schema.columns()[column].path().string()).collect();
+        file.look()?;
         Ok(file)
+    }
+
+    /// Looks at the pages of the columns that are read.
+    fn look(&self) -> Result<(), AugmentError> {
+        let failed = |source| AugmentError::Io { action: "read", path: self.path.clone(), source };
+        let mut file = BufReader::new(File::open(&self.path).map_err(failed)?);
+        let schema = self.metadata.file_metadata().schema_descr_ptr();
+        for group in self.metadata.row_groups() {
+            for (place, column) in group.columns().iter().enumerate() {
+                let shape = Shape::of(&schema.columns()[place]);
+                if shape.is_none() && self.bytes != Some(place) {
+                    continue;
+                }
+                let list = schema.columns()[place].max_rep_level() > 0;
+                if let Err(fault) = pages::look(&mut file, column, group.num_rows(), list).map_err(failed)? {
+                    let (found, expected) = fault.words();
+                    return Err(bad(&self.path, format!("column `{}` is {found}", column.column_path().string()), &expected));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn has_bytes(&self) -> bool {

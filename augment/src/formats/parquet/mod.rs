@@ -3,6 +3,7 @@
 mod cells;
 mod file;
 mod images;
+mod pages;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -59,7 +60,9 @@ pub(super) fn read(table: &Table) -> Result<CxrDataset, AugmentError> {
     }
     // The column of images is called `image` now, whatever it was called.
     let mut columns = table.columns.clone();
-    columns.remove("image");
+    if let Some(name) = columns.get_mut("image") {
+        "image".clone_into(name);
+    }
     let table = Table { columns, ..table.clone() };
     let data = if embedded {
         table.read_rows(&parts, Embedded::new(root, opened))?
