@@ -1,5 +1,6 @@
 """Writes the seeds of the fuzz targets, a few small files each, to corpus/TARGET beside this file. Needs Python alone."""
 
+import base64
 import io
 import json
 import struct
@@ -140,6 +141,136 @@ def jpegs():
         return {Path(name).stem: archive.read(name) for name in names[::11]}
 
 
+def element(group, number, vr, value, explicit=True, big=False):
+    """One element of DICOM; `value` may be bytes, text, or numbers of two bytes. A length of None is not said."""
+    order = ">" if big else "<"
+    if isinstance(value, str):
+        value = value.encode() + b" " * (len(value) % 2)
+    elif isinstance(value, (list, tuple)):
+        value = struct.pack(f"{order}{len(value)}H", *value)
+    value += b"\0" * (len(value) % 2)
+    tag = struct.pack(f"{order}HH", group, number)
+    if not explicit:
+        return tag + struct.pack(f"{order}I", len(value)) + value
+    if vr in (b"OB", b"OW", b"SQ", b"UN"):
+        return tag + vr + b"\0\0" + struct.pack(f"{order}I", len(value)) + value
+    return tag + vr + struct.pack(f"{order}H", len(value)) + value
+
+
+def item(value):
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(value)) + value
+
+
+def dicom(syntax, pixels=None, fragments=None, more=(), bits=12, rows=2, columns=2, mono="MONOCHROME2"):
+    """A gray image of DICOM, without its preamble."""
+    explicit, big = syntax != "1.2.840.10008.1.2", syntax.endswith(".1.2.2")
+    make = lambda *parts: element(*parts, explicit=explicit, big=big)
+    allocated = 8 if bits == 8 else 16
+    elements = [
+        (0x0010, 0x0010, b"PN", "A^B"), (0x0028, 0x0002, b"US", [1]), (0x0028, 0x0004, b"CS", mono), (0x0028, 0x0010, b"US", [rows]),
+        (0x0028, 0x0011, b"US", [columns]), (0x0028, 0x0100, b"US", [allocated]), (0x0028, 0x0101, b"US", [bits]),
+        (0x0028, 0x0102, b"US", [bits - 1]), (0x0028, 0x0103, b"US", [0]), *more,
+    ]
+    data = b"".join(make(*parts) for parts in sorted(elements, key=lambda parts: parts[:2]))
+    if fragments is None:
+        data += make(0x7FE0, 0x0010, b"OB" if bits == 8 else b"OW", pixels)
+    else:
+        data += struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + item(b"")
+        data += b"".join(item(part + b"\0" * (len(part) % 2)) for part in fragments) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    if syntax.endswith(".99"):
+        packer = zlib.compressobj(wbits=-15)
+        data = packer.compress(data) + packer.flush()
+    return b"DICM" + element(0x0002, 0x0010, b"UI", syntax.encode() + b"\0" * (len(syntax) % 2)) + data
+
+
+def dicoms():
+    uid = "1.2.840.10008.1.2"
+    table = item(element(0x0028, 0x3002, b"US", [2, 0, 8]) + element(0x0028, 0x3006, b"OW", [0, 255]))
+    window = [(0x0028, 0x1050, b"DS", "1000\\40"), (0x0028, 0x1051, b"DS", "1500"), (0x0028, 0x1052, b"DS", "-1024"), (0x0028, 0x1053, b"DS", "2")]
+    endless = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + element(0x0010, 0x0010, b"PN", "A") + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+    rle = struct.pack("<16I", 2, 64, 66, *[0] * 13) + bytes([253, 1, 3, 1, 2, 3, 4])
+    counts = bytes([0, 0, 0, 0, 17, *[0] * 11])
+    lossless = b"\xff\xd8\xff\xc3\0\x0b\x0c\0\x02\0\x02\x01\x01\x11\0\xff\xc4\0\x24\0" + counts + bytes(range(17))
+    lossless += b"\xff\xda\0\x08\x01\x01\0\x01\0\0" + bytes(3) + b"\xff\xd9"
+    j2k = bytes.fromhex(
+        "ff4fff5100290000000000080000000600000000000000000000000800000006000000000000000000010f0101ff52000c00000001000204040001ff5c000a4080888890888890ff90000a00000000"
+        "00670001ff93cffc3024088194f850aae84eefc03f60781fe01203fc0200096f3251bb98e7038879a1043e4cdfc0ff00f81fe04207fe0010217a97a9e64e2838dd77d87e58376f03d2dc8430c477"
+        "537b2f78b9acf9a1371ff3176e6988e51fffd9"
+    )
+    with zipfile.ZipFile(HERE / "../augment/tests/fixtures/jpeg.zip") as archive:
+        jpeg = archive.read("gray.jpg")
+    pixels = struct.pack("<4H", 0, 1000, 2000, 4095)
+    return {
+        "explicit": dicom(uid + ".1", pixels), "implicit": dicom(uid, pixels), "big-endian": dicom(uid + ".2", pixels),
+        "deflated": dicom(uid + ".1.99", pixels), "eight": dicom(uid + ".1", bytes(4), bits=8, mono="MONOCHROME1"),
+        "window": dicom(uid + ".1", pixels, more=window), "sigmoid": dicom(uid + ".1", pixels, more=[*window, (0x0028, 0x1056, b"CS", "SIGMOID")]),
+        "tables": dicom(uid + ".1", pixels, more=[(0x0028, 0x3000, b"SQ", table), (0x0028, 0x3010, b"SQ", table)]),
+        "nested": dicom(uid + ".1", pixels, more=[(0x0008, 0x1111, b"SQ", item(element(0x0008, 0x1112, b"SQ", endless)))]),
+        "rle": dicom(uid + ".5", fragments=[rle]), "lossless": dicom(uid + ".4.70", fragments=[lossless]),
+        "jpeg": dicom(uid + ".4.50", fragments=[jpeg], bits=8, rows=37, columns=45),
+        "jpeg-2000": dicom(uid + ".4.90", fragments=[j2k[:80], j2k[80:]], rows=6, columns=8),
+    }
+
+
+def tar(members, form=tarfile.GNU_FORMAT):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    # Padded to 10,240 bytes, which are more than a seed needs.
+    return out.getvalue().rstrip(b"\0") + bytes(1024)
+
+
+def tars():
+    image = png(1, 1, 8, 0, b"\x07")
+    labels = json.dumps({"Mass": 1, "Effusion": None, "patient_id": "7", "labels": 0}).encode()
+    return {
+        "json": tar({"a.png": image, "a.json": labels, "a.txt": b"A mass.", "b.json": labels, "b.png": image}),
+        "classes": tar({"a.cls": b"Mass|Effusion", "a.jpg": image, "deep/b.cls": b"No Finding", "deep/b.png": image}),
+        "pax": tar({"long/" * 30 + "a.png": image, "long/" * 30 + "a.json": labels}, tarfile.PAX_FORMAT),
+        "gnu": tar({"long/" * 30 + "a.png": image, "long/" * 30 + "a.json": labels}),
+        "others": tar({"./a.seg.png": image, "./a.png": image, "./a.json": b'{"Mass": -1.0}', "readme": b"x"}),
+    }
+
+
+# Files of one or two rows by pyarrow 26, without its schema and statistics.
+PARQUET = {
+    "snappy": (
+        "UEFSMRUEFZABFZYBTBUCFQASAABI8EdEAAAAiVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAAAAADRSSBWAAAAC0lEQVR4nGNgZAAAAAUAAtFmM3gAAAAASUVORK5CYIIVABUSFRYsFQIV"
+        "EBUGFQYcAAAACSACAAAAAgIBAgAVBBUAFQJMFQAVABIAAAAVABUOFRIsFQIVEBUGFQYcAAAABxgCAAAAAgEAFQQVEBUUTBUCFQASAAAIHAEAAAAAAAAAFQAVEhUWLBUCFRAVBhUGHAAA"
+        "AAkgAgAAAAIBAQIAFQQZXDUAGAZzY2hlbWEVBAA1AhgFaW1hZ2UVBAAVDCUCGAVieXRlcwAVDCUCGARwYXRoJQBMHAAAABUEJQIYBE1hc3MAFgIZHBk8JgAcFQwZNQAGEBkoBWltYWdl"
+        "BWJ5dGVzFQIWAhboARbyASa+ASYIKSwVBBUAFQIAFQAVEBUCADwWiAEZBhk2AAACAAAAJgAcFQwZNQAGEBkoBWltYWdlBHBhdGgVAhYCFlAWViaYAib6ASksFQQVABUCABUAFRAVAgA8"
+        "FgAZBhk2AAIAAAAAJgAcFQQZNQAGEBkYBE1hc3MVAhYCFmQWbCaAAybQAiksFQQVABUCABUAFRAVAgA8KQYZJgACAAAAFpwDFgImCBa0AwAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNp"
+        "b24gMjYuMC4xGTwcAAAcAAAcAAAARAEAAFBBUjE="
+    ),
+    "plain": (
+        "UEFSMRUAFZwBFZwBLBUCFQAVBhUGHAAAAAIAAAACAkQAAACJUE5HDQoaCgAAAA1JSERSAAAAAgAAAAEIAAAAANFJIFYAAAALSURBVHicY2BkAAAABQAC0WYzeAAAAABJRU5ErkJgghUA"
+        "FQwVDCwVAhUAFQYVBhwAAAACAAAAAgEVABUcFRwsFQIVABUGFQYcAAAAAgAAAAIBAQAAAAAAAAAVBBlcNQAYBnNjaGVtYRUEADUCGAVpbWFnZRUEABUMJQIYBWJ5dGVzABUMJQIYBHBh"
+        "dGglAEwcAAAAFQQlAhgETWFzcwAWAhkcGTwmABwVDBklBgAZKAVpbWFnZQVieXRlcxUAFgIWxgEWxgEmCEkcFQAVABUCADwWiAEZBhk2AAACAAAAJgAcFQwZJQYAGSgFaW1hZ2UEcGF0"
+        "aBUAFgIWMhYyJs4BSRwVABUAFQIAPBYAGQYZNgACAAAAACYAHBUEGSUGABkYBE1hc3MVABYCFkIWQiaAAkkcFQAVABUCADwpBhkmAAIAAAAWugIWAiYIFroCACggcGFycXVldC1jcHAt"
+        "YXJyb3cgdmVyc2lvbiAyNi4wLjEZPBwAABwAABwAAAAjAQAAUEFSMQ=="
+    ),
+    "v2": (
+        "UEFSMRUEFZABFaQBTBUCFQASAAAfiwgAAAAAAAIDc2FgYOgM8HPn5ZLiAjJ5PT1cgoA0ExAzcgAJhoueCmFAitvTxTGkYk5yQgqQw8rAdDHNuAIk7enq57LOKaEJAG67S0BIAAAAFQYV"
+        "ChUKXBUCFQAVAhUQFQQVABIcAAAAAgIBAgAVBBUAFShMFQAVABIAAB+LCAAAAAAAAgMDAAAAAAAAAAAAFQYVBhUGXBUCFQIVAhUQFQQVABIcAAAAAgEAFQQVEBUuTBUCFQASAAAfiwgA"
+        "AAAAAAIDY2SAAAD334ipCAAAABUGFQoVClwVAhUAFQIVEBUEFQASHAAAAAIBAQIAFQQZXDUAGAZzY2hlbWEVBAA1AhgFaW1hZ2UVBAAVDCUCGAVieXRlcwAVDCUCGARwYXRoJQBMHAAA"
+        "ABUEJQIYBE1hc3MAFgIZHBk8JgAcFQwZNQAGEBkoBWltYWdlBWJ5dGVzFQQWAhbqARb+ASbMASYIKSwVBBUAFQIAFQAVEBUCADwWiAEZBhk2AAACAAAAJgAcFQwZNQAGEBkoBWltYWdl"
+        "BHBhdGgVBBYCFlIWeibKAiaGAiksFQQVABUCABUAFRAVAgA8FgAZBhk2AAIAAAAAJgAcFQQZNQAGEBkYBE1hc3MVBBYCFmYWhAEmygMmgAMpLBUEFQAVAgAVABUQFQIAPCkGGSYAAgAA"
+        "ABaiAxYCJggW/AMAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRk8HAAAHAAAHAAAAEUBAABQQVIx"
+    ),
+    "paths": (
+        "UEFSMRUEFSQVNkwVBBUAEgAAKLUv/SASkQAABQAAAGEucG5nBQAAAGIucG5nFQAVEhUkLBUEFRAVBhUGHAAAACi1L/0gCUkAAAIAAAAEAQEDAhUEFRAVIkwVAhUAEgAAKLUv/SAIQQAA"
+        "BAAAAE1hc3MVABUgFTIsFQQVEBUGFQYcAAAAKLUv/SAQgQAAAgAAAAQAAwAAAAMHAAECABUEFRAVIkwVAhUAEgAAKLUv/SAIQQAAAAAAAAAAAAAVABUSFSQsFQQVEBUGFQYcAAAAKLUv"
+        "/SAJSQAAAgAAAAMCAQIAFQQZbDUAGAZzY2hlbWEVBgAVDCUCGAVpbWFnZSUATBwAAAA1AhgGbGFiZWxzFQIVBkw8AAAANQQYBGxpc3QVAgAVDCUCGAdlbGVtZW50JQBMHAAAABUKJQIY"
+        "CEVmZnVzaW9uABYEGRwZPCYAHBUMGTUABhAZGAVpbWFnZRUMFgQWeBacASZaJggpLBUEFQAVAgAVABUQFQIAPBYUGQYZJgAEAAAAJgAcFQwZNQAGEBk4BmxhYmVscwRsaXN0B2VsZW1l"
+        "bnQVDBYEFnIWlgEm4gEmpAEpLBUEFQAVAgAVABUQFQIAPBYIGSYEABlGAAIAAgAAACYAHBUKGTUABhAZGAhFZmZ1c2lvbhUMFgQWZBaIASb4Aia6AiksFQQVABUCABUAFRAVAgA8KQYZ"
+        "JgICAAAAFs4CFgQmCBa6AwAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjYuMC4xGTwcAAAcAAAcAAAAawEAAFBBUjE="
+    ),
+}
+
+
 def main():
     palette = b"".join(struct.pack("<BBBB", v, v, v, 0) for v in range(16))
     seeds = {
@@ -179,6 +310,9 @@ def main():
             "deep": png(2, 1, 16, 0, b"\x07\x08\x09\x0a", extra=itxt(json.dumps(REQUEST))),
             "bare": json.dumps({key: REQUEST[key] for key in ("version", "fingerprint", "pixels", "card", "request")}).encode(),
         },
+        "dicom": dicoms(),
+        "tar": tars(),
+        "parquet": {name: base64.b64decode(text) for name, text in PARQUET.items()},
         "jpeg": jpegs(),
         "bmp": {
             "gray-8": bmp(8, bytes(range(4)), b"".join(struct.pack("<BBBB", v, v, v, 0) for v in range(4))),

@@ -68,7 +68,7 @@ fn study(folder: &Path, split: &str, held_out: usize) {
 }
 
 /// Runs the program and returns its largest resident set, in bytes.
-fn peak(folder: &Path, args: &[&str]) -> usize {
+pub fn peak(folder: &Path, args: &[&str]) -> usize {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
     command.args(args).current_dir(folder).stdout(Stdio::null());
     let mut running = command.stderr(Stdio::inherit()).spawn().unwrap();

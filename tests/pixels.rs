@@ -140,9 +140,7 @@ fn a_long_strip_is_padded_without_its_square() {
 #[test]
 fn what_is_no_image_is_named_for_what_it_is() {
     let study = Study::new();
-    let mut dicom = vec![0; 128];
-    dicom.extend(b"DICM\x02\0\0\0");
-    fs::write(study.path("phantoms/1.png"), dicom).unwrap();
+    fs::write(study.path("phantoms/1.png"), b"II*\0\x08\0\0\0").unwrap();
     fs::write(study.path("phantoms/2.png"), b"<html><body>Please sign in").unwrap();
     let mut bomb = Vec::new();
     drop(png::Encoder::new(&mut bomb, 22_000, 22_000).write_header().unwrap());
@@ -151,7 +149,7 @@ fn what_is_no_image_is_named_for_what_it_is() {
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success());
     for expected in [
-        "1.png: it is a DICOM file; PNG, JPEG and BMP are read",
+        "1.png: it is a TIFF file; PNG, JPEG, BMP and DICOM are read",
         "2.png: it is a web page or XML, as a failed download leaves it",
         "3.png: 22000x22000 pixels; images of at most 178956970 pixels",
     ] {

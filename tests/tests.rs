@@ -3,11 +3,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `adapters` | LoRA files of every tool, textual inversion and `merge`, on a tiny pipeline, and everything of the kind that is refused |
+//! | `archives` | tar shards and Parquet files: a whole study of each, guessed without a run file, and in little memory |
 //! | `bounds` | any number in a run file is used or refused by name |
 //! | `checkpoints` | checkpoints as people have them: variants, shards, training scripts' folders, single files, and every broken one |
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `conversion` | `data convert` and `data vocab`: kills, what is left out, and several data sets in one run file |
 //! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
+//! | `dicom` | DICOM files in a study: results, values, and that what identifies a patient is written nowhere |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
@@ -27,12 +29,14 @@
 //! | `parity` | every case of a parity tree, computed by the product's public code |
 
 mod adapters;
+mod archives;
 mod bounds;
 mod checkpoints;
 mod cli;
 mod conversion;
 mod data;
 mod demo;
+mod dicom;
 mod docs;
 mod finetune;
 mod generate;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CxrDataset, DataSummary, SplitPlan, Splits};
-use roentgen_augment::formats::{DataSource, FORMATS, MissingImages};
+use roentgen_augment::formats::{DataSource, FORMATS, Format, MissingImages};
 use roentgen_augment::image::{Geometry, GrayImage, Preprocess};
 use tempfile::TempDir;
 
@@ -61,6 +61,27 @@ pub fn read_every_layout(labels: &Path, images: Option<&Path>) {
                 Ok(data) => whole(&data),
                 Err(error) => said(&error),
             }
+        }
+    }
+}
+
+/// Reads `images` in the layout of that name, and every image of it.
+///
+/// # Panics
+/// If what is read is not whole.
+pub fn read_images(format: &str, images: &Path) {
+    let format = Format::named(format).expect("the layout is known");
+    for missing in [MissingImages::Refuse, MissingImages::Keep] {
+        match format.read(&DataSource { images: Some(images.to_owned()), missing, ..DataSource::default() }) {
+            Ok(data) => {
+                whole(&data);
+                for index in 0..data.rows().len().min(16) {
+                    if let Err(error) = data.decode(index) {
+                        said(&error);
+                    }
+                }
+            }
+            Err(error) => said(&error),
         }
     }
 }

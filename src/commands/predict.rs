@@ -28,7 +28,8 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
         .with_context(|| format!("{} does not say how its images were prepared", args.weights.display()))?;
     // White is a matter of the files, whatever the network was trained on.
     let (stated, trained) = (config.preprocess.bit_depth, preprocess.bit_depth);
-    let preprocess = Preprocess { bit_depth: stated.or(trained), ..preprocess };
+    let dicom = config.preprocess.dicom.or(preprocess.dicom);
+    let preprocess = Preprocess { bit_depth: stated.or(trained), dicom, ..preprocess };
     config.preprocess = preprocess;
     config.data.findings = Some(card.findings.clone());
     // Findings that the classifier learnt are known, whatever the run file says.

@@ -58,8 +58,9 @@ impl ClassifierJudge {
     /// [`ClassifierError::Training`] for an unreadable validation image.
     pub fn new(config: &AgreementConfig, parts: JudgeParts<'_>) -> Result<Self, ClassifierError> {
         let JudgeParts { net, weights, batcher, preprocess, device, valid } = parts;
-        // White is a matter of the files, the rest of the network. Each image is read once: there is nothing to keep.
-        let files = Preprocess { bit_depth: valid.data().preprocess().bit_depth, ..preprocess };
+        // White and the values of DICOM are a matter of the files, the rest of the network. Each image is read once: there is nothing to keep.
+        let Preprocess { bit_depth, dicom, .. } = *valid.data().preprocess();
+        let files = Preprocess { bit_depth, dicom, ..preprocess };
         let valid = valid.data().clone().with_preprocess(files).with_cache(0);
         let scored = Predictions::of(&net, &Batches::new(valid, &batcher, BATCH, device)?, |_| {})?;
         let findings = batcher.vocabulary.findings();

@@ -16,7 +16,16 @@ pub enum Kind {
 use Kind::{Flag, Of, Real, Text, Whole};
 
 const FINDINGS: &[&str] = &["[\"Mass\"]", "[\"Effusion\", \"Pleural Effusion\"]", "[]", "[\"\"]", "[\"Nothing\"]"];
-const FORMATS: &[&str] = &["\"phantom\"", "\"table\"", "\"nih\"", "\"medmnist\"", "\"class-folders\"", "\"imagefolder\""];
+const FORMATS: &[&str] = &[
+    "\"phantom\"",
+    "\"table\"",
+    "\"nih\"",
+    "\"medmnist\"",
+    "\"class-folders\"",
+    "\"imagefolder\"",
+    "\"webdataset\"",
+    "\"parquet\"",
+];
 const MODES: &[&str] = &[
     "\"real-only\"",
     "{ synthetic = { size = 9223372036854775807 } }",
@@ -83,6 +92,7 @@ pub const DATA: &[(&str, Kind)] = &[
     ("preprocess.geometry", Of(&["\"pad\"", "\"crop\""])),
     ("preprocess.filter", Of(&["\"bicubic\"", "\"none\""])),
     ("preprocess.bit_depth", Of(DEPTHS)),
+    ("preprocess.dicom", Of(&["\"stored\"", "\"window\"", "\"raw\""])),
     ("preprocess.jpeg_scale", Flag),
 ];
 

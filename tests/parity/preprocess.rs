@@ -1,7 +1,7 @@
 //! Topic `10_preprocess`: decoding, normalising, cropping and resampling.
 
 use roentgen_augment::image::{
-    Filter, GrayDepth, GrayImage, PixelRange, Pixels, RgbImage, Signed, Window, Xrv, shorter_side_to,
+    DicomImage, DicomValues, Filter, GrayDepth, GrayImage, PixelRange, Pixels, RgbImage, Signed, Window, Xrv, shorter_side_to,
 };
 
 use super::{Array, Case, Outputs};
@@ -10,6 +10,7 @@ use super::{Array, Case, Outputs};
 pub fn compute(case: &Case) -> Option<Outputs> {
     Some(match case.name.split('/').next()? {
         "file" => file(case),
+        "dicom" => dicom(case),
         "xrv" => xrv(case),
         "sd" => stable_diffusion(case),
         "crop" => vec![("cropped".to_owned(), samples(&center_crop(&image(case), size(case))))],
@@ -29,6 +30,27 @@ fn file(case: &Case) -> Outputs {
         "raw" => samples(&gray),
         "l_scaled" => samples(&gray.to_pixels::<Signed>().to_gray8()),
         "normalized" => values(&gray.to_pixels::<Xrv>(), false),
+        other => panic!("{} has an unknown output {other}", case.name),
+    };
+    case.output_names().map(|name| (name.to_owned(), output(name))).collect()
+}
+
+fn dicom(case: &Case) -> Outputs {
+    let path = case.folder.join(case.params["file"].as_str().expect("a file in params"));
+    let bytes = std::fs::read(&path).unwrap();
+    let image = DicomImage::decode(&bytes, &path).unwrap();
+    let shape = [image.height(), image.width()];
+    let output = |name: &str| match name {
+        "pixels" => Array::new(&shape, &image.stored().map(f64::from).collect::<Vec<_>>()),
+        "modality_lut" => Array::new(&shape, &image.modality().unwrap()),
+        "voi_lut" => Array::new(&shape, &image.voi().unwrap()),
+        "xrv" => values(&GrayImage::open(&path).unwrap().to_pixels::<Xrv>(), false),
+        // torchxrayvision without its inversion of MONOCHROME1, which turns the range over.
+        "xrv_raw_mono" => {
+            let gray = DicomImage::decode(&bytes, &path).unwrap().gray(DicomValues::Stored).unwrap().to_pixels::<Xrv>();
+            let sign = if image.is_inverted() { -1.0 } else { 1.0 };
+            Array::new(&shape, &gray.values().iter().map(|value| sign * value).collect::<Vec<_>>())
+        }
         other => panic!("{} has an unknown output {other}", case.name),
     };
     case.output_names().map(|name| (name.to_owned(), output(name))).collect()

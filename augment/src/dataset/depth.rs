@@ -1,5 +1,7 @@
 //! Whether the 16-bit images of a data set use the range that they are read with.
 
+use std::collections::BTreeSet;
+
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::dataset::CxrDataset;
@@ -19,6 +21,8 @@ struct Levels {
     image: String,
     least: u16,
     most: u16,
+    /// What its file says that white is.
+    white: u16,
 }
 
 impl CxrDataset {
@@ -28,36 +32,64 @@ impl CxrDataset {
     /// [`Preprocess::bit_depth`]: crate::image::Preprocess::bit_depth
     #[must_use]
     pub fn with_depth_note(self) -> Self {
+        let data = match self.says_how_shown() {
+            Some(note) => self.with_note(note),
+            None => self,
+        };
+        data.with_note_on_white()
+    }
+
+    /// What is doubtful where DICOM files say how their values are shown, and the run file doesn't say whether that is wanted.
+    fn says_how_shown(&self) -> Option<String> {
+        let mut looked = self.evenly().filter(|_| self.preprocess.dicom.is_none());
+        let first = looked.find(|row| self.source.says_how_shown(self.rows[*row].image))?;
+        Some(format!(
+            "DICOM files such as {} say how their values are shown (a window, a table, a slope), and the stored values are read, as \
+             torchxrayvision does; write dicom = \"window\" under [preprocess] for what a viewer shows, or dicom = \"stored\" if this is meant",
+            self.describe(first)
+        ))
+    }
+
+    fn with_note_on_white(self) -> Self {
         let stated = match self.preprocess.bit_depth {
             None => 16,
             Some(BitDepth::Bits(bits @ ..16)) => bits,
             Some(_) => return self,
         };
-        match note(&self.sample_of_levels(), stated) {
-            Some(note) => self.with_note(note),
-            None => self,
-        }
+        let seen = self.sample_of_levels();
+        let whites: BTreeSet<u16> = seen.iter().map(|levels| levels.white).collect();
+        let of_white = |white: &u16| {
+            let seen: Vec<_> = seen.iter().filter(|levels| levels.white == *white).collect();
+            note(&seen, stated.min(needed(*white)))
+        };
+        let notes: Vec<String> = whites.iter().filter_map(of_white).collect();
+        notes.into_iter().fold(self, Self::with_note)
+    }
+
+    /// Rows from all over the data set.
+    fn evenly(&self) -> impl Iterator<Item = usize> {
+        let rows = self.rows.len();
+        (0..HEADERS.min(rows)).map(move |index| index * rows / HEADERS.min(rows))
     }
 
     fn sample_of_levels(&self) -> Vec<Levels> {
-        let rows = self.rows.len();
-        let evenly = (0..HEADERS.min(rows)).map(|index| index * rows / HEADERS.min(rows));
-        let deep: Vec<_> = evenly.filter_map(|row| Some((row, self.source.deep_pixels(self.rows[row].image)?))).collect();
+        let deep: Vec<_> =
+            self.evenly().filter_map(|row| Some((row, self.source.deep_pixels(self.rows[row].image)?))).collect();
         let all: usize = deep.iter().map(|(_, pixels)| *pixels).sum();
         let step = all.div_ceil(PIXELS).max(1);
         let chosen: Vec<usize> = deep.iter().step_by(step).map(|(row, _)| *row).collect();
         let levels = |&row: &usize| {
             // What can't be read is said where it is read.
-            let image = self.source.load(self.rows[row].image).ok()?;
+            let image = self.source.load_for(self.rows[row].image, &self.preprocess).ok()?;
             let GrayDepth::U16(samples) = image.depth() else { return None };
             let (least, most) = samples.iter().fold((u16::MAX, 0), |(least, most), &v| (least.min(v), most.max(v)));
-            Some(Levels { image: self.describe(row), least, most })
+            Some(Levels { image: self.describe(row), least, most, white: image.white() })
         };
         chosen.par_iter().filter_map(levels).collect()
     }
 }
 
-fn note(seen: &[Levels], stated: u8) -> Option<String> {
+fn note(seen: &[&Levels], stated: u8) -> Option<String> {
     let (least, most) = (seen.iter().map(|levels| levels.least).min()?, seen.iter().map(|levels| levels.most).max()?);
     let (white, used) = (white_of(stated), needed(most));
     let looked = match seen.len() {

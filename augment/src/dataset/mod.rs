@@ -267,7 +267,8 @@ impl CxrDataset {
     /// # Panics
     /// As [`CxrDataset::record`].
     pub fn decode(&self, index: usize) -> Result<GrayImage, AugmentError> {
-        let image = self.source.load(self.rows[index].image)?;
+        let whole = Preprocess { jpeg_scale: false, ..self.preprocess };
+        let image = self.source.load_for(self.rows[index].image, &whole)?;
         self.preprocess.depth().check(&image, || self.describe(index))?;
         Ok(image)
     }
@@ -283,11 +284,8 @@ impl CxrDataset {
         self.preprocess.validate()?;
         let Row { record, image, .. } = &self.rows[index];
         let make = || -> Result<_, AugmentError> {
-            let decoded = match self.preprocess.jpeg_scale {
-                true => self.source.load_for(*image, &self.preprocess),
-                false => self.source.load(*image),
-            };
-            Ok(self.preprocess.picture(&decoded?, || self.describe(index))?)
+            let decoded = self.source.load_for(*image, &self.preprocess)?;
+            Ok(self.preprocess.picture(&decoded, || self.describe(index))?)
         };
         let picture = match &self.cache {
             Some(cache) => cache.get_or_make(*image, make)?,

@@ -9,7 +9,7 @@ use super::cells::SPLIT;
 use super::table::labels::{FindingSets, Named, named};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
-use crate::image::ImageFiles;
+use crate::image::{EXTENSIONS, ImageFiles};
 use crate::record::{CxrRecord, Details, Finding, Origin, Split, Vocabulary};
 
 /// Images in `CLASS/…`, or in `train/CLASS/…`, `val/CLASS/…` and `test/CLASS/…`.
@@ -139,7 +139,7 @@ impl ClassFolders {
 struct Walk<'a> {
     root: &'a Path,
     found: Vec<Found>,
-    /// Files that are no PNG, JPEG or BMP.
+    /// Files that are no PNG, JPEG, BMP or DICOM.
     others: Vec<PathBuf>,
     /// Folders such as `masks`, with the number of images in them.
     beside: BTreeMap<String, usize>,
@@ -194,7 +194,9 @@ impl Walk<'_> {
         }
         if let Some(first) = self.others.first() {
             let (count, first) = (self.others.len(), first.display());
-            notes.push(format!("{count} files that are no PNG, JPEG or BMP by their names are not read, such as {first}"));
+            notes.push(format!(
+                "{count} files that are no PNG, JPEG, BMP or DICOM by their names are not read, such as {first}"
+            ));
         }
         notes
     }
@@ -216,7 +218,7 @@ fn name(path: &Path) -> String {
 
 fn is_image(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    extension.is_some_and(|extension| ["png", "jpg", "jpeg", "bmp"].contains(&extension.as_str()))
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
 #[cfg(test)]

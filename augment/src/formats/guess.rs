@@ -31,6 +31,8 @@ pub(super) enum Sighting {
     Columns(Vec<String>),
     /// Arrays of an archive.
     Arrays(Vec<String>),
+    /// One of the files of a data set that may have several, by its kind: `tar` or `parquet`.
+    Shard(&'static str),
     /// What is in a folder.
     Folder {
         /// Names of files.
@@ -142,7 +144,13 @@ impl Sighting {
         }
         let failed = |source| AugmentError::Io { action: "read", path: path.to_owned(), source };
         let mut start = Vec::new();
-        File::open(path).map_err(failed)?.take(4).read_to_end(&mut start).map_err(failed)?;
+        File::open(path).map_err(failed)?.take(262).read_to_end(&mut start).map_err(failed)?;
+        if start.starts_with(b"PAR1") {
+            return Ok(Self::Shard("parquet"));
+        }
+        if start.get(257..) == Some(b"ustar") {
+            return Ok(Self::Shard("tar"));
+        }
         // A zip archive, whatever its name.
         if start.starts_with(b"PK") {
             return Ok(Self::Arrays(Npz::open(path)?.arrays()));
@@ -191,10 +199,36 @@ impl Sighting {
         metadata.next().map(|(folder, file)| format!("it has a {folder}{file}"))
     }
 
+    /// Why these are WebDataset's shards.
+    pub(super) fn webdataset(&self) -> Option<String> {
+        self.has_shards("tar").map(|name| format!("{name} is a tar"))
+    }
+
+    /// Why these are Parquet files.
+    pub(super) fn parquet(&self) -> Option<String> {
+        self.has_shards("parquet").map(|name| format!("{name} is a Parquet file"))
+    }
+
+    /// The first file of that kind.
+    fn has_shards(&self, kind: &str) -> Option<String> {
+        let ours = |name: &&String| name.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case(kind));
+        match self {
+            Self::Shard(found) => (*found == kind).then(|| "it".to_owned()),
+            Self::Folder { files, folders } => {
+                let below =
+                    folders.iter().flat_map(|(folder, files)| files.iter().map(move |file| (format!("{folder}/"), file)));
+                let here = files.iter().map(|file| (String::new(), file));
+                here.chain(below).find(|(_, file)| ours(file)).map(|(folder, file)| format!("{folder}{file}"))
+            }
+            _ => None,
+        }
+    }
+
     /// Why this is a folder of classes.
     pub(super) fn class_folders(&self) -> Option<String> {
         let Self::Folder { files, folders } = self else { return None };
         let is_told = files.iter().any(|name| may_be_labels(name));
+        let is_told = is_told || self.has_shards("tar").or_else(|| self.has_shards("parquet")).is_some();
         let names: Vec<_> = folders.iter().take(6).map(|(name, _)| name.as_str()).collect();
         (!is_told && !folders.is_empty()).then(|| format!("it has no table, and the folders {}", names.join(", ")))
     }

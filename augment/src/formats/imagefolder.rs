@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::cells::SPLIT;
+use super::objects::{Keys, Objects};
 use super::sheet::{Rows, Sheet};
 use super::table::{Part, Table};
 use crate::AugmentError;
@@ -84,36 +85,17 @@ fn sheet(file: &Path, table: &Table) -> Result<Sheet, AugmentError> {
 
 /// One JSON object per line; its keys are the columns.
 fn json_lines(text: &str, path: &Path) -> Result<Sheet, AugmentError> {
-    let mut objects: Vec<(u64, Map<String, Value>)> = Vec::new();
-    let mut columns: Vec<String> = Vec::new();
+    let (mut keys, mut rows) = (Keys::default(), Objects::default());
     for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
         if line.trim().is_empty() {
             continue;
         }
         let object: Map<String, Value> =
             serde_json::from_str(line).map_err(|source| TableError::Json { path: path.to_owned(), row: number, source })?;
-        for key in object.keys().filter(|key| !columns.contains(key)).cloned().collect::<Vec<_>>() {
-            columns.push(key);
-        }
-        objects.push((number, object));
+        rows.begin(number);
+        rows.put_all(&mut keys, &object);
     }
-    let cell = |object: &Map<String, Value>, column: &String| object.get(column).map_or_else(String::new, text_of);
-    let rows = objects.iter().map(|(number, object)| (*number, columns.iter().map(|column| cell(object, column)).collect()));
-    let rows: Vec<(u64, Vec<String>)> = rows.collect();
-    Sheet::of(path, &columns, &rows)
-}
-
-/// What a table's cell would hold. A list of names is one of findings.
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Bool(flag) => u8::from(*flag).to_string(),
-        // Which says that nothing was found, where `null` says nothing.
-        Value::Array(names) if names.is_empty() => "[]".to_owned(),
-        Value::Array(names) if names.iter().all(Value::is_string) => names.iter().map(text_of).collect::<Vec<_>>().join("|"),
-        other => other.to_string(),
-    }
+    rows.sheet(&keys, path)
 }
 
 #[cfg(test)]

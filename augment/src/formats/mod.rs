@@ -7,6 +7,7 @@
 //! | [`NihSubset`] | a one-hot `labels.csv` in the columns of the 14 findings, with an image folder or an `.npz` |
 //! | [`MedMnist`] | ChestMNIST, PneumoniaMNIST and other `.npz` of their form |
 //! | [`ClassFolders`] | a folder per class, torchvision's `ImageFolder` |
+//! | `webdataset`, `parquet` | tar shards; Parquet files with embedded images |
 //! | [`PromptTable`] | prompts to generate from, with the labels their images will carry |
 //! | [`ReportTable`] | any table with a column of reports, to be labelled |
 //! | the others of [`FORMATS`] | MIMIC-CXR-JPG, CheXpert, PadChest, OpenI and other published sets, by [`Format::read`] |
@@ -19,6 +20,8 @@ mod guess;
 mod imagefolder;
 mod left_out;
 mod npz;
+mod objects;
+mod parquet;
 mod phantom;
 mod prompts;
 mod published;
@@ -26,6 +29,7 @@ mod registry;
 mod reports;
 mod sheet;
 mod table;
+mod webdataset;
 
 use serde::{Deserialize, Serialize};
 

@@ -350,6 +350,32 @@ pub static FORMATS: &[Format] = &[
         read: imagefolder,
     },
     Format {
+        name: "webdataset",
+        title: "WebDataset",
+        reads: "WebDataset's tar shards, at the path `images`: a folder of them, a pattern such as `shard-{000000..000123}.tar`, or one. A \
+                sample is an image and, of the same stem, `.json` with the columns of a `table`, `.txt` with the report, or `.cls` with \
+                its findings",
+        place: Place::Images,
+        has_columns: true,
+        keys: &["report"],
+        synthetic: true,
+        looks_like: Sighting::webdataset,
+        read: webdataset,
+    },
+    Format {
+        name: "parquet",
+        title: "Parquet",
+        reads: "Parquet files at the path `images`, a folder of them, a pattern or one, with a column `image` as Hugging Face's `datasets` \
+                write it (`bytes` and `path`), or of paths, and the columns of a `table`. Files called `train-…`, `validation-…` and \
+                `test-…` are these splits",
+        place: Place::Images,
+        has_columns: true,
+        keys: &["report"],
+        synthetic: true,
+        looks_like: Sighting::parquet,
+        read: parquet,
+    },
+    Format {
         name: "phantom",
         title: "analytic chest phantom",
         reads: "the analytic chest phantom: no files, and no radiographs of people",
@@ -433,16 +459,22 @@ pub(super) fn labels(source: &DataSource) -> Result<PathBuf, AugmentError> {
 
 /// The folder of a layout without a table of its own.
 pub(super) fn folder(source: &DataSource) -> Result<PathBuf, AugmentError> {
+    let folder = alone(source)?;
+    match folder.is_dir() {
+        true => Ok(folder),
+        false => Err(FolderError::NoFolder { path: folder, key: "images".to_owned() }.into()),
+    }
+}
+
+/// The place of a layout without a table of its own: a folder, a file, or a pattern.
+fn alone(source: &DataSource) -> Result<PathBuf, AugmentError> {
     let absent = || AugmentError::setting("data.images", "absent", "the path of the folder");
     let folder = source.images.clone().ok_or_else(absent)?;
     if let Some(labels) = &source.labels {
         let found = format!("{}, which is not read", labels.display());
         return Err(AugmentError::setting("data.labels", found, "data.images alone: labels are in that folder"));
     }
-    match folder.is_dir() {
-        true => Ok(folder),
-        false => Err(FolderError::NoFolder { path: folder, key: "images".to_owned() }.into()),
-    }
+    Ok(folder)
 }
 
 pub(super) fn folder_of(path: &Path) -> PathBuf {
@@ -481,6 +513,14 @@ fn table(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 
 fn imagefolder(source: &DataSource) -> Result<CxrDataset, AugmentError> {
     super::imagefolder::read(&own_table(source, folder(source)?))
+}
+
+fn webdataset(source: &DataSource) -> Result<CxrDataset, AugmentError> {
+    super::webdataset::read(&own_table(source, alone(source)?))
+}
+
+fn parquet(source: &DataSource) -> Result<CxrDataset, AugmentError> {
+    super::parquet::read(&own_table(source, alone(source)?))
 }
 
 fn own_table(source: &DataSource, path: PathBuf) -> Table {

@@ -11,13 +11,17 @@ use image::{ImageError, ImageFormat};
 
 use super::error::ImageFileError;
 use super::jpeg::{JpegScale, decode_jpeg};
-use super::{bmp, png, sniff};
+use super::sniff::Kind;
+use super::{bmp, dicom, png, sniff};
 use crate::AugmentError;
-use crate::image::GrayImage;
+use crate::image::{DicomValues, GrayDepth, GrayImage, Preprocess};
 
 /// Most pixels of an image that is read: Pillow refuses more as a decompression bomb too (`2 * Image.MAX_IMAGE_PIXELS`). The largest
 /// detectors have 30 million.
 pub const MAX_PIXELS: usize = 178_956_970;
+
+/// Most bytes of a file that is read at once.
+const MAX_FILE: u64 = 1 << 30;
 
 /// Most columns or rows of an image that is read.
 pub const MAX_IMAGE_SIDE: usize = 1_000_000;
@@ -34,27 +38,27 @@ pub struct RgbImage {
 }
 
 impl RgbImage {
-    /// Reads a PNG, JPEG or BMP file as Pillow's `convert("RGB")` does: alpha is dropped, never blended.
+    /// Reads a PNG, JPEG, BMP or DICOM file as Pillow's `convert("RGB")` does: alpha is dropped, never blended.
     ///
     /// # Errors
     /// As [`GrayImage::open`].
     pub fn open(path: &Path) -> Result<Self, AugmentError> {
         let mut rgb = Self { width: 0, height: 0, samples: Vec::new() };
-        decode(open(path)?, path, JpegScale::FULL, &mut rgb)?;
+        decode(open(path)?, path, Reading::WHOLE, &mut rgb)?;
         Ok(rgb)
     }
 }
 
 impl GrayImage {
-    /// Reads a PNG, JPEG or BMP file, 8 or 16 bits per sample.
+    /// Reads a PNG, JPEG, BMP or DICOM file, 8 or 16 bits per sample; of DICOM the values that are stored.
     ///
     /// 16-bit files stay 16-bit; colour becomes luma, see [`GrayImage::decode`].
     ///
     /// # Errors
     /// [`AugmentError::Io`], [`ImageFileError::Decode`], [`ImageFileError::Jpeg`], [`ImageFileError::TruncatedJpeg`],
-    /// [`ImageFileError::NotReadFormat`] or [`ImageFileError::TooManyPixels`], each with the path.
+    /// [`ImageFileError::Dicom`], [`ImageFileError::NotReadFormat`] or [`ImageFileError::TooManyPixels`], each with the path.
     pub fn open(path: &Path) -> Result<Self, AugmentError> {
-        Self::read(open(path)?, path, JpegScale::FULL)
+        Self::read(open(path)?, path, Reading::WHOLE)
     }
 
     /// As [`open`](Self::open), but a JPEG file may come at 1/2, 1/4 or 1/8 of its size, as long as `enough(width, height)` holds of what
@@ -63,10 +67,31 @@ impl GrayImage {
     /// # Errors
     /// As [`GrayImage::open`].
     pub fn open_scaled(path: &Path, enough: &dyn Fn(usize, usize) -> bool) -> Result<Self, AugmentError> {
-        Self::read(open(path)?, path, JpegScale(enough))
+        Self::read(open(path)?, path, Reading { scale: JpegScale(enough), ..Reading::WHOLE })
     }
 
-    /// Decodes the bytes of a PNG, JPEG or BMP file; `path` is only for the error.
+    /// As [`open`](Self::open), as `preprocess` reads files: with its values of DICOM, and JPEG smaller if it says so.
+    ///
+    /// # Errors
+    /// As [`GrayImage::open`].
+    pub fn open_for(path: &Path, preprocess: &Preprocess) -> Result<Self, AugmentError> {
+        Self::read_for(open(path)?, path, preprocess)
+    }
+
+    /// As [`open_for`](Self::open_for) of the bytes of a file; `path` is only for the error.
+    ///
+    /// # Errors
+    /// As [`GrayImage::open`].
+    pub fn decode_for(bytes: &[u8], path: &Path, preprocess: &Preprocess) -> Result<Self, AugmentError> {
+        Self::read_for(Cursor::new(bytes), path, preprocess)
+    }
+
+    fn read_for(file: impl BufRead + Seek, path: &Path, preprocess: &Preprocess) -> Result<Self, AugmentError> {
+        let enough = |width, height| preprocess.jpeg_scale && preprocess.shrinks(width, height);
+        Self::read(file, path, Reading { scale: JpegScale(&enough), dicom: preprocess.dicom_values() })
+    }
+
+    /// Decodes the bytes of a PNG, JPEG, BMP or DICOM file; `path` is only for the error.
     ///
     /// Colour becomes `(19595 R + 38470 G + 7471 B + 32768) >> 16` (Pillow's `convert("L")`, ITU-R 601-2 luma); alpha is
     /// dropped, not blended.
@@ -74,17 +99,36 @@ impl GrayImage {
     /// # Errors
     /// As [`GrayImage::open`].
     pub fn decode(bytes: &[u8], path: &Path) -> Result<Self, AugmentError> {
-        Self::read(Cursor::new(bytes), path, JpegScale::FULL)
+        Self::read(Cursor::new(bytes), path, Reading::WHOLE)
     }
 
-    fn read(file: impl BufRead + Seek, path: &Path, scale: JpegScale<'_>) -> Result<Self, AugmentError> {
+    fn read(file: impl BufRead + Seek, path: &Path, reading: Reading<'_>) -> Result<Self, AugmentError> {
         let mut gray = Gray::default();
-        decode(file, path, scale, &mut gray)?;
-        Ok(match gray.deep {
-            false => Self::from_u8(gray.width, gray.height, gray.bytes),
-            true => Self::from_u16(gray.width, gray.height, gray.words),
-        })
+        decode(file, path, reading, &mut gray)?;
+        Ok(gray.into())
     }
+}
+
+impl From<Gray> for GrayImage {
+    fn from(gray: Gray) -> Self {
+        match gray.whole {
+            Some(image) => image,
+            None if gray.deep => Self::from_u16(gray.width, gray.height, gray.words),
+            None => Self::from_u8(gray.width, gray.height, gray.bytes),
+        }
+    }
+}
+
+/// How files are read where there is a choice.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    scale: JpegScale<'a>,
+    dicom: DicomValues,
+}
+
+impl Reading<'_> {
+    /// JPEG at its own size, DICOM as stored.
+    const WHOLE: Reading<'static> = Reading { scale: JpegScale::FULL, dicom: DicomValues::Stored };
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, AugmentError> {
@@ -108,11 +152,14 @@ pub(super) trait Target {
 
     /// As [`rgb`](Self::rgb) with samples of 16 bits, big-endian; `channels` counts samples.
     fn rgb16(&mut self, samples: &[u8], channels: usize);
+
+    /// All of a gray image at once, instead of size and rows.
+    fn whole(&mut self, image: GrayImage);
 }
 
 /// A gray image in the making, in the memory that it will have.
 #[derive(Default)]
-struct Gray {
+pub(super) struct Gray {
     width: usize,
     height: usize,
     deep: bool,
@@ -120,6 +167,7 @@ struct Gray {
     words: Arc<[u16]>,
     /// Samples that are there.
     filled: usize,
+    whole: Option<GrayImage>,
 }
 
 impl Gray {
@@ -173,6 +221,10 @@ impl Target for Gray {
         let pixels = samples.chunks_exact(2 * channels);
         self.put16(pixels.map(|pixel| luma([0, 1, 2].map(|at| sample(pixel, at))) as u16));
     }
+
+    fn whole(&mut self, image: GrayImage) {
+        self.whole = Some(image);
+    }
 }
 
 impl Target for RgbImage {
@@ -195,6 +247,15 @@ impl Target for RgbImage {
     fn rgb16(&mut self, samples: &[u8], channels: usize) {
         self.samples.extend(samples.chunks_exact(2 * channels).flat_map(|pixel| [pixel[0], pixel[2], pixel[4]]));
     }
+
+    fn whole(&mut self, image: GrayImage) {
+        self.begin((image.width(), image.height()), false);
+        let eight = |level: u16| (u32::from(level) * 255 / u32::from(image.white())).min(255) as u8;
+        match image.depth() {
+            GrayDepth::U8(samples) => self.gray(samples),
+            GrayDepth::U16(samples) => self.samples.extend(samples.iter().flat_map(|&level| [eight(level); 3])),
+        }
+    }
 }
 
 /// ITU-R 601-2 luma in Pillow's 16-bit fixed point (`L24` in its `Convert.c`). The weights' sum is 2^16, so samples of 16 bits fit too.
@@ -206,7 +267,7 @@ fn luma([r, g, b]: [u32; 3]) -> u32 {
 fn decode(
     mut file: impl BufRead + Seek,
     path: &Path,
-    scale: JpegScale<'_>,
+    reading: Reading<'_>,
     target: &mut impl Target,
 ) -> Result<(), AugmentError> {
     let failed = |hint, cause: Box<dyn std::error::Error + Send + Sync>| ImageFileError::Decode {
@@ -214,19 +275,21 @@ fn decode(
         source: ImageError::Decoding(DecodingError::new(hint, cause)),
     };
     let unread = |source| AugmentError::Io { action: "read", path: path.to_owned(), source };
-    let format = match sniff::format_of(file.fill_buf().map_err(unread)?) {
-        Ok(format) => format,
+    let kind = match sniff::format_of(file.fill_buf().map_err(unread)?) {
+        Ok(kind) => kind,
         Err(kind) => return Err(ImageFileError::NotReadFormat { path: path.to_owned(), kind }.into()),
     };
-    if format == ImageFormat::Jpeg {
-        return Ok(decode_jpeg(&whole(&mut file).map_err(unread)?, path, scale, target)?);
-    }
     let check = |size: (usize, usize)| check_pixels(size, path);
     // A decoder that panics on a damaged file is that file's fault, not the end of the program.
-    let decoded = panic::catch_unwind(AssertUnwindSafe(|| match format {
-        ImageFormat::Png => png::decode(file, check, target),
-        _ => bmp::decode(file, check, target),
-    }));
+    let (decoded, format) = match kind {
+        Kind::Jpeg => return Ok(decode_jpeg(&whole(&mut file).map_err(unread)?, path, reading.scale, target)?),
+        Kind::Dicom => {
+            target.whole(dicom::decode(&whole(&mut file).map_err(unread)?, path, reading.dicom)?);
+            return Ok(());
+        }
+        Kind::Png => (panic::catch_unwind(AssertUnwindSafe(|| png::decode(file, check, target))), ImageFormat::Png),
+        Kind::Bmp => (panic::catch_unwind(AssertUnwindSafe(|| bmp::decode(file, check, target))), ImageFormat::Bmp),
+    };
     match decoded {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Fault::Pixels(error))) => Err(error.into()),
@@ -235,18 +298,46 @@ fn decode(
     }
 }
 
-/// How many pixels the image at `path` has if it has 16 bits per sample, by its header; of what is read, only PNG files may.
+/// Bytes at the beginning of a file in which its size is looked for: all before the pixels, in most DICOM files.
+pub(crate) const HEAD: usize = 1 << 16;
+
+/// How many pixels the image at `path` has if it has more than 8 bits per sample, by its header; PNG and DICOM files may.
 pub(super) fn deep_pixels(path: &Path) -> Option<usize> {
-    let mut head = [0; 25];
-    File::open(path).ok()?.read_exact(&mut head).ok()?;
-    let side = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
-    let deep = sniff::format_of(&head) == Ok(ImageFormat::Png) && &head[12..16] == b"IHDR" && head[24] == 16;
-    if deep { side(16).checked_mul(side(20)) } else { None }
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(HEAD as u64).read_to_end(&mut head).ok()?;
+    deep_pixels_of(&head)
+}
+
+/// As [`deep_pixels`] of a file that begins so.
+pub(crate) fn deep_pixels_of(head: &[u8]) -> Option<usize> {
+    match sniff::format_of(head) {
+        Ok(Kind::Png) if head.get(12..16) == Some(b"IHDR") && head.get(24) == Some(&16) => {
+            let side = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
+            side(16).checked_mul(side(20))
+        }
+        Ok(Kind::Dicom) => dicom::deep_pixels(head),
+        _ => None,
+    }
+}
+
+/// Whether the file at `path` is DICOM and says that its values are shown otherwise than they are stored.
+pub(super) fn says_how_shown(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let file = File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+    file.is_ok() && says_how_shown_of(&head)
+}
+
+/// As [`says_how_shown`] of a file that begins so.
+pub(crate) fn says_how_shown_of(head: &[u8]) -> bool {
+    sniff::format_of(head) == Ok(Kind::Dicom) && dicom::says_how_shown(head)
 }
 
 fn whole(file: &mut (impl BufRead + Seek)) -> io::Result<Vec<u8>> {
     let length = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
+    if length > MAX_FILE {
+        return Err(io::Error::other(format!("{length} bytes; the largest image that is read has fewer than {MAX_FILE}")));
+    }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     file.read_to_end(&mut bytes)?;
     Ok(bytes)

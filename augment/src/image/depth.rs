@@ -12,7 +12,7 @@ use crate::image::{GrayDepth, GrayImage, PixelRange, Signed};
 /// 4095 of 65535, and are nearly black to a network that takes 65535 for white.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BitDepth {
-    /// White is the largest value of the file's type: 255 or 65535.
+    /// White is what the file says: the largest value of `BitsStored` in a DICOM file, that of the file's type, 255 or 65535, in others.
     #[default]
     Full,
     /// White is `2^bits - 1` in images of 16 bits per sample, as torchxrayvision's `maxval`; 255 in those of 8. A larger value is an error.
@@ -44,7 +44,7 @@ impl BitDepth {
             (GrayDepth::U8(samples), Self::PerImageRange) => range(samples),
             (GrayDepth::U16(samples), Self::PerImageRange) => range(samples),
             (GrayDepth::U8(_), _) => (0, 255),
-            (GrayDepth::U16(_), Self::Full) => (0, 65535),
+            (GrayDepth::U16(_), Self::Full) => (0, image.white()),
             (GrayDepth::U16(_), Self::Bits(bits)) => (0, white_of(bits)),
         };
         // All values of an image of one value are `low`.

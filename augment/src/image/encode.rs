@@ -2,7 +2,7 @@
 
 use crate::image::{GrayDepth, GrayImage};
 
-/// The image as a gray PNG of the same bit depth.
+/// The image as a gray PNG of the same bit depth. White is 255 or 65535 in the file: samples of another white are spread.
 #[must_use]
 pub fn encode_png(image: &GrayImage) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -12,7 +12,9 @@ pub fn encode_png(image: &GrayImage) -> Vec<u8> {
         GrayDepth::U8(samples) => samples.to_vec(),
         GrayDepth::U16(samples) => {
             encoder.set_depth(::png::BitDepth::Sixteen);
-            samples.iter().flat_map(|sample| sample.to_be_bytes()).collect()
+            let (white, most) = (u32::from(image.white()), u32::from(u16::MAX));
+            let spread = |sample: u16| ((u32::from(sample) * most + white / 2) / white).min(most) as u16;
+            samples.iter().flat_map(|&sample| spread(sample).to_be_bytes()).collect()
         }
     };
     let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&samples));

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use super::decode::{MAX_IMAGE_SIDE, MAX_PIXELS};
+use crate::image::DicomFault;
 
 /// What is wrong with an image or its file. Each message names it, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageFileError {
     /// An image file that can't be decoded.
-    #[error("cannot decode {}: it is damaged or not a PNG, JPEG or BMP image; replace it or drop its row", path.display())]
+    #[error("cannot decode {}: it is damaged or not a PNG, JPEG, BMP or DICOM image; replace it or drop its row", path.display())]
     Decode {
         /// The file, or the archive entry.
         path: PathBuf,
@@ -18,11 +19,11 @@ pub enum ImageFileError {
         source: image::ImageError,
     },
     /// A file of a format that is not read.
-    #[error("cannot decode {}: it is {kind}; PNG, JPEG and BMP are read: convert it to one of them, or drop its row", path.display())]
+    #[error("cannot decode {}: it is {kind}; PNG, JPEG, BMP and DICOM are read: convert it to one of them, or drop its row", path.display())]
     NotReadFormat {
         /// The file.
         path: PathBuf,
-        /// What it is (`a DICOM file`).
+        /// What it is (`a TIFF file`).
         kind: &'static str,
     },
     /// An image that is larger than any that is read.
@@ -53,6 +54,14 @@ pub enum ImageFileError {
     TruncatedJpeg {
         /// The file.
         path: PathBuf,
+    },
+    /// A DICOM file that gives no image.
+    #[error("cannot decode {}: {fault}", path.display())]
+    Dicom {
+        /// The file, or the archive entry.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: DicomFault,
     },
     /// An image with a value above white.
     #[error(

@@ -92,7 +92,9 @@ impl GrayImage {
         check(window, self.width(), self.height());
         match self.depth() {
             GrayDepth::U8(samples) => Self::from_u8(window.width, window.height, crop(samples, self.width(), window)),
-            GrayDepth::U16(samples) => Self::from_u16(window.width, window.height, crop(samples, self.width(), window)),
+            GrayDepth::U16(samples) => {
+                Self::from_u16(window.width, window.height, crop(samples, self.width(), window)).with_white(self.white())
+            }
         }
     }
 
@@ -103,7 +105,9 @@ impl GrayImage {
         let side = width.max(height);
         match self.depth() {
             GrayDepth::U8(samples) => Self::from_u8(side, side, pad_to_square(samples, width, height, 0)),
-            GrayDepth::U16(samples) => Self::from_u16(side, side, pad_to_square(samples, width, height, 0)),
+            GrayDepth::U16(samples) => {
+                Self::from_u16(side, side, pad_to_square(samples, width, height, 0)).with_white(self.white())
+            }
         }
     }
 }

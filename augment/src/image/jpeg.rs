@@ -230,7 +230,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] = byte;
             let error = gray(&bytes).unwrap_err().to_string();
-            let expected = "cannot decode a.jpg: it is a lossless JPEG file, or one of 12 or 16 bits; PNG, JPEG and BMP are read: convert it";
+            let expected = "cannot decode a.jpg: it is a lossless JPEG file, or one of 12 or 16 bits; PNG, JPEG, BMP and DICOM are read: convert it";
             assert!(error.starts_with(expected), "{error}");
         }
     }

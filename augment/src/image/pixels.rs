@@ -12,6 +12,7 @@ pub struct GrayImage {
     width: usize,
     height: usize,
     depth: GrayDepth,
+    white: u16,
 }
 
 /// Row-major samples of a [`GrayImage`].
@@ -32,7 +33,7 @@ impl GrayImage {
     pub fn from_u8(width: usize, height: usize, samples: impl Into<Arc<[u8]>>) -> Self {
         let samples = samples.into();
         assert!(width * height > 0 && samples.len() == width * height, "{} samples for {width}x{height}", samples.len());
-        Self { width, height, depth: GrayDepth::U8(samples) }
+        Self { width, height, depth: GrayDepth::U8(samples), white: 255 }
     }
 
     /// A 16-bit image of `height * width` row-major samples.
@@ -43,7 +44,13 @@ impl GrayImage {
     pub fn from_u16(width: usize, height: usize, samples: impl Into<Arc<[u16]>>) -> Self {
         let samples = samples.into();
         assert!(width * height > 0 && samples.len() == width * height, "{} samples for {width}x{height}", samples.len());
-        Self { width, height, depth: GrayDepth::U16(samples) }
+        Self { width, height, depth: GrayDepth::U16(samples), white: u16::MAX }
+    }
+
+    /// The same image with another white, as a file may state it: see [`white`](Self::white).
+    #[must_use]
+    pub fn with_white(self, white: u16) -> Self {
+        Self { white, ..self }
     }
 
     /// Columns.
@@ -56,6 +63,12 @@ impl GrayImage {
     #[must_use]
     pub fn height(&self) -> usize {
         self.height
+    }
+
+    /// The value of white: 255 or 65535, unless the file says that fewer bits count, as a DICOM file does.
+    #[must_use]
+    pub fn white(&self) -> u16 {
+        self.white
     }
 
     /// The samples.
@@ -81,17 +94,25 @@ impl GrayImage {
             GrayDepth::U8(samples) => Fingerprint::of(&[b"gray 8", &sides[0], &sides[1], samples]),
             GrayDepth::U16(samples) => {
                 let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-                Fingerprint::of(&[b"gray 16", &sides[0], &sides[1], &bytes])
+                let parts: [&[u8]; 4] = [b"gray 16", &sides[0], &sides[1], &bytes];
+                let white = self.white.to_le_bytes();
+                // Other pictures, if another white makes them so.
+                if self.white == u16::MAX {
+                    Fingerprint::of(&parts)
+                } else {
+                    Fingerprint::of(&[&parts[..], &[&white]].concat())
+                }
             }
         }
     }
 
-    /// The samples mapped linearly from the full range of their type onto `R`.
+    /// The samples mapped linearly onto `R`, from 0 to [`white`](Self::white).
     #[must_use]
     pub fn to_pixels<R: PixelRange>(&self) -> Pixels<R> {
+        let white = f32::from(self.white);
         let values: Arc<[f32]> = match &self.depth {
-            GrayDepth::U8(samples) => samples.iter().map(|&v| R::from_unit(f32::from(v) / 255.0)).collect(),
-            GrayDepth::U16(samples) => samples.iter().map(|&v| R::from_unit(f32::from(v) / 65535.0)).collect(),
+            GrayDepth::U8(samples) => samples.iter().map(|&v| R::from_unit(f32::from(v) / white)).collect(),
+            GrayDepth::U16(samples) => samples.iter().map(|&v| R::from_unit(f32::from(v) / white)).collect(),
         };
         Pixels { width: self.width, height: self.height, values, range: PhantomData }
     }

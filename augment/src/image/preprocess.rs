@@ -7,7 +7,7 @@ use super::geometry::padding;
 use super::resample::{Padded, resample_padded};
 use crate::AugmentError;
 use crate::digest::Fingerprint;
-use crate::image::{BitDepth, Filter, GrayDepth, GrayImage, PixelRange, Pixels, Signed, Window};
+use crate::image::{BitDepth, DicomValues, Filter, GrayDepth, GrayImage, PixelRange, Pixels, Signed, Window};
 
 /// Largest side of a picture, in pixels: twice that of the largest detectors. More is considered a mistake, as a picture's
 /// memory grows with the square of its side.
@@ -50,6 +50,9 @@ pub struct Preprocess {
     /// The white level of files; [`BitDepth::Full`] if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bit_depth: Option<BitDepth>,
+    /// Which values of DICOM files are read; [`DicomValues::Stored`] if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dicom: Option<DicomValues>,
     /// Decode JPEG files at 1/2, 1/4 or 1/8 of their size where that is still as large as the picture: faster, and with other pixels.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub jpeg_scale: bool,
@@ -58,7 +61,14 @@ pub struct Preprocess {
 impl Default for Preprocess {
     /// 224 pixels, centre crop, bilinear.
     fn default() -> Self {
-        Self { size: 224, geometry: Geometry::default(), filter: Filter::default(), bit_depth: None, jpeg_scale: false }
+        Self {
+            size: 224,
+            geometry: Geometry::default(),
+            filter: Filter::default(),
+            bit_depth: None,
+            dicom: None,
+            jpeg_scale: false,
+        }
     }
 }
 
@@ -91,6 +101,12 @@ impl Preprocess {
     #[must_use]
     pub fn depth(&self) -> BitDepth {
         self.bit_depth.unwrap_or_default()
+    }
+
+    /// Which values of DICOM files are read.
+    #[must_use]
+    pub fn dicom_values(&self) -> DicomValues {
+        self.dicom.unwrap_or_default()
     }
 
     /// The picture of a generated `image`: `size * size`, clipped to the range. Its white is that of its type, whatever
@@ -174,6 +190,9 @@ impl Preprocess {
         if self.depth() != BitDepth::Full {
             parts.extend([b"bit depth".as_slice(), depth.as_bytes()]);
         }
+        if self.dicom_values() == DicomValues::Window {
+            parts.push(b"dicom window");
+        }
         if self.jpeg_scale {
             parts.push(b"jpeg scale");
         }
@@ -212,6 +231,7 @@ mod tests {
             Preprocess { bit_depth: Some(BitDepth::Bits(12)), ..base },
             Preprocess { bit_depth: Some(BitDepth::Bits(13)), ..base },
             Preprocess { bit_depth: Some(BitDepth::PerImageRange), ..base },
+            Preprocess { dicom: Some(DicomValues::Window), ..base },
             Preprocess { jpeg_scale: true, ..base },
         ];
         let digests: BTreeSet<_> = others.iter().map(|other| other.digest().to_string()).collect();
@@ -219,6 +239,7 @@ mod tests {
         assert!(others.iter().all(|other| other.digest() != base.digest()));
         assert_eq!(Preprocess::new(224).digest(), base.digest());
         assert_eq!(Preprocess { bit_depth: Some(BitDepth::Full), ..base }.digest(), base.digest());
+        assert_eq!(Preprocess { dicom: Some(DicomValues::Stored), ..base }.digest(), base.digest());
     }
 
     #[test]

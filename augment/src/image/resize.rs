@@ -58,8 +58,9 @@ impl GrayImage {
                 Self::from_u8(width, height, to.iter().map(|&v| v as u8).collect::<Vec<_>>())
             }
             GrayDepth::U16(samples) => {
-                let to = resample_rounded(samples, size, (width, height), (filter, 65535.0));
-                Self::from_u16(width, height, to.iter().map(|&v| v as u16).collect::<Vec<_>>())
+                let to = resample_rounded(samples, size, (width, height), (filter, self.white().into()));
+                let to: Vec<u16> = to.iter().map(|&v| v as u16).collect();
+                Self::from_u16(width, height, to).with_white(self.white())
             }
         }
     }

@@ -1,6 +1,18 @@
 //! What a file is, by its first bytes.
 
-use image::ImageFormat;
+use super::dicom::is_dicom;
+
+/// Endings of names that files of the formats that are read mostly have.
+pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "dcm", "dicom"];
+
+/// A format that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Png,
+    Jpeg,
+    Bmp,
+    Dicom,
+}
 
 /// Beginnings of files that people take for radiographs.
 const OTHERS: [(&[u8], &str); 15] = [
@@ -22,21 +34,21 @@ const OTHERS: [(&[u8], &str); 15] = [
 ];
 
 /// The format of a file that begins with `head`, if it is read; otherwise what the file is.
-pub(super) fn format_of(head: &[u8]) -> Result<ImageFormat, &'static str> {
+pub(super) fn format_of(head: &[u8]) -> Result<Kind, &'static str> {
     if head.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return Ok(ImageFormat::Png);
+        return Ok(Kind::Png);
     }
     if head.starts_with(b"\xff\xd8") && !head.starts_with(b"\xff\xd8\xff\xf7") {
-        return Ok(ImageFormat::Jpeg);
+        return Ok(Kind::Jpeg);
     }
     if head.starts_with(b"BM") {
-        return Ok(ImageFormat::Bmp);
+        return Ok(Kind::Bmp);
     }
     if head.is_empty() {
         return Err("empty");
     }
-    if head.get(128..132) == Some(b"DICM") {
-        return Err("a DICOM file");
+    if is_dicom(head) {
+        return Ok(Kind::Dicom);
     }
     if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
         return Err("a WebP file");

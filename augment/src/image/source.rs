@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::decode::deep_pixels;
+use super::decode::{deep_pixels, says_how_shown};
 use crate::AugmentError;
 use crate::image::{GrayImage, Preprocess};
 
@@ -18,7 +18,7 @@ pub trait ImageSource: Send + Sync {
     /// If the image is missing or damaged.
     fn load(&self, index: usize) -> Result<GrayImage, AugmentError>;
 
-    /// As [`load`](Self::load) for a picture by `preprocess`, for which less than the whole image may be enough: see
+    /// As [`load`](Self::load), as `preprocess` reads files: which values of DICOM, and whether less than the whole image is enough, see
     /// [`Preprocess::jpeg_scale`].
     ///
     /// # Errors
@@ -31,10 +31,16 @@ pub trait ImageSource: Send + Sync {
     /// Where image `index` is: a path, or an archive and a row of it.
     fn describe(&self, index: usize) -> String;
 
-    /// How many pixels image `index` has if it has 16 bits per sample; `None` if it has 8, or if only decoding it can tell.
+    /// How many pixels image `index` has if it has more than 8 bits per sample; `None` if it has 8, or if only decoding it can tell.
     fn deep_pixels(&self, index: usize) -> Option<usize> {
         let _ = index;
         None
+    }
+
+    /// Whether image `index` is a DICOM file that says that its values are shown otherwise than they are stored.
+    fn says_how_shown(&self, index: usize) -> bool {
+        let _ = index;
+        false
     }
 
     /// The file that holds image `index` and nothing else; `None` if there is no such file.
@@ -62,7 +68,7 @@ impl ImageSource for ImageFiles {
     }
 
     fn load_for(&self, index: usize, preprocess: &Preprocess) -> Result<GrayImage, AugmentError> {
-        GrayImage::open_scaled(&self.0[index], &|width, height| preprocess.shrinks(width, height))
+        GrayImage::open_for(&self.0[index], preprocess)
     }
 
     fn describe(&self, index: usize) -> String {
@@ -71,6 +77,10 @@ impl ImageSource for ImageFiles {
 
     fn deep_pixels(&self, index: usize) -> Option<usize> {
         deep_pixels(&self.0[index])
+    }
+
+    fn says_how_shown(&self, index: usize) -> bool {
+        says_how_shown(&self.0[index])
     }
 
     fn file(&self, index: usize) -> Option<&Path> {

@@ -11,9 +11,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::error::FolderError;
 use crate::AugmentError;
-
-/// Extensions of the formats that are read.
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "dcm", "dicom"];
+use crate::image::EXTENSIONS;
 
 /// A name from a table, in parts that can be compared with paths.
 pub(super) struct Wanted {

@@ -65,6 +65,11 @@ impl ImageFolder {
         })
     }
 
+    /// The folder.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The file of the image named `name` in a row of a table; `None` if the row is to be skipped.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use super::left_out::{RowFaults, Skipped};
 use super::sheet::{Delimiter, Line, Rows, Sheet};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
-use crate::image::ImageFiles;
+use crate::image::{ImageFiles, ImageSource};
 use crate::record::{Finding, Split, Vocabulary};
 
 pub use error::TableError;
@@ -81,6 +81,44 @@ pub(super) struct Part {
     pub(super) split_of_path: bool,
 }
 
+/// Where the images of a table's rows are.
+pub(super) trait Images {
+    /// Where one of them is.
+    type Place;
+
+    /// The folder or archive of all.
+    fn root(&self) -> &Path;
+
+    /// The place of the image that a row names; `None` if the row is to be skipped.
+    fn locate(&mut self, id: &str, row: (&Path, u64), missing: MissingImages) -> Result<Option<Self::Place>, AugmentError>;
+
+    /// What is doubtful in what was found, a sentence each.
+    fn notes(&self) -> Vec<String>;
+
+    /// The images at these places.
+    fn source(self, places: Vec<Self::Place>) -> Arc<dyn ImageSource>;
+}
+
+impl Images for ImageFolder {
+    type Place = PathBuf;
+
+    fn root(&self) -> &Path {
+        self.root()
+    }
+
+    fn locate(&mut self, id: &str, row: (&Path, u64), missing: MissingImages) -> Result<Option<PathBuf>, AugmentError> {
+        self.locate(id, row, missing)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes()
+    }
+
+    fn source(self, places: Vec<PathBuf>) -> Arc<dyn ImageSource> {
+        Arc::new(ImageFiles::new(places))
+    }
+}
+
 impl Table {
     /// The table at `path`, images beside it, no column declared.
     #[must_use]
@@ -113,8 +151,13 @@ impl Table {
 
     /// Reads the rows of all `parts`, whose images are under `root`.
     pub(super) fn read_parts(&self, parts: &[Part], root: &Path) -> Result<CxrDataset, AugmentError> {
+        self.read_rows(parts, ImageFolder::open(root)?)
+    }
+
+    /// Reads the rows of all `parts`, whose images are where `images` finds them.
+    pub(super) fn read_rows(&self, parts: &[Part], mut images: impl Images) -> Result<CxrDataset, AugmentError> {
         let (columns, notes, vocabulary) = self.columns(parts)?;
-        let (mut folder, mut faults) = (ImageFolder::open(root)?, RowFaults::new(self.missing));
+        let mut faults = RowFaults::new(self.missing);
         let (mut rows, mut paths, mut skipped) = (Vec::new(), Vec::new(), Skipped::default());
         for (part, columns) in parts.iter().zip(&columns) {
             let sheet = &part.sheet;
@@ -129,7 +172,7 @@ impl Table {
                 if split_of_path {
                     record.split = record.split.or_else(|| split_of(&record.id));
                 }
-                let path = folder.locate(&record.id, (&sheet.path, line.number), self.missing);
+                let path = images.locate(&record.id, (&sheet.path, line.number), self.missing);
                 let Some(path) = faults.pass(path)? else { continue };
                 skipped.count(record.split, path.is_some());
                 let Some(path) = path else { continue };
@@ -138,10 +181,11 @@ impl Table {
             }
         }
         let name = self.path.display().to_string();
-        let source = Arc::new(ImageFiles::new(paths));
+        let (root, more) = (images.root().to_owned(), images.notes());
+        let source = images.source(paths);
         let read = || CxrDataset::new(&name, Arc::new(vocabulary), rows, source);
-        let data = faults.with(&self.path, || skipped.with(root, &name, read))?;
-        Ok(notes.into_iter().chain(folder.notes()).fold(data, CxrDataset::with_note))
+        let data = faults.with(&self.path, || skipped.with(&root, &name, read))?;
+        Ok(notes.into_iter().chain(more).fold(data, CxrDataset::with_note))
     }
 
     /// The columns of every part, what is doubtful in them, and the findings of all.
