@@ -187,7 +187,7 @@ impl Labeler {
 
     fn read<'a>(&self, text: &'a str, mut see: impl FnMut(&'a str, &Reader, &Mention)) {
         let mut reader = Reader::default();
-        for sentence in sentences(text) {
+        for sentence in sentences(text).into_iter().flat_map(pieces) {
             reader.read(&self.rules, sentence);
             for mention in &reader.mentions {
                 see(sentence, &reader, mention);
@@ -203,6 +203,24 @@ impl Labeler {
         };
         findings.iter().enumerate().filter_map(detail).collect()
     }
+}
+
+/// Longest sentence that is read as one, in bytes. Nobody dictates longer ones, and the time for one grows faster than its length.
+const LONGEST: usize = 2000;
+
+/// A sentence, or the pieces of a text that is none, cut at blanks where there are any.
+fn pieces(sentence: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(sentence);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        if text.len() <= LONGEST {
+            return Some(text);
+        }
+        let limit = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let cut = text[..limit].rfind(char::is_whitespace).filter(|cut| *cut > 0).unwrap_or(limit);
+        rest = Some(&text[cut..]);
+        Some(&text[..cut])
+    })
 }
 
 /// The mentions of one finding so far.

@@ -14,6 +14,9 @@ const MOST_WAYS: usize = 2048;
 /// Most states of an automaton: a hundred times those of the rules that come with the program.
 const MOST_NODES: usize = 2_000_000;
 
+/// Most gaps of a phrase: each multiplies the ways in which it can be found.
+const MOST_GAPS: usize = 3;
+
 /// Most words that a gap skips.
 const GAP: usize = 3;
 
@@ -27,8 +30,8 @@ pub enum PhraseFault {
     /// Nothing to be found.
     #[error("it has no word")]
     Empty,
-    /// A gap at an end, or beside another.
-    #[error("a gap `...` is between two words")]
+    /// A gap at an end, or beside another, or too many.
+    #[error("a gap `...` is between two words, and a phrase has at most {MOST_GAPS}")]
     Gap,
     /// Too many words.
     #[error("it has more than {MOST_WORDS} words; cut it")]
@@ -256,7 +259,12 @@ fn words(text: &str) -> Result<Vec<Word>, PhraseFault> {
     if words.is_empty() {
         return Err(PhraseFault::Empty);
     }
-    if is_gap(words.first()) || is_gap(words.last()) || words.windows(2).any(|pair| pair == [Word::Gap, Word::Gap]) {
+    let gaps = words.iter().filter(|word| is_gap(Some(word))).count();
+    if gaps > MOST_GAPS
+        || is_gap(words.first())
+        || is_gap(words.last())
+        || words.windows(2).any(|pair| pair == [Word::Gap, Word::Gap])
+    {
         return Err(PhraseFault::Gap);
     }
     if words.len() > MOST_WORDS {
@@ -313,6 +321,7 @@ mod tests {
             ("(a|)", PhraseFault::Empty),
             ("... a", PhraseFault::Gap),
             ("a ... ... b", PhraseFault::Gap),
+            ("a ... b ... c ... d ... e", PhraseFault::Gap),
             ("ab*", PhraseFault::Star),
             ("a*b c", PhraseFault::Star),
             ("(a|b) (a|b) (a|b) (a|b) (a|b) (a|b) (a|b) (a|b) (a|b) (a|b) (a|b) (a|b)", PhraseFault::Ways),

@@ -246,6 +246,18 @@ fn a_users_rules_replace_those_of_the_program() {
     assert!(std::error::Error::source(&large).unwrap().to_string().contains("1 MiB"));
 }
 
+#[test]
+fn text_without_sentences_is_read_in_pieces() {
+    // Were each of them one sentence, this would take hours.
+    for words in ["effusion and ", "no effusion not seen ", "é", "heart is enlarged or ", "effusion, "] {
+        let text = words.repeat(200_000 / words.len());
+        let labels = Labeler::standard().label(&text);
+        assert_eq!(labels.labels.len(), 14);
+    }
+    let long = format!("{} No effusion.", "word ".repeat(1000));
+    assert_eq!(label(&long, "Effusion"), Negative);
+}
+
 /// Names of findings as a reader would write them.
 const NAMES: &[(&str, &str)] = &[
     ("Cardiomegaly", "cardiomegaly"),
