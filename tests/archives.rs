@@ -133,8 +133,14 @@ fn memory_does_not_grow_with_the_size_of_the_files() {
         let peaks = [40, 400].map(|count| {
             let folder = tempfile::tempdir().unwrap();
             let sample = |at: usize| {
-                let noise =
-                    |pixel: usize| ((pixel * 400 + at + 1) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31) as u8;
+                // The finaliser of SplitMix64.
+                let noise = |pixel: usize| {
+                    let mut bits = (pixel * 400 + at + 1) as u64;
+                    for factor in [0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB] {
+                        bits = (bits ^ (bits >> 30)).wrapping_mul(factor);
+                    }
+                    (bits >> 56) as u8
+                };
                 let image = GrayImage::from_u8(SIDE, SIDE, (0..SIDE * SIDE).map(noise).collect::<Vec<_>>());
                 Sample { png: encode_png(&image), patient: at.to_string(), labels: [at as i64 % 2, at as i64 / 2 % 2] }
             };

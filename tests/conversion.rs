@@ -65,7 +65,7 @@ fn what_is_converted_is_read_as_what_is_printed() {
         let output = study.roentgen(&["data", "summary", data, "--json"]);
         serde_json::from_str::<serde_json::Value>(&succeeds(&output)).unwrap()
     });
-    assert_eq!(own["ages"], serde_json::json!({ "known": 39, "min": 50.0, "max": 50.0, "median": 50.0 }));
+    assert_eq!(own["ages"], serde_json::json!({ "known": 39, "min": 50.0, "lower": 50.0, "median": 50.0, "upper": 50.0, "max": 50.0 }));
     let positives = |summary: &serde_json::Value, name: &str| {
         let findings = summary["findings"].as_array().unwrap();
         findings.iter().find(|finding| finding["finding"] == name).unwrap()["all"]["positive"].clone()

@@ -47,7 +47,7 @@ fn to_dicom(study: &Study, change: impl Fn(usize, Dicom) -> Dicom) {
         let png = study.path(&format!("phantoms/{at}.png"));
         let image = GrayImage::open(&png).unwrap();
         let GrayDepth::U8(samples) = image.depth() else { panic!("phantoms have 8 bits") };
-        let samples: Vec<u16> = samples.iter().map(|&sample| (u16::from(sample) * 4095 + 127) / 255).collect();
+        let samples: Vec<u16> = samples.iter().map(|&sample| ((u32::from(sample) * 4095 + 127) / 255) as u16).collect();
         let syntax = [EXPLICIT, IMPLICIT, BIG_ENDIAN][at % 3];
         let mut file = Dicom::gray(syntax, (32, 32), 12, &samples);
         for (tag, vr, value) in IDENTIFYING {
@@ -128,7 +128,8 @@ fn faults_of_dicom_files_repeat_nothing_that_identifies_anybody() {
         1 => file.with(0x0028_0004, text(b"CS", "RGB")),
         2 => file.with(0x0028_0004, text(b"CS", "PLANTED")),
         3 => file.with(0x0028_0008, text(b"IS", "PLANTED")),
-        4 => file.with(0x0028_0010, text(b"LO", "PLANTED")),
+        // Only explicit files say of what type a value is.
+        4 => Dicom { syntax: EXPLICIT, ..file }.with(0x0028_0010, text(b"LO", "PLANTED")),
         5 => Dicom { syntax: "1.2.826.777001", ..file },
         6 => file
             .with(0x0010_0010, Value::Items { items: vec![vec![(0x0010_0010, text(b"PN", "PLANTED"))]], with_length: false }),

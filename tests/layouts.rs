@@ -19,7 +19,7 @@ use roentgen_augment::record::{CHEXPERT_14, NIH_14};
 use crate::cli::{Study, succeeds};
 
 /// Images of a tree. Every other one shows an effusion.
-const IMAGES: usize = 48;
+const IMAGES: usize = 120;
 
 /// A look-alike tree.
 struct Layout {

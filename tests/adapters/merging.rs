@@ -64,7 +64,7 @@ fn manifests_and_images_name_what_changed_the_weights() {
     assert_eq!((lora.name.as_str(), lora.scale, lora.digest.len()), ("lora.safetensors", Some(0.8), 64));
     let manifest = std::fs::read_to_string(place.path("out/manifest.csv")).unwrap();
     let [header, row] = manifest.lines().collect::<Vec<_>>()[..] else { panic!("{manifest}") };
-    assert!(header.ends_with(",negative_prompt,adapters"), "{header}");
+    assert!(header.ends_with(",negative_prompt,adapters,weights"), "{header}");
     let expected =
         format!("blur,lora lora.safetensors 0.8 blake3:{}; embedding x.safetensors as <x> blake3:", &lora.digest[..16]);
     assert!(row.contains(&expected), "{row}");

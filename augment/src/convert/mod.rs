@@ -23,7 +23,7 @@ use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::dataset::CxrDataset;
 use crate::formats::{TableRow, table_bytes};
-use crate::image::{GrayImage, encode_png};
+use crate::image::{BitDepth, GrayDepth, GrayImage, encode_png, white_of};
 use crate::progress::Progress;
 use record::Claim;
 
@@ -39,7 +39,7 @@ const IMAGES: &str = "images";
 pub enum Pixels {
     /// They stay where they are, and the table names their files.
     InPlace,
-    /// Gray PNGs of the same size and bit depth.
+    /// Gray PNGs of the same size, of 8 bits or 16. Where fewer than 16 count, they are spread over all.
     Whole,
     /// 8-bit gray PNGs of the pictures that the data set's [`Preprocess`](crate::image::Preprocess) makes.
     Resized,
@@ -146,11 +146,28 @@ impl Conversion {
 
 /// The PNG of image `index`.
 fn png(pixels: Pixels, data: &CxrDataset, index: usize) -> Result<Vec<u8>, AugmentError> {
-    let image: GrayImage = match pixels {
+    let image = match pixels {
         Pixels::Resized => data.sample(index)?.image.to_gray8(),
-        Pixels::Whole | Pixels::InPlace => data.decode(index)?,
+        Pixels::Whole | Pixels::InPlace => spread(data.decode(index)?, data.preprocess().depth()),
     };
     Ok(encode_png(&image))
+}
+
+/// The image with 65535 as its white, since a PNG can't say that it is another.
+fn spread(image: GrayImage, depth: BitDepth) -> GrayImage {
+    let GrayDepth::U16(samples) = image.depth() else { return image };
+    let white = match depth {
+        BitDepth::Bits(bits) => white_of(bits),
+        BitDepth::Full => image.white(),
+        // Whoever reads it so makes the same of any white.
+        BitDepth::PerImageRange => u16::MAX,
+    };
+    let (most, white) = (u32::from(u16::MAX), u32::from(white));
+    if white == most {
+        return image;
+    }
+    let spread = |sample: &u16| ((u32::from(*sample) * most + white / 2) / white).min(most) as u16;
+    GrayImage::from_u16(image.width(), image.height(), samples.iter().map(spread).collect::<Vec<u16>>())
 }
 
 fn dropped(data: &CxrDataset, index: usize, error: &AugmentError) -> Dropped {

@@ -74,6 +74,17 @@ fn the_table_reads_as_the_source() {
     assert!(list.starts_with("row,image,reason\n3,2.png,") && list.lines().count() == 3, "{list}");
 }
 
+/// A PNG has no place for a white of its own: pictures are the same without any setting.
+#[test]
+fn twelve_bits_become_sixteen() {
+    let twelve = GrayImage::from_u16(3, 1, vec![0, 2047, 4095]);
+    for (image, depth) in [(twelve.clone(), BitDepth::Bits(12)), (twelve.clone().with_white(4095), BitDepth::Full)] {
+        assert_eq!(spread(image, depth), GrayImage::from_u16(3, 1, vec![0, 32_759, u16::MAX]));
+    }
+    assert_eq!(spread(twelve.clone(), BitDepth::Full), twelve);
+    assert_eq!(spread(twelve.clone(), BitDepth::PerImageRange), twelve);
+}
+
 #[test]
 fn resized_images_are_those_of_training_to_8_bits() {
     let folder = tempfile::tempdir().unwrap();

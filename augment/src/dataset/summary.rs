@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use crate::dataset::CxrDataset;
-use crate::record::{CxrRecord, Finding, Label, Sex, View};
+use crate::record::{CxrRecord, Finding, Label, Sex, Split, View};
 
 /// Images by their label of one finding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -85,7 +85,8 @@ impl DataSummary {
         let records: Vec<&CxrRecord> = data.rows().iter().map(|row| row.record.as_ref()).collect();
         let count = |holds: fn(&CxrRecord) -> bool| records.iter().filter(|record| holds(record)).count();
         let patients: HashSet<_> = records.iter().filter_map(|record| record.patient_id.as_ref()).collect();
-        let counts = |(column, finding): (usize, &Finding)| finding_counts(*finding, column, &records);
+        let splits: Vec<&'static str> = records.iter().map(|record| split_name(record)).collect();
+        let counts = |(column, finding): (usize, &Finding)| finding_counts(*finding, column, &records, &splits);
         Self {
             name: data.name().to_owned(),
             notes: data.notes().to_vec(),
@@ -97,7 +98,7 @@ impl DataSummary {
             without_finding: count(|record| !record.labels.contains(&Label::Positive)),
             views: tally(records.iter().map(|record| view_name(record.view))),
             sexes: tally(records.iter().map(|record| sex_name(record.sex))),
-            splits: tally(records.iter().map(|record| split_name(record))),
+            splits: tally(splits.iter().map(|split| (*split).to_owned())),
             ages: AgeQuantiles::of(records.iter().filter_map(|record| record.age).collect()),
         }
     }
@@ -111,10 +112,11 @@ fn tally<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {
     counts
 }
 
-fn finding_counts(finding: Finding, column: usize, records: &[&CxrRecord]) -> FindingCounts {
-    let mut counts = FindingCounts { finding, all: LabelCounts::default(), by_split: BTreeMap::new() };
-    for record in records {
-        for part in [&mut counts.all, counts.by_split.entry(split_name(record)).or_default()] {
+/// Counts one column; `splits` names that of each record.
+fn finding_counts(finding: Finding, column: usize, records: &[&CxrRecord], splits: &[&'static str]) -> FindingCounts {
+    let (mut all, mut by_split) = (LabelCounts::default(), BTreeMap::<&str, LabelCounts>::new());
+    for (record, split) in records.iter().zip(splits) {
+        for part in [&mut all, by_split.entry(split).or_default()] {
             match record.labels[column] {
                 Label::Positive => part.positive += 1,
                 Label::Negative => part.negative += 1,
@@ -123,7 +125,8 @@ fn finding_counts(finding: Finding, column: usize, records: &[&CxrRecord]) -> Fi
             }
         }
     }
-    counts
+    let by_split = by_split.into_iter().map(|(split, counts)| (split.to_owned(), counts)).collect();
+    FindingCounts { finding, all, by_split }
 }
 
 fn view_name(view: Option<View>) -> &'static str {
@@ -143,11 +146,14 @@ fn sex_name(sex: Option<Sex>) -> &'static str {
     }
 }
 
-fn split_name(record: &CxrRecord) -> String {
-    if record.origin.is_synthetic() {
-        return "synthetic".to_owned();
+fn split_name(record: &CxrRecord) -> &'static str {
+    match record.split {
+        _ if record.origin.is_synthetic() => "synthetic",
+        None => "none",
+        Some(Split::Train) => "train",
+        Some(Split::Valid) => "valid",
+        Some(Split::Test) => "test",
     }
-    record.split.map_or_else(|| "none".to_owned(), |split| split.to_string())
 }
 
 impl AgeQuantiles {
@@ -167,7 +173,6 @@ impl AgeQuantiles {
 mod tests {
     use super::*;
     use crate::dataset::tests::{dataset, record};
-    use crate::record::Split;
 
     #[test]
     fn everything_is_counted() {

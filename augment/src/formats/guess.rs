@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::npz::Npz;
-use super::registry::{DataSource, FORMATS, Format, Place};
+use super::list::FORMATS;
+use super::registry::{DataSource, Format, Place};
 use super::sheet::{Rows, Sheet};
 use super::{MissingImages, TableError};
 use crate::AugmentError;

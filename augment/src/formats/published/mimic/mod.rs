@@ -65,9 +65,13 @@ pub(in crate::formats) fn read(source: &DataSource) -> Result<CxrDataset, Augmen
     rows.sheet(&studies.sheet, studies.subject.into());
     let joined = Joined { studies: &studies, splits: splits.as_ref() };
     let by_study = joined.gather(&metadata, &mut rows)?;
+    // Reports are most of what is kept: what was joined goes before they come.
+    let is_split = splits.is_some();
+    drop((studies, splits, metadata));
     let note = reports.read(&by_study, &images, &mut rows)?;
+    drop(by_study);
     rows.note(note);
-    if split.is_none() {
+    if !is_split {
         rows.note([format!("{}: there is no …-split.csv, so the official split is not known", folder.display())]);
     }
     rows.dataset(&labels, Vocabulary::chexpert())
