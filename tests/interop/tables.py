@@ -51,7 +51,7 @@ class Radiographs:
     FIELDS = {"image", "patient_id", "age", "sex", "view", "split", "report", "race", "template", "origin", "source_id", "fold", "replica"}
     PROVENANCE = {
         "seed", "prompt", "prompt_kind", "model", "sampler", "steps", "guidance", "gate", "nearest_real", "nearest_real_id",
-        "negative_prompt", "adapters",
+        "negative_prompt", "adapters", "weights",
     }
 
     def __init__(self, table):
