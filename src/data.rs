@@ -50,7 +50,10 @@ pub fn read_unlabelled(config: &DataConfig, preprocess: Preprocess) -> Result<Cx
 }
 
 /// The data set, or several as one: then each with its own split applied.
-fn read_sets(config: &DataConfig, source: impl Fn(&DataConfig) -> Result<DataSource, DataError>) -> Result<CxrDataset, DataError> {
+fn read_sets(
+    config: &DataConfig,
+    source: impl Fn(&DataConfig) -> Result<DataSource, DataError>,
+) -> Result<CxrDataset, DataError> {
     if config.also.is_empty() {
         return Ok(config.format.read(&source(config)?)?);
     }

@@ -61,7 +61,11 @@ pub fn own_table(folder: &Path, shards: bool, custom_findings: &[&str], is_split
         true => ("webdataset", "images", folder.to_owned()),
         false => ("table", "labels", folder.join(TABLE)),
     };
-    let mut lines = vec!["[data]".to_owned(), format!("format = {}", text(format)), format!("{key} = {}", text(&path.display().to_string()))];
+    let mut lines = vec![
+        "[data]".to_owned(),
+        format!("format = {}", text(format)),
+        format!("{key} = {}", text(&path.display().to_string())),
+    ];
     if !custom_findings.is_empty() {
         let names = custom_findings.iter().map(|name| text(name)).collect::<Vec<_>>().join(", ");
         lines.push(format!("custom_findings = [{names}]"));

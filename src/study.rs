@@ -176,7 +176,8 @@ fn check_sets(pool: &CxrDataset, config: &RunConfig) -> Result<(), DataError> {
     match patients.find(|patient| !sets.iter().any(|set| patient.as_str().starts_with(set.as_str()))) {
         None => Ok(()),
         Some(patient) => {
-            let expected = format!("patients named by their set, as in {}{patient}: which one is held out can't be told", sets[0]);
+            let expected =
+                format!("patients named by their set, as in {}{patient}: which one is held out can't be told", sets[0]);
             Err(ConfigError::value(FROM, format!("{} with patient {patient}", pool.name()), expected).into())
         }
     }

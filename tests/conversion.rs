@@ -50,7 +50,9 @@ fn what_is_converted_is_read_as_what_is_printed() {
     fs::write(study.path("nih/images/004.png"), "no image").unwrap();
     let output = study.roentgen(&["data", "convert", "nih", "--out", "small", "--size", "32"]);
     let said = succeeds(&output);
-    for part in ["small: 39 images", "1 left out, see small", "row 6: 004.png: ", "format = \"table\"", "labels = \"small/labels.csv\""] {
+    for part in
+        ["small: 39 images", "1 left out, see small", "row 6: 004.png: ", "format = \"table\"", "labels = \"small/labels.csv\""]
+    {
         assert!(said.contains(part), "{part} in {said}");
     }
     let data = &said[said.find("[data]").unwrap()..];
@@ -65,7 +67,10 @@ fn what_is_converted_is_read_as_what_is_printed() {
         let output = study.roentgen(&["data", "summary", data, "--json"]);
         serde_json::from_str::<serde_json::Value>(&succeeds(&output)).unwrap()
     });
-    assert_eq!(own["ages"], serde_json::json!({ "known": 39, "min": 50.0, "lower": 50.0, "median": 50.0, "upper": 50.0, "max": 50.0 }));
+    assert_eq!(
+        own["ages"],
+        serde_json::json!({ "known": 39, "min": 50.0, "lower": 50.0, "median": 50.0, "upper": 50.0, "max": 50.0 })
+    );
     let positives = |summary: &serde_json::Value, name: &str| {
         let findings = summary["findings"].as_array().unwrap();
         findings.iter().find(|finding| finding["finding"] == name).unwrap()["all"]["positive"].clone()
@@ -214,6 +219,8 @@ fn sets_that_cannot_be_told_apart_are_refused() {
     };
     assert!(refused("name = \"own\"", "name = \"nih\"").contains("another `name` for each set"));
     assert!(refused("name = \"own\"", "policy = { blank = \"zero\" }").contains("data.policy is that of all sets"));
-    assert!(refused("format = \"table\"\nname = \"own\"\nlabels = \"own/table.csv\"", "format = \"phantom\"").contains("phantom"));
+    assert!(
+        refused("format = \"table\"\nname = \"own\"\nlabels = \"own/table.csv\"", "format = \"phantom\"").contains("phantom")
+    );
     assert!(refused("labels = \"own/table.csv\"", "labels = \"own/gone.csv\"").contains("gone.csv"));
 }

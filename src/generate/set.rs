@@ -249,7 +249,8 @@ fn check_same(store: &Store, index: usize, found: &SampleOrigin, expected: &Samp
 /// Whether two descriptions are of one generator. Version 0.1.0 wrote neither negative prompts nor adapters nor the
 /// digest of the weights, which the fingerprint covers.
 fn is_same_card(found: &SynthesizerCard, expected: &SynthesizerCard) -> bool {
-    let known = |card: &SynthesizerCard| SynthesizerCard { negative_prompt: None, adapters: Vec::new(), weights: None, ..card.clone() };
+    let known =
+        |card: &SynthesizerCard| SynthesizerCard { negative_prompt: None, adapters: Vec::new(), weights: None, ..card.clone() };
     known(found) == known(expected)
 }
 

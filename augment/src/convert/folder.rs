@@ -47,8 +47,7 @@ pub(super) fn write(
             Outcome::Dropped(row) => left_out.push(row),
         }
     }
-    let rows: Vec<_> =
-        kept.iter().map(|(image, index)| TableRow { image, record: data.record(*index), card: None }).collect();
+    let rows: Vec<_> = kept.iter().map(|(image, index)| TableRow { image, record: data.record(*index), card: None }).collect();
     if !rows.is_empty() {
         write_table(&out.join(TABLE), data.vocabulary(), &rows)?;
     }

@@ -23,7 +23,8 @@ impl Claim {
     /// Takes `out` for the conversion in these words.
     pub(super) fn take(out: &Path, words: &str) -> Result<Self, AugmentError> {
         let path = out.join(RECORD);
-        let refused = |found: &str, expected: &str| AugmentError::setting("--out", format!("{} {found}", out.display()), expected);
+        let refused =
+            |found: &str, expected: &str| AugmentError::setting("--out", format!("{} {found}", out.display()), expected);
         match fs::read_to_string(&path) {
             Ok(found) if found.trim_end() == words => {}
             Ok(_) => {
@@ -40,7 +41,9 @@ impl Claim {
         }
         let lock = File::open(&path).map_err(failed("read", &path))?;
         match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(refused("(to which another process is writing)", "to wait until that has ended")),
+            Err(TryLockError::WouldBlock) => {
+                Err(refused("(to which another process is writing)", "to wait until that has ended"))
+            }
             // Where a file system has no locks, nobody can be kept out.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _lock: lock }),
         }

@@ -23,7 +23,8 @@ impl CxrDataset {
             if sets[..at].iter().any(|(earlier, _)| earlier == set) {
                 return Err(AugmentError::setting("data.also.name", format!("`{set}` twice"), "another `name` for each set"));
             }
-            let new = data.vocabulary.findings().iter().filter(|finding| !findings.contains(finding)).copied().collect::<Vec<_>>();
+            let new =
+                data.vocabulary.findings().iter().filter(|finding| !findings.contains(finding)).copied().collect::<Vec<_>>();
             findings.extend(new);
         }
         let vocabulary = Vocabulary::new(findings)?;
@@ -146,9 +147,12 @@ mod tests {
         assert_eq!(row(2), ("y/a".to_owned(), Some("y/1".to_owned()), vec![Missing, Uncertain, Positive]));
         assert_eq!(row(3).1, None);
         // One person per set: no patient is in two splits.
-        assert!(super::super::SplitPlan::column().faults(&merged.select(&[0, 1, 2])).iter().all(|fault| {
-            !matches!(fault, AugmentError::PatientInTwoSplits { .. })
-        }));
+        assert!(
+            super::super::SplitPlan::column()
+                .faults(&merged.select(&[0, 1, 2]))
+                .iter()
+                .all(|fault| { !matches!(fault, AugmentError::PatientInTwoSplits { .. }) })
+        );
         // Blank as absent: of the findings that the set has, and of no other.
         let policy = LabelPolicy { blank: Target::Zero, ..LabelPolicy::default() };
         let merged = CxrDataset::merged("both", sets(), &policy).unwrap();

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::npz::Npz;
 use super::list::FORMATS;
+use super::npz::Npz;
 use super::registry::{DataSource, Format, Place};
 use super::sheet::{Rows, Sheet};
 use super::{MissingImages, TableError};

@@ -16,7 +16,10 @@ use crate::commands::{print, say_notes};
 pub fn run(args: &DataConvertArgs) -> Result<ExitCode> {
     let source = Source::open(&args.data)?;
     if source.config.data.format.place == Place::Nowhere {
-        bail!("{}: the phantom is drawn anew wherever it is named; a table of its images could be taken for radiographs", args.data.display());
+        bail!(
+            "{}: the phantom is drawn anew wherever it is named; a table of its images could be taken for radiographs",
+            args.data.display()
+        );
     }
     let mut preprocess = source.config.preprocess;
     preprocess.size = args.size.unwrap_or(preprocess.size);
@@ -50,7 +53,8 @@ pub fn run(args: &DataConvertArgs) -> Result<ExitCode> {
         print(serde_json::to_string_pretty(&summary)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let before = if converted.resumed == 0 { String::new() } else { format!(", {} of them by an earlier start", converted.resumed) };
+    let before =
+        if converted.resumed == 0 { String::new() } else { format!(", {} of them by an earlier start", converted.resumed) };
     print(format!("{}: {} images{before}", args.out.display(), converted.images))?;
     if !converted.dropped.is_empty() {
         print(format!("{} left out, see {}:", converted.dropped.len(), args.out.join(DROPPED).display()))?;

@@ -64,6 +64,7 @@ pub fn run(args: &DataVocabArgs) -> Result<ExitCode> {
 }
 
 fn vocabularies(finding: Finding) -> Vec<&'static str> {
-    let lists: [(&str, &[&str]); 3] = [("NIH", &NIH_14), ("CheXpert and MIMIC-CXR", &CHEXPERT_14), ("torchxrayvision", &XRV_18)];
+    let lists: [(&str, &[&str]); 3] =
+        [("NIH", &NIH_14), ("CheXpert and MIMIC-CXR", &CHEXPERT_14), ("torchxrayvision", &XRV_18)];
     lists.iter().filter(|(_, names)| names.contains(&finding.name())).map(|(name, _)| *name).collect()
 }

@@ -93,10 +93,13 @@ fn by_image(sheet: &Sheet, rows: &mut Gathered) -> Result<Vec<Image>, AugmentErr
     Ok(images)
 }
 
-/// View, age and sex by image.
+/// View, age and sex.
+type Header = (Option<View>, Option<f32>, Option<Sex>);
+
+/// What is known of each image.
 #[derive(Default)]
 struct Headers {
-    of: HashMap<String, (Option<View>, Option<f32>, Option<Sex>)>,
+    of: HashMap<String, Header>,
     views: Views,
 }
 

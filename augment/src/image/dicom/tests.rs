@@ -181,7 +181,7 @@ proptest! {
         let stream = lossless(&samples, (width, height), bits as u8, predictor);
         check("lossless", &compressed(&file, LOSSLESS, vec![stream.clone()]))?;
         // In fragments, whose ends mean nothing.
-        let cut = stream.len() / 2 & !1;
+        let cut = (stream.len() / 2) & !1;
         check("fragments", &compressed(&file, LOSSLESS, vec![stream[..cut].to_vec(), stream[cut..].to_vec()]))?;
         if bits > 8 {
             let wide = lossless(&samples, (width, height), 16, predictor);

@@ -71,7 +71,7 @@ pub(super) fn labels(names: &[String]) -> (Vec<Label>, bool) {
         })
     };
     (
-        FINDINGS.iter().map(|(_, parts)| if parts.iter().any(|part| says(&part)) { Label::Positive } else { absent }).collect(),
+        FINDINGS.iter().map(|(_, parts)| if parts.iter().any(|part| says(part)) { Label::Positive } else { absent }).collect(),
         is_incomplete,
     )
 }

@@ -99,11 +99,8 @@ impl Reader {
                     }
                     joined = true;
                 }
-                "," if !reached.is_empty() => {
-                    if !joined || self.has_verb_before(at) {
-                        break;
-                    }
-                }
+                "," if !reached.is_empty() && (!joined || self.has_verb_before(at)) => break,
+                "," if !reached.is_empty() => {}
                 "," => {
                     commas += 1;
                     if commas > 2 {
