@@ -70,10 +70,7 @@ pub(super) fn labels(names: &[String]) -> (Vec<Label>, bool) {
             None => name.contains(part),
         })
     };
-    (
-        FINDINGS.iter().map(|(_, parts)| if parts.iter().any(|part| says(part)) { Label::Positive } else { absent }).collect(),
-        is_incomplete,
-    )
+    (FINDINGS.iter().map(|(_, parts)| if parts.iter().any(&says) { Label::Positive } else { absent }).collect(), is_incomplete)
 }
 
 /// The names in a list as Python writes it: `['normal']`, `["x's", ' y']`, `[]`. `None` for anything else. Blank names say nothing.
