@@ -57,7 +57,7 @@ pub enum AugmentError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: RulesError,
+        source: Box<RulesError>,
     },
     /// Two rows of one image.
     #[error("{}: image `{image}` is in row {row} and in row {first}; keep one of them", path.display())]

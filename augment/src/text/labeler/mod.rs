@@ -105,7 +105,7 @@ impl Labeler {
         };
         let text = read().map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })?;
         let rules = if text.len() as u64 > LARGEST { Err(RulesError::Large) } else { Rules::parse(&text) };
-        let rules = rules.map_err(|source| AugmentError::Rules { path: path.to_owned(), source })?;
+        let rules = rules.map_err(|source| AugmentError::Rules { path: path.to_owned(), source: Box::new(source) })?;
         Ok(Self { rules, follow_parents: false })
     }
 
