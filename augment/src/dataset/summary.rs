@@ -86,7 +86,6 @@ impl DataSummary {
         let count = |holds: fn(&CxrRecord) -> bool| records.iter().filter(|record| holds(record)).count();
         let patients: HashSet<_> = records.iter().filter_map(|record| record.patient_id.as_ref()).collect();
         let splits: Vec<&'static str> = records.iter().map(|record| split_name(record)).collect();
-        let counts = |(column, finding): (usize, &Finding)| finding_counts(*finding, column, &records, &splits);
         Self {
             name: data.name().to_owned(),
             notes: data.notes().to_vec(),
@@ -94,7 +93,7 @@ impl DataSummary {
             patients: patients.len(),
             unidentified: count(|record| record.patient_id.is_none()),
             synthetic: count(|record| record.origin.is_synthetic()),
-            findings: data.vocabulary().findings().iter().enumerate().map(counts).collect(),
+            findings: finding_counts(data.vocabulary().findings(), &records, &splits),
             without_finding: count(|record| !record.labels.contains(&Label::Positive)),
             views: tally(records.iter().map(|record| view_name(record.view))),
             sexes: tally(records.iter().map(|record| sex_name(record.sex))),
@@ -112,21 +111,32 @@ fn tally<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {
     counts
 }
 
-/// Counts one column; `splits` names that of each record.
-fn finding_counts(finding: Finding, column: usize, records: &[&CxrRecord], splits: &[&'static str]) -> FindingCounts {
-    let (mut all, mut by_split) = (LabelCounts::default(), BTreeMap::<&str, LabelCounts>::new());
+/// Counts every column in one pass over the records, whose labels lie apart in memory; `splits` names that of each.
+fn finding_counts(findings: &[Finding], records: &[&CxrRecord], splits: &[&'static str]) -> Vec<FindingCounts> {
+    let mut by_split = BTreeMap::<&str, Vec<LabelCounts>>::new();
     for (record, split) in records.iter().zip(splits) {
-        for part in [&mut all, by_split.entry(split).or_default()] {
-            match record.labels[column] {
-                Label::Positive => part.positive += 1,
-                Label::Negative => part.negative += 1,
-                Label::Uncertain => part.uncertain += 1,
-                Label::Missing => part.missing += 1,
+        let counts = by_split.entry(split).or_insert_with(|| vec![LabelCounts::default(); findings.len()]);
+        for (count, label) in counts.iter_mut().zip(&record.labels) {
+            match label {
+                Label::Positive => count.positive += 1,
+                Label::Negative => count.negative += 1,
+                Label::Uncertain => count.uncertain += 1,
+                Label::Missing => count.missing += 1,
             }
         }
     }
-    let by_split = by_split.into_iter().map(|(split, counts)| (split.to_owned(), counts)).collect();
-    FindingCounts { finding, all, by_split }
+    let of = |(column, finding): (usize, &Finding)| {
+        let by_split: BTreeMap<String, LabelCounts> =
+            by_split.iter().map(|(split, counts)| ((*split).to_owned(), counts[column])).collect();
+        let sum = |all: LabelCounts, part: &LabelCounts| LabelCounts {
+            positive: all.positive + part.positive,
+            negative: all.negative + part.negative,
+            uncertain: all.uncertain + part.uncertain,
+            missing: all.missing + part.missing,
+        };
+        FindingCounts { finding: *finding, all: by_split.values().fold(LabelCounts::default(), sum), by_split }
+    };
+    findings.iter().enumerate().map(of).collect()
 }
 
 fn view_name(view: Option<View>) -> &'static str {

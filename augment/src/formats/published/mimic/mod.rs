@@ -211,7 +211,8 @@ impl Joined<'_> {
                 ));
             }
         };
-        let id = format!("{}/s{study}/{dicom}.jpg", subject_folder(subject));
+        // Of the very size: there are hundreds of thousands.
+        let id = [&subject_folder(subject), "/s", &study.to_string(), "/", &dicom, ".jpg"].concat();
         let mut record = record(id, Some(PatientId::new(&subject.to_string())), labels);
         record.view = views.read(line.cell(columns.view));
         record.split = self.splits.and_then(|splits| splits.0.get(dicom.as_str())).copied();
