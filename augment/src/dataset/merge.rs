@@ -112,6 +112,11 @@ impl ImageSource for Sources {
         source.deep_pixels(image)
     }
 
+    fn says_how_shown(&self, index: usize) -> bool {
+        let (source, image) = self.at(index);
+        source.says_how_shown(image)
+    }
+
     fn file(&self, index: usize) -> Option<&std::path::Path> {
         let (source, image) = self.at(index);
         source.file(image)
@@ -164,6 +169,47 @@ mod tests {
         let twice = vec![("x".to_owned(), first.clone()), ("x".to_owned(), second.clone())];
         let message = CxrDataset::merged("both", twice, &policy).unwrap_err().to_string();
         assert!(message.contains("`x` twice"), "{message}");
+    }
+
+    /// What each of its methods says, told apart from what a source says that has none of its own.
+    struct Telling;
+
+    impl ImageSource for Telling {
+        fn load(&self, _: usize) -> Result<GrayImage, AugmentError> {
+            Ok(GrayImage::from_u8(1, 1, vec![1]))
+        }
+
+        fn load_for(&self, _: usize, _: &Preprocess) -> Result<GrayImage, AugmentError> {
+            Ok(GrayImage::from_u8(1, 1, vec![2]))
+        }
+
+        fn describe(&self, index: usize) -> String {
+            format!("telling {index}")
+        }
+
+        fn deep_pixels(&self, index: usize) -> Option<usize> {
+            Some(index)
+        }
+
+        fn says_how_shown(&self, _: usize) -> bool {
+            true
+        }
+
+        fn file(&self, _: usize) -> Option<&std::path::Path> {
+            Some("telling".as_ref())
+        }
+    }
+
+    #[test]
+    fn every_question_goes_to_the_set_that_has_the_image() {
+        let silent = dataset(vec![record("a", "1", None)]).unwrap();
+        let sources: Vec<Arc<dyn ImageSource>> = vec![Arc::clone(&silent.source), Arc::new(Telling)];
+        let sources = Sources { sources, images: vec![(0, 0), (1, 7)] };
+        assert_eq!(sources.load(1).unwrap(), GrayImage::from_u8(1, 1, vec![1]));
+        assert_eq!(sources.load_for(1, &Preprocess::new(1)).unwrap(), GrayImage::from_u8(1, 1, vec![2]));
+        assert_eq!((sources.describe(1), sources.deep_pixels(1)), ("telling 7".to_owned(), Some(7)));
+        assert!(sources.says_how_shown(1) && sources.file(1).is_some());
+        assert!(!sources.says_how_shown(0) && sources.file(0).is_none() && sources.deep_pixels(0).is_none());
     }
 
     #[test]
