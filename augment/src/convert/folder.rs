@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::{Conversion, Converted, Dropped, IMAGES, Pixels, TABLE, dropped, failed, png};
+use super::{Conversion, Converted, Dropped, IMAGES, Pixels, TABLE, dropped, failed, png, said};
 use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::dataset::CxrDataset;
@@ -60,20 +60,15 @@ fn in_place(data: &CxrDataset, index: usize) -> Result<Outcome, AugmentError> {
     let path = std::path::absolute(file).map_err(failed("find", file))?;
     if !path.is_file() {
         let reason = format!("{} is not there", path.display());
-        return Ok(Outcome::Dropped(Dropped { reason, ..dropped_row(data, index) }));
+        return Ok(Outcome::Dropped(dropped(data, index, reason)));
     }
     match path.to_str() {
         Some(path) => Ok(Outcome::Written(path.to_owned())),
         None => {
             let reason = "its path is not UTF-8, which a table can't hold".to_owned();
-            Ok(Outcome::Dropped(Dropped { reason, ..dropped_row(data, index) }))
+            Ok(Outcome::Dropped(dropped(data, index, reason)))
         }
     }
-}
-
-fn dropped_row(data: &CxrDataset, index: usize) -> Dropped {
-    let row = &data.rows()[index];
-    Dropped { row: Some(row.line), image: row.record.id.clone(), reason: String::new() }
 }
 
 /// Writes an image unless an earlier start has.
@@ -88,6 +83,6 @@ fn image(pixels: Pixels, data: &CxrDataset, index: usize, name: &str, out: &Path
             write_atomic(&path, |file| file.write_all(&bytes)).map_err(failed("write", &path))?;
             Ok(Outcome::Written(name))
         }
-        Err(error) => Ok(Outcome::Dropped(dropped(data, index, &error))),
+        Err(error) => Ok(Outcome::Dropped(dropped(data, index, said(&error)))),
     }
 }

@@ -23,7 +23,7 @@ use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::dataset::CxrDataset;
 use crate::formats::{TableRow, table_bytes};
-use crate::image::{BitDepth, GrayDepth, GrayImage, encode_png, white_of};
+use crate::image::{BitDepth, GrayDepth, GrayImage, Preprocess, encode_png, white_of};
 use crate::progress::Progress;
 use record::Claim;
 
@@ -137,7 +137,8 @@ impl Conversion {
         let rows = table_bytes(data.vocabulary(), &rows.collect::<Vec<_>>());
         let pixels = match self.pixels {
             Pixels::InPlace => "in place".to_owned(),
-            Pixels::Whole => "whole".to_owned(),
+            // Of any size, but by depth and by the values of DICOM files.
+            Pixels::Whole => format!("whole, by {}", Preprocess { size: 1, ..*data.preprocess() }.digest()),
             Pixels::Resized => format!("by {}", data.preprocess().digest()),
         };
         format!("{pixels}, {:?}, of {}", self.storage, crate::digest::Fingerprint::of(&[&rows]))
@@ -170,9 +171,9 @@ fn spread(image: GrayImage, depth: BitDepth) -> GrayImage {
     GrayImage::from_u16(image.width(), image.height(), samples.iter().map(spread).collect::<Vec<u16>>())
 }
 
-fn dropped(data: &CxrDataset, index: usize, error: &AugmentError) -> Dropped {
+fn dropped(data: &CxrDataset, index: usize, reason: String) -> Dropped {
     let row = &data.rows()[index];
-    Dropped { row: Some(row.line), image: row.record.id.clone(), reason: said(error) }
+    Dropped { row: Some(row.line), image: row.record.id.clone(), reason }
 }
 
 /// An error with its causes.

@@ -11,7 +11,7 @@ use std::path::Path;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Map, Value};
 
-use super::{Converted, Dropped, Pixels, dropped, failed, png};
+use super::{Converted, Dropped, Pixels, dropped, failed, png, said};
 use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::dataset::CxrDataset;
@@ -92,7 +92,7 @@ impl Shard<'_> {
                             append(&mut tar, &format!("{key}.json"), &self.json(row)?)?;
                             images += 1;
                         }
-                        Err(error) => left_out.push(dropped(self.data, row, &error)),
+                        Err(error) => left_out.push(dropped(self.data, row, said(&error))),
                     }
                     task.advance(1);
                 }
@@ -130,7 +130,7 @@ impl Shard<'_> {
 
 /// What was left out, if every row failed again.
 fn all_failed(data: &CxrDataset, rows: &[(usize, Option<AugmentError>)]) -> Option<Vec<Dropped>> {
-    rows.iter().map(|(row, error)| Some(dropped(data, *row, error.as_ref()?))).collect()
+    rows.iter().map(|(row, error)| Some(dropped(data, *row, said(error.as_ref()?)))).collect()
 }
 
 /// The keys of a shard that an earlier start wrote; `None` if there is none.

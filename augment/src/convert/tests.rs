@@ -151,6 +151,12 @@ fn another_folder_is_not_written_to() {
         let message = convert(&other, &out, pixels, shards).unwrap_err().to_string();
         assert!(message.contains("other data, or by other settings"), "{message}");
     }
+    // Other gray levels of the same files.
+    let whole = folder.path().join("whole");
+    convert(&source, &whole, Pixels::Whole, None).unwrap();
+    let other = Preprocess { bit_depth: Some(BitDepth::Bits(12)), ..Preprocess::new(8) };
+    let message = convert(&source.clone().with_preprocess(other), &whole, Pixels::Whole, None).unwrap_err().to_string();
+    assert!(message.contains("by other settings"), "{message}");
     let message = convert(&source.select(&[0, 1]), &out, Pixels::Resized, None).unwrap_err().to_string();
     assert!(message.contains("another folder"), "{message}");
     assert_eq!(files(&out), before);

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use roentgen::config::DataConfig;
 use roentgen::data;
 use roentgen::guess::own_table;
 use roentgen_augment::convert::{Conversion, DROPPED, Pixels, Storage};
@@ -24,7 +25,8 @@ pub fn run(args: &DataConvertArgs) -> Result<ExitCode> {
     let mut preprocess = source.config.preprocess;
     preprocess.size = args.size.unwrap_or(preprocess.size);
     preprocess.validate()?;
-    let config = &source.config.data;
+    // Every image is read once.
+    let config = &DataConfig { cache_mib: 0, ..source.config.data.clone() };
     let data = data::read(config, preprocess, MissingImages::Keep)?;
     say_notes(data.notes());
     // The split of a run file is kept; one that was guessed is nobody's.
