@@ -2,7 +2,7 @@
 //!
 //! Columns as its description on PhysioNet names them, and as torchxrayvision 1.5.7 reads them (`BRAX_Dataset`).
 
-use super::rows::{ANY_SEX, Gathered, Views, beside, finding_columns, folder_of, lacks, record};
+use super::rows::{ANY_SEX, Gathered, Views, finding_columns, folder_of, record, table_at};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::{AGE, Cell, LABEL};
@@ -35,15 +35,8 @@ pub(in crate::formats) fn looks_like(seen: &Sighting) -> Option<String> {
 
 /// Reads the table. Its dates are made up, so the first image of a patient is that of the first row. Strips are left out and counted.
 pub(in crate::formats) fn read(source: &DataSource) -> Result<CxrDataset, AugmentError> {
-    let place = registry::labels(source)?;
-    let folder = folder_of(&place);
-    let table = match place.is_dir() {
-        false => place,
-        true => TABLES
-            .iter()
-            .find_map(|name| beside(&folder, name))
-            .ok_or_else(|| lacks(&folder, TABLES[0], "the table of BRAX"))?,
-    };
+    let table = table_at(registry::labels(source)?, &TABLES, "the table of BRAX")?;
+    let folder = folder_of(&table);
     let sheet = Sheet::read_for(&table, Rows::Equal, source.delimiter, source.missing)?;
     let columns = Columns::of(&sheet)?;
     let images = source.images.clone().unwrap_or(folder);

@@ -122,6 +122,14 @@ pub(super) fn beside(folder: &Path, name: &str) -> Option<PathBuf> {
     [name.to_owned(), format!("{name}.gz")].iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
+/// The table that `place` is, or the first of these in it; `what` says what it is a table of.
+pub(super) fn table_at(place: PathBuf, names: &[&str], what: &str) -> Result<PathBuf, AugmentError> {
+    if !place.is_dir() {
+        return Ok(place);
+    }
+    names.iter().find_map(|name| beside(&place, name)).ok_or_else(|| lacks(&place, names[0], what))
+}
+
 /// The last in order of the files in `folder` whose names end so, as they are or packed with gzip: of several versions, the newest.
 pub(super) fn ending(folder: &Path, end: &str) -> Result<Option<PathBuf>, AugmentError> {
     let failed = |source| AugmentError::Io { action: "list", path: folder.to_owned(), source };

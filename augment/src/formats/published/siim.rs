@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::rows::{Gathered, beside, folder_of, lacks, record};
+use super::rows::{Gathered, folder_of, record, table_at};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::Cell;
@@ -33,15 +33,8 @@ pub(in crate::formats) fn looks_like(seen: &Sighting) -> Option<String> {
 /// Reads one image per `ImageId`, which has a row per mask; one with a mask shows a pneumothorax. The second column's name begins with a blank
 /// in the published table. No patient is known.
 pub(in crate::formats) fn read(source: &DataSource) -> Result<CxrDataset, AugmentError> {
-    let place = registry::labels(source)?;
-    let folder = folder_of(&place);
-    let table = match place.is_dir() {
-        false => place,
-        true => TABLES
-            .iter()
-            .find_map(|name| beside(&folder, name))
-            .ok_or_else(|| lacks(&folder, TABLES[0], "the table of masks of the SIIM-ACR challenge"))?,
-    };
+    let table = table_at(registry::labels(source)?, &TABLES, "the table of masks of the SIIM-ACR challenge")?;
+    let folder = folder_of(&table);
     let sheet = Sheet::read_for(&table, Rows::Equal, source.delimiter, source.missing)?;
     let (image, mask) = (sheet.column("ImageId")?, sheet.column("EncodedPixels")?);
     let mut rows = Gathered::new(&source.images.clone().unwrap_or(folder), source.missing)?;
