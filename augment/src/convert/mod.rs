@@ -41,7 +41,7 @@ pub enum Pixels {
     InPlace,
     /// Gray PNGs of the same size, of 8 bits or 16. Where fewer than 16 count, they are spread over all.
     Whole,
-    /// 8-bit gray PNGs of the pictures that the data set's [`Preprocess`](crate::image::Preprocess) makes.
+    /// 8-bit gray PNGs of the pictures that the data set's [`Preprocess`] makes.
     Resized,
 }
 
