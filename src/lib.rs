@@ -29,6 +29,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod diffusion;
+pub mod evaluation;
 pub mod finetune;
 pub mod generate;
 pub mod guess;
