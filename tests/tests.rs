@@ -17,6 +17,7 @@
 //! | `hub` | models by their names on the hub: in the cache, from a hub on this machine, and every way in which that fails |
 //! | `layouts` | a whole small study from every layout as it is downloaded |
 //! | `memory` | peaks that do not grow with the number of images |
+//! | `pages` | reports in headless Chromium: quiet, self-contained, narrow enough, printable |
 //! | `pixels` | image files found by name, in their depth, and refused by name |
 //! | `pool` | synthetic rows of a table, and images made elsewhere |
 //! | `progress` | lines that long commands write where there is no terminal, and how long they say a study takes |
@@ -45,6 +46,7 @@ mod label_tables;
 mod layouts;
 #[cfg(target_os = "linux")]
 mod memory;
+mod pages;
 mod parity;
 mod pixels;
 mod pool;

@@ -22,7 +22,9 @@ pub enum RowsError {
         width: usize,
     },
     /// A number is NaN or infinite.
-    #[error("row {row} has {value} in place {column}, expected a finite number: the image or the network's weights are at fault")]
+    #[error(
+        "row {row} has {value} in place {column}, expected a finite number: the image or the network's weights are at fault"
+    )]
     NotFinite {
         /// Row, from 0.
         row: usize,
@@ -94,11 +96,7 @@ impl<'a, T: Copy + Into<f64>> Rows<'a, T> {
     /// # Errors
     /// [`RowsError::Width`].
     pub fn comparable<U: Copy + Into<f64>>(&self, other: &Rows<'_, U>) -> Result<(), RowsError> {
-        if self.width == other.width() {
-            Ok(())
-        } else {
-            Err(RowsError::Width { found: other.width(), expected: self.width })
-        }
+        if self.width == other.width() { Ok(()) } else { Err(RowsError::Width { found: other.width(), expected: self.width }) }
     }
 }
 
