@@ -1,5 +1,8 @@
 //! Whether images are any good: features, fidelity, diversity, correctness, retrieval, text, memorisation.
 
+pub mod diversity;
+pub mod fidelity;
+pub mod retrieval;
 mod rows;
 
 pub use rows::{Rows, RowsError};
