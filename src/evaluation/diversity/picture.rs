@@ -55,14 +55,6 @@ impl Picture {
         }
     }
 
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    pub fn pixels(&self) -> &[f64] {
-        &self.pixels
-    }
-
     /// Compares with a picture of the same size, taps and factor.
     pub fn likeness(&self, other: &Self, taps: &Taps, unbiased: f64) -> Likeness {
         let products: Vec<f64> = self.pixels.iter().zip(&other.pixels).map(|(a, b)| a * b).collect();
