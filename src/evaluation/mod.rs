@@ -3,6 +3,8 @@
 pub mod diversity;
 pub mod fidelity;
 pub mod retrieval;
+pub mod features;
+pub mod images;
 mod rows;
 
 pub use rows::{Rows, RowsError};

@@ -17,7 +17,7 @@ use burn_core::data::dataset::{Dataset, DatasetError};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::AugmentError;
-use crate::image::{GrayImage, ImageCache, ImageSource, Preprocess};
+use crate::image::{GrayImage, ImageCache, ImageSource, Preprocess, RgbImage};
 use crate::record::{CxrRecord, CxrSample, Finding, Label, Vocabulary};
 
 pub use check::{CheckReport, ImageCopy, SharedPatient, Unreadable};
@@ -271,6 +271,23 @@ impl CxrDataset {
         let image = self.source.load_for(self.rows[index].image, &whole)?;
         self.preprocess.depth().check(&image, || self.describe(index))?;
         Ok(image)
+    }
+
+    /// Image `index` in colour at 8 bits, as Pillow's `convert("RGB")` gives it. Where it has more bits, or colours can't be read, each
+    /// channel has the gray levels of [`decode`](Self::decode) from black to the white of the [`Preprocess`].
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    ///
+    /// # Panics
+    /// As [`CxrDataset::record`].
+    pub fn decode_rgb(&self, index: usize) -> Result<RgbImage, AugmentError> {
+        let image = self.rows[index].image;
+        let has_levels = self.source.deep_pixels(image).is_some() || self.source.says_how_shown(image);
+        match self.source.file(image).filter(|_| !has_levels) {
+            Some(file) => RgbImage::open(file),
+            None => Ok(self.preprocess.depth().rgb(&self.decode(index)?)),
+        }
     }
 
     /// Item `index`: the preprocessed picture and its record.

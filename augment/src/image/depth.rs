@@ -6,7 +6,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::ImageFileError;
-use crate::image::{GrayDepth, GrayImage, PixelRange, Signed};
+use crate::image::{GrayDepth, GrayImage, PixelRange, RgbImage, Signed};
 
 /// The white level of images with 16 bits per sample, which often hold values of fewer bits: radiographs of 12 bits in 16-bit PNGs reach
 /// 4095 of 65535, and are nearly black to a network that takes 65535 for white.
@@ -36,6 +36,18 @@ impl BitDepth {
             return Ok(());
         }
         Err(ImageFileError::AboveWhite { image: describe(), value, white, bits, needed: needed(value) })
+    }
+
+    /// The image with 8 bits per sample, from black to white, the same in each channel.
+    #[must_use]
+    pub fn rgb(self, image: &GrayImage) -> RgbImage {
+        let levels = self.levels(image);
+        let eight = |level: f32| [(Signed::to_unit(levels.value(level)).clamp(0.0, 1.0) * 255.0).round() as u8; 3];
+        let samples = match image.depth() {
+            GrayDepth::U8(samples) => samples.iter().flat_map(|&level| eight(level.into())).collect(),
+            GrayDepth::U16(samples) => samples.iter().flat_map(|&level| eight(level.into())).collect(),
+        };
+        RgbImage { width: image.width(), height: image.height(), samples }
     }
 
     /// The network's values of the levels of `image`.
@@ -163,6 +175,17 @@ mod tests {
         assert_eq!(values(BitDepth::PerImageRange), values(BitDepth::Bits(12)));
         assert_eq!(values(BitDepth::Full), [0u16, 1365, 4095].map(|v| 2.0 * (f32::from(v) / 65535.0) - 1.0));
         assert_eq!(values(BitDepth::Bits(16)), values(BitDepth::Full));
+    }
+
+    #[test]
+    fn colour_has_the_levels_of_gray() {
+        let image = GrayImage::from_u16(3, 1, vec![0u16, 1365, 4095]);
+        let first = |depth: BitDepth| depth.rgb(&image).samples.iter().step_by(3).copied().collect::<Vec<_>>();
+        assert_eq!(first(BitDepth::Bits(12)), [0, 85, 255]);
+        assert_eq!(first(BitDepth::PerImageRange), [0, 85, 255]);
+        assert_eq!(first(BitDepth::Full), [0, 5, 16]);
+        let eight = GrayImage::from_u8(256, 1, (0..=255).collect::<Vec<u8>>());
+        assert!(BitDepth::Full.rgb(&eight).samples.chunks(3).enumerate().all(|(level, pixel)| *pixel == [level as u8; 3]));
     }
 
     #[test]

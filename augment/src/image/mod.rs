@@ -33,5 +33,5 @@ pub use geometry::{Window, shorter_side_to};
 pub use pixels::{GrayDepth, GrayImage, PixelRange, Pixels, Signed, Xrv};
 pub use preprocess::{Geometry, MAX_SIDE, Preprocess, check_side};
 pub use resize::Filter;
-pub(crate) use sniff::EXTENSIONS;
+pub use sniff::EXTENSIONS;
 pub use source::{ImageArray, ImageFiles, ImageFunction, ImageSource};

@@ -3,7 +3,7 @@
 use super::dicom::is_dicom;
 
 /// Endings of names that files of the formats that are read mostly have.
-pub(crate) const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "dcm", "dicom"];
+pub const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "dcm", "dicom"];
 
 /// A format that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,341 @@
+//! Sets of images that are evaluated or compared with: whatever has images, with what is known of each.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use roentgen_augment::AugmentError;
+use roentgen_augment::dataset::{CxrDataset, Splits};
+use roentgen_augment::formats::{DataSource, MissingImages, guess_for};
+use roentgen_augment::image::{EXTENSIONS, GrayImage, ImageFiles, Preprocess, RgbImage};
+use roentgen_augment::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
+use roentgen_augment::request::RequestSource;
+
+use crate::config::{ConfigError, RunConfig};
+use crate::data::{self, DataError};
+
+/// Most files of one folder of images: more is considered a mistake, such as the root of a file system.
+const MOST_FILES: usize = 10_000_000;
+
+/// Images of one kind, each with its row.
+#[derive(Clone, Debug)]
+pub struct ImageSet {
+    data: CxrDataset,
+    notes: Vec<String>,
+}
+
+/// Which images of a place are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The radiographs: rows that are not marked as synthetic. Of a run file's data, those of this split, or all.
+    Real(Option<Split>),
+    /// The images that were made: rows that are marked as synthetic, or all if none is.
+    Synthetic,
+}
+
+/// Why there is no set of images.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageSetError {
+    /// A run file can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its data, or another table, can't be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A table, an archive or an image can't be read.
+    #[error(transparent)]
+    Read(#[from] AugmentError),
+    /// A folder can't be listed.
+    #[error("can't list {}", path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nothing of the kind that is wanted is there.
+    #[error("{name} has no {wanted} image: {remedy}")]
+    Nothing {
+        /// The set.
+        name: String,
+        /// `real` or `synthetic`.
+        wanted: &'static str,
+        /// What to give.
+        remedy: String,
+    },
+}
+
+impl ImageSet {
+    /// Opens a place: a run file (`*.toml`: its `[data]`), a table or an archive in any of the layouts that are read, a folder that holds
+    /// one such as `generate` writes, folders of classes, or a folder of image files, of which nothing else is known.
+    ///
+    /// # Errors
+    /// [`ImageSetError`].
+    pub fn open(path: &Path, wanted: Wanted) -> Result<Self, ImageSetError> {
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            return Self::of_run_file(path, wanted);
+        }
+        let asked = DataSource { missing: MissingImages::Refuse, ..DataSource::default() };
+        let data = match guess_for(path, &asked) {
+            Ok(guess) => {
+                let left_out = &guess.source.extra_columns;
+                let source = DataSource { missing: MissingImages::Refuse, ..guess.source.clone() };
+                let data = guess.format.read(&source)?.with_depth_note();
+                let columns = left_out.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                let note = format!("columns of {} that are not known are not read: {columns}", path.display());
+                if left_out.is_empty() { data } else { data.with_note(note) }
+            }
+            Err(error @ AugmentError::NoLayout { .. }) if path.is_dir() => files(path)?.ok_or(error)?,
+            Err(error) => return Err(error.into()),
+        };
+        Self::of(data, wanted)
+    }
+
+    /// The wanted rows of `data`, as an image source that was opened otherwise.
+    ///
+    /// # Errors
+    /// [`ImageSetError::Nothing`] if none of its rows is.
+    pub fn of(data: CxrDataset, wanted: Wanted) -> Result<Self, ImageSetError> {
+        let mut notes = data.notes().to_vec();
+        let all = data.rows().len();
+        let chosen = match wanted {
+            Wanted::Real(_) => data.of_origin(false),
+            Wanted::Synthetic => Some(data.of_origin(true)).filter(|marked| !marked.rows().is_empty()).unwrap_or(data),
+        };
+        let left_out = all - chosen.rows().len();
+        let (kind, other) = match wanted {
+            Wanted::Real(_) => ("real", "are marked as synthetic"),
+            Wanted::Synthetic => ("synthetic", "are not marked as synthetic"),
+        };
+        if chosen.rows().is_empty() {
+            let remedy = format!("all {all} of its images {other}");
+            return Err(ImageSetError::Nothing { name: chosen.name().to_owned(), wanted: kind, remedy });
+        }
+        if left_out > 0 {
+            notes.push(format!("{left_out} of {all} images of {} {other} and take no part as {kind} ones", chosen.name()));
+        }
+        Ok(Self { data: chosen, notes })
+    }
+
+    fn of_run_file(path: &Path, wanted: Wanted) -> Result<Self, ImageSetError> {
+        let config = RunConfig::read_data(path)?;
+        // Images are read once.
+        let mut table = config.data.clone();
+        table.cache_mib = 0;
+        let data = data::read(&table, config.preprocess, MissingImages::Refuse)?;
+        match wanted {
+            Wanted::Real(Some(split)) => Self::of(Splits::part(&data, &data::plan(&table), split)?, wanted),
+            _ => Self::of(data, wanted),
+        }
+    }
+
+    /// Where the images are from.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.data.name()
+    }
+
+    /// Number of images, at least one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.data.rows().len()
+    }
+
+    /// Whether there is no image: never.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.data.rows().is_empty()
+    }
+
+    /// The images as a data set.
+    #[must_use]
+    pub fn data(&self) -> &CxrDataset {
+        &self.data
+    }
+
+    /// What is doubtful in how they were read, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The images at `indices`, in that order.
+    ///
+    /// # Panics
+    /// If there is no such image.
+    #[must_use]
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self { data: self.data.select(indices), notes: self.notes.clone() }
+    }
+
+    /// What is known of image `index`.
+    ///
+    /// # Panics
+    /// If there is no such image; so do all that take an index.
+    #[must_use]
+    pub fn record(&self, index: usize) -> &CxrRecord {
+        self.data.record(index)
+    }
+
+    /// Its name, unique in the set.
+    #[must_use]
+    pub fn id(&self, index: usize) -> &str {
+        &self.record(index).id
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn describe(&self, index: usize) -> String {
+        self.data.describe(index)
+    }
+
+    /// Image `index` in colour, at 8 bits per sample.
+    ///
+    /// # Errors
+    /// If it is missing or damaged; the error names it.
+    pub fn rgb(&self, index: usize) -> Result<RgbImage, AugmentError> {
+        self.data.decode_rgb(index)
+    }
+
+    /// Image `index` in gray, at its own depth.
+    ///
+    /// # Errors
+    /// As [`rgb`](Self::rgb).
+    pub fn gray(&self, index: usize) -> Result<GrayImage, AugmentError> {
+        self.data.decode(index)
+    }
+
+    /// The same images with pictures made by `preprocess`, for networks that take a set's own pictures.
+    #[must_use]
+    pub fn with_preprocess(&self, preprocess: Preprocess) -> Self {
+        Self { data: self.data.clone().with_preprocess(preprocess), notes: self.notes.clone() }
+    }
+
+    /// Whom it shows or descends from; the image itself where nobody is named.
+    #[must_use]
+    pub fn patient(&self, index: usize) -> &str {
+        let record = self.record(index);
+        record.patients().next().map_or(record.id.as_str(), |patient| patient.as_str())
+    }
+
+    /// How many images name a patient, or a source that has one.
+    #[must_use]
+    pub fn with_patient(&self) -> usize {
+        self.data.rows().iter().filter(|row| row.record.patients().next().is_some()).count()
+    }
+
+    /// The findings of its labels.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        self.data.vocabulary()
+    }
+
+    /// The label of `finding` on image `index`: for an image that was made, what it was asked to show. Missing where the set has no such
+    /// finding.
+    #[must_use]
+    pub fn label(&self, index: usize, finding: Finding) -> Label {
+        let place = self.vocabulary().position(finding);
+        place.and_then(|place| self.record(index).labels.get(place).copied()).unwrap_or(Label::Missing)
+    }
+
+    /// The text that it was made from, or its report.
+    #[must_use]
+    pub fn prompt(&self, index: usize) -> Option<&str> {
+        let record = self.record(index);
+        let prompt = match &record.origin {
+            Origin::Synthetic(provenance) => Some(provenance.request.prompt.as_str()),
+            Origin::Real => None,
+        };
+        prompt.or(record.report.as_deref()).filter(|text| !text.trim().is_empty())
+    }
+
+    /// The real image that it was requested from, if its row says so.
+    #[must_use]
+    pub fn source(&self, index: usize) -> Option<&RequestSource> {
+        match &self.record(index).origin {
+            Origin::Synthetic(provenance) => provenance.request.source.as_ref().filter(|source| !source.id.is_empty()),
+            Origin::Real => None,
+        }
+    }
+
+    /// Groups of images with one prompt, in the order of their first images; images without one are in none.
+    #[must_use]
+    pub fn by_prompt(&self) -> Vec<Vec<usize>> {
+        let mut places = std::collections::HashMap::new();
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for index in 0..self.len() {
+            let Some(prompt) = self.prompt(index) else { continue };
+            let place = *places.entry(prompt).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
+        groups
+    }
+
+    /// The set without images whose prompt an earlier one has, and how many those were.
+    #[must_use]
+    pub fn without_repeated_prompts(&self) -> (Self, usize) {
+        let mut seen = HashSet::new();
+        let kept: Vec<usize> =
+            (0..self.len()).filter(|&index| self.prompt(index).is_none_or(|prompt| seen.insert(prompt))).collect();
+        (self.select(&kept), self.len() - kept.len())
+    }
+}
+
+/// Image files below a folder, of which only their names are known; `None` if there is none.
+fn files(root: &Path) -> Result<Option<CxrDataset>, ImageSetError> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = |source| ImageSetError::List { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
+            let is_hidden = entry.file_name().as_encoded_bytes().first() == Some(&b'.');
+            if is_hidden {
+                continue;
+            }
+            let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+            // A folder that is a link may lead back.
+            if kind.is_dir() {
+                folders.push(path);
+            } else if ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str())) {
+                found.push(path);
+            }
+            if found.len() > MOST_FILES {
+                return Err(AugmentError::setting(
+                    "images",
+                    format!("{}", root.display()),
+                    format!("at most {MOST_FILES} files"),
+                )
+                .into());
+            }
+        }
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    found.sort();
+    let record = |path: &PathBuf| CxrRecord {
+        id: path.strip_prefix(root).unwrap_or(path).display().to_string().replace('\\', "/"),
+        patient_id: None,
+        labels: vec![Label::Missing],
+        age: None,
+        sex: None,
+        view: None,
+        report: None,
+        split: None,
+        origin: Origin::Real,
+        details: Details::default(),
+    };
+    let records = found.iter().map(record).collect();
+    let vocabulary = Arc::new(Vocabulary::parse(["No Finding"])?);
+    let name = root.display().to_string();
+    let note = format!("{name} is read as a folder of image files: no labels, patients and prompts are known");
+    let data = CxrDataset::from_records(&name, vocabulary, records, Arc::new(ImageFiles::new(found)))?;
+    Ok(Some(data.with_note(note)))
+}
