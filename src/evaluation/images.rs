@@ -1,14 +1,17 @@
 //! Sets of images that are evaluated or compared with: whatever has images, with what is known of each.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use roentgen_augment::AugmentError;
 use roentgen_augment::dataset::{CxrDataset, Splits};
+use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::{DataSource, MissingImages, guess_for};
 use roentgen_augment::image::{EXTENSIONS, GrayImage, ImageFiles, Preprocess, RgbImage};
+use roentgen_augment::progress::Progress;
 use roentgen_augment::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
 use roentgen_augment::request::RequestSource;
 
@@ -23,6 +26,30 @@ const MOST_FILES: usize = 10_000_000;
 pub struct ImageSet {
     data: CxrDataset,
     notes: Vec<String>,
+}
+
+/// What is seen of an image without a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Look {
+    /// Of size and pixels in colour: equal for equal pixels, whatever the file.
+    pub digest: Fingerprint,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Mean of each pixel's largest channel less its smallest, in gray levels of 255: 0 for gray images.
+    pub spread: f32,
+}
+
+impl Look {
+    fn of(image: &RgbImage) -> Self {
+        let sides = [image.width, image.height].map(|side| (side as u64).to_le_bytes());
+        let digest = Fingerprint::of(&[b"rgb 8", &sides[0], &sides[1], &image.samples]);
+        let pixels = image.samples.as_chunks::<3>().0;
+        let spread = |[r, g, b]: &[u8; 3]| u64::from(*r.max(g).max(b) - *r.min(g).min(b));
+        let spread = pixels.iter().map(spread).sum::<u64>() as f64 / pixels.len().max(1) as f64;
+        Self { digest, width: image.width, height: image.height, spread: spread as f32 }
+    }
 }
 
 /// Which images of a place are meant.
@@ -54,6 +81,24 @@ pub enum ImageSetError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A folder holds more images than any set.
+    #[error("{} holds more than {MOST_FILES} image files: give the folder of the images alone, or a table of them", path.display())]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Images can't be read.
+    #[error("{images} of {total} images of {name} can't be read, and none is left out or taken for black: {first}")]
+    Unreadable {
+        /// The set.
+        name: String,
+        /// Images that can't be read.
+        images: usize,
+        /// All of them.
+        total: usize,
+        /// Why the first of them can't.
+        first: String,
     },
     /// Nothing of the kind that is wanted is there.
     #[error("{name} has no {wanted} image: {remedy}")]
@@ -199,6 +244,30 @@ impl ImageSet {
         self.data.decode_rgb(index)
     }
 
+    /// Looks at every image, several at a time.
+    ///
+    /// # Errors
+    /// [`ImageSetError::Unreadable`] names those that can't be read.
+    pub fn looks(&self, progress: &dyn Progress) -> Result<Vec<Look>, ImageSetError> {
+        let task = progress.begin("", self.len() as u64, "images looked at");
+        let look = |index: usize| {
+            let look = self.rgb(index).map(|image| Look::of(&image));
+            task.advance(1);
+            look
+        };
+        let looks: Vec<Result<Look, AugmentError>> = (0..self.len()).into_par_iter().map(look).collect();
+        let unreadable: Vec<String> = looks.iter().filter_map(|look| Some(look.as_ref().err()?.to_string())).collect();
+        match unreadable.first() {
+            Some(first) => Err(ImageSetError::Unreadable {
+                name: self.name().to_owned(),
+                images: unreadable.len(),
+                total: self.len(),
+                first: first.clone(),
+            }),
+            None => Ok(looks.into_iter().filter_map(Result::ok).collect()),
+        }
+    }
+
     /// Image `index` in gray, at its own depth.
     ///
     /// # Errors
@@ -263,7 +332,7 @@ impl ImageSet {
     /// Groups of images with one prompt, in the order of their first images; images without one are in none.
     #[must_use]
     pub fn by_prompt(&self) -> Vec<Vec<usize>> {
-        let mut places = std::collections::HashMap::new();
+        let mut places = HashMap::new();
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for index in 0..self.len() {
             let Some(prompt) = self.prompt(index) else { continue };
@@ -307,12 +376,7 @@ fn files(root: &Path) -> Result<Option<CxrDataset>, ImageSetError> {
                 found.push(path);
             }
             if found.len() > MOST_FILES {
-                return Err(AugmentError::setting(
-                    "images",
-                    format!("{}", root.display()),
-                    format!("at most {MOST_FILES} files"),
-                )
-                .into());
+                return Err(ImageSetError::TooMany { path: root.to_owned() });
             }
         }
     }

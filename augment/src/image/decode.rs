@@ -47,6 +47,13 @@ impl RgbImage {
         decode(open(path)?, path, Reading::WHOLE, &mut rgb)?;
         Ok(rgb)
     }
+
+    /// The image in gray, as Pillow's `convert("L")`.
+    #[must_use]
+    pub fn to_gray(&self) -> GrayImage {
+        let gray = |&[r, g, b]: &[u8; 3]| luma([r, g, b].map(u32::from)) as u8;
+        GrayImage::from_u8(self.width, self.height, self.samples.as_chunks::<3>().0.iter().map(gray).collect::<Vec<_>>())
+    }
 }
 
 impl GrayImage {

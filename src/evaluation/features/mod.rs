@@ -1,12 +1,17 @@
 //! Features of images: the networks behind one trait, and the files that keep what they made.
 
+mod classifier;
+mod extract;
 mod network;
 mod path;
+mod store;
 
 use roentgen_augment::digest::Fingerprint;
 
 use crate::evaluation::{Rows, RowsError};
 
+pub use classifier::ClassifierFeatures;
+pub use extract::{Extraction, extract};
 pub use network::{FeatureError, FeatureNetwork};
 pub use path::{Planes, ResizePath};
 

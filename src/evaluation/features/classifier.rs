@@ -1,0 +1,149 @@
+//! Features of chest X-ray classifiers: the pooled maps that their last layer sees.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use roentgen_augment::batch::InputRange;
+use roentgen_augment::digest::Fingerprint;
+use roentgen_augment::image::{Pixels, Preprocess, RgbImage, Signed};
+use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::weights::{Card, read_card};
+
+use super::{FeatureError, FeatureNetwork, ResizePath};
+use crate::run_folder::file_digest;
+
+/// Side of torchxrayvision's DenseNets' images.
+const XRV_SIDE: usize = 224;
+
+/// A classifier without its last layer.
+#[derive(Debug)]
+pub struct ClassifierFeatures {
+    net: DenseNet,
+    device: Device,
+    name: &'static str,
+    weights: Fingerprint,
+    width: usize,
+    input: InputRange,
+    way: Way,
+}
+
+/// How images become its pictures.
+#[derive(Clone, Debug)]
+enum Way {
+    /// In colour to a size, then gray.
+    Path(ResizePath, usize),
+    /// As those it was trained on.
+    Own(Preprocess),
+}
+
+impl ClassifierFeatures {
+    /// torchxrayvision's DenseNet-121 from a file of its weights: `features2`, 1,024 numbers, of images at 224 pixels in `[-1024, 1024]`
+    /// (torchxrayvision 1.5.7, `models.DenseNet.features2`).
+    ///
+    /// # Errors
+    /// [`FeatureError::Weights`]; [`FeatureError::Network`] for weights of another network.
+    pub fn xrv(path: &Path, resize: ResizePath, device: &Device) -> Result<Self, FeatureError> {
+        if card(path)?.is_some() {
+            let found = "it is a classifier that was trained here: give it as classifier:FILE, and its own preparation is used";
+            return Err(no(path, "file of torchxrayvision's weights", found));
+        }
+        let net = DenseNet::load(path, device)?.net;
+        let channels = net.config().in_channels;
+        if channels != 1 {
+            let found = format!("its first layer takes {channels} channels, torchxrayvision's take 1");
+            return Err(no(path, "file of torchxrayvision's weights", &found));
+        }
+        Self::new("xrv-densenet", net, path, device, (InputRange::Xrv, Way::Path(resize, XRV_SIDE)))
+    }
+
+    /// A classifier that was trained here, with images prepared as those it was trained on.
+    ///
+    /// # Errors
+    /// As [`xrv`](Self::xrv); [`FeatureError::Network`] for weights that don't say how images were prepared.
+    pub fn trained(path: &Path, device: &Device) -> Result<Self, FeatureError> {
+        let expected = "classifier that was trained here";
+        let other = "it says nothing of itself: give weights of torchxrayvision as xrv:FILE";
+        let card = card(path)?.ok_or_else(|| no(path, expected, other))?;
+        let preprocess: Preprocess = serde_json::from_value(card.preprocess)
+            .map_err(|error| no(path, expected, &format!("it doesn't say how its images were prepared ({error})")))?;
+        preprocess.validate().map_err(|error| no(path, expected, &error.to_string()))?;
+        let net = DenseNet::load(path, device)?.net;
+        // The images come with 8 bits per sample, from black to white.
+        let preprocess = Preprocess { bit_depth: None, dicom: None, jpeg_scale: false, ..preprocess };
+        Self::new("classifier", net, path, device, (card.input_range, Way::Own(preprocess)))
+    }
+
+    fn new(
+        name: &'static str,
+        net: DenseNet,
+        path: &Path,
+        device: &Device,
+        (input, way): (InputRange, Way),
+    ) -> Result<Self, FeatureError> {
+        let weights = file_digest(path).map_err(|error| no(path, "file that can be read", &error.to_string()))?;
+        let width = net.config().num_features();
+        Ok(Self { net, device: device.clone(), name, weights, width, input, way })
+    }
+
+    fn picture(&self, image: &RgbImage) -> Pixels<Signed> {
+        match &self.way {
+            Way::Path(path, side) => {
+                let gray = path.apply(image, *side).gray();
+                Pixels::new(*side, *side, gray.into_iter().map(|level| 2.0 * level / 255.0 - 1.0).collect::<Vec<_>>())
+            }
+            Way::Own(preprocess) => preprocess.apply(&image.to_gray()),
+        }
+    }
+}
+
+impl FeatureNetwork for ClassifierFeatures {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn preparation(&self) -> String {
+        let range = match self.input {
+            InputRange::Xrv => "(2x/255 - 1) * 1024",
+            InputRange::Signed => "2x/255 - 1",
+            InputRange::Imagenet => "ImageNet's mean and deviation in three channels",
+        };
+        match &self.way {
+            Way::Path(path, side) => format!("{}, gray, {range}", path.describe(*side)),
+            Way::Own(Preprocess { size, geometry, filter, .. }) => {
+                format!("gray, {geometry:?} and {filter:?} to {size}x{size}, {range}, as in its training").to_lowercase()
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&[b"classifier features 1", &self.weights.0, self.name.as_bytes(), self.preparation().as_bytes()])
+    }
+
+    fn features(&self, images: &[RgbImage]) -> Result<Vec<f32>, FeatureError> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pictures: Vec<Pixels<Signed>> = images.par_iter().map(|image| self.picture(image)).collect();
+        let pooled = self.net.forward_detailed(self.input.stack(&pictures, &self.device)).pooled;
+        Ok(pooled.into_data().iter::<f32>().collect())
+    }
+}
+
+/// The card of a file, if it is one of ours.
+fn card(path: &Path) -> Result<Option<Card>, FeatureError> {
+    use roentgen_classifier::ClassifierError;
+    match read_card(path) {
+        Ok(card) => Ok(Some(card)),
+        Err(ClassifierError::Card { ref message, .. }) if message.starts_with("there is none") => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn no(path: &Path, expected: &str, found: &str) -> FeatureError {
+    FeatureError::Network { path: PathBuf::from(path), expected: expected.to_owned(), found: found.to_owned() }
+}
