@@ -5,6 +5,8 @@ pub mod fidelity;
 pub mod retrieval;
 pub mod features;
 pub mod images;
+pub mod correctness;
+pub mod memorisation;
 mod rows;
 
 pub use rows::{Rows, RowsError};
