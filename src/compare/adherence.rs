@@ -15,11 +15,9 @@ use roentgen_classifier::predict::{Predictions, read_predictions, write_predicti
 use super::assess;
 use super::seed::seed_folder;
 use crate::config::RunConfig;
+use crate::evaluation::correctness::{FEWEST, blank_rare};
 use crate::report::{AdherenceFinding, AdherenceReport};
 use crate::run_folder::RunFolder;
-
-/// Fewest images with and without a finding for it to be judged.
-const FEWEST: usize = 10;
 
 /// Most images that are judged: more would narrow intervals that are narrow already.
 const MOST: usize = 2_000;
@@ -112,18 +110,7 @@ fn summary(
     bootstrap: Bootstrap,
 ) -> Result<AdherenceReport, ClassifierError> {
     let (names, images) = (runs[0].findings.clone(), runs[0].rows.len());
-    let mut asked_for = Vec::with_capacity(names.len());
-    for column in 0..names.len() {
-        let count =
-            |wanted: f64| runs[0].targets.iter().skip(column).step_by(names.len()).filter(|&&target| target == wanted).count();
-        let (positives, negatives) = (count(1.0), count(0.0));
-        asked_for.push(positives);
-        if positives < FEWEST || negatives < FEWEST {
-            for run in &mut runs {
-                run.targets.iter_mut().skip(column).step_by(names.len()).for_each(|target| *target = f64::NAN);
-            }
-        }
-    }
+    let asked_for: Vec<Vec<usize>> = runs.iter_mut().map(|run| blank_rare(&mut run.targets, names.len(), FEWEST)).collect();
     let judged = assess(&[runs], 0, bootstrap)?.remove(0);
     let finding = |((finding, asked_for), judged): ((String, usize), crate::report::FindingReport)| AdherenceFinding {
         finding,
@@ -135,7 +122,7 @@ fn summary(
         arm: arm.to_owned(),
         images,
         macro_auroc: judged.macro_auroc,
-        findings: names.into_iter().zip(asked_for).zip(judged.findings).map(finding).collect(),
+        findings: names.into_iter().zip(asked_for[0].iter().copied()).zip(judged.findings).map(finding).collect(),
     })
 }
 

@@ -106,7 +106,7 @@ mod tests {
             own_source: Some(rank == 1),
             like: None,
         };
-        let flat = |level| GrayImage::from_u8(3, 2, [level; 6]);
+        let flat = |level| GrayImage::from_u8(4, 2, [level; 8]);
         SheetPair { rank, pair, synthetic: flat(level), nearest: flat(255 - level) }
     }
 
