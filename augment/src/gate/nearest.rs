@@ -119,14 +119,7 @@ fn pictures(data: &CxrDataset, prepare: &Preprocess) -> Result<Vec<Picture>, Aug
 
 /// The picture that is compared: mean 0, standard deviation 1. One without contrast is all 0, at distance 1 from every other.
 fn picture(image: &GrayImage, prepare: &Preprocess) -> Picture {
-    let pixels = prepare.apply(image);
-    let values = pixels.values();
-    let count = values.len() as f64;
-    let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
-    let variance = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / count;
-    // Below this, all contrast is rounding.
-    let scale = if variance > 1e-10 { variance.sqrt().recip() } else { 0.0 };
-    values.iter().map(|value| ((f64::from(*value) - mean) * scale) as f32).collect()
+    prepare.apply(image).standardised().into()
 }
 
 fn mean_square(a: &[f32], b: &[f32]) -> f32 {

@@ -219,6 +219,17 @@ impl<R: PixelRange> Pixels<R> {
         Pixels::new(self.width, self.height, self.values.iter().map(|&v| S::from_unit(R::to_unit(v))).collect::<Arc<[f32]>>())
     }
 
+    /// The values less their mean, divided by their standard deviation; all 0 for a picture without contrast.
+    #[must_use]
+    pub fn standardised(&self) -> Vec<f32> {
+        let count = self.values.len() as f64;
+        let mean = self.values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
+        let deviation = (self.values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / count).sqrt();
+        // Below this part of the range, all contrast is rounding.
+        let scale = if deviation > 5e-6 * f64::from(R::HIGH - R::LOW) { deviation.recip() } else { 0.0 };
+        self.values.iter().map(|value| ((f64::from(*value) - mean) * scale) as f32).collect()
+    }
+
     /// The picture rounded to 8 bits; values outside the range are clipped.
     #[must_use]
     pub fn to_gray8(&self) -> GrayImage {

@@ -11,12 +11,14 @@ mod comparison;
 mod glyphs;
 mod nearest;
 mod report;
+mod sets;
 mod sheet;
 mod space;
 mod table;
 
 pub use comparison::{Comparison, Image, MemorisationSettings, Outcome, Sets, compare};
 pub use report::{Distances, MemorisationError, OwnSource, Pair, Repeated, Repeats, SpaceReport};
+pub use sets::{compare_features, compare_pictures, sheet_pairs};
 pub use sheet::{SheetPair, closest_grid, contact_sheet};
 pub use space::{SIDE, Space, picture};
 pub use table::write_pairs;

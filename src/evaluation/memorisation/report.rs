@@ -1,5 +1,6 @@
 //! What was found, for reports, and why nothing could be.
 
+use roentgen_augment::AugmentError;
 use serde::{Deserialize, Serialize};
 
 use super::Space;
@@ -154,6 +155,9 @@ pub enum MemorisationError {
         /// Row, from 0.
         row: usize,
     },
+    /// An image can't be read.
+    #[error(transparent)]
+    Image(#[from] AugmentError),
     /// Rows that can't be compared.
     #[error("the {set} set: {source}")]
     Rows {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use roentgen_augment::image::{Filter, GrayImage, Pixels, Preprocess, Signed};
+use roentgen_augment::image::{Filter, GrayImage, Preprocess};
 use serde::{Deserialize, Serialize};
 
 use super::MemorisationError;
@@ -68,18 +68,9 @@ impl fmt::Display for Space {
 #[must_use]
 pub fn picture(image: &GrayImage, preprocess: &Preprocess) -> Vec<f32> {
     let prepare = Preprocess { size: SIDE, filter: Filter::Area, ..*preprocess };
-    let mut row = standardised(&prepare.apply(image));
+    let mut row = prepare.apply(image).standardised();
     row.iter_mut().for_each(|value| *value /= SIDE as f32);
     row
-}
-
-fn standardised(pixels: &Pixels<Signed>) -> Vec<f32> {
-    let values = pixels.values();
-    let count = values.len() as f64;
-    let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / count;
-    let variance = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / count;
-    let scale = if variance > 1e-10 { variance.sqrt().recip() } else { 0.0 };
-    values.iter().map(|value| ((f64::from(*value) - mean) * scale) as f32).collect()
 }
 
 #[cfg(test)]
