@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
 use roentgen_classifier::loss::{KnownLabels, MaskedBce};
-use roentgen_classifier::networks::{DenseNet, DenseNetConfig, seeded};
+use roentgen_classifier::networks::{DenseNetConfig, Network, seeded};
 use roentgen_classifier::training::TrainConfig;
 
 const FINDINGS: usize = 14;
@@ -64,7 +64,7 @@ fn densenet121_adamw(bencher: Bencher, _: &str) {
     let device = Device::flex().autodiff();
     let mut net = Some(seeded(DenseNetConfig::densenet121(1, FINDINGS).init(&device), 0));
     let mut optimizer = TrainConfig::default().optimizer();
-    let ones = |net: &DenseNet| {
+    let ones = |net: &Network| {
         let mut ones = Ones(GradientsParams::new());
         net.visit(&mut ones);
         ones.0

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use roentgen_augment::batch::InputRange;
-use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::networks::Network;
 use roentgen_classifier::weights::{Card, save_state_dict, save_weights};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -17,12 +17,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [weights, images, out] = arguments.as_slice() else { return Err("usage: interop IN IMAGES OUT".into()) };
     let device = Device::flex();
-    let net = DenseNet::load(weights, &device)?.net;
+    let net = Network::load(weights, &device)?.net;
 
-    let config = net.config();
+    let config = net.shape();
     let card = Card {
-        findings: (0..config.num_classes).map(|i| format!("finding {i}")).collect(),
-        input_range: if config.in_channels == 1 { InputRange::Xrv } else { InputRange::Imagenet },
+        findings: (0..config.num_classes()).map(|i| format!("finding {i}")).collect(),
+        input_range: if config.in_channels() == 1 { InputRange::Xrv } else { InputRange::Imagenet },
         image_size: 64,
         preprocess: serde_json::Value::Null,
         config,

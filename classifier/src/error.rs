@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
 
+use crate::networks::Family;
 use crate::weights::Difference;
 
 /// Everything that can go wrong on the learning side. Each message names the file, key or value, what was expected, and what to
@@ -81,10 +82,20 @@ pub enum ClassifierError {
         /// What differs.
         difference: String,
     },
+    /// A file holds a network of another kind.
+    #[error("{} holds a {found}, the net is a {expected}: give weights of a {expected}, or make a {found}", path.display())]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
+        /// Kind of the net.
+        expected: Family,
+        /// Kind of the file's.
+        found: Family,
+    },
     /// A file is not a classifier of ours, torchvision's or torchxrayvision's.
     #[error(
-        "{} is not a DenseNet classifier: it looks like {looks_like}; give a .safetensors or PyTorch file of this program, \
-         torchvision or torchxrayvision",
+        "{} is no classifier that can be read: it looks like {looks_like}; give a .safetensors or PyTorch file of a DenseNet, ResNet or \
+         ConvNeXt, of this program, torchvision or torchxrayvision",
         path.display()
     )]
     NotWeights {

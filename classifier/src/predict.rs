@@ -11,7 +11,7 @@ use roentgen_augment::record::CxrRecord;
 
 use crate::ClassifierError;
 use crate::batch::{Batches, unreadable};
-use crate::networks::DenseNet;
+use crate::networks::Network;
 
 /// Probabilities of one network for the rows of one held-out set.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ impl Predictions {
     ///
     /// # Errors
     /// [`ClassifierError::Training`] for an unreadable image.
-    pub fn of(net: &DenseNet, batches: &Batches, progress: impl FnMut(usize)) -> Result<Self, ClassifierError> {
+    pub fn of(net: &Network, batches: &Batches, progress: impl FnMut(usize)) -> Result<Self, ClassifierError> {
         let mut of_each = Self::of_each(std::slice::from_ref(net), batches, progress)?;
         Ok(of_each.remove(0))
     }
@@ -56,11 +56,7 @@ impl Predictions {
     ///
     /// # Errors
     /// As [`Predictions::of`].
-    pub fn of_each(
-        nets: &[DenseNet],
-        batches: &Batches,
-        mut progress: impl FnMut(usize),
-    ) -> Result<Vec<Self>, ClassifierError> {
+    pub fn of_each(nets: &[Network], batches: &Batches, mut progress: impl FnMut(usize)) -> Result<Vec<Self>, ClassifierError> {
         let empty = Self {
             rows: Vec::new(),
             findings: batches.vocabulary().findings().iter().map(|finding| finding.name().to_owned()).collect(),
@@ -78,7 +74,7 @@ impl Predictions {
         Ok(of_each)
     }
 
-    fn extend(&mut self, net: &DenseNet, batch: &CxrBatch) {
+    fn extend(&mut self, net: &Network, batch: &CxrBatch) {
         let probabilities = sigmoid(net.forward(batch.images.clone()));
         self.scores.extend(probabilities.into_data().iter::<f64>());
         let targets = batch.targets.clone().into_data();

@@ -13,7 +13,7 @@ use roentgen_augment::dataset::{CxrDataset, Splits};
 use roentgen_augment::image::{BitDepth, Preprocess};
 use roentgen_augment::record::{Split, Vocabulary};
 use roentgen_classifier::batch::Batches;
-use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::networks::Network;
 use roentgen_classifier::predict::{Predictions, write_predictions};
 use roentgen_classifier::weights::read_card;
 
@@ -45,7 +45,7 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     say_notes(data.notes());
     say_notes(&depth_notes(stated, trained));
     let (device, _) = args.common.device.open()?;
-    let net = DenseNet::load(&args.weights, &device)?.net;
+    let net = Network::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy_of_rows(), input: card.input_range };
     let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;

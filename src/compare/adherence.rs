@@ -9,7 +9,7 @@ use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
-use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::networks::Network;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 
 use super::assess;
@@ -72,7 +72,7 @@ impl AdherenceJob<'_> {
         let config = self.config;
         let samples = PartialDataset::new(pool.clone(), 0, judged_images(pool));
         let samples = Batches::new(samples, self.batcher, config.training.eval_batch_size, self.device)?;
-        let nets = weights.iter().map(|path| Ok(DenseNet::load(path, self.device)?.net));
+        let nets = weights.iter().map(|path| Ok(Network::load(path, self.device)?.net));
         let nets = nets.collect::<Result<Vec<_>, ClassifierError>>()?;
         let runs = Predictions::of_each(&nets, &samples, |_| {})?;
         let named: Vec<_> = config.seeds.iter().copied().zip(runs.iter().cloned()).collect();

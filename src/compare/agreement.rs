@@ -13,7 +13,7 @@ use roentgen_augment::record::{Finding, Label, Vocabulary};
 use roentgen_augment::request::SampleRequest;
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::batch::Batches;
-use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::networks::Network;
 use roentgen_classifier::predict::Predictions;
 
 use crate::config::{AgreementConfig, FindingLimits};
@@ -28,7 +28,7 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub struct JudgeParts<'a> {
     /// A network trained on the training split alone.
-    pub net: DenseNet,
+    pub net: Network,
     /// Digest of its weights.
     pub weights: Fingerprint,
     /// How its images are prepared, and in which order its outputs are.
@@ -43,7 +43,7 @@ pub struct JudgeParts<'a> {
 
 /// Rejects samples whose classifier scores differ from those of real images with the requested labels.
 pub struct ClassifierJudge {
-    net: Mutex<DenseNet>,
+    net: Mutex<Network>,
     batcher: CxrBatcher,
     preprocess: Preprocess,
     device: Device,

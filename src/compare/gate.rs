@@ -13,7 +13,7 @@ use roentgen_augment::gate::{
 use roentgen_augment::request::SampleRequest;
 use roentgen_augment::supply::{ImagePool, Supply};
 use roentgen_classifier::ClassifierError;
-use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::networks::Network;
 use roentgen_classifier::weights::read_card;
 
 use super::agreement::{ClassifierJudge, JudgeParts, fits};
@@ -141,7 +141,7 @@ impl<'a> ArmGate<'a> {
         let mut batcher = batcher(job.config, vocabulary);
         batcher.input = card.input_range;
         let parts = JudgeParts {
-            net: DenseNet::load(&path, job.device).map_err(failed)?.net,
+            net: Network::load(&path, job.device).map_err(failed)?.net,
             weights: Fingerprint::of(&[&bytes]),
             batcher,
             preprocess,

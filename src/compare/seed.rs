@@ -14,7 +14,7 @@ use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::loss::{MaskedBce, task_weights};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
-use roentgen_classifier::networks::{DenseNet, seeded};
+use roentgen_classifier::networks::{Network, seeded};
 use roentgen_classifier::predict::Predictions;
 use roentgen_classifier::training::{TrainConfig, TrainJob, train};
 use roentgen_classifier::weights::{Card, LoadOptions, load_weights, save_weights};
@@ -58,7 +58,7 @@ impl SeedRun<'_> {
         folder: &Path,
         batcher: &CxrBatcher,
         task: Box<dyn Task>,
-    ) -> Result<(DenseNet, RunReport), ClassifierError> {
+    ) -> Result<(Network, RunReport), ClassifierError> {
         let config = self.config;
         let training = TrainConfig {
             augmentation: self.arm.augmentation.unwrap_or(config.training.augmentation),
@@ -100,7 +100,7 @@ impl SeedRun<'_> {
 
     /// Seeded weights, over which the weights of the `[network]` table go if it names any. The head stays the seed's: an arm
     /// starts where every other arm with this seed does.
-    fn initial_net(&self) -> Result<DenseNet, ClassifierError> {
+    fn initial_net(&self) -> Result<Network, ClassifierError> {
         let network = &self.config.network;
         let net = seeded(network.shape(self.study.train.data().vocabulary().len()).init(self.device), self.seed);
         match &network.weights {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::SettingError;
-use roentgen_classifier::networks::DenseNetConfig;
+use roentgen_classifier::networks::{ConvNeXtConfig, DenseNetConfig, NetworkShape, ResNetConfig};
 use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
@@ -98,21 +98,28 @@ impl Default for NetworkConfig {
 
 /// Architecture of the classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Architecture {
     /// DenseNet-121, 7 million parameters.
     Densenet121,
     /// A DenseNet of 0.1 million parameters for small images and small machines.
     Small,
+    /// ResNet-50, 24 million parameters.
+    Resnet50,
+    /// ConvNeXt-Tiny, 28 million parameters.
+    ConvnextTiny,
 }
 
 impl NetworkConfig {
     /// Shape of the net for this many findings.
     #[must_use]
-    pub fn shape(&self, findings: usize) -> DenseNetConfig {
+    pub fn shape(&self, findings: usize) -> NetworkShape {
+        let channels = self.input.channels();
         match self.architecture {
-            Architecture::Densenet121 => DenseNetConfig::densenet121(self.input.channels(), findings),
-            Architecture::Small => DenseNetConfig::small(self.input.channels(), findings),
+            Architecture::Densenet121 => DenseNetConfig::densenet121(channels, findings).into(),
+            Architecture::Small => DenseNetConfig::small(channels, findings).into(),
+            Architecture::Resnet50 => ResNetConfig::resnet50(channels, findings).into(),
+            Architecture::ConvnextTiny => ConvNeXtConfig::tiny(channels, findings).into(),
         }
     }
 
@@ -122,6 +129,8 @@ impl NetworkConfig {
         match self.architecture {
             Architecture::Densenet121 => "DenseNet-121",
             Architecture::Small => "small DenseNet (growth 12, blocks 2-4-6-4)",
+            Architecture::Resnet50 => "ResNet-50",
+            Architecture::ConvnextTiny => "ConvNeXt-Tiny",
         }
     }
 }
@@ -306,10 +315,11 @@ impl RunConfig {
             return estimate;
         }
         let shape = self.network.shape(1);
-        // The first convolution halves the sides; what it makes is kept for the backward pass.
+        // What the first convolution makes is kept for the backward pass.
+        let (channels, shrunk) = shape.first_map();
         estimate
-            .with("their tensor", &[batch, shape.in_channels, side, side])
-            .with("the first feature map", &[batch, shape.num_init_features, side / 2, side / 2])
+            .with("their tensor", &[batch, shape.in_channels(), side, side])
+            .with("the first feature map", &[batch, channels, side / shrunk, side / shrunk])
     }
 
     /// Least memory that an image takes on its way to becoming a picture of this size.

@@ -11,7 +11,7 @@ use burn::train::Interrupter;
 use roentgen_augment::batch::{CxrBatch, InputRange};
 use roentgen_augment::image::{GrayImage, Pixels, Signed};
 use roentgen_classifier::loss::{KnownLabels, MaskedBce, Reduction};
-use roentgen_classifier::networks::{DenseNet, DenseNetConfig};
+use roentgen_classifier::networks::{DenseNetConfig, Family, Network, NetworkShape};
 use roentgen_classifier::predict::op_norm;
 use roentgen_classifier::training::{OptimizerKind, Recipe, StepBatch, TrainConfig, Trainee};
 use roentgen_classifier::weights::{Card, LoadOptions, infer_config, load_weights, save_weights, torchvision_name};
@@ -34,7 +34,7 @@ pub fn compute(case: &Case) -> Option<Outputs> {
     })
 }
 
-fn load(case: &Case, device: &Device) -> DenseNet {
+fn load(case: &Case, device: &Device) -> Network {
     let file = case.checkpoint.as_ref().expect("the case has a checkpoint").join("model.safetensors");
     let config = infer_config(&file).unwrap();
     load_weights(config.init(device), &file, LoadOptions::default()).unwrap().net
@@ -44,7 +44,7 @@ fn tensor<const D: usize>(array: &Array, device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(array.f32(), array.shape.clone()), device)
 }
 
-fn array<const D: usize>(tensor: Tensor<D>) -> Array {
+pub(super) fn array<const D: usize>(tensor: Tensor<D>) -> Array {
     Array::new(&tensor.dims(), &tensor.into_data().try_to_vec::<f32>().unwrap())
 }
 
@@ -54,7 +54,8 @@ fn outputs(case: &Case, all: Vec<(&str, Array)>) -> Outputs {
     all.into_iter().filter(|(name, _)| wanted.contains(name)).map(|(name, array)| (name.to_owned(), array)).collect()
 }
 
-fn detailed(case: &Case, net: &DenseNet) -> Outputs {
+fn detailed(case: &Case, net: &Network) -> Outputs {
+    let Network::DenseNet(net) = net else { panic!("{} is of DenseNets", case.name) };
     let out = net.forward_detailed(tensor(case.input("image"), &Device::flex()));
     let all = vec![
         ("logits", array(out.logits)),
@@ -84,18 +85,18 @@ fn uniform(params: &Value) -> Outputs {
     vec![("u".into(), Array::new(&[4], &us)), ("values".into(), Array::new(&[4], &values[..4]))]
 }
 
-fn card(config: &DenseNetConfig) -> Card {
+fn card(config: &NetworkShape) -> Card {
     Card {
         config: config.clone(),
-        findings: (0..config.num_classes).map(|i| format!("label_{i}")).collect(),
-        input_range: if config.in_channels == 1 { InputRange::Xrv } else { InputRange::Imagenet },
+        findings: (0..config.num_classes()).map(|i| format!("label_{i}")).collect(),
+        input_range: if config.in_channels() == 1 { InputRange::Xrv } else { InputRange::Imagenet },
         image_size: 64,
         preprocess: Value::Null,
     }
 }
 
 /// Tensors of a saved net by torchvision name.
-fn saved(net: &DenseNet, config: &DenseNetConfig) -> BTreeMap<String, Array> {
+pub(super) fn saved(net: &Network, config: &NetworkShape) -> BTreeMap<String, Array> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
     save_weights(net, &path, &card(config)).unwrap();
@@ -116,8 +117,13 @@ fn by_rule(case: &Case) -> Outputs {
         in_channels: number("in_channels"),
         num_classes: number("num_classes"),
     };
+    detailed(case, &ruled(salt, &config.into()))
+}
+
+/// A net whose weights are those of the rule, through a file as a user would load one.
+pub(super) fn ruled(salt: &str, shape: &NetworkShape) -> Network {
     let device = Device::flex();
-    let names = saved(&config.init(&device), &config);
+    let names = saved(&shape.init(&device), shape);
     let floats = names.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
     let filled: Vec<(String, Vec<usize>, Vec<u8>)> = floats
         .map(|(name, array)| {
@@ -130,7 +136,7 @@ fn by_rule(case: &Case) -> Outputs {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rule.safetensors");
     safetensors::serialize_to_file(views, None, &path).unwrap();
-    detailed(case, &load_weights(config.init(&device), &path, LoadOptions::default()).unwrap().net)
+    load_weights(shape.init(&device), &path, LoadOptions::default()).unwrap().net
 }
 
 fn bce(kind: &str, case: &Case) -> MaskedBce {
@@ -159,7 +165,14 @@ fn loss(case: &Case, kind: &str) -> Outputs {
     vec![("loss".into(), Array::scalar(loss.into_scalar::<f64>())), ("grad".into(), array(gradient))]
 }
 
-fn batch(images: &[u8], side: [usize; 2], range: InputRange, targets: &[f32], findings: usize, device: &Device) -> CxrBatch {
+pub(super) fn batch(
+    images: &[u8],
+    side: [usize; 2],
+    range: InputRange,
+    targets: &[f32],
+    findings: usize,
+    device: &Device,
+) -> CxrBatch {
     let pixels: Vec<Pixels<Signed>> =
         images.chunks(side[0] * side[1]).map(|image| GrayImage::from_u8(side[1], side[0], image).to_pixels()).collect();
     let (targets, mask) = split_targets(targets);
@@ -177,7 +190,7 @@ fn training(case: &Case) -> Outputs {
     let device = Device::flex().autodiff();
     let file = case.checkpoint.as_ref().unwrap().join("model.safetensors");
     let config = infer_config(Path::new(&file)).unwrap();
-    let range = if config.in_channels == 1 { InputRange::Xrv } else { InputRange::Imagenet };
+    let range = if config.in_channels() == 1 { InputRange::Xrv } else { InputRange::Imagenet };
     let (images, targets) = (case.input("images_u8"), case.input("targets"));
     let [steps, count, _, height, width] = images.shape[..] else { panic!("images are [S, B, 1, H, W]") };
     let findings = targets.shape[2];
@@ -224,8 +237,19 @@ fn training(case: &Case) -> Outputs {
         ("first_step_grad_norms".into(), Array::new(&[norms.len()], &norms)),
         ("stats/num_batches_tracked".into(), Array::scalar(steps as f64)),
     ];
+    all.extend(with_changes(case, &before, &after));
+    let plain = Device::flex();
+    let first = batch(&images_of(0), [height, width], range, &targets_of(0), findings, &plain);
+    all.push(("eval_logits_after".into(), array(trainee.net.valid().forward(first.images))));
+    all
+}
+
+/// The statistics and changes of tensors that the case judges.
+pub(super) fn with_changes(case: &Case, before: &BTreeMap<String, Array>, after: &BTreeMap<String, Array>) -> Outputs {
+    let mut all = Outputs::new();
     for output in case.output_names() {
-        if let Some(name) = output.strip_prefix("stats/").filter(|name| after.contains_key(*name)) {
+        let is_float = |name: &&str| after.contains_key(*name) && !name.ends_with("num_batches_tracked");
+        if let Some(name) = output.strip_prefix("stats/").filter(is_float) {
             all.push((output.to_owned(), after[name].clone()));
         }
         if let Some(name) = output.strip_prefix("delta/") {
@@ -233,15 +257,13 @@ fn training(case: &Case) -> Outputs {
             all.push((output.to_owned(), Array { shape: after[name].shape.clone(), values: changed }));
         }
     }
-    let plain = Device::flex();
-    let first = batch(&images_of(0), [height, width], range, &targets_of(0), findings, &plain);
-    all.push(("eval_logits_after".into(), array(trainee.net.valid().forward(first.images))));
     all
 }
 
 /// Norm of each parameter's gradient, in the order that the fixture lists them.
-fn norms_by_name(net: &DenseNet, grads: &GradientsParams, order: &Value) -> Vec<f64> {
+pub(super) fn norms_by_name(net: &Network, grads: &GradientsParams, order: &Value) -> Vec<f64> {
     struct Norms<'a> {
+        family: Family,
         path: Vec<String>,
         grads: &'a GradientsParams,
         norms: BTreeMap<String, f64>,
@@ -255,12 +277,12 @@ fn norms_by_name(net: &DenseNet, grads: &GradientsParams, order: &Value) -> Vec<
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(grad) = self.grads.get::<D>(param.id) {
-                let name = torchvision_name(&self.path.join(".")).expect("every parameter has a torchvision name");
+                let name = torchvision_name(self.family, &self.path.join(".")).expect("every parameter has a torchvision name");
                 self.norms.insert(name, grad.square().sum().into_scalar::<f64>().sqrt());
             }
         }
     }
-    let mut visitor = Norms { path: Vec::new(), grads, norms: BTreeMap::new() };
+    let mut visitor = Norms { family: net.family(), path: Vec::new(), grads, norms: BTreeMap::new() };
     net.visit(&mut visitor);
     order.as_array().unwrap().iter().map(|name| visitor.norms[name.as_str().unwrap()]).collect()
 }

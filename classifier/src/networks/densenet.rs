@@ -2,12 +2,13 @@
 //!
 //! Letters: `B` batch, `C` channels, `H` height, `W` width, `F` findings.
 
-use burn::module::{Initializer, ModuleVisitor, Param};
+use burn::module::Initializer;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::average::global_average;
 use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Pointwise, PointwiseConfig};
 use roentgen_kernels::{Activation, DenseFeatures, average_pool, max_pool, relu};
 
@@ -105,12 +106,18 @@ impl DenseNet {
         self.forward_detailed(images).logits
     }
 
-    /// Parameters that training changes; running statistics are not among them.
-    #[must_use]
-    pub fn num_trainable(&self) -> usize {
-        let mut count = TrainableCount::default();
-        self.visit(&mut count);
-        count.parameters
+    /// # Shapes
+    /// - images: as for [`forward`](Self::forward)
+    /// - output: ReLU and global average of the last feature map, `[B, C]`
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward_detailed(images).pooled
+    }
+
+    /// # Shapes
+    /// - features: `[B, C]`
+    /// - output: logits `[B, F]`
+    pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
+        self.classifier.forward(features)
     }
 
     /// The forward pass with its intermediate values.
@@ -119,29 +126,9 @@ impl DenseNet {
     /// As [`DenseNet::forward`].
     pub fn forward_detailed(&self, images: Tensor<4>) -> DenseNetOutput {
         let (conv0, denseblock1, features) = self.features.forward(images);
-        let [batch, channels, height, width] = features.dims();
-        let pooled = relu(features.clone()).reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels]);
-        let logits = self.classifier.forward(pooled.clone());
+        let pooled = global_average(relu(features.clone()));
+        let logits = self.head(pooled.clone());
         DenseNetOutput { conv0, denseblock1, features, pooled, logits }
-    }
-}
-
-/// Counts parameters; burn visits running statistics like them.
-#[derive(Default)]
-struct TrainableCount {
-    name: String,
-    parameters: usize,
-}
-
-impl ModuleVisitor for TrainableCount {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        name.clone_into(&mut self.name);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !self.name.starts_with("running_") {
-            self.parameters += param.val().shape().num_elements();
-        }
     }
 }
 
@@ -284,12 +271,13 @@ fn conv(channels: [usize; 2], kernel: usize, stride: usize, device: &Device) -> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::trainable::num_trainable;
     use super::*;
 
     #[test]
     fn densenet121_has_the_published_number_of_parameters() {
         let net = DenseNetConfig::densenet121(1, 18).init(&Device::flex());
-        assert_eq!(net.num_trainable(), 6_966_034, "torchxrayvision 1.5.7");
+        assert_eq!(num_trainable(&net), 6_966_034, "torchxrayvision 1.5.7");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod batch_norm;
 mod conv2d;
+mod depthwise;
 mod group_norm;
 mod layer_norm;
 mod linear;
@@ -11,6 +12,7 @@ mod pointwise;
 
 pub use batch_norm::{BatchNorm2d, BatchNorm2dConfig};
 pub use conv2d::{Conv2d, Conv2dConfig};
+pub use depthwise::{Depthwise, DepthwiseConfig};
 pub use group_norm::{GroupNorm, GroupNormConfig};
 pub use layer_norm::{LayerNorm, LayerNormConfig};
 pub use linear::{Linear, LinearConfig};

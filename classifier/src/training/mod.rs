@@ -56,12 +56,12 @@ pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 use crate::ClassifierError;
 use crate::error::chain;
 use crate::loss::MaskedBce;
-use crate::networks::DenseNet;
+use crate::networks::Network;
 
 /// Everything that one training run needs.
 pub struct TrainJob<'a> {
     /// The network at its start, without autodiff.
-    pub net: DenseNet,
+    pub net: Network,
     /// Settings.
     pub config: &'a TrainConfig,
     /// The loss, with its weights.
@@ -86,7 +86,7 @@ pub struct TrainJob<'a> {
 #[derive(Debug)]
 pub struct Trained {
     /// The network of the best round, without autodiff.
-    pub net: DenseNet,
+    pub net: Network,
     /// That round.
     pub best: Round,
     /// Every round.

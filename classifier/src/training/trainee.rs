@@ -16,7 +16,7 @@ use crate::ClassifierError;
 use crate::batch::Batches;
 use crate::loss::{KnownLabels, MaskedBce};
 use crate::metrics::{MultiLabelReport, ScoreTable};
-use crate::networks::DenseNet;
+use crate::networks::Network;
 
 /// The images of one optimiser step, cut into micro-batches.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl std::fmt::Debug for Recipe {
 #[derive(Module, Debug)]
 pub struct Trainee {
     /// The network.
-    pub net: DenseNet,
+    pub net: Network,
     #[module(skip)]
     recipe: Recipe,
 }
@@ -106,7 +106,7 @@ pub struct Trainee {
 impl Trainee {
     /// `net` trained by `recipe`.
     #[must_use]
-    pub fn new(net: DenseNet, recipe: Recipe) -> Self {
+    pub fn new(net: Network, recipe: Recipe) -> Self {
         Self { net, recipe }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::safetensors::open_safetensors;
 use super::source::{Format, format_of};
 use crate::ClassifierError;
-use crate::networks::DenseNetConfig;
+use crate::networks::NetworkShape;
 
 /// The one metadata key of our files. One, so that a file's bytes depend on nothing but its content: safetensors writes several
 /// in any order.
@@ -23,7 +23,7 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Card {
     /// Shape of the net.
-    pub config: DenseNetConfig,
+    pub config: NetworkShape,
     /// Name of each output, in order.
     pub findings: Vec<String>,
     /// Range of the pixels the net was trained with.
@@ -51,19 +51,20 @@ impl Card {
     }
 
     /// Checks the card against itself and the net it describes.
-    pub(super) fn check(&self, path: &Path, net: &DenseNetConfig) -> Result<(), ClassifierError> {
+    pub(super) fn check(&self, path: &Path, net: &NetworkShape) -> Result<(), ClassifierError> {
         let wrong = |message| Err(ClassifierError::Card { path: path.to_owned(), message });
         if self.config != *net {
             return wrong(format!("its configuration is {:?}, the tensors are of {net:?}", self.config));
         }
-        if self.findings.len() != net.num_classes {
-            return wrong(format!("it names {} findings, the net has {} outputs", self.findings.len(), net.num_classes));
+        if self.findings.len() != net.num_classes() {
+            return wrong(format!("it names {} findings, the net has {} outputs", self.findings.len(), net.num_classes()));
         }
-        if self.input_range.channels() != net.in_channels {
+        if self.input_range.channels() != net.in_channels() {
             let channels = self.input_range.channels();
             return wrong(format!(
                 "its input range {:?} has {channels} channels, the net takes {}",
-                self.input_range, net.in_channels
+                self.input_range,
+                net.in_channels()
             ));
         }
         Ok(())

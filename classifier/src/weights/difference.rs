@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::keys;
+use super::families::{is_first, is_head};
 
 /// A tensor of another shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,18 +36,17 @@ impl Difference {
     /// `(expected, found)` number of findings, if a classifier's head has another number of them and all else agrees.
     #[must_use]
     pub fn only_the_head(&self) -> Option<(usize, usize)> {
-        let classifier =
-            |wrong: &WrongShape| wrong.name.starts_with("classifier.") && wrong.expected.get(1) == wrong.found.get(1);
+        let classifier = |wrong: &WrongShape| is_head(&wrong.name) && wrong.expected.get(1) == wrong.found.get(1);
         if !self.missing.is_empty() || !self.unexpected.is_empty() || !self.wrong_shape.iter().all(classifier) {
             return None;
         }
-        let weight = self.wrong_shape.iter().find(|wrong| wrong.name == "classifier.weight")?;
+        let weight = self.wrong_shape.iter().find(|wrong| wrong.name.ends_with(".weight"))?;
         Some((weight.expected[0], *weight.found.first()?))
     }
 
     /// `(expected, found)` input channels, if a classifier's first convolution has another number of them.
     fn input_channels(&self) -> Option<(usize, usize)> {
-        let conv = self.wrong_shape.iter().find(|wrong| wrong.name == keys::FIRST)?;
+        let conv = self.wrong_shape.iter().find(|wrong| is_first(&wrong.name))?;
         let (expected, found) = (*conv.expected.get(1)?, *conv.found.get(1)?);
         (expected != found).then_some((expected, found))
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 use burn::store::{ModuleSnapshot, PyTorchToBurnAdapter, bridge};
 use burn::tensor::{Device, TensorData};
 
-use super::config::{Shapes, infer, shapes_of};
+use super::config::{infer, shapes_of};
 use super::difference::{Difference, WrongShape};
-use super::keys;
+use super::families::{Naming, OP_THRESHS, Shapes, naming};
 use super::source::Source;
 use crate::ClassifierError;
-use crate::networks::DenseNet;
+use crate::networks::Network;
 
 /// What loading may do besides copying weights that fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,21 +28,21 @@ pub struct LoadOptions {
 #[derive(Debug)]
 pub struct LoadedWeights {
     /// The net.
-    pub net: DenseNet,
+    pub net: Network,
     /// torchxrayvision's operating thresholds, one per output of the file's classifier, NaN where there is none; for
     /// [`op_norm`](crate::predict::op_norm()). `None` if the file has none, or its classifier was not loaded.
     pub op_threshs: Option<Vec<f32>>,
 }
 
-impl DenseNet {
+impl Network {
     /// The net of a file: [`infer_config`](super::infer_config), then [`load_weights`].
     ///
     /// # Errors
     /// As [`load_weights`].
     pub fn load(path: &Path, device: &Device) -> Result<LoadedWeights, ClassifierError> {
         let source = Source::open(path)?;
-        let config = infer(path, &source)?;
-        fill(config.init(device), path, &source, LoadOptions::default())
+        let shape = infer(path, &source)?;
+        fill(shape.init(device), path, &source, LoadOptions::default())
     }
 }
 
@@ -51,13 +51,19 @@ impl DenseNet {
 /// # Errors
 /// [`ClassifierError::WeightsDiffer`] lists every missing, unexpected and wrongly shaped tensor;
 /// [`ClassifierError::NonFiniteWeight`] and [`ClassifierError::WeightType`] name one without usable numbers;
-/// [`ClassifierError::NotWeights`] says what the file looks like instead; [`ClassifierError::UnsafePickle`] names what a
+/// [`ClassifierError::OtherNetwork`] and [`ClassifierError::NotWeights`] say what the file holds instead; [`ClassifierError::UnsafePickle`] names what a
 /// pickle would run; [`ClassifierError::DamagedWeights`] for a truncated file.
-pub fn load_weights(net: DenseNet, path: &Path, options: LoadOptions) -> Result<LoadedWeights, ClassifierError> {
-    fill(net, path, &Source::open(path)?, options)
+pub fn load_weights(net: impl Into<Network>, path: &Path, options: LoadOptions) -> Result<LoadedWeights, ClassifierError> {
+    fill(net.into(), path, &Source::open(path)?, options)
 }
 
-fn fill(mut net: DenseNet, path: &Path, source: &Source, options: LoadOptions) -> Result<LoadedWeights, ClassifierError> {
+fn fill(mut net: Network, path: &Path, source: &Source, options: LoadOptions) -> Result<LoadedWeights, ClassifierError> {
+    let family = net.family();
+    if source.family != family {
+        return Err(ClassifierError::OtherNetwork { path: path.to_owned(), expected: family, found: source.family });
+    }
+    let naming = naming(family);
+    let is_head = |name: &str| naming.head.contains(&name);
     let mut expected = shapes_of(&net);
     if options.replace_head {
         expected.retain(|name, _| !is_head(name));
@@ -70,31 +76,31 @@ fn fill(mut net: DenseNet, path: &Path, source: &Source, options: LoadOptions) -
     for (name, shape) in &expected {
         let data = source.tensors[name].finite_floats(path, name)?;
         let data = if data.shape().to_vec() == *shape { data } else { sum_channels(&data) };
-        let module_path = keys::module_path(name).expect("names of a net are in the key table");
+        let module_path = (naming.module_path)(name).expect("names of a net are in the table of its family");
         tensors.push(bridge::from_data(data, module_path, None));
     }
     let applied = net.apply(tensors, None, Some(Box::new(PyTorchToBurnAdapter)), true);
     assert!(
-        applied.errors.is_empty() && applied.unused.is_empty() && applied.missing.iter().all(|(path, _)| is_head(path)),
+        applied.errors.is_empty()
+            && applied.unused.is_empty()
+            && applied.missing.iter().all(|(path, _)| (naming.file_name)(path).is_some_and(|name| is_head(&name))),
         "names and shapes were compared before: {applied}"
     );
     let op_threshs = source.op_threshs.as_ref().filter(|_| !options.replace_head);
-    let op_threshs = op_threshs.map(|tensor| tensor.floats(path, keys::OP_THRESHS)).transpose()?.map(values);
+    let op_threshs = op_threshs.map(|tensor| tensor.floats(path, OP_THRESHS)).transpose()?.map(values);
     Ok(LoadedWeights { net, op_threshs })
 }
 
-fn is_head(name: &str) -> bool {
-    name.starts_with("classifier.")
-}
-
 fn compare(expected: &Shapes, source: &Source, options: LoadOptions) -> Difference {
+    let Naming { first, head, .. } = naming(source.family);
+    let is_head = |name: &str| head.contains(&name);
     let mut difference = Difference { unexpected: source.unexpected.clone(), ..Difference::default() };
     let found = source.shapes();
     for (name, shape) in expected {
         match found.get(name) {
             None => difference.missing.push((name.clone(), shape.clone())),
             Some(found) if found == shape => {}
-            Some(found) if options.sum_first_conv_channels && name == keys::FIRST && sums_to(found, shape) => {}
+            Some(found) if options.sum_first_conv_channels && name == first && sums_to(found, shape) => {}
             Some(found) => {
                 difference.wrong_shape.push(WrongShape { name: name.clone(), expected: shape.clone(), found: found.clone() })
             }
@@ -102,12 +108,12 @@ fn compare(expected: &Shapes, source: &Source, options: LoadOptions) -> Differen
     }
     let known = |name: &String| expected.contains_key(name) || (options.replace_head && is_head(name));
     difference.unexpected.extend(found.into_iter().filter(|(name, _)| !known(name)));
-    if let (Some(threshs), Some(head), false) = (&source.op_threshs, expected.get("classifier.bias"), options.replace_head)
+    if let (Some(threshs), Some(head), false) = (&source.op_threshs, expected.get(head[1]), options.replace_head)
         && threshs.shape() != *head
         && !difference.wrong_shape.iter().any(|wrong| is_head(&wrong.name))
     {
         let (expected, found) = (head.clone(), threshs.shape());
-        difference.wrong_shape.push(WrongShape { name: keys::OP_THRESHS.to_owned(), expected, found });
+        difference.wrong_shape.push(WrongShape { name: OP_THRESHS.to_owned(), expected, found });
     }
     difference
 }
@@ -142,6 +148,8 @@ mod tests {
     use super::super::save::{Entry, Kind, state_dict};
     use super::super::testing::{self, fixture, floats, folder, load_spoilt, same};
     use super::*;
+
+    const FIRST: &str = "features.conv0.weight";
 
     fn difference(result: Result<LoadedWeights, ClassifierError>) -> (Difference, String) {
         match result {
@@ -194,7 +202,7 @@ mod tests {
 
         let loaded = load_spoilt(LoadOptions { replace_head: true, ..LoadOptions::default() }, other_head).unwrap();
         assert_eq!(loaded.op_threshs, None);
-        assert_eq!(loaded.net.config(), testing::config());
+        assert_eq!(loaded.net.shape(), testing::config().into());
     }
 
     #[test]
@@ -206,7 +214,7 @@ mod tests {
         super::super::save_state_dict(&trained, &path).unwrap();
         let loaded = load_weights(fresh.clone(), &path, LoadOptions { replace_head: true, ..LoadOptions::default() }).unwrap();
         for ((loaded, fresh), trained) in state_dict(&loaded.net).iter().zip(&state_dict(&fresh)).zip(&state_dict(&trained)) {
-            let expected = if is_head(&loaded.name) { fresh } else { trained };
+            let expected = if loaded.name.starts_with("classifier.") { fresh } else { trained };
             assert!(loaded.bytes == expected.bytes, "{}", loaded.name);
         }
         let head = |net| state_dict(net).into_iter().find(|entry| entry.name == "classifier.weight").unwrap();
@@ -276,14 +284,14 @@ mod tests {
         let colour = |entries: &mut Vec<Entry>| {
             // Channel c of every filter is 10^c.
             let values: Vec<f32> = (0..5 * 3 * 49).map(|i| [1.0, 10.0, 100.0][i / 49 % 3]).collect();
-            *find(entries, keys::FIRST) = floats(keys::FIRST, &[5, 3, 7, 7], &values);
+            *find(entries, FIRST) = floats(FIRST, &[5, 3, 7, 7], &values);
         };
         let (_, message) = difference(load_spoilt(LoadOptions::default(), colour));
         assert!(message.contains("takes 3 channels, the net 1: load with `sum_first_conv_channels`"), "{message}");
 
         let options = LoadOptions { sum_first_conv_channels: true, ..LoadOptions::default() };
         let loaded = load_spoilt(options, colour).unwrap();
-        let first = state_dict(&loaded.net).into_iter().find(|entry| entry.name == keys::FIRST).unwrap();
+        let first = state_dict(&loaded.net).into_iter().find(|entry| entry.name == FIRST).unwrap();
         assert_eq!(first.shape, [5, 1, 7, 7]);
         assert!(first.bytes.chunks_exact(4).all(|b| f32::from_le_bytes(b.try_into().unwrap()) == 111.0));
         load_spoilt(options, |_| {}).unwrap();
@@ -295,11 +303,11 @@ mod tests {
             ("torchvision", ["model_state.pt", "model_legacy.pth", "model_dataparallel.pth.tar"]),
             ("torchxrayvision", ["model_state.pt", "model_full_module.pt", "model_full_module_legacy.pt"]),
         ] {
-            let load = |file: &str| DenseNet::load(&fixture(folder).join(file), &Device::flex()).unwrap().net;
+            let load = |file: &str| Network::load(&fixture(folder).join(file), &Device::flex()).unwrap().net;
             let first = load("model.safetensors");
             let config: serde_json::Value =
                 serde_json::from_str(&std::fs::read_to_string(fixture(folder).join("config.json")).unwrap()).unwrap();
-            let ours = serde_json::to_value(first.config()).unwrap();
+            let ours = serde_json::to_value(first.shape()).unwrap();
             for (key, value) in ours.as_object().unwrap() {
                 assert_eq!(*value, config[key], "{folder} {key}");
             }

@@ -9,7 +9,7 @@
 mod card;
 mod config;
 mod difference;
-mod keys;
+mod families;
 mod load;
 mod pickle;
 mod pytorch;
@@ -24,7 +24,7 @@ mod testing;
 pub use card::{Card, read_card};
 pub use config::infer_config;
 pub use difference::{Difference, WrongShape};
-pub use keys::torchvision_name;
+pub use families::torchvision_name;
 pub use load::{LoadOptions, LoadedWeights, load_weights};
 pub use pytorch::{open_pytorch, pytorch_text};
 pub use safetensors::{SafetensorsFile, open_f32, open_safetensors, safetensors_header, write_f32};

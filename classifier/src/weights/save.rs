@@ -11,9 +11,9 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::card::{Card, METADATA_KEY};
 use super::config::name_of;
-use super::keys;
+use super::families::counter_beside;
 use crate::ClassifierError;
-use crate::networks::DenseNet;
+use crate::networks::Network;
 
 /// A tensor as PyTorch keeps it: contiguous, row-major, little-endian.
 pub(super) struct Entry {
@@ -30,14 +30,14 @@ pub(super) enum Kind {
 }
 
 /// A net's state dict: torchvision's names and order, with the counters that its strict loading requires.
-pub(super) fn state_dict(net: &DenseNet) -> Vec<Entry> {
+pub(super) fn state_dict(net: &Network) -> Vec<Entry> {
     let mut entries = Vec::new();
     // `valid` settles the norms: in training the newest batch's statistics are still pending.
     for tensor in net.valid().collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
-        let name = name_of(&tensor.name);
+        let name = name_of(net.family(), &tensor.name);
         let data = bridge::to_data(&tensor).expect("a net's tensors can be read back").convert::<f32>();
         let bytes = data.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-        let counter = keys::counter_beside(&name);
+        let counter = counter_beside(&name);
         entries.push(Entry { name, kind: Kind::F32, shape: data.shape().to_vec(), bytes });
         entries.extend(counter.map(|name| Entry { name, kind: Kind::I64, shape: Vec::new(), bytes: vec![0; 8] }));
     }
@@ -49,8 +49,8 @@ pub(super) fn state_dict(net: &DenseNet) -> Vec<Entry> {
 ///
 /// # Errors
 /// [`ClassifierError::Card`] if the card is of another net, [`ClassifierError::Io`].
-pub fn save_weights(net: &DenseNet, path: &Path, card: &Card) -> Result<(), ClassifierError> {
-    card.check(path, &net.config())?;
+pub fn save_weights(net: &Network, path: &Path, card: &Card) -> Result<(), ClassifierError> {
+    card.check(path, &net.shape())?;
     let bytes = serialize(&state_dict(net), Some(card.to_metadata()));
     write_atomic(path, |out| out.write_all(&bytes)).map_err(|source| ClassifierError::Io {
         action: "write",
@@ -75,9 +75,11 @@ pub(super) fn serialize(entries: &[Entry], card: Option<String>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::families::COUNTER;
     use super::super::testing::{card_of, folder, same, trained};
     use super::super::{infer_config, read_card};
     use super::*;
+    use crate::networks::DenseNetConfig;
 
     #[test]
     fn comes_back_bit_for_bit() {
@@ -86,7 +88,7 @@ mod tests {
         let net = trained();
         let card = card_of(&net);
         save_weights(&net, &path, &card).unwrap();
-        let loaded = DenseNet::load(&path, &burn::tensor::Device::flex()).unwrap();
+        let loaded = Network::load(&path, &burn::tensor::Device::flex()).unwrap();
         same(&net, &loaded.net);
         assert_eq!(loaded.op_threshs, None);
         assert_eq!(read_card(&path).unwrap(), card);
@@ -107,7 +109,7 @@ mod tests {
     fn counters_stand_beside_every_norm() {
         let entries = state_dict(&trained());
         let count = |suffix: &str| entries.iter().filter(|entry| entry.name.ends_with(suffix)).count();
-        assert_eq!(count(keys::COUNTER), count(".running_var"));
+        assert_eq!(count(COUNTER), count(".running_var"));
         assert!(entries.iter().any(|entry| entry.name == "features.norm0.num_batches_tracked" && entry.shape.is_empty()));
     }
 
@@ -117,7 +119,7 @@ mod tests {
         let path = folder.path().join("net.safetensors");
         let net = trained();
         for spoil in [
-            |card: &mut Card| card.config.growth_rate += 1,
+            |card: &mut Card| card.config = DenseNetConfig::small(1, 3).into(),
             |card: &mut Card| card.findings.truncate(1),
             |card: &mut Card| card.input_range = roentgen_augment::batch::InputRange::Imagenet,
         ] {

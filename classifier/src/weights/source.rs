@@ -6,12 +6,12 @@ use std::io::Read;
 use std::path::Path;
 
 use super::card::{self, Card};
-use super::config::Shapes;
-use super::keys;
+use super::families::{COUNTER, Naming, OP_THRESHS, Shapes, naming};
 use super::pytorch::open_pytorch;
 use super::safetensors::{MAX_HEADER, SafetensorsFile, open_safetensors};
 use super::stored::StoredTensor;
 use crate::ClassifierError;
+use crate::networks::Family;
 
 /// A file's layout, by content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,13 @@ pub(super) enum Format {
 
 /// Tensors of a file that belong to a net, unread.
 pub(super) struct Source {
+    /// The kind of net that they are of.
+    pub(super) family: Family,
     /// By torchvision's current name.
     pub(super) tensors: BTreeMap<String, StoredTensor>,
     /// torchxrayvision's operating thresholds.
     pub(super) op_threshs: Option<StoredTensor>,
-    /// Names and shapes that do not belong to a DenseNet.
+    /// Names and shapes that do not belong to such a net.
     pub(super) unexpected: Vec<(String, Vec<usize>)>,
     pub(super) card: Option<Card>,
 }
@@ -56,20 +58,25 @@ impl Source {
     /// Assigns each tensor to its place.
     fn sort(path: &Path, tensors: BTreeMap<String, StoredTensor>, card: Option<Card>) -> Result<Self, ClassifierError> {
         let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
-        let Some(prefix) = prefix(&names).map(str::to_owned) else {
+        let Some((family, prefix)) = net_among(&names) else {
             return Err(ClassifierError::NotWeights { path: path.to_owned(), looks_like: looks_like(&names) });
         };
+        let (naming, prefix) = (naming(family), prefix.to_owned());
         // Beside `state_dict` stand an optimiser's tensors and the like; within it every tensor counts.
         let container = prefix.split_inclusive('.').next().filter(|first| CONTAINERS.contains(first)).unwrap_or("");
-        let mut source = Self { tensors: BTreeMap::new(), op_threshs: None, unexpected: Vec::new(), card };
+        let mut source = Self { family, tensors: BTreeMap::new(), op_threshs: None, unexpected: Vec::new(), card };
         for (stored, tensor) in tensors {
+            // torchxrayvision's wrapper keeps its thresholds beside the net, which it calls `model`.
+            if stored.strip_suffix(OP_THRESHS).is_some_and(|before| is_wrapper(before, &prefix)) {
+                source.op_threshs = Some(tensor);
+                continue;
+            }
             if !stored.starts_with(container) {
                 continue;
             }
-            match stored.strip_prefix(&prefix).map(keys::current) {
-                Some(name) if name == keys::OP_THRESHS => source.op_threshs = Some(tensor),
-                Some(name) if is_counter(&name) => {}
-                Some(name) if keys::module_path(&name).is_some() && !source.tensors.contains_key(&name) => {
+            match stored.strip_prefix(&prefix).map(naming.current) {
+                Some(name) if is_counter(naming, &name) => {}
+                Some(name) if (naming.module_path)(&name).is_some() && !source.tensors.contains_key(&name) => {
                     source.tensors.insert(name, tensor);
                 }
                 _ => source.unexpected.push((stored, tensor.shape())),
@@ -86,15 +93,24 @@ impl Source {
 /// Top-level keys under which checkpoints keep the weights.
 const CONTAINERS: [&str; 4] = ["state_dict.", "model_state_dict.", "model.", "net."];
 
-/// What stands before the DenseNet's names: nothing, `module.` (`DataParallel`), `state_dict.module.`, …
-fn prefix<'a>(names: &[&'a str]) -> Option<&'a str> {
-    let before = |name: &&'a str| name.strip_suffix(keys::FIRST).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));
-    names.iter().filter_map(before).min_by_key(|prefix| prefix.len())
+/// The kind of net whose names these are, and what stands before them: nothing, `module.` (`DataParallel`), `state_dict.module.`, …
+fn net_among<'a>(names: &[&'a str]) -> Option<(Family, &'a str)> {
+    let before = |family| {
+        let mark = naming(family).mark;
+        let before = move |name: &&'a str| name.strip_suffix(mark).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));
+        names.iter().filter_map(before).map(move |prefix| (family, prefix))
+    };
+    Family::ALL.into_iter().flat_map(before).min_by_key(|(_, prefix)| prefix.len())
 }
 
-fn is_counter(name: &str) -> bool {
-    let norm = name.strip_suffix(keys::COUNTER);
-    norm.is_some_and(|norm| keys::module_path(&format!("{norm}running_var")).is_some())
+/// Whether `before` is `prefix` or leads to it.
+fn is_wrapper(before: &str, prefix: &str) -> bool {
+    prefix.starts_with(before) && (before.is_empty() || before.ends_with('.'))
+}
+
+fn is_counter(naming: &Naming, name: &str) -> bool {
+    let norm = name.strip_suffix(COUNTER);
+    norm.is_some_and(|norm| (naming.module_path)(&format!("{norm}running_var")).is_some())
 }
 
 /// The format that a file's first bytes indicate.
@@ -130,11 +146,12 @@ pub(super) fn format_of(path: &Path) -> Result<Format, ClassifierError> {
 /// The kind of net that has tensors of these names, if it is known.
 fn looks_like(names: &[&str]) -> String {
     /// A part of a name that only this kind of net has.
-    const KINDS: [(&str, &str); 8] = [
+    const KINDS: [(&str, &str); 9] = [
         ("down_blocks.0.", "a diffusion model (U-Net or autoencoder)"),
         ("model.diffusion_model.", "a Stable Diffusion checkpoint"),
         ("text_model.", "a CLIP text encoder"),
-        ("layer1.0.conv1.", "a ResNet"),
+        ("stages.0.blocks.0.conv_dw.", "a ConvNeXt with timm's names, torchvision's are read"),
+        ("convnext.encoder.stages.", "a ConvNeXt with transformers' names, torchvision's are read"),
         ("attention.self.query.", "a BERT"),
         ("encoder_layer_0.", "a vision transformer"),
         ("blocks.0.attn.", "a vision transformer"),
@@ -157,7 +174,7 @@ mod tests {
     use super::super::testing::{card_of, fixture, floats, folder, net, trained};
     use super::super::{infer_config, save_state_dict, save_weights};
     use super::*;
-    use crate::networks::DenseNet;
+    use crate::networks::Network;
 
     fn open(content: &[u8]) -> Result<Source, ClassifierError> {
         let folder = folder();
@@ -185,7 +202,7 @@ mod tests {
     #[test]
     fn other_nets_are_named() {
         for (name, kind) in [
-            ("layer1.0.conv1.weight", "a ResNet"),
+            ("stages.0.blocks.0.conv_dw.weight", "a ConvNeXt with timm's names"),
             ("down_blocks.0.resnets.0.conv1.weight", "a diffusion model"),
             ("head.weight", "another net: it has 1 tensors, the first is `head.weight`"),
         ] {
@@ -206,7 +223,7 @@ mod tests {
             for length in [9, 64, 600, whole.len() / 2, whole.len() - 1] {
                 let path = folder.path().join("cut");
                 std::fs::write(&path, &whole[..length]).unwrap();
-                let result = DenseNet::load(&path, &burn::tensor::Device::flex());
+                let result = Network::load(&path, &burn::tensor::Device::flex());
                 assert!(matches!(result, Err(ClassifierError::DamagedWeights { .. })), "{length} bytes: {result:?}");
             }
         }
@@ -227,14 +244,14 @@ mod tests {
             entries.push(floats(beside, &[1], &[0.0]));
             let source = open(&serialize(&entries, None)).unwrap();
             assert_eq!(source.unexpected.len(), unexpected, "{prefix} {beside}");
-            assert_eq!(source.tensors.len(), state_dict(&net()).iter().filter(|e| !e.name.ends_with(keys::COUNTER)).count());
+            assert_eq!(source.tensors.len(), state_dict(&net()).iter().filter(|e| !e.name.ends_with(COUNTER)).count());
         }
     }
 
     #[test]
     fn shapes_of_no_densenet_are_refused() {
         for (name, shape) in [
-            (keys::FIRST, &[5, 1, 7][..]),
+            ("features.conv0.weight", &[5, 1, 7][..]),
             ("features.denseblock1.denselayer1.conv2.weight", &[4, 6, 3, 3]),
             ("classifier.weight", &[0, 8]),
         ] {

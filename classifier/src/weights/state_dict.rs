@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::save::{Entry, Kind, state_dict};
 use crate::ClassifierError;
-use crate::networks::DenseNet;
+use crate::networks::Network;
 
 /// Where `torch.save` puts storages, so that they can be mapped into memory.
 const ALIGNMENT: u16 = 64;
@@ -23,7 +23,7 @@ const ALIGNMENT: u16 = 64;
 ///
 /// # Errors
 /// [`ClassifierError::Io`].
-pub fn save_state_dict(net: &DenseNet, path: &Path) -> Result<(), ClassifierError> {
+pub fn save_state_dict(net: &Network, path: &Path) -> Result<(), ClassifierError> {
     let entries = state_dict(net);
     write_atomic(path, |out| archive(out, &entries)).map_err(|source| ClassifierError::Io {
         action: "write",
@@ -128,7 +128,7 @@ mod tests {
         let path = folder.path().join("net.pt");
         let net = trained();
         save_state_dict(&net, &path).unwrap();
-        same(&net, &DenseNet::load(&path, &Device::flex()).unwrap().net);
+        same(&net, &Network::load(&path, &Device::flex()).unwrap().net);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::save::{Entry, Kind, serialize, state_dict};
 use super::{Card, LoadOptions, LoadedWeights, load_weights};
 use crate::ClassifierError;
-use crate::networks::{DenseNet, DenseNetConfig};
+use crate::networks::{DenseNetConfig, Network};
 
 pub(super) fn config() -> DenseNetConfig {
     DenseNetConfig {
@@ -24,12 +24,12 @@ pub(super) fn config() -> DenseNetConfig {
 }
 
 /// An untrained net.
-pub(super) fn net() -> DenseNet {
-    config().init(&Device::flex())
+pub(super) fn net() -> Network {
+    config().init(&Device::flex()).into()
 }
 
 /// A net in which no two values are equal, running statistics included.
-pub(super) fn trained() -> DenseNet {
+pub(super) fn trained() -> Network {
     let mut entries = state_dict(&net());
     let floats = entries.iter_mut().filter(|entry| entry.kind == Kind::F32);
     for (i, value) in floats.flat_map(|entry| entry.bytes.chunks_exact_mut(4)).enumerate() {
@@ -41,9 +41,9 @@ pub(super) fn trained() -> DenseNet {
     load_weights(net(), &path, LoadOptions::default()).unwrap().net
 }
 
-pub(super) fn card_of(net: &DenseNet) -> Card {
+pub(super) fn card_of(net: &Network) -> Card {
     Card {
-        config: net.config(),
+        config: net.shape(),
         findings: ["Edema", "Mass", "Hernia"].map(str::to_owned).to_vec(),
         input_range: InputRange::Xrv,
         image_size: 64,
@@ -56,7 +56,7 @@ pub(super) fn folder() -> TempDir {
 }
 
 /// Asserts equal names, shapes and bits.
-pub(super) fn same(a: &DenseNet, b: &DenseNet) {
+pub(super) fn same(a: &Network, b: &Network) {
     let (a, b) = (state_dict(a), state_dict(b));
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(&b) {

@@ -189,7 +189,7 @@ mod tests {
     use super::super::save_state_dict;
     use super::super::testing::{fixture, folder, trained};
     use super::*;
-    use crate::networks::DenseNet;
+    use crate::networks::Network;
 
     /// `os.system("id")` in protocol 2.
     const GLOBAL: &[u8] = b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.";
@@ -217,7 +217,7 @@ mod tests {
         let path = folder.path().join("evil.pt");
         for content in [GLOBAL.to_vec(), zipped(GLOBAL), tarred(GLOBAL)] {
             std::fs::write(&path, content).unwrap();
-            let error = DenseNet::load(&path, &burn::tensor::Device::flex()).unwrap_err();
+            let error = Network::load(&path, &burn::tensor::Device::flex()).unwrap_err();
             assert!(matches!(&error, ClassifierError::UnsafePickle { global, .. } if global == "os.system"), "{error}");
             assert!(error.to_string().contains("`os.system`"), "{error}");
         }

@@ -1,4 +1,4 @@
-//! The key table: tensor names of torchvision and torchxrayvision against module paths of [`DenseNet`](crate::networks::DenseNet).
+//! Tensors of the DenseNet of torchvision and torchxrayvision.
 //!
 //! | torchvision 0.29, torchxrayvision 1.5 | here |
 //! |---|---|
@@ -9,21 +9,25 @@
 //! | `features.transition1.conv.weight` | `features.transitions.0.conv.weight` |
 //! | `classifier.weight` `[F, C]` | the same, transposed |
 //! | `….num_batches_tracked` | not kept: PyTorch reads it only when a norm has no momentum |
-//! | `op_threshs` (torchxrayvision) | not part of the net: [`LoadedWeights::op_threshs`](super::LoadedWeights) |
+//! | `op_threshs` (torchxrayvision) | not part of the net: [`LoadedWeights::op_threshs`](crate::weights::LoadedWeights) |
 
-/// torchxrayvision's operating thresholds, one per finding.
-pub(super) const OP_THRESHS: &str = "op_threshs";
+use super::{Naming, Shapes, index, is_norm, shape};
+use crate::networks::{DenseNetConfig, NetworkShape};
 
-/// Number of training batches a norm has seen; `i64`, no dimensions.
-pub(super) const COUNTER: &str = "num_batches_tracked";
-
-/// The tensor that every DenseNet has, by which a prefix is found.
-pub(super) const FIRST: &str = "features.conv0.weight";
+pub(super) const NAMING: Naming = Naming {
+    mark: "features.conv0.weight",
+    first: "features.conv0.weight",
+    head: ["classifier.weight", "classifier.bias"],
+    current,
+    module_path,
+    file_name,
+    shape: from_shapes,
+};
 
 /// The current torchvision name for a current or legacy one: `denselayer1.norm.1.weight` is `denselayer1.norm1.weight`.
 ///
 /// A name without a legacy part is returned unchanged.
-pub(super) fn current(name: &str) -> String {
+fn current(name: &str) -> String {
     let Some((layer, rest)) = name.split_once(".denselayer").and_then(|(block, rest)| {
         let (number, rest) = rest.split_once('.')?;
         Some((format!("{block}.denselayer{number}"), rest))
@@ -39,7 +43,7 @@ pub(super) fn current(name: &str) -> String {
 }
 
 /// The module path of a current torchvision name; `None` where no module has that name.
-pub(super) fn module_path(name: &str) -> Option<String> {
+fn module_path(name: &str) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     let from_one = |part: &str, stem: &str| index(part.strip_prefix(stem)?)?.checked_sub(1);
     Some(match parts[..] {
@@ -59,7 +63,7 @@ pub(super) fn module_path(name: &str) -> Option<String> {
 }
 
 /// The torchvision name of a module path; the inverse of the key table.
-pub fn torchvision_name(path: &str) -> Option<String> {
+fn file_name(path: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('.').collect();
     let name = match parts[..] {
         ["features", "denseblocks", block, "layers", layer, part, field] => {
@@ -73,23 +77,30 @@ pub fn torchvision_name(path: &str) -> Option<String> {
     module_path(&name).is_some().then_some(name)
 }
 
-/// The counter beside a norm's `running_var`, by torchvision name.
-pub(super) fn counter_beside(name: &str) -> Option<String> {
-    Some(format!("{}{COUNTER}", name.strip_suffix("running_var")?))
-}
-
-/// A number as PyTorch and burn write it: no sign, no leading zero.
-fn index(digits: &str) -> Option<usize> {
-    let number: usize = digits.parse().ok()?;
-    (number < usize::MAX && number.to_string() == digits).then_some(number)
-}
-
-fn is_norm(field: &str) -> bool {
-    matches!(field, "weight" | "bias" | "running_mean" | "running_var")
-}
-
 fn is_part(part: &str, field: &str, norm: &str, conv: &str) -> bool {
     (part == norm && is_norm(field)) || (part == conv && field == "weight")
+}
+
+fn from_shapes(shapes: &Shapes) -> Result<NetworkShape, String> {
+    let has = |name: &str| shapes.contains_key(name);
+    let block_config: Vec<usize> = (1..)
+        .map(|block| {
+            (1..).take_while(|layer| has(&format!("features.denseblock{block}.denselayer{layer}.conv2.weight"))).count()
+        })
+        .take_while(|layers| *layers > 0)
+        .collect();
+    if block_config.is_empty() {
+        return Err("it has no dense block".to_owned());
+    }
+    let [num_init_features, in_channels, ..] = shape::<4>(shapes, NAMING.first)?;
+    let [growth_rate, bottleneck, ..] = shape::<4>(shapes, "features.denseblock1.denselayer1.conv2.weight")?;
+    let [num_classes, _] = shape::<2>(shapes, NAMING.head[0])?;
+    if bottleneck % growth_rate != 0 {
+        return Err(format!("its bottleneck of {bottleneck} channels is not a multiple of its growth rate {growth_rate}"));
+    }
+    let bn_size = bottleneck / growth_rate;
+    let config = DenseNetConfig { growth_rate, block_config, num_init_features, bn_size, in_channels, num_classes };
+    Ok(NetworkShape::DenseNet(config))
 }
 
 #[cfg(test)]
@@ -112,7 +123,7 @@ mod tests {
             ("classifier.bias", "classifier.bias"),
         ] {
             assert_eq!(module_path(theirs).as_deref(), Some(ours));
-            assert_eq!(torchvision_name(ours).as_deref(), Some(theirs));
+            assert_eq!(file_name(ours).as_deref(), Some(theirs));
         }
     }
 
@@ -154,7 +165,7 @@ mod tests {
             field in "weight|bias|running_mean|running_var",
         ) {
             let ours = format!("features.denseblocks.{block}.layers.{layer}.{part}.{field}");
-            let theirs = torchvision_name(&ours);
+            let theirs = file_name(&ours);
             prop_assert_eq!(theirs.is_some(), part.starts_with("norm") || field == "weight");
             if let Some(theirs) = theirs {
                 prop_assert_eq!(module_path(&theirs), Some(ours));
@@ -164,7 +175,7 @@ mod tests {
         #[test]
         fn no_name_panics(name in "[a-z0-9.]{0,60}|features\\.dense(block|layer)[0-9.]{0,30}") {
             let _ = module_path(&current(&name));
-            let _ = torchvision_name(&name);
+            let _ = file_name(&name);
         }
     }
 }
