@@ -7,19 +7,21 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::batch::InputRange;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::image::{Pixels, Preprocess, RgbImage, Signed};
-use roentgen_classifier::networks::DenseNet;
+use roentgen_classifier::networks::{Family, Network};
 use roentgen_classifier::weights::{Card, read_card};
 
 use super::{FeatureError, FeatureNetwork, ResizePath};
 use crate::run_folder::file_digest;
 
-/// Side of torchxrayvision's DenseNets' images.
-const XRV_SIDE: usize = 224;
+/// Side of the images of torchxrayvision's DenseNets.
+const DENSENET_SIDE: usize = 224;
+/// Side of the images of torchxrayvision's ResNet-50.
+const RESNET_SIDE: usize = 512;
 
 /// A classifier without its last layer.
 #[derive(Debug)]
 pub struct ClassifierFeatures {
-    net: DenseNet,
+    net: Network,
     device: Device,
     name: &'static str,
     weights: Fingerprint,
@@ -38,8 +40,8 @@ enum Way {
 }
 
 impl ClassifierFeatures {
-    /// torchxrayvision's DenseNet-121 from a file of its weights: `features2`, 1,024 numbers, of images at 224 pixels in `[-1024, 1024]`
-    /// (torchxrayvision 1.5.7, `models.DenseNet.features2`).
+    /// torchxrayvision's DenseNet-121 or ResNet-50 from a file of its weights, whichever it holds: 1,024 numbers of images at 224 pixels
+    /// (torchxrayvision 1.5.7, `models.DenseNet.features2`) or 2,048 at 512 (`models.ResNet.features`), in `[-1024, 1024]`.
     ///
     /// # Errors
     /// [`FeatureError::Weights`]; [`FeatureError::Network`] for weights of another network.
@@ -48,13 +50,24 @@ impl ClassifierFeatures {
             let found = "it is a classifier that was trained here: give it as classifier:FILE, and its own preparation is used";
             return Err(no(path, "file of torchxrayvision's weights", found));
         }
-        let net = DenseNet::load(path, device)?.net;
-        let channels = net.config().in_channels;
+        let net = Network::load(path, device)?.net;
+        let channels = net.shape().in_channels();
         if channels != 1 {
             let found = format!("its first layer takes {channels} channels, torchxrayvision's take 1");
             return Err(no(path, "file of torchxrayvision's weights", &found));
         }
-        Self::new("xrv-densenet", net, path, device, (InputRange::Xrv, Way::Path(resize, XRV_SIDE)))
+        let (name, side) = match net.family() {
+            Family::DenseNet => ("xrv-densenet", DENSENET_SIDE),
+            Family::ResNet => ("xrv-resnet", RESNET_SIDE),
+            other => {
+                return Err(no(
+                    path,
+                    "file of torchxrayvision's weights",
+                    &format!("it holds a {other}, which torchxrayvision has none of"),
+                ));
+            }
+        };
+        Self::new(name, net, path, device, (InputRange::Xrv, Way::Path(resize, side)))
     }
 
     /// A classifier that was trained here, with images prepared as those it was trained on.
@@ -68,7 +81,7 @@ impl ClassifierFeatures {
         let preprocess: Preprocess = serde_json::from_value(card.preprocess)
             .map_err(|error| no(path, expected, &format!("it doesn't say how its images were prepared ({error})")))?;
         preprocess.validate().map_err(|error| no(path, expected, &error.to_string()))?;
-        let net = DenseNet::load(path, device)?.net;
+        let net = Network::load(path, device)?.net;
         // The images come with 8 bits per sample, from black to white.
         let preprocess = Preprocess { bit_depth: None, dicom: None, jpeg_scale: false, ..preprocess };
         Self::new("classifier", net, path, device, (card.input_range, Way::Own(preprocess)))
@@ -76,13 +89,13 @@ impl ClassifierFeatures {
 
     fn new(
         name: &'static str,
-        net: DenseNet,
+        net: Network,
         path: &Path,
         device: &Device,
         (input, way): (InputRange, Way),
     ) -> Result<Self, FeatureError> {
         let weights = file_digest(path).map_err(|error| no(path, "file that can be read", &error.to_string()))?;
-        let width = net.config().num_features();
+        let width = net.shape().num_features();
         Ok(Self { net, device: device.clone(), name, weights, width, input, way })
     }
 
@@ -129,7 +142,7 @@ impl FeatureNetwork for ClassifierFeatures {
             return Ok(Vec::new());
         }
         let pictures: Vec<Pixels<Signed>> = images.par_iter().map(|image| self.picture(image)).collect();
-        let pooled = self.net.forward_detailed(self.input.stack(&pictures, &self.device)).pooled;
+        let pooled = self.net.features(self.input.stack(&pictures, &self.device));
         Ok(pooled.into_data().iter::<f32>().collect())
     }
 }
