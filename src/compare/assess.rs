@@ -1,12 +1,12 @@
 //! From predictions to the numbers of a comparison report.
 
 use roentgen_classifier::metrics::{
-    ArmScores, AurocBootstrap, Bootstrap, DeLong, Interval, MetricsError, MultiLabelReport, Patients, Ranking, Scope,
-    ScoreTable, holm,
+    ArmScores, AurocBootstrap, Bootstrap, Calibration, DEFAULT_BINS, DeLong, Interval, MetricsError, MultiLabelReport,
+    Patients, Ranking, ReliabilityBin, Scope, ScoreTable, holm,
 };
 use roentgen_classifier::predict::Predictions;
 
-use crate::report::{Difference, Estimate, FindingReport};
+use crate::report::{CalibrationPoint, Difference, Estimate, FindingReport};
 
 /// Most points of a plotted ROC curve.
 const ROC_POINTS: usize = 100;
@@ -68,6 +68,7 @@ pub fn assess(arms: &[Vec<Predictions>], baseline: usize, bootstrap: Bootstrap) 
                 average_precision: mean(|report| report.average_precision),
                 ece: mean(|report| report.calibration_error),
                 roc: thinned(&Ranking::new(&ours, &labels)?),
+                calibration: reliability(&ours, &labels)?,
                 difference: against.and_then(|base| difference(&resampled, arm, base, Scope::Finding(finding), p_delong)),
             });
         }
@@ -137,6 +138,19 @@ fn thinned(ranking: &Ranking) -> Vec<[f64; 2]> {
         .collect()
 }
 
+/// The bins of a reliability diagram that have cases; none where not both outcomes occur.
+fn reliability(probabilities: &[f64], labels: &[f64]) -> Result<Vec<CalibrationPoint>, MetricsError> {
+    let occurs = |outcome: f64| labels.contains(&outcome);
+    if !occurs(0.0) || !occurs(1.0) {
+        return Ok(Vec::new());
+    }
+    let bins = Calibration::new(probabilities, labels, DEFAULT_BINS)?.map(|found| found.bins).unwrap_or_default();
+    let point = |bin: &ReliabilityBin| {
+        Some(CalibrationPoint { predicted: bin.confidence?, observed: bin.positive_rate?, count: bin.count })
+    };
+    Ok(bins.iter().filter_map(point).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use roentgen_classifier::predict::PredictedRow;
@@ -170,6 +184,19 @@ mod tests {
             assessed[1].findings[0].difference.unwrap().p_holm,
             Some(assessed[1].findings[0].difference.unwrap().p_bootstrap)
         );
+    }
+
+    #[test]
+    fn reliability_is_that_of_the_bins_with_cases() {
+        // Two cases near 0.1, one of them positive; two near 0.9, both positive.
+        let points = reliability(&[0.1, 0.12, 0.9, 0.9], &[1.0, 0.0, 1.0, 1.0]).unwrap();
+        let expected = [(0.11, 0.5, 2), (0.9, 1.0, 2)];
+        assert_eq!(points.len(), 2);
+        for (point, (predicted, observed, count)) in points.iter().zip(expected) {
+            assert!((point.predicted - predicted).abs() < 1e-12, "{points:?}");
+            assert_eq!((point.observed, point.count), (observed, count));
+        }
+        assert_eq!(reliability(&[0.1, 0.9], &[1.0, f64::NAN]).unwrap(), []);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use burn::data::dataset::{Dataset, DatasetError};
 use roentgen_augment::dataset::TrainSet;
 use roentgen_augment::image::encode_png;
-use roentgen_augment::record::{CxrRecord, CxrSample, Label, Vocabulary};
+use roentgen_augment::record::{CxrRecord, CxrSample, Label, Origin, Vocabulary};
 use roentgen_augment::supply::SyntheticDataset;
 
 use super::pool::Pools;
@@ -123,9 +123,19 @@ pub fn sample_grid(
 }
 
 fn column(title: &str, samples: Vec<CxrSample>, vocabulary: &Vocabulary) -> GridColumn {
-    let images = samples
-        .into_iter()
-        .map(|sample| GridImage { png: encode_png(&sample.image.to_gray8()), caption: positives(&sample.record, vocabulary) });
+    let image = |sample: CxrSample| {
+        let made = match &sample.record.origin {
+            Origin::Synthetic(provenance) => Some(provenance),
+            Origin::Real => None,
+        };
+        GridImage {
+            png: encode_png(&sample.image.to_gray8()),
+            caption: positives(&sample.record, vocabulary),
+            prompt: made.map(|made| made.request.prompt.clone()).filter(|prompt| !prompt.is_empty()),
+            gate: made.and_then(|made| made.gate).map(|outcome| outcome.to_string()),
+        }
+    };
+    let images = samples.into_iter().map(image);
     GridColumn { title: title.to_owned(), images: images.collect() }
 }
 

@@ -11,7 +11,7 @@ mod runs;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::lookup::{PHANTOM_CAVEAT, TEST};
-use super::plot::{legend, roc_panels};
+use super::plot::{calibration_panels, legend, roc_panels};
 use super::{ComparisonReport, Estimate, SampleGrid, format};
 
 const STYLE: &str = include_str!("style.css");
@@ -41,6 +41,7 @@ pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>) -> Stri
                     (adherence::section(report))
                     (findings::section(report))
                     (roc(report))
+                    (calibration(report))
                     (runs::section(report))
                     (gate::section(report))
                     (methods::data(report))
@@ -103,7 +104,8 @@ fn samples(report: &ComparisonReport, grid: &SampleGrid) -> Markup {
             figure {
                 (grid.render())
                 figcaption {
-                    "Training images: " (report.data.nature) " images beside synthetic ones."
+                    "Training images: " (report.data.nature) " images beside synthetic ones, with their labels. Below a synthetic image, the prompt "
+                    "that it was made from, and the attempt that passed the gate where there was one."
                 }
             }
         }
@@ -120,6 +122,25 @@ fn roc(report: &ComparisonReport) -> Markup {
                 figcaption {
                     "ROC curves on the test set. Each line is drawn from scores averaged over the seeds of an arm, so its area may differ "
                     "from the mean AUROC of single runs in the tables. Dashed diagonal: chance."
+                }
+            }
+        }
+    }
+}
+
+fn calibration(report: &ComparisonReport) -> Markup {
+    html! {
+        @if report.arms.iter().flat_map(|arm| &arm.findings).any(|finding| !finding.calibration.is_empty()) {
+            section #calibration {
+                h2 { "Calibration" }
+                figure {
+                    (legend(report))
+                    div.panels { @for panel in calibration_panels(report) { (panel) } }
+                    figcaption {
+                        "How often a finding is there, by the probability that was given to it: scores averaged over the seeds of an arm, in 15 bins of "
+                        "equal width; bins without images are left out. On the dashed diagonal, what is called 30 % is there in 30 %. Below it, "
+                        "probabilities are too high. Dots: bins, larger with more images. A bin of few images says little."
+                    }
                 }
             }
         }

@@ -4,8 +4,8 @@ use roentgen_augment::gate::GateReport;
 use roentgen_augment::text::{Dropped, PromptSummary};
 
 use super::{
-    AdherenceFinding, AdherenceReport, ArmReport, ComparisonReport, DataCard, Difference, Estimate, FindingCount,
-    FindingReport, GridColumn, GridImage, Protocol, RunReport, SampleGrid,
+    AdherenceFinding, AdherenceReport, ArmReport, CalibrationPoint, ComparisonReport, DataCard, Difference, Estimate,
+    FindingCount, FindingReport, GridColumn, GridImage, Protocol, RunReport, SampleGrid,
 };
 
 const FINDINGS: [&str; 18] = [
@@ -105,11 +105,12 @@ pub(crate) fn typical() -> ComparisonReport {
 
 /// Real beside synthetic: two columns of one pixel each, a few rows.
 pub(crate) fn grid() -> SampleGrid {
-    let column = |title: &str| GridColumn {
-        title: title.to_owned(),
-        images: (0..4).map(|row| GridImage { png: vec![137, 80, 78, 71, row], caption: format!("{title} {row}") }).collect(),
-    };
+    let column = |title: &str| GridColumn { title: title.to_owned(), images: (0..4).map(|row| image(title, row)).collect() };
     SampleGrid { columns: vec![column("Real"), column("Synthetic")] }
+}
+
+fn image(title: &str, row: u8) -> GridImage {
+    GridImage { png: vec![137, 80, 78, 71, row], caption: format!("{title} {row}"), prompt: None, gate: None }
 }
 
 fn count(index: usize) -> FindingCount {
@@ -182,6 +183,7 @@ fn finding(arm: usize, place: usize, count: &FindingCount, lift: f64) -> Finding
         average_precision: defined.then_some(0.1 + value / 5.0),
         ece: defined.then_some(0.02 + 0.01 * value),
         roc: if defined { curve(value) } else { Vec::new() },
+        calibration: if defined { reliability(value) } else { Vec::new() },
         difference: (defined && arm > 0).then(|| difference_of(change, half * 0.7, base, Some(0.2))),
     }
 }
@@ -205,6 +207,15 @@ fn difference_of(value: f64, half: f64, baseline: f64, p_delong: Option<f64>) ->
 fn curve(auroc: f64) -> Vec<[f64; 2]> {
     let power = 1.0 / auroc - 1.0;
     (0..=40).map(|point| f64::from(point) / 40.0).map(|rate: f64| [rate, rate.powf(power)]).collect()
+}
+
+/// Probabilities that are too high by a tenth.
+fn reliability(auroc: f64) -> Vec<CalibrationPoint> {
+    let point = |bin: u8| {
+        let predicted = 0.05 + 0.1 * f64::from(bin);
+        CalibrationPoint { predicted, observed: predicted * 0.9 * auroc, count: 80 - 10 * usize::from(bin) }
+    };
+    (0..8).map(point).collect()
 }
 
 /// Elements that HTML never closes.

@@ -2,12 +2,14 @@
 //! their text is real text, every mark has a tooltip, and names from the run file are escaped.
 
 mod axis;
+mod calibration;
 mod forest;
 mod layout;
 mod losses;
 mod palette;
 mod roc;
 
+pub(crate) use calibration::calibration_panels;
 pub use forest::svg_forest;
 pub(crate) use forest::{finding_forests, macro_forest};
 pub use losses::svg_losses;

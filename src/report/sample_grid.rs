@@ -27,6 +27,10 @@ pub struct GridImage {
     pub png: Vec<u8>,
     /// Text below it, such as its findings.
     pub caption: String,
+    /// The prompt that it was made from.
+    pub prompt: Option<String>,
+    /// What became of it at the gate.
+    pub gate: Option<String>,
 }
 
 impl SampleGrid {
@@ -56,7 +60,11 @@ impl GridImage {
         html! {
             div.sample {
                 img src={ "data:image/png;base64," (STANDARD.encode(&self.png)) } alt={ (column) ": " (self.caption) };
-                div.caption { (self.caption) }
+                div.caption {
+                    (self.caption)
+                    @if let Some(prompt) = &self.prompt { span.prompt { (prompt) } }
+                    @if let Some(gate) = &self.gate { span.gate { "gate: " (gate) } }
+                }
             }
         }
     }
@@ -76,6 +84,16 @@ mod tests {
         assert_eq!(html.matches("<div></div>").count(), 3);
         // Base64 of 137 80 78 71 0, by Python's base64.b64encode.
         assert!(html.contains("data:image/png;base64,iVBORwA="), "{html}");
+    }
+
+    #[test]
+    fn prompt_and_gate_are_below_the_image() {
+        let mut grid = mock::grid();
+        let image = &mut grid.columns[1].images[0];
+        (image.prompt, image.gate) = (Some("small <left> effusion".into()), Some("passed 2".into()));
+        let html = grid.render().into_string();
+        assert!(html.contains("<span class=\"prompt\">small &lt;left&gt; effusion</span>"), "{html}");
+        assert_eq!(html.matches("gate: passed 2").count(), 1);
     }
 
     #[test]

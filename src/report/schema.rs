@@ -180,8 +180,22 @@ pub struct FindingReport {
     pub ece: Option<f64>,
     /// ROC curve of the scores averaged over seeds: points (false positive rate, true positive rate), thinned for plotting.
     pub roc: Vec<[f64; 2]>,
+    /// Reliability of the scores averaged over seeds, a point per bin of probabilities that has any; empty if undefined.
+    #[serde(default)]
+    pub calibration: Vec<CalibrationPoint>,
     /// AUROC minus the baseline's; `None` for the baseline or if undefined.
     pub difference: Option<Difference>,
+}
+
+/// Images with about the same probability of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationPoint {
+    /// Their mean probability.
+    pub predicted: f64,
+    /// The share of them that have the finding.
+    pub observed: f64,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// A difference to the baseline on the same test patients.
