@@ -73,7 +73,8 @@ pub fn contact_sheet(pairs: &[SheetPair]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn closest_grid(pairs: &[SheetPair]) -> SampleGrid {
     let images = |shown: fn(&SheetPair) -> &GrayImage, caption: fn(&SheetPair) -> String| {
-        pairs.iter().map(|pair| GridImage { png: encode_png(&tile(shown(pair))), caption: caption(pair) }).collect()
+        let image = |pair| GridImage { png: encode_png(&tile(shown(pair))), caption: caption(pair), prompt: None, gate: None };
+        pairs.iter().map(image).collect()
     };
     let synthetic = images(|pair| &pair.synthetic, |pair| format!("{}. {}", pair.rank, pair.pair.image));
     let nearest = images(
