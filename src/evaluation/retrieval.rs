@@ -316,3 +316,75 @@ impl Recall {
         Ok(Self { at: ks.iter().map(within).collect(), median_rank, mean_reciprocal_rank })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCK, RetrievalError, cosines, precision_at, precision_of, recall_at, recall_of};
+    use crate::evaluation::Rows;
+
+    fn rows(values: &[f64], width: usize) -> Rows<'_, f64> {
+        Rows::new(values, width).unwrap()
+    }
+
+    /// Classes along axes; more queries than a block.
+    #[test]
+    fn what_points_the_same_way_is_found() {
+        let classes = 3;
+        let along = |class: usize, length: f64| (0..classes).map(move |axis| if axis == class { length } else { 0.01 });
+        let query_labels: Vec<usize> = (0..BLOCK + 10).map(|query| query % classes).collect();
+        let candidate_labels: Vec<usize> = (0..classes * 4).map(|candidate| candidate / 4).collect();
+        let queries: Vec<f64> = query_labels.iter().flat_map(|&class| along(class, 1e-3 + 5.0)).collect();
+        let candidates: Vec<f64> = candidate_labels.iter().flat_map(|&class| along(class, 100.0)).collect();
+        let (queries, candidates) = (rows(&queries, classes), rows(&candidates, classes));
+        let found = precision_at(queries, &query_labels, candidates, &candidate_labels, &[1, 4, 8]).unwrap();
+        assert_eq!(found.micro_average, [1.0, 1.0, 0.5]);
+        assert_eq!(found.macro_average, [1.0, 1.0, 0.5]);
+        assert_eq!(found.per_query.len(), BLOCK + 10);
+        assert_eq!(found.per_class.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [0, 1, 2]);
+        let recall = recall_at(queries, &query_labels, candidates, &candidate_labels, &[1, 100]).unwrap();
+        assert_eq!((recall.at, recall.median_rank, recall.mean_reciprocal_rank), (vec![1.0, 1.0], 1.0, 1.0));
+    }
+
+    /// -0 and 0 are equal too.
+    #[test]
+    fn of_equal_candidates_the_first_comes_first() {
+        let similarities = [0.0, -0.0, 0.5, 0.0, -1.0];
+        let of = |class| precision_of(rows(&similarities, 5), &[class], &[1, 2, 0, 3, 4], &[1, 2, 3, 4, 5]).unwrap();
+        assert_eq!(of(0).micro_average[0], 1.0);
+        assert_eq!(of(1).micro_average[..2], [0.0, 0.5]);
+        assert_eq!(of(2).micro_average[..3], [0.0, 0.0, 1.0 / 3.0]);
+        let rank = |class| recall_of(rows(&similarities, 5), &[class], &[1, 2, 0, 3, 4], &[1]).unwrap().median_rank;
+        assert_eq!([0, 1, 2, 3, 4].map(rank), [1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+
+    /// Two queries of class 0 (one right, one wrong) and one of class 7 (right).
+    #[test]
+    fn classes_count_alike_in_the_macro_average() {
+        let similarities = [1.0, 0.0, 0.0, 1.0, 0.0, 1.0];
+        let found = precision_of(rows(&similarities, 2), &[0, 0, 7], &[0, 7], &[1]).unwrap();
+        assert_eq!(found.per_class, [(0, vec![0.5]), (7, vec![1.0])]);
+        assert_eq!((found.macro_average, found.micro_average), (vec![0.75], vec![2.0 / 3.0]));
+        let ranks = recall_of(rows(&similarities, 2), &[0, 0, 7], &[0, 7], &[1, 2]).unwrap();
+        assert_eq!((ranks.at, ranks.median_rank), (vec![2.0 / 3.0, 1.0], 1.0));
+        assert!((ranks.mean_reciprocal_rank - 2.5 / 3.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn what_can_t_be_found_is_refused() {
+        let (queries, candidates) = (rows(&[1.0, 0.0], 2), rows(&[1.0, 1.0, 0.0, 1.0], 2));
+        let of = |labels: &[usize], ks: &[usize]| precision_at(queries, labels, candidates, &[0, 1], ks).unwrap_err();
+        assert_eq!(of(&[0], &[1, 3]).to_string(), "precision at 3 of 2 candidates: give at least 3 candidates, or a smaller k");
+        assert_eq!(of(&[0], &[0]), RetrievalError::None { what: "ranks" });
+        assert_eq!(of(&[0], &[]), RetrievalError::None { what: "ranks" });
+        assert_eq!(of(&[2], &[1]), RetrievalError::NoCandidate { query: 0, class: 2 });
+        assert!(of(&[0, 1], &[1]).to_string().contains("2 labels for 1 queries"));
+        let recall = |ks: &[usize]| recall_at(queries, &[0], candidates, &[0, 1], ks);
+        assert!(recall(&[0]).is_err() && recall(&[9]).is_ok());
+        let none: &[f64] = &[];
+        let error = precision_at(queries, &[0], rows(none, 2), &[], &[1]).unwrap_err();
+        assert_eq!(error, RetrievalError::None { what: "candidates" });
+        let zero = cosines(queries, rows(&[1.0, 1.0, 0.0, 0.0], 2)).unwrap_err();
+        assert_eq!(zero, RetrievalError::Zero { what: "candidate", row: 1 });
+        assert!(cosines(queries, rows(&[1.0], 1)).unwrap_err().to_string().contains("different networks"));
+    }
+}

@@ -9,5 +9,5 @@ mod ssim;
 
 pub use error::DiversityError;
 pub use intra_prompt::{IntraPrompt, Prompts, intra_prompt};
-pub use ms_ssim::{OddSide, ms_ssim, ms_ssim_with};
+pub use ms_ssim::{Convention, ms_ssim, ms_ssim_with};
 pub use ssim::{Window, ssim, ssim_with};

@@ -28,7 +28,7 @@ pub struct Likeness {
 
 impl Picture {
     /// `unbiased` is what a variance over a window is multiplied by: 1, or n / (n - 1) for that of a sample.
-    pub fn new(pixels: Vec<f64>, width: usize, taps: &Taps, unbiased: f64) -> Self {
+    pub fn new<const N: usize>(pixels: Vec<f64>, width: usize, taps: &Taps<N>, unbiased: f64) -> Self {
         let squares: Vec<f64> = pixels.iter().map(|x| x * x).collect();
         let means = taps.means(&pixels, width);
         let mut variances = taps.means(&squares, width);
@@ -56,7 +56,7 @@ impl Picture {
     }
 
     /// Compares with a picture of the same size, taps and factor.
-    pub fn likeness(&self, other: &Self, taps: &Taps, unbiased: f64) -> Likeness {
+    pub fn likeness<const N: usize>(&self, other: &Self, taps: &Taps<N>, unbiased: f64) -> Likeness {
         let products: Vec<f64> = self.pixels.iter().zip(&other.pixels).map(|(a, b)| a * b).collect();
         let products = taps.means(&products, self.width);
         let (mut whole, mut contrast) = (0.0, 0.0);

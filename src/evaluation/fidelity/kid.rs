@@ -298,3 +298,133 @@ fn across(first: &[f64], second: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
 fn add(sums: &mut [f64], part: &[f64]) {
     sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::{BLOCK, Kid, KidConfig, kid, kid_of_subsets, whole_kid};
+    use crate::evaluation::Rows;
+    use crate::evaluation::fidelity::FidelityError;
+
+    fn random(rows: usize, width: usize, seed: u64) -> Vec<f64> {
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        (0..rows * width).map(|_| generator.random_range(-1.0..1.0)).collect()
+    }
+
+    /// The definition, pair by pair.
+    fn direct(a: &[f64], b: &[f64], width: usize) -> f64 {
+        let rows = |values: &[f64]| values.chunks(width).map(<[f64]>::to_vec).collect::<Vec<_>>();
+        let kernel = |x: &[f64], y: &[f64]| (x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>() / width as f64 + 1.0).powi(3);
+        let mean = |a: &[Vec<f64>], b: &[Vec<f64>], same: bool| {
+            let pairs = (0..a.len()).flat_map(|i| (0..b.len()).map(move |j| (i, j))).filter(|(i, j)| !same || i != j);
+            let kernels: Vec<f64> = pairs.map(|(i, j)| kernel(&a[i], &b[j])).collect();
+            kernels.iter().sum::<f64>() / kernels.len() as f64
+        };
+        let (a, b) = (rows(a), rows(b));
+        mean(&a, &a, true) + mean(&b, &b, true) - 2.0 * mean(&a, &b, false)
+    }
+
+    #[test]
+    fn whole_sets_over_several_blocks_follow_the_definition() {
+        for (n, m) in [(3, 4), (BLOCK + 1, 5), (BLOCK - 1, 2 * BLOCK + 3)] {
+            let (a, b) = (random(n, 4, 1), random(m, 4, 2));
+            let found = whole_kid(Rows::new(&a, 4).unwrap(), Rows::new(&b, 4).unwrap()).unwrap().value;
+            assert!((found - direct(&a, &b, 4)).abs() < 1e-12);
+        }
+    }
+
+    /// Jackknife by its definition: each row left out, everything computed anew.
+    #[test]
+    fn the_standard_error_is_that_of_leaving_each_image_out() {
+        let (a, b, width) = (random(8, 3, 3), random(11, 3, 4), 3);
+        let variance = |estimates: &[f64]| {
+            let n = estimates.len() as f64;
+            let mean = estimates.iter().sum::<f64>() / n;
+            (n - 1.0) / n * estimates.iter().map(|e| (e - mean).powi(2)).sum::<f64>()
+        };
+        let without = |values: &[f64], row: usize| [&values[..row * width], &values[(row + 1) * width..]].concat();
+        let first: Vec<f64> = (0..8).map(|row| direct(&without(&a, row), &b, width)).collect();
+        let second: Vec<f64> = (0..11).map(|row| direct(&a, &without(&b, row), width)).collect();
+        let found = whole_kid(Rows::new(&a, width).unwrap(), Rows::new(&b, width).unwrap()).unwrap().standard_error;
+        assert!((found - (variance(&first) + variance(&second)).sqrt()).abs() < 1e-12);
+    }
+
+    /// 200 pairs of sets from one distribution: the estimates vary as the standard errors say. Both are estimates; 20 % covers them.
+    #[test]
+    fn the_standard_error_is_the_spread_of_repeated_estimates() {
+        let repeats: Vec<_> = (0..200)
+            .map(|seed| {
+                let (a, mut b) = (random(60, 4, 1000 + seed), random(50, 4, 2000 + seed));
+                b.iter_mut().for_each(|x| *x += 0.3);
+                whole_kid(Rows::new(&a, 4).unwrap(), Rows::new(&b, 4).unwrap()).unwrap()
+            })
+            .collect();
+        let count = repeats.len() as f64;
+        let mean = repeats.iter().map(|kid| kid.value).sum::<f64>() / count;
+        let spread = (repeats.iter().map(|kid| (kid.value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt();
+        let error = repeats.iter().map(|kid| kid.standard_error).sum::<f64>() / count;
+        assert!((error / spread - 1.0).abs() < 0.2, "{error} for {spread}");
+    }
+
+    #[test]
+    fn subsets_depend_on_the_seed_and_on_nothing_else() {
+        let (a, b) = (random(40, 3, 5), random(30, 3, 6));
+        let (a, b) = (Rows::new(&a, 3).unwrap(), Rows::new(&b, 3).unwrap());
+        let of = |seed, subsets| kid(a, b, &KidConfig { subsets, subset_size: 20, seed }).unwrap();
+        assert_eq!(of(1, 6), of(1, 6));
+        assert_eq!(of(1, 6).values[..3], of(1, 3).values);
+        assert_ne!(of(1, 6).values, of(2, 6).values);
+        let Kid { mean, std, values } = of(1, 6);
+        assert!((values.iter().sum::<f64>() / 6.0 - mean).abs() < 1e-15 && std > 0.0);
+    }
+
+    /// The subset is the whole set, only in another order.
+    #[test]
+    fn whole_sets_as_subsets_have_no_spread() {
+        let (a, b) = (random(20, 3, 7), random(20, 3, 8));
+        let (a, b) = (Rows::new(&a, 3).unwrap(), Rows::new(&b, 3).unwrap());
+        let found = kid(a, b, &KidConfig { subsets: 5, subset_size: 20, seed: 0 }).unwrap();
+        assert!(found.std < 1e-14 && (found.mean - whole_kid(a, b).unwrap().value).abs() < 1e-14);
+    }
+
+    #[test]
+    fn what_can_t_be_drawn_is_refused() {
+        let values = random(10, 2, 9);
+        let rows = Rows::new(&values, 2).unwrap();
+        let refused =
+            |subsets, subset_size| kid(rows, rows, &KidConfig { subsets, subset_size, seed: 0 }).unwrap_err().to_string();
+        assert!(refused(1, 11).contains("KID needs at least 11 images in each set, the real set has 10"), "{}", refused(1, 11));
+        assert!(refused(0, 5).contains("number of KID subsets is 0"));
+        assert!(refused(1, 0).contains("subset"), "{}", refused(1, 0));
+        assert!(refused(1, 1).contains("subset"), "{}", refused(1, 1));
+        let one = kid_of_subsets(rows, rows, &[(vec![1, 2], vec![3])]).unwrap_err();
+        assert_eq!(one, FidelityError::SubsetSize { found: 1, expected: 2 });
+        let index = kid_of_subsets(rows, rows, &[(vec![1, 2], vec![3, 10])]).unwrap_err();
+        assert_eq!(index, FidelityError::Index { index: 10, images: 10 });
+        let two = Rows::new(&values[..4], 2).unwrap();
+        assert!(whole_kid(rows, two).unwrap_err().to_string().contains("the synthetic set has 2"));
+        let huge = [1e200; 20];
+        let error = whole_kid(rows, Rows::new(&huge, 2).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("not finite"), "{error}");
+        let wide = Rows::new(&values, 5).unwrap();
+        assert!(kid(rows, wide, &KidConfig { subset_size: 2, ..KidConfig::default() }).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn order_doesn_t_matter(values in prop::collection::vec(-3.0..3.0f64, 3 * 2..3 * 12), shift in 1..10usize) {
+            let width = 1;
+            let other = random(9, width, 1);
+            let mut turned = values.clone();
+            let by = shift % values.len();
+            turned.rotate_left(by);
+            let of = |values: &[f64]| whole_kid(Rows::new(values, width).unwrap(), Rows::new(&other, width).unwrap()).unwrap();
+            let (plain, moved) = (of(&values), of(&turned));
+            prop_assert!((plain.value - moved.value).abs() < 1e-9);
+            prop_assert!((plain.standard_error - moved.standard_error).abs() < 1e-9);
+        }
+    }
+}

@@ -292,3 +292,104 @@ fn add_products(sums: &mut [f64], rows: MatRef<'_, f64>) {
     let sums = MatMut::from_column_major_slice_mut(sums, width, width);
     matmul(sums, Accum::Add, rows.transpose(), rows, 1.0, Par::rayon(0));
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::{BLOCK, Moments, TILE};
+    use crate::evaluation::Rows;
+    use crate::evaluation::fidelity::FidelityError;
+
+    fn random(rows: usize, width: usize, seed: u64) -> Vec<f64> {
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        (0..rows * width).map(|_| generator.random_range(-1.0..1.0)).collect()
+    }
+
+    fn of(values: &[f64], width: usize) -> Moments {
+        Moments::of(Rows::new(values, width).unwrap()).unwrap()
+    }
+
+    fn near(found: &[f64], expected: &[f64], bound: f64) {
+        assert_eq!(found.len(), expected.len());
+        let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= bound, "off by {worst:e}");
+    }
+
+    /// The definition, column by column.
+    fn covariance(values: &[f64], width: usize) -> Vec<f64> {
+        let rows = values.len() / width;
+        let column = |j: usize| values.iter().skip(j).step_by(width);
+        let mean: Vec<f64> = (0..width).map(|j| column(j).sum::<f64>() / rows as f64).collect();
+        let sum = |a: usize, b: usize| column(a).zip(column(b)).map(|(x, y)| (x - mean[a]) * (y - mean[b])).sum::<f64>();
+        (0..width * width).map(|at| sum(at / width, at % width) / (rows - 1) as f64).collect()
+    }
+
+    #[test]
+    fn covariance_is_its_definition_over_blocks_and_tiles() {
+        for (rows, width) in [(2, 1), (3, 5), (5, 5), (6, 5), (BLOCK + 7, 3), (TILE + 60, TILE + 5)] {
+            let values = random(rows, width, 1);
+            let moments = of(&values, width);
+            near(&moments.covariance(), &covariance(&values, width), 1e-13);
+            assert_eq!((moments.rows(), moments.width(), moments.rank_deficient()), (rows, width, rows <= width));
+            let trace = moments.covariance().iter().step_by(width + 1).sum::<f64>();
+            near(&[moments.variance()], &[trace], 1e-12);
+        }
+    }
+
+    /// Sums of squares about 0 would have 16 - 2 x 8 digits left.
+    #[test]
+    fn a_large_mean_does_no_harm() {
+        for rows in [4, 50] {
+            let plain: Vec<f64> = random(rows, 6, 2).iter().map(|x| (x * 1024.0).round() / 1024.0).collect();
+            let shifted: Vec<f64> = plain.iter().map(|x| x + 1e8).collect();
+            near(&of(&shifted, 6).covariance(), &of(&plain, 6).covariance(), 1e-12);
+        }
+    }
+
+    #[test]
+    fn merged_moments_are_those_of_all_rows() {
+        let width = 7;
+        // Both kept as rows, one of them, neither; and two that are kept as rows but together have too many.
+        for (first, second) in [(2, 3), (4, 20), (20, 4), (30, 40), (7, 6)] {
+            let values: Vec<f64> = random(first + second, width, 3).iter().map(|x| x + 5.0).collect();
+            let (a, b) = values.split_at(first * width);
+            let merged = of(a, width).merged(&of(b, width)).unwrap();
+            let whole = of(&values, width);
+            assert_eq!(merged.rows(), whole.rows());
+            near(merged.mean(), whole.mean(), 1e-14);
+            near(&merged.covariance(), &whole.covariance(), 1e-14);
+        }
+        let error = of(&[1.0, 2.0], 1).merged(&of(&[1.0; 4], 2)).unwrap_err().to_string();
+        assert!(error.contains("rows of 2 numbers"), "{error}");
+    }
+
+    #[test]
+    fn chosen_rows_count_as_often_as_they_are_named() {
+        let (values, width) = (random(9, 3, 4), 3);
+        let rows = Rows::new(&values, width).unwrap();
+        let chosen = [8, 0, 0, 5, 2, 0, 5];
+        let copied: Vec<f64> = chosen.iter().flat_map(|&row| rows.row(row).to_vec()).collect();
+        assert_eq!(Moments::of_chosen(rows, &chosen).unwrap().covariance(), of(&copied, width).covariance());
+        assert_eq!(Moments::of_chosen(rows, &[0, 9]).unwrap_err(), FidelityError::Index { index: 9, images: 9 });
+    }
+
+    #[test]
+    fn what_has_no_covariance_is_refused() {
+        for values in [&[][..], &[1.0, 2.0]] {
+            let error = Moments::of(Rows::new(values, 2).unwrap()).unwrap_err().to_string();
+            assert!(error.contains("needs at least 2 images"), "{error}");
+        }
+        let error = Moments::of(Rows::new(&[1e200, -1e200, 3.0], 1).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("not finite") && error.contains("1e200"), "{error}");
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let (values, width) = (random(3 * BLOCK, TILE + 30, 5), TILE + 30);
+        let threads = |count| rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
+        let [one, three] = [1, 3].map(|count| threads(count).install(|| of(&values, width).covariance()));
+        assert_eq!(one, three);
+    }
+}

@@ -286,3 +286,99 @@ impl Inside {
         Self { precise, pairs, recalled: count(&recalled), covered: count(&covered) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{ACROSS, BLOCK, Prdc, prdc};
+    use crate::evaluation::Rows;
+
+    fn of(real: &[f64], synthetic: &[f64], width: usize, k: usize) -> Prdc {
+        prdc(Rows::new(real, width).unwrap(), Rows::new(synthetic, width).unwrap(), k).unwrap()
+    }
+
+    /// The definition, with every distance from differences.
+    fn direct(real: &[f64], synthetic: &[f64], width: usize, k: usize) -> Prdc {
+        let rows = |values: &[f64]| values.chunks(width).map(<[f64]>::to_vec).collect::<Vec<_>>();
+        let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+        let radii = |set: &[Vec<f64>]| {
+            let of_row = |i: usize| {
+                let others = set.iter().enumerate().filter(|(j, _)| *j != i);
+                let mut all: Vec<f64> = others.map(|(_, other)| distance(&set[i], other)).collect();
+                all.sort_by(f64::total_cmp);
+                all[k - 1]
+            };
+            (0..set.len()).map(of_row).collect::<Vec<_>>()
+        };
+        let (real, synthetic) = (rows(real), rows(synthetic));
+        let (own, other) = (radii(&real), radii(&synthetic));
+        let inside_real = |i: usize, j: usize| distance(&real[i], &synthetic[j]) < own[i];
+        let share = |of: usize, count: usize| count as f64 / of as f64;
+        let (n, m) = (real.len(), synthetic.len());
+        let pairs = (0..n).map(|i| (0..m).filter(|&j| inside_real(i, j)).count()).sum::<usize>();
+        Prdc {
+            precision: share(m, (0..m).filter(|&j| (0..n).any(|i| inside_real(i, j))).count()),
+            recall: share(n, (0..n).filter(|&i| (0..m).any(|j| distance(&real[i], &synthetic[j]) < other[j])).count()),
+            density: pairs as f64 / (k * m) as f64,
+            coverage: share(n, (0..n).filter(|&i| (0..m).any(|j| inside_real(i, j))).count()),
+        }
+    }
+
+    fn grid(width: usize, least: usize) -> impl Strategy<Value = Vec<f64>> {
+        (least..30usize).prop_flat_map(move |rows| prop::collection::vec((-3..4i32).prop_map(f64::from), rows * width))
+    }
+
+    proptest! {
+        /// Whole numbers: most distances occur several times, and all of them are exact. A mean far off and a scale that is no power of 2 leave
+        /// equal distances equal.
+        #[test]
+        fn it_follows_the_definition_where_distances_are_equal(real in grid(3, 5), synthetic in grid(3, 5), k in 1..5usize) {
+            prop_assert_eq!(of(&real, &synthetic, 3, k), direct(&real, &synthetic, 3, k));
+            let far = |values: &[f64]| values.iter().map(|x| x + 1e9).collect::<Vec<_>>();
+            prop_assert_eq!(of(&far(&real), &far(&synthetic), 3, k), direct(&real, &synthetic, 3, k));
+        }
+
+        #[test]
+        fn order_doesn_t_matter(real in grid(2, 5), synthetic in grid(2, 5), k in 1..5usize) {
+            let turned = |values: &[f64]| values.chunks(2).rev().flatten().copied().collect::<Vec<_>>();
+            prop_assert_eq!(of(&turned(&real), &turned(&synthetic), 2, k), of(&real, &synthetic, 2, k));
+        }
+    }
+
+    /// Different images, more than a block of them, in features that are no round numbers: copies at the other end of the set are copies.
+    #[test]
+    fn equal_sets_agree_in_everything() {
+        let (rows, width, k) = (BLOCK + ACROSS + 9, 5, 5);
+        let real: Vec<f64> = (0..rows * width).map(|at| ((at * at % 7919) as f64 * 0.1).sin() + 1e3).collect();
+        let turned: Vec<f64> = real.chunks(width).rev().flatten().copied().collect();
+        let all = Prdc { precision: 1.0, recall: 1.0, density: 1.0, coverage: 1.0 };
+        assert_eq!(of(&real, &turned, width, k), all);
+        assert_eq!(direct(&real, &turned, width, k), all);
+    }
+
+    #[test]
+    fn copies_have_empty_balls() {
+        let none = Prdc { precision: 0.0, recall: 0.0, density: 0.0, coverage: 0.0 };
+        assert_eq!(of(&[0.1; 30], &[0.1; 24], 3, 5), none);
+        // Far more copies than a block, so that they would take long if each were looked at.
+        assert_eq!(of(&vec![0.3; 4 * ACROSS], &vec![0.3; 4 * ACROSS], 1, 3), none);
+    }
+
+    #[test]
+    fn what_has_no_neighbour_is_refused() {
+        let values = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+        let rows = Rows::new(&values, 1).unwrap();
+        assert!(prdc(rows, rows, 5).is_ok());
+        let error = prdc(rows, rows, 6).unwrap_err().to_string();
+        assert!(error.contains("needs at least 7 images") && error.contains("smaller k"), "{error}");
+        assert!(prdc(rows, rows, 0).unwrap_err().to_string().contains("k is 0"));
+        assert!(prdc(rows, rows, usize::MAX).is_err());
+        let none: &[f64] = &[];
+        assert!(prdc(rows, Rows::new(none, 1).unwrap(), 1).unwrap_err().to_string().contains("the synthetic set has 0"));
+        assert!(prdc(rows, Rows::new(&values, 2).unwrap(), 1).unwrap_err().to_string().contains("different networks"));
+        let huge = [1e200, -1e200, 1.0];
+        let error = prdc(Rows::new(&huge, 1).unwrap(), Rows::new(&huge, 1).unwrap(), 1).unwrap_err().to_string();
+        assert!(error.contains("not finite"), "{error}");
+    }
+}

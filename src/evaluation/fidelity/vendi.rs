@@ -111,3 +111,68 @@ impl Spectrum {
         self.values.iter().map(|value| value.powf(order)).sum::<f64>().powf(1.0 / (1.0 - order))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Spectrum, vendi};
+    use crate::evaluation::Rows;
+    use crate::evaluation::fidelity::FidelityError;
+
+    fn of(values: &[f64], width: usize) -> f64 {
+        vendi(Rows::new(values, width).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn it_counts_kinds() {
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} for {expected}");
+        near(of(&[3.0, 4.0], 2), 1.0);
+        near(of(&[0.3, 0.4, 0.5].repeat(6), 3), 1.0);
+        near(of(&[1.0, 0.0, 0.0, 2.0], 2), 2.0);
+        // Kinds of one and of three: 1/4 and 3/4, whatever their lengths.
+        let kinds = [1.0, 0.0, 0.0, 1.0, 0.0, 1e-200, 0.0, 1e200];
+        near(of(&kinds, 2), (-(0.25f64 * 0.25f64.ln() + 0.75 * 0.75f64.ln())).exp());
+        let spectrum = Spectrum::of(Rows::new(&kinds, 2).unwrap()).unwrap();
+        near(spectrum.score(2.0), 1.0 / (0.0625 + 0.5625));
+        near(spectrum.score(f64::INFINITY), 4.0 / 3.0);
+    }
+
+    #[test]
+    fn what_has_no_direction_is_refused() {
+        let none: &[f64] = &[];
+        assert!(vendi(Rows::new(none, 2).unwrap()).unwrap_err().to_string().contains("at least 1 image"));
+        assert_eq!(vendi(Rows::new(&[1.0, 0.0, 0.0, 0.0], 2).unwrap()).unwrap_err(), FidelityError::Zero { row: 1 });
+    }
+
+    #[test]
+    fn similarities_are_symmetric_and_weights_sum_to_one() {
+        let refused = |similarities: &[f64], weights: Option<&[f64]>| {
+            Spectrum::of_similarities(Rows::new(similarities, 2).unwrap(), weights).unwrap_err().to_string()
+        };
+        assert!(refused(&[1.0, 0.5], None).contains("rows of 2 numbers"));
+        assert!(refused(&[1.0, 0.5, 0.4, 1.0], None).contains("both directions"));
+        assert!(refused(&[1.0, 0.5, 0.5, 0.0], None).contains("diagonal"));
+        assert!(refused(&[1.0, 0.5, 0.5, 1.0], Some(&[1.0])).contains("rows of 2 numbers"));
+        assert!(refused(&[1.0, 0.5, 0.5, 1.0], Some(&[0.5, 0.6])).contains("sum to 1"));
+        assert!(refused(&[1.0, 0.5, 0.5, 1.0], Some(&[1.5, -0.5])).contains("at least 0"));
+    }
+
+    proptest! {
+        /// Empty columns make the other of both matrices the smaller one.
+        #[test]
+        fn it_lies_between_one_and_the_rank_whichever_matrix_is_smaller(
+            (width, values) in (1..6usize).prop_flat_map(|width| (Just(width), (1..9usize).prop_flat_map(move |rows| {
+                prop::collection::vec(prop_oneof![-2.0..-0.1f64, 0.1..2.0f64], rows * width)
+            })))
+        ) {
+            let rows = values.len() / width;
+            let score = of(&values, width);
+            prop_assert!(score > 1.0 - 1e-9 && score < rows.min(width) as f64 + 1e-9, "{}", score);
+            let padded: Vec<f64> = values.chunks(width).flat_map(|row| [row, &[0.0; 10]].concat()).collect();
+            prop_assert!((of(&padded, width + 10) - score).abs() < 1e-9);
+            let scaled: Vec<f64> = values.chunks(width).rev().flat_map(|row| row.iter().map(|x| 3.0 * x)).collect();
+            prop_assert!((of(&scaled, width) - score).abs() < 1e-9);
+        }
+    }
+}
