@@ -34,10 +34,14 @@ BENCHES = {
     "vae": "diffusion",
     "image": "diffusion",
     "finetune": "finetune",
+    "fid": "evaluation",
+    "kid": "evaluation",
+    "prdc": "evaluation",
+    "msssim": "evaluation",
 }
 
 
-# Most that our time may be of PyTorch's, and our peak memory in all of them.
+# Most that our time may be of the peer's, and our peak memory in all of them.
 TARGETS = {
     "densenet121_train/b8_64px": 1.0,
     "densenet121_train/b16_64px": 1.0,
@@ -50,6 +54,10 @@ TARGETS = {
     "text_encoder_2_prompts/sd14_512px": 1.0,
     "attention_forward/b1_q4096_k4096_h8_d40": 1.2,
     "attention_train/b1_q4096_k4096_h8_d40": 1.2,
+    "fid_2048_features/50000": 1.0,
+    "kid_768_features/10000": 1.0,
+    "prdc_768_features/10000": 1.0,
+    "msssim_pair_px/512": 1.0,
 }
 TARGET_MEMORY = 0.6
 

@@ -1,4 +1,4 @@
-"""The work of `cargo bench` in PyTorch, diffusers, Pillow, NumPy and scikit-learn, on two threads.
+"""The work of `cargo bench` in PyTorch, diffusers, Pillow, NumPy, scikit-learn and the libraries of image metrics, on two threads.
 
     cargo bench --bench pixels        # once: writes the images that are read here
     python benches/peers/torch_peers.py [NAME ...]
@@ -8,6 +8,7 @@ One JSON line a piece of work: name, seconds (median, min, max), runs, and the p
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import resource
@@ -410,6 +411,66 @@ def finetune_step(shape, side, samples):
     return step
 
 
+def features(rows, width, seed):
+    """Two sets whose columns spread less and less, about means that are not 0."""
+    import numpy as np
+
+    scales = (1 / (1 + 0.01 * np.arange(width))).astype(np.float32)
+    return np.random.default_rng(seed).random((rows, width), dtype=np.float32) * scales
+
+
+def fid(rows, width):
+    """The usual code on NumPy and SciPy, as in pytorch-fid: covariances in f64, the root of their product by a Schur decomposition."""
+    import numpy as np
+    import scipy.linalg
+
+    sets = [features(rows, width, seed) for seed in (0, 1)]
+
+    def work():
+        (mean_1, cov_1), (mean_2, cov_2) = ((x.mean(axis=0, dtype=np.float64), np.cov(x, rowvar=False)) for x in sets)
+        root = scipy.linalg.sqrtm(cov_1 @ cov_2)
+        return ((mean_1 - mean_2) ** 2).sum() + np.trace(cov_1) + np.trace(cov_2) - 2 * np.trace(root.real)
+
+    return work
+
+
+def kid(rows, width):
+    torch = seeded()
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    sets = [torch.from_numpy(features(rows, width, seed)) for seed in (0, 1)]
+    settings = {"kid_subsets": 100, "kid_subset_size": 1000, "verbose": False, "rng_seed": 2020}
+    return lambda: kid_features_to_metric(*sets, **settings)
+
+
+def prdc(rows, width):
+    import prdc
+
+    sets = [features(rows, width, seed) for seed in (0, 1)]
+
+    def work():
+        with contextlib.redirect_stdout(None):
+            return prdc.compute_prdc(*sets, nearest_k=5)
+
+    return work
+
+
+def ms_ssim(images, side):
+    """All pairs of these images, on one core."""
+    torch = seeded()
+    from pytorch_msssim import ms_ssim
+
+    torch.set_num_threads(1)
+    pixels = torch.rand(images, 1, side, side)
+    first, second = torch.triu_indices(images, images, 1)
+
+    def work():
+        with torch.inference_mode():
+            return ms_ssim(pixels[first], pixels[second], data_range=1, size_average=False)
+
+    return work
+
+
 # Batch, input and output channels, kernel, stride, and pixels a side of the input; how often it runs.
 CONVOLUTIONS = {
     (1, 320, 320, 3, 1, 64): 10,
@@ -529,13 +590,22 @@ WORKS = {
     "finetune_step/tiny_8latents_b16": (lambda: finetune_step(SHAPES["tiny"], 8, 16), 4),
     "finetune_step/sd14_32latents_b1": (lambda: finetune_step(SHAPES["sd14"], 32, 1), 3),
     "finetune_step/sd14_64latents_b1": (lambda: finetune_step(SHAPES["sd14"], 64, 1), 3),
+    "fid_2048_features/5000": (lambda: fid(5_000, 2048), 2),
+    "fid_2048_features/50000": (lambda: fid(50_000, 2048), 1),
+    "fid_2048_features_of_few/100": (lambda: fid(100, 2048), 2),
+    "fid_2048_features_of_few/1000": (lambda: fid(1_000, 2048), 2),
+    "kid_768_features/10000": (lambda: kid(10_000, 768), 2),
+    "prdc_768_features/10000": (lambda: prdc(10_000, 768), 2),
+    "msssim_pair_px/256": (lambda: ms_ssim(2, 256), 20),
+    "msssim_pair_px/512": (lambda: ms_ssim(2, 512), 20),
+    "msssim_prompt_of_4_px/512": (lambda: ms_ssim(4, 512), 10),
     "auroc_14_findings/100000": (lambda: auroc(100_000), 5),
     "delong_2_scores/100000": (lambda: delong(100_000), 5),
     "bootstrap_1000_replicates_309_rows_14_findings_of_runs/1": (lambda: bootstrap(1_000, 309), 1),
 }
 
 # All but what takes long.
-DEFAULT = [name for name in WORKS if "/sd14" not in name and "/320ch" not in name]
+DEFAULT = [name for name in WORKS if not any(long in name for long in ("/sd14", "/320ch", "/50000"))]
 
 
 def measure(name):
