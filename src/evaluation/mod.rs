@@ -8,5 +8,6 @@ pub mod images;
 pub mod memorisation;
 pub mod retrieval;
 mod rows;
+pub mod text;
 
 pub use rows::{Rows, RowsError};

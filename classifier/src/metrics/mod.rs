@@ -18,26 +18,34 @@
 //! # Ok::<(), roentgen_classifier::metrics::MetricsError>(())
 //! ```
 
+mod agreement;
 mod bootstrap;
 mod calibration;
+mod decisions;
 mod delong;
 mod error;
+mod hanley;
+mod proportion;
 mod ranking;
 mod report;
-mod resample;
 mod significance;
+mod subgroups;
 mod table;
 #[cfg(test)]
 mod testing;
-mod threshold;
 
-pub use bootstrap::{ArmScores, AurocBootstrap, AurocDifference, AurocEstimate, Bootstrap, Scope};
-pub use calibration::{Calibration, DEFAULT_BINS, ReliabilityBin, brier_score};
+pub use agreement::{AgreementWeights, Gwet, Ratings};
+pub use bootstrap::{
+    ArmScores, AurocBootstrap, AurocDifference, AurocEstimate, Bootstrap, Draw, Interval, Patients, Scope, Summary,
+};
+pub use calibration::{Calibration, CalibrationLine, DEFAULT_BINS, ReliabilityBin, brier_score, brier_skill};
+pub use decisions::{Confusion, F1, F1Table};
 pub use delong::{DeLong, PairedTest};
 pub use error::MetricsError;
+pub use hanley::HanleyMcNeil;
+pub use proportion::Proportion;
 pub use ranking::{Ranking, RocCurve};
 pub use report::{Average, FindingReport, MultiLabelReport};
-pub use resample::{Interval, Patients, Summary};
 pub use significance::{holm, two_sided_p};
+pub use subgroups::{Gap, GroupFigures, GroupFinding, GroupedScores, SubgroupFigures, Subgroups};
 pub use table::ScoreTable;
-pub use threshold::Confusion;

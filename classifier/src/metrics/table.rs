@@ -78,6 +78,12 @@ impl<'a> ScoreTable<'a> {
         Ranking::from_cases(flat.cases(0).collect(), flat.rows())
     }
 
+    /// Scores and targets of one row, missing ones too.
+    pub(super) fn row(&self, row: usize) -> (&'a [f64], &'a [f64]) {
+        let of = |values: &'a [f64]| &values[row * self.findings..][..self.findings];
+        (of(self.scores), of(self.targets))
+    }
+
     /// The known cases of one finding, in row order.
     pub(super) fn cases(&self, finding: usize) -> impl Iterator<Item = Case> + use<'a> {
         assert!(finding < self.findings, "finding {finding} of a table with {} findings", self.findings);

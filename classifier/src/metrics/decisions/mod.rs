@@ -1,8 +1,12 @@
 //! Decisions at a threshold.
 
+mod f1;
+
 use serde::Serialize;
 
 use super::{MetricsError, ScoreTable};
+
+pub use f1::{F1, F1Table};
 
 /// Counts of one finding's decisions; a score at or above the threshold is called positive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -25,15 +29,28 @@ impl Confusion {
     pub fn new(scores: &[f64], targets: &[f64], threshold: f64) -> Result<Self, MetricsError> {
         let mut counts = Self::default();
         for case in ScoreTable::new(scores, targets, 1)?.cases(0) {
-            let count = match (case.positive, case.score >= threshold) {
-                (true, true) => &mut counts.true_positives,
-                (false, true) => &mut counts.false_positives,
-                (false, false) => &mut counts.true_negatives,
-                (true, false) => &mut counts.false_negatives,
-            };
-            *count += 1;
+            counts.count(case.positive, case.score >= threshold);
         }
         Ok(counts)
+    }
+
+    /// Counts one more decision.
+    pub(super) fn count(&mut self, positive: bool, called: bool) {
+        let count = match (positive, called) {
+            (true, true) => &mut self.true_positives,
+            (false, true) => &mut self.false_positives,
+            (false, false) => &mut self.true_negatives,
+            (true, false) => &mut self.false_negatives,
+        };
+        *count += 1;
+    }
+
+    /// Counts another one's decisions too.
+    fn add(&mut self, other: &Self) {
+        self.true_positives += other.true_positives;
+        self.false_positives += other.false_positives;
+        self.true_negatives += other.true_negatives;
+        self.false_negatives += other.false_negatives;
     }
 
     /// Share of the called that are positive; 0 where nothing is called, `None` without cases.

@@ -52,17 +52,27 @@ impl Patients {
     /// any order and on any number of threads.
     #[must_use]
     pub fn weights(&self, seed: u64, replicate: u64) -> Vec<u32> {
-        let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        generator.set_stream(replicate);
-        let mut drawn = vec![0_u32; self.count()];
-        for _ in 0..self.count {
-            drawn[generator.random_range(0..self.count) as usize] += 1;
-        }
+        self.rows_of(&drawn(self.count, seed, replicate))
+    }
+
+    /// Each row's number, from how often each patient was drawn.
+    pub(super) fn rows_of(&self, drawn: &[u32]) -> Vec<u32> {
         self.patient_of_row.iter().map(|&patient| drawn[patient as usize]).collect()
     }
 }
 
-/// A range that holds the estimated quantity with 95 % confidence.
+/// How often each of `count` things was drawn in `count` draws with replacement, from its own stream of the generator.
+pub(super) fn drawn(count: u32, seed: u64, stream: u64) -> Vec<u32> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    generator.set_stream(stream);
+    let mut drawn = vec![0_u32; count as usize];
+    for _ in 0..count {
+        drawn[generator.random_range(0..count) as usize] += 1;
+    }
+    drawn
+}
+
+/// A range that holds the estimated quantity with 95 % confidence, or with the confidence that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// Lower end.

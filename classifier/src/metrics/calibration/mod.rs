@@ -1,9 +1,13 @@
 //! Whether events with a predicted probability of 0.3 occur three times in ten.
 
+mod regression;
+
 use serde::Serialize;
 
 use super::table::Case;
 use super::{MetricsError, ScoreTable};
+
+pub use regression::{CalibrationLine, brier_skill};
 
 /// Default number of bins (Guo et al. 2017, arXiv 1706.04599, section 5).
 pub const DEFAULT_BINS: usize = 15;

@@ -1,10 +1,16 @@
 //! Paired bootstrap of AUROCs, resampled by patient.
 
+mod draw;
+mod resample;
+
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
-use super::resample::bootstrap_p;
-use super::{Interval, MetricsError, Patients, Ranking, ScoreTable, Summary};
+use self::resample::bootstrap_p;
+use super::{MetricsError, Ranking, ScoreTable};
+
+pub use draw::Draw;
+pub use resample::{Interval, Patients, Summary};
 
 /// How a bootstrap is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +47,9 @@ pub enum Scope {
 ///
 /// An arm's AUROC is the **mean of its runs' AUROCs**, on the set as on each resample: it estimates what one training run of that
 /// arm is expected to reach. (The AUROC of the averaged scores would describe an ensemble, which is a different and usually better
-/// classifier.) All arms and findings see the same resamples, so differences are paired. The intervals hold the runs fixed: they
-/// cover the choice of test patients; [`AurocEstimate::runs`] shows how far apart the runs are.
+/// classifier.) All arms and findings see the same resamples, so differences are paired. The intervals of [`Bootstrap::run`] hold the runs fixed: they
+/// cover the choice of test patients; [`AurocEstimate::runs`] shows how far apart the runs are. [`Bootstrap::run_with_seeds`] draws the runs
+/// too.
 ///
 /// A resample without both classes of a finding leaves that finding undefined there, and with it the macro mean, which is always
 /// over the same findings; such replicates are left out and counted.
@@ -89,31 +96,46 @@ impl Bootstrap {
     /// [`MetricsError::NoRuns`] for an arm without scores, [`MetricsError::Length`] for patients or scores that don't match the
     /// targets, and as [`ScoreTable::new`].
     pub fn run(&self, input: &ArmScores<'_>) -> Result<AurocBootstrap, MetricsError> {
-        if let Some(arm) = input.arms.iter().position(Vec::is_empty) {
-            return Err(MetricsError::NoRuns { arm });
-        }
-        // Checks the targets even without arms.
-        let rows = ScoreTable::new(input.targets, input.targets, input.findings)?.rows();
-        if input.patients.rows() != rows {
-            return Err(MetricsError::Length { what: "the list of patients", expected: rows, found: input.patients.rows() });
-        }
-        let tables = input.arms.iter().map(|runs| {
-            runs.iter().map(|scores| ScoreTable::new(scores, input.targets, input.findings)).collect::<Result<Vec<_>, _>>()
-        });
-        let tables = tables.collect::<Result<Vec<_>, _>>()?;
-        let arms: Vec<Vec<RankedRun>> = tables.par_iter().map(|runs| runs.par_iter().map(RankedRun::new).collect()).collect();
-
-        let replicates = (0..self.replicates)
-            .into_par_iter()
-            .map(|replicate| {
-                let weights = input.patients.weights(self.seed, replicate as u64);
-                arms.iter().map(|runs| mean_of_runs(runs.iter().map(|run| run.aurocs(&weights)), input.findings + 1)).collect()
-            })
-            .collect();
-        let ones = vec![1; rows];
-        let runs = arms.iter().map(|runs| runs.iter().map(|run| run.aurocs(&ones)).collect()).collect();
-        Ok(AurocBootstrap { runs, replicates, findings: input.findings })
+        let rows = |replicate| input.patients.weights(self.seed, replicate);
+        measure(input, self.replicates, |replicate| Draw { runs: None, rows: rows(replicate as u64) })
     }
+}
+
+/// Checks the input and measures every draw.
+fn measure(
+    input: &ArmScores<'_>,
+    replicates: usize,
+    draw: impl Fn(usize) -> Draw + Sync,
+) -> Result<AurocBootstrap, MetricsError> {
+    if let Some(arm) = input.arms.iter().position(Vec::is_empty) {
+        return Err(MetricsError::NoRuns { arm });
+    }
+    // Checks the targets even without arms.
+    let rows = ScoreTable::new(input.targets, input.targets, input.findings)?.rows();
+    if input.patients.rows() != rows {
+        return Err(MetricsError::Length { what: "the list of patients", expected: rows, found: input.patients.rows() });
+    }
+    let tables = input.arms.iter().map(|runs| {
+        runs.iter().map(|scores| ScoreTable::new(scores, input.targets, input.findings)).collect::<Result<Vec<_>, _>>()
+    });
+    let tables = tables.collect::<Result<Vec<_>, _>>()?;
+    let arms: Vec<Vec<RankedRun>> = tables.par_iter().map(|runs| runs.par_iter().map(RankedRun::new).collect()).collect();
+
+    let replicates = (0..replicates)
+        .into_par_iter()
+        .map(|replicate| {
+            let draw = draw(replicate);
+            let mean = |runs: &Vec<RankedRun>| {
+                let drawn =
+                    runs.iter().enumerate().map(|(run, ranked)| (draw.times(run), ranked)).filter(|(times, _)| *times > 0);
+                mean_of_runs(drawn.map(|(times, run)| (times, run.aurocs(&draw.rows))), input.findings + 1)
+            };
+            arms.iter().map(mean).collect()
+        })
+        .collect();
+    let ones = vec![1; rows];
+    let runs = arms.iter().map(|runs| runs.iter().map(|run| run.aurocs(&ones)).collect()).collect();
+    Ok(AurocBootstrap { runs, replicates, findings: input.findings })
 }
 
 impl AurocBootstrap {
@@ -125,8 +147,15 @@ impl AurocBootstrap {
     pub fn auroc(&self, arm: usize, scope: Scope) -> AurocEstimate {
         let column = self.column(scope);
         let runs: Vec<f64> = self.runs[arm].iter().map(|run| run[column]).filter(|auroc| !auroc.is_nan()).collect();
-        let replicates: Vec<f64> = self.replicates.iter().map(|replicate| replicate[arm][column]).collect();
-        AurocEstimate { value: self.observed(arm, column), runs, bootstrap: Summary::new(&replicates) }
+        let bootstrap = Summary::new(&self.replicates(arm, scope));
+        AurocEstimate { value: self.observed(arm, column), runs, bootstrap }
+    }
+
+    /// AUROC of an arm on every resample, NaN where undefined.
+    #[must_use]
+    pub fn replicates(&self, arm: usize, scope: Scope) -> Vec<f64> {
+        let column = self.column(scope);
+        self.replicates.iter().map(|replicate| replicate[arm][column]).collect()
     }
 
     /// Paired difference of two arms: `arm` minus `baseline`.
@@ -185,16 +214,17 @@ impl RankedRun {
     }
 }
 
-/// Mean over runs, scope by scope.
-fn mean_of_runs(runs: impl ExactSizeIterator<Item = Vec<f64>>, scopes: usize) -> Vec<f64> {
-    let count = runs.len() as f64;
-    let mut means = vec![0.0; scopes];
-    for run in runs {
-        for (mean, auroc) in means.iter_mut().zip(run) {
-            *mean += auroc / count;
+/// Mean over runs, scope by scope; a run counts as often as it was drawn.
+fn mean_of_runs(runs: impl Iterator<Item = (u32, Vec<f64>)>, scopes: usize) -> Vec<f64> {
+    let (mut sums, mut count) = (vec![0.0; scopes], 0.0);
+    for (times, run) in runs {
+        let times = f64::from(times);
+        count += times;
+        for (sum, auroc) in sums.iter_mut().zip(run) {
+            *sum += times * auroc;
         }
     }
-    means
+    sums.iter().map(|sum| sum / count).collect()
 }
 
 #[cfg(test)]
