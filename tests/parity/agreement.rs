@@ -1,11 +1,11 @@
 //! Topic `17_quality`: agreement of raters, intervals, calibration, subgroups, F1 of labels, and the bootstrap over seeds and patients.
 
+use roentgen::evaluation::text::{UncertainAs, findings_f1};
 use roentgen_augment::record::{Label, Vocabulary};
 use roentgen_classifier::metrics::{
-    AgreementWeights, ArmScores, Bootstrap, CalibrationLine, Draw, F1, F1Table, GroupFinding, GroupedScores, Interval, Patients,
-    Proportion, Ranking, Ratings, Scope, ScoreTable, Subgroups, Summary, brier_score, brier_skill,
+    AgreementWeights, ArmScores, Bootstrap, CalibrationLine, Draw, F1, F1Table, GroupFinding, GroupedScores, Interval,
+    Patients, Proportion, Ranking, Ratings, Scope, ScoreTable, Subgroups, Summary, brier_score, brier_skill,
 };
-use roentgen::evaluation::text::{UncertainAs, findings_f1};
 
 use super::{Array, Case, Outputs};
 
@@ -101,7 +101,8 @@ fn proportion(case: &Case) -> Outputs {
     let (k, n) = (case.input("k"), case.input("n"));
     let each = |interval: &dyn Fn(Proportion) -> Option<Interval>| {
         let proportions = k.values.iter().zip(&n.values).map(|(k, n)| Proportion::new(*k as usize, *n as usize).unwrap());
-        let ends = proportions.flat_map(|proportion| interval(proportion).map_or([f64::NAN; 2], |found| [found.lower, found.upper]));
+        let ends =
+            proportions.flat_map(|proportion| interval(proportion).map_or([f64::NAN; 2], |found| [found.lower, found.upper]));
         Array { shape: vec![k.values.len(), 2], values: ends.collect() }
     };
     vec![
@@ -185,7 +186,8 @@ fn f1(case: &Case) -> Outputs {
         "f1/uncertain_negative" => UncertainAs::Absent,
         other => panic!("{other} is no policy that is known"),
     };
-    let found = findings_f1(&labels(case.input("references")), &labels(case.input("hypotheses")), &vocabulary, uncertain).unwrap();
+    let found =
+        findings_f1(&labels(case.input("references")), &labels(case.input("hypotheses")), &vocabulary, uncertain).unwrap();
     let rows = |figures: &[F1]| {
         let values = figures.iter().flat_map(|figures| [figures.precision, figures.recall, figures.f1]).collect();
         Array { shape: vec![figures.len(), 3], values }
@@ -220,7 +222,9 @@ fn seeds_and_patients(case: &Case) -> Outputs {
     let difference = found.difference(1, 0, Scope::Macro);
     let point = [found.auroc(0, Scope::Macro).value, found.auroc(1, Scope::Macro).value, difference.absolute];
     let summaries = columns.each_ref().map(|column| Summary::new(column));
-    let each = |value: fn(&Summary) -> Option<f64>| summaries.iter().map(|summary| value(summary).unwrap_or(f64::NAN)).collect::<Vec<_>>();
+    let each = |value: fn(&Summary) -> Option<f64>| {
+        summaries.iter().map(|summary| value(summary).unwrap_or(f64::NAN)).collect::<Vec<_>>()
+    };
     let ends = [each(|summary| Some(summary.interval?.lower)), each(|summary| Some(summary.interval?.upper))].concat();
     let values = (0..draws.len()).flat_map(|draw| columns.each_ref().map(|column| column[draw]));
     vec![

@@ -31,9 +31,9 @@ fn corpus(pairs: &[(&str, &str)], tokens: BleuTokens, lowercase: bool) -> Bleu {
 fn bleu(case: &Case) -> Outputs {
     let pairs = pairs(case);
     let plain = corpus(&pairs, BleuTokens::Mteval13a, false);
-    let sentences = pairs.iter().map(|(reference, hypothesis)| {
-        BleuCounts::new(reference, hypothesis, BleuTokens::Mteval13a, false).sentence().score
-    });
+    let sentences = pairs
+        .iter()
+        .map(|(reference, hypothesis)| BleuCounts::new(reference, hypothesis, BleuTokens::Mteval13a, false).sentence().score);
     let mut nltk = NltkCounts::default();
     pairs.iter().for_each(|(reference, hypothesis)| nltk.add(&NltkCounts::new(reference, hypothesis), 1));
     let unmatched = texts(case, "unmatched");
@@ -53,7 +53,8 @@ fn bleu(case: &Case) -> Outputs {
 }
 
 fn rouge(case: &Case) -> Outputs {
-    let scores: Vec<Rouge> = pairs(case).into_iter().map(|(reference, hypothesis)| Rouge::new(reference, hypothesis).unwrap()).collect();
+    let scores: Vec<Rouge> =
+        pairs(case).into_iter().map(|(reference, hypothesis)| Rouge::new(reference, hypothesis).unwrap()).collect();
     let table = |of: fn(&Rouge) -> RougeScore| {
         let values = scores.iter().map(of).flat_map(|score| [score.precision, score.recall, score.f1]).collect();
         Array { shape: vec![scores.len(), 3], values }
