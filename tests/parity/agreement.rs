@@ -138,7 +138,7 @@ fn subgroups(case: &Case) -> Outputs {
         groups: &groups,
         count,
         thresholds: &vec![threshold; findings],
-        healthy: None,
+        left_out: &[],
     })
     .unwrap()
     .figures();

@@ -15,8 +15,8 @@ pub struct GroupedScores<'a> {
     pub count: usize,
     /// Operating point of each finding: a score at or above it is called positive. Choose it on validation data.
     pub thresholds: &'a [f64],
-    /// The column that says that nothing was found (`No Finding`), which is no disease and stays out of under-diagnosis.
-    pub healthy: Option<usize>,
+    /// Columns that stay out of under-diagnosis: `No Finding`, which is no disease, and findings without an operating point.
+    pub left_out: &'a [usize],
 }
 
 /// Scores by group, each finding sorted once, so that resamples are one pass over the cases.
@@ -90,13 +90,9 @@ impl Subgroups {
     /// # Errors
     /// [`MetricsError::Length`] for groups or thresholds of another number than rows or findings, [`MetricsError::Group`],
     /// [`MetricsError::NanThreshold`].
-    ///
-    /// # Panics
-    /// If `healthy` is no column of the table.
     pub fn new(input: &GroupedScores<'_>) -> Result<Self, MetricsError> {
-        let GroupedScores { table, groups, count, thresholds, healthy } = *input;
+        let GroupedScores { table, groups, count, thresholds, left_out } = *input;
         let (rows, findings) = (table.rows(), table.findings());
-        assert!(healthy.is_none_or(|column| column < findings), "finding {healthy:?} of {findings}");
         let lengths = [("the list of groups", rows, groups.len()), ("the list of thresholds", findings, thresholds.len())];
         if let Some((what, expected, found)) = lengths.into_iter().find(|(_, expected, found)| expected != found) {
             return Err(MetricsError::Length { what, expected, found });
@@ -116,7 +112,7 @@ impl Subgroups {
         let patient = |(row, group): (usize, &Option<usize>)| {
             group.map(|group| {
                 let (scores, targets) = table.row(row);
-                let mut diseases = (0..findings).filter(|finding| healthy != Some(*finding));
+                let mut diseases = (0..findings).filter(|finding| !left_out.contains(finding));
                 let sick = diseases.clone().any(|finding| targets[finding] == 1.0);
                 Patient { group, sick, called: diseases.any(|finding| scores[finding] >= thresholds[finding]) }
             })
@@ -208,7 +204,7 @@ mod tests {
         let targets = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, f64::NAN, 1.0, 1.0, 0.0];
         let groups = [Some(0), Some(0), Some(0), Some(1), Some(1), None];
         let table = ScoreTable::new(&scores, &targets, 2).unwrap();
-        let input = GroupedScores { table, groups: &groups, count: 3, thresholds: &thresholds, healthy: Some(1) };
+        let input = GroupedScores { table, groups: &groups, count: 3, thresholds: &thresholds, left_out: &[1] };
         Subgroups::new(&input).unwrap().figures()
     }
 
@@ -247,7 +243,7 @@ mod tests {
         let (scores, targets) = ([0.5, 0.5], [1.0, 0.0]);
         let table = ScoreTable::new(&scores, &targets, 1).unwrap();
         let refused = |groups: &[Option<usize>], thresholds: &[f64]| {
-            Subgroups::new(&GroupedScores { table, groups, count: 2, thresholds, healthy: None }).unwrap_err()
+            Subgroups::new(&GroupedScores { table, groups, count: 2, thresholds, left_out: &[] }).unwrap_err()
         };
         assert_eq!(refused(&[None], &[0.5]), MetricsError::Length { what: "the list of groups", expected: 2, found: 1 });
         assert_eq!(refused(&[None; 2], &[]), MetricsError::Length { what: "the list of thresholds", expected: 1, found: 0 });
@@ -268,7 +264,7 @@ mod tests {
         fn weights_are_repeated_rows_and_names_of_groups_do_not_matter((scores, targets, groups, weights) in grouped()) {
             let of = |scores: &[f64], targets: &[f64], groups: &[Option<usize>]| {
                 let table = ScoreTable::new(scores, targets, 1).unwrap();
-                Subgroups::new(&GroupedScores { table, groups, count: 3, thresholds: &[0.45], healthy: None }).unwrap()
+                Subgroups::new(&GroupedScores { table, groups, count: 3, thresholds: &[0.45], left_out: &[] }).unwrap()
             };
             fn repeat<T: Copy>(values: &[T], weights: &[u32]) -> Vec<T> {
                 values.iter().zip(weights).flat_map(|(value, weight)| vec![*value; *weight as usize]).collect()
