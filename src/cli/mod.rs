@@ -1,5 +1,6 @@
 //! The command line's arguments.
 
+mod evaluate;
 mod generate;
 mod label;
 mod merge;
@@ -20,6 +21,7 @@ use roentgen::generate::Shard;
 use roentgen::hub::Place;
 use roentgen_augment::formats::{FORMATS, Format};
 
+pub use evaluate::{Benchmark, EvaluateArgs};
 pub use generate::GenerateArgs;
 pub use label::LabelArgs;
 pub use merge::MergeArgs;
@@ -53,6 +55,8 @@ pub enum Command {
     Finetune(FinetuneArgs),
     /// Generate images from prompts with a Stable Diffusion checkpoint, such as RoentGen
     Generate(Box<GenerateArgs>),
+    /// Measure how good synthetic images are, beside real ones
+    Evaluate(Box<EvaluateArgs>),
     /// Show what a checkpoint folder, a LoRA or an embedding contains, and whether this program can use it
     Inspect(InspectArgs),
     /// Write a checkpoint folder with LoRA files and embeddings merged into its weights

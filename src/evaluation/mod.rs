@@ -9,5 +9,6 @@ pub mod memorisation;
 pub mod retrieval;
 mod rows;
 pub mod text;
+pub mod run;
 
 pub use rows::{Rows, RowsError};

@@ -1,5 +1,6 @@
 //! Features of images: the networks behind one trait, and the files that keep what they made.
 
+mod choice;
 mod classifier;
 mod extract;
 mod network;
@@ -10,6 +11,7 @@ use roentgen_augment::digest::Fingerprint;
 
 use crate::evaluation::{Rows, RowsError};
 
+pub use choice::{NetworkChoice, NetworkKind, NotANetwork, kinds};
 pub use classifier::ClassifierFeatures;
 pub use extract::{Extraction, extract};
 pub use network::{FeatureError, FeatureNetwork};

@@ -1,0 +1,116 @@
+//! `evaluate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use roentgen::config::limits::MOST_SEED;
+use roentgen::evaluation::features::{NetworkChoice, ResizePath};
+use roentgen_augment::record::Split;
+
+use super::Common;
+
+/// `evaluate`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Both sets are whatever has images: a run file (its [data]), a table in any layout that is read, a folder of `generate`, folders of \
+    classes, or a folder of image files. Figures per finding need labels in both, floors and intervals need patients in the real one.\n\n\
+    Networks (--network, several times; none is built in):\n  \
+    xrv:FILE         torchxrayvision's DenseNet-121: its `.pt` file or converted weights\n  \
+    classifier:FILE  a classifier trained here: `model.safetensors` of `train` or `compare`\n\n\
+    roentgen evaluate --real study.toml --synthetic generated/ --network xrv:densenet121-all.pt --out evaluation\n\
+    roentgen evaluate --real real.csv --synthetic theirs/ --network classifier:runs/first/real/seed-1/model.safetensors --out evaluation\n\n\
+    docs/evaluation.md says what each figure can and can't tell."
+)]
+pub struct EvaluateArgs {
+    /// The real images that the synthetic ones are compared with
+    #[arg(long, value_name = "PATH")]
+    pub real: PathBuf,
+    /// The synthetic images
+    #[arg(long, value_name = "PATH")]
+    pub synthetic: PathBuf,
+    /// Which real images of a run file: train, valid, test or all
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    pub real_split: RealSplit,
+    /// A network whose features are compared, as KIND:PATH; several are allowed
+    #[arg(long, value_name = "KIND:PATH")]
+    pub network: Vec<NetworkChoice>,
+    /// How images get to a network's size. A distance depends on it
+    #[arg(long, value_name = "WAY")]
+    pub resize: Option<ResizeChoice>,
+    /// A finding with figures of its own; all that both sets have if absent. Several are allowed
+    #[arg(long, value_name = "NAME")]
+    pub finding: Vec<String>,
+    /// The conventions of a benchmark, with its way of resizing; real images with a repeated caption are left out
+    #[arg(long, value_name = "NAME")]
+    pub benchmark: Option<Benchmark>,
+    /// Times that the sets are halved, for floors and intervals
+    #[arg(long, default_value_t = 20)]
+    pub splits: usize,
+    /// Images that a network is given at once
+    #[arg(long, default_value_t = 16)]
+    pub batch: usize,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MOST_SEED), allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Folder that keeps features, so that no image is looked at twice; `features` in --out if absent
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Which real images of a run file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RealSplit {
+    /// Training rows.
+    Train,
+    /// Validation rows.
+    Valid,
+    /// Test rows.
+    Test,
+    /// Every real row.
+    All,
+}
+
+impl RealSplit {
+    /// The split; `None` for all.
+    pub fn split(self) -> Option<Split> {
+        match self {
+            Self::Train => Some(Split::Train),
+            Self::Valid => Some(Split::Valid),
+            Self::Test => Some(Split::Test),
+            Self::All => None,
+        }
+    }
+}
+
+/// Ways to a network's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ResizeChoice {
+    /// Bicubic in floats to the network's size (the default)
+    CleanFid,
+    /// As RoentGen's own script: by 299 pixels, then bilinear
+    Authors,
+    /// As CheXGenBench: 8-bit bilinear to 299 pixels, then 8-bit bicubic
+    Chexgenbench,
+}
+
+impl From<ResizeChoice> for ResizePath {
+    fn from(choice: ResizeChoice) -> Self {
+        match choice {
+            ResizeChoice::CleanFid => Self::CleanFid,
+            ResizeChoice::Authors => Self::Authors,
+            ResizeChoice::Chexgenbench => Self::Chexgenbench,
+        }
+    }
+}
+
+/// A benchmark whose conventions are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Benchmark {
+    /// CheXGenBench's fidelity
+    Chexgenbench,
+}

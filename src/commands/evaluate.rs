@@ -1,0 +1,58 @@
+//! `roentgen evaluate`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use roentgen::config::EvaluationConfig;
+use roentgen::evaluation::features::ResizePath;
+use roentgen::evaluation::images::{ImageSet, Wanted};
+use roentgen::evaluation::run::{EvaluationJob, evaluate, terminal_table, write};
+
+use crate::cli::{Benchmark, EvaluateArgs};
+use crate::commands::progress::Bars;
+use crate::commands::{print, say_notes};
+
+pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
+    let resize = match (args.resize, args.benchmark) {
+        (None, Some(Benchmark::Chexgenbench)) => ResizePath::Chexgenbench,
+        (resize, _) => resize.map(ResizePath::from).unwrap_or_default(),
+    };
+    let config = EvaluationConfig {
+        networks: args.network.clone(),
+        resize,
+        findings: (!args.finding.is_empty()).then(|| args.finding.clone()),
+        splits: args.splits,
+        batch: args.batch,
+        seed: args.seed,
+        ..EvaluationConfig::default()
+    };
+    let real = ImageSet::open(&args.real, Wanted::Real(args.real_split.split())).context("--real")?;
+    let synthetic = ImageSet::open(&args.synthetic, Wanted::Synthetic).context("--synthetic")?;
+    let (real, repeated) = match args.benchmark {
+        Some(Benchmark::Chexgenbench) => real.without_repeated_prompts(),
+        None => (real, 0),
+    };
+    if repeated > 0 {
+        let note = format!("{repeated} real images with the caption of an earlier one are left out, as CheXGenBench does");
+        say_notes(&[note]);
+    }
+    let (device, _) = args.common.device.open()?;
+    let bars = Bars::new(args.common.json);
+    let cache = args.cache.clone().unwrap_or_else(|| args.out.join("features"));
+    let report = evaluate(&EvaluationJob {
+        real: &real,
+        synthetic: &synthetic,
+        config: &config,
+        benchmark: args.benchmark.map(|_| "chexgenbench"),
+        device: &device,
+        cache: &cache,
+        progress: &bars,
+    })?;
+    let written = write(&report, &args.out)?;
+    if args.common.json {
+        print(serde_json::to_string_pretty(&report)?)?;
+    } else {
+        print(format!("{}report: {}", terminal_table(&report), written.html.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

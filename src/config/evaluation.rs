@@ -1,0 +1,85 @@
+//! The `[evaluation]` table: how synthetic images are measured.
+
+use std::path::PathBuf;
+
+use roentgen_augment::record::Finding;
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use super::limits::{MOST_SEED, entries, within};
+use crate::evaluation::features::{NetworkChoice, ResizePath};
+
+/// How synthetic images are measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// The networks whose features are compared, as `KIND:PATH`; nothing is compared without one.
+    pub networks: Vec<NetworkChoice>,
+    /// The way from an image's size to a network's.
+    pub resize: ResizePath,
+    /// Findings with figures of their own; all that both sets know if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Vec<String>>,
+    /// Fewest images on each side of a figure.
+    pub least_images: usize,
+    /// Neighbours in precision, recall, density and coverage.
+    pub neighbours: usize,
+    /// Times that the sets are halved, for floors and intervals.
+    pub splits: usize,
+    /// Most prompts whose images are compared with each other.
+    pub most_prompts: usize,
+    /// Images that a network is given at once; results are the same but for the last bits.
+    pub batch: usize,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            networks: Vec::new(),
+            resize: ResizePath::default(),
+            findings: None,
+            least_images: 20,
+            neighbours: 5,
+            splits: 20,
+            most_prompts: 200,
+            batch: 16,
+            seed: 0,
+        }
+    }
+}
+
+impl EvaluationConfig {
+    /// Every path in the table.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.networks.iter_mut().map(|network| &mut network.path)
+    }
+
+    /// Refuses values that parse but are invalid.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first one.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        entries("evaluation.networks", self.networks.len())?;
+        within("evaluation.neighbours", self.neighbours, 1..=100)?;
+        // Half of them must have as many neighbours.
+        within("evaluation.least_images", self.least_images, 2 * (self.neighbours + 1)..=1_000_000)?;
+        within("evaluation.splits", self.splits, 2..=1_000)?;
+        within("evaluation.most_prompts", self.most_prompts, 1..=100_000)?;
+        within("evaluation.batch", self.batch, 1..=1_024)?;
+        within("evaluation.seed", self.seed, 0..=MOST_SEED)?;
+        self.chosen_findings().map(drop)
+    }
+
+    /// The findings that are asked for.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for a name that is no finding.
+    pub fn chosen_findings(&self) -> Result<Option<Vec<Finding>>, ConfigError> {
+        let parse = |name: &String| {
+            Finding::parse(name).map_err(|error| ConfigError::value("evaluation.findings", name, error.to_string()))
+        };
+        self.findings.as_ref().map(|names| names.iter().map(parse).collect()).transpose()
+    }
+}

@@ -1,0 +1,129 @@
+//! Networks by their names on the command line and in run files.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::{ClassifierFeatures, FeatureError, FeatureNetwork, ResizePath};
+
+/// A kind of network and where its weights are: `xrv:weights.pt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NetworkChoice {
+    /// Which network.
+    pub kind: NetworkKind,
+    /// Its file or folder.
+    pub path: PathBuf,
+}
+
+/// A kind of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkKind {
+    /// torchxrayvision's DenseNet-121.
+    Xrv,
+    /// A classifier that was trained here.
+    Classifier,
+}
+
+/// Text that names no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is no network, expected KIND:PATH with one of\n{}", kinds())]
+pub struct NotANetwork {
+    found: String,
+}
+
+impl NetworkKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Xrv, Self::Classifier];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xrv => "xrv",
+            Self::Classifier => "classifier",
+        }
+    }
+
+    /// What to give, a line.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Xrv => {
+                "xrv:FILE         torchxrayvision's DenseNet-121, its `.pt` or converted weights: 1,024 numbers per image"
+            }
+            Self::Classifier => "classifier:FILE  a classifier trained here (`model.safetensors` of `train` or `compare`)",
+        }
+    }
+}
+
+/// What to give, a line per kind.
+#[must_use]
+pub fn kinds() -> String {
+    NetworkKind::ALL.map(|kind| format!("  {}", kind.help())).join("\n")
+}
+
+impl NetworkChoice {
+    /// Opens the network; `resize` is its images' way to its size, unless it is a classifier, which knows its own.
+    ///
+    /// # Errors
+    /// [`FeatureError`] for weights that are missing, damaged or another network's.
+    pub fn open(&self, resize: ResizePath, device: &Device) -> Result<Box<dyn FeatureNetwork>, FeatureError> {
+        let path: &Path = &self.path;
+        Ok(match self.kind {
+            NetworkKind::Xrv => Box::new(ClassifierFeatures::xrv(path, resize, device)?),
+            NetworkKind::Classifier => Box::new(ClassifierFeatures::trained(path, device)?),
+        })
+    }
+}
+
+impl FromStr for NetworkChoice {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let named = |(kind, path): (&str, &str)| {
+            let kind = NetworkKind::ALL.into_iter().find(|known| known.name() == kind)?;
+            (!path.is_empty()).then(|| Self { kind, path: path.into() })
+        };
+        text.split_once(':').and_then(named).ok_or_else(|| NotANetwork { found: text.to_owned() })
+    }
+}
+
+impl TryFrom<String> for NetworkChoice {
+    type Error = NotANetwork;
+
+    fn try_from(text: String) -> Result<Self, NotANetwork> {
+        text.parse()
+    }
+}
+
+impl From<NetworkChoice> for String {
+    fn from(choice: NetworkChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+impl fmt::Display for NetworkChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.name(), self.path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_named_with_their_weights() {
+        let choice: NetworkChoice = "xrv:weights/a:b.pt".parse().unwrap();
+        assert_eq!((choice.kind, choice.path.as_path()), (NetworkKind::Xrv, Path::new("weights/a:b.pt")));
+        assert_eq!(choice.to_string(), "xrv:weights/a:b.pt");
+        for wrong in ["", "xrv", "xrv:", "resnet:x.pt", "model.safetensors"] {
+            let error = wrong.parse::<NetworkChoice>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{wrong}`")) && error.contains("classifier:FILE"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What an evaluation leaves on disk.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use roentgen_augment::atomic::write_atomic;
+
+use super::{EvaluationError, EvaluationReport, page};
+
+/// Files of an evaluation.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// `evaluation.json`.
+    pub json: PathBuf,
+    /// `evaluation.html`.
+    pub html: PathBuf,
+    /// `fidelity.csv`.
+    pub csv: PathBuf,
+}
+
+/// Writes `evaluation.json`, `evaluation.html` and `fidelity.csv` into `folder`, each complete or not at all.
+///
+/// # Errors
+/// [`EvaluationError::Write`].
+pub fn write(report: &EvaluationReport, folder: &Path) -> Result<Written, EvaluationError> {
+    let put = |name: &str, write: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
+        let path = folder.join(name);
+        let done = write_atomic(&path, |file| write(file));
+        done.map(|()| path.clone()).map_err(|source| EvaluationError::Write { path, source })
+    };
+    let csv = put("fidelity.csv", &|file| csv_of(report, file))?;
+    let html = put("evaluation.html", &|file| file.write_all(page(report).as_bytes()))?;
+    let json = put("evaluation.json", &|file| {
+        serde_json::to_writer_pretty(&mut *file, report)?;
+        writeln!(file)
+    })?;
+    Ok(Written { json, html, csv })
+}
+
+/// One row per network, finding and figure.
+fn csv_of(report: &EvaluationReport, file: &mut dyn Write) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(file);
+    csv.write_record([
+        "network",
+        "preparation",
+        "finding",
+        "real",
+        "synthetic",
+        "figure",
+        "value",
+        "low",
+        "high",
+        "half",
+        "at_half",
+        "at_half_sd",
+        "floor",
+        "floor_sd",
+        "undefined",
+    ])?;
+    for network in &report.fidelity {
+        for row in std::iter::once(&network.overall).chain(&network.findings) {
+            for (name, figure) in row.figures() {
+                let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+                let interval = figure.and_then(|figure| figure.interval);
+                let (at_half, floor) = (figure.and_then(|figure| figure.at_half), figure.and_then(|figure| figure.floor));
+                csv.write_record([
+                    network.network.as_str(),
+                    &network.preparation,
+                    row.finding.as_deref().unwrap_or_default(),
+                    &row.real.to_string(),
+                    &row.synthetic.to_string(),
+                    name,
+                    &number(figure.map(|figure| figure.value)),
+                    &number(interval.map(|[low, _]| low)),
+                    &number(interval.map(|[_, high]| high)),
+                    &row.half.to_string(),
+                    &number(at_half.map(|spread| spread.mean)),
+                    &number(at_half.map(|spread| spread.deviation)),
+                    &number(floor.map(|spread| spread.mean)),
+                    &number(floor.map(|spread| spread.deviation)),
+                    &if figure.is_none() { row.undefined.join("; ") } else { String::new() },
+                ])?;
+            }
+        }
+    }
+    csv.flush()
+}

@@ -1,0 +1,173 @@
+//! The whole evaluation of a set of synthetic images beside real ones: `roentgen evaluate`.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `report` | what comes out: `evaluation.json` |
+//! | `sets` | what the images are like before a network sees them |
+//! | `halves`, `fidelity` | how near the sets are, beside floors from halves by patient |
+//! | `diversity` | how varied the images are as pictures |
+//! | `table`, `page`, `files` | the same for people, and on disk |
+
+mod diversity;
+mod error;
+mod fidelity;
+mod files;
+mod halves;
+mod page;
+mod report;
+mod sets;
+mod table;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use roentgen_augment::progress::Progress;
+use roentgen_augment::record::Finding;
+
+use self::fidelity::Side;
+use crate::config::EvaluationConfig;
+use crate::evaluation::features::{Extraction, NetworkChoice, extract};
+use crate::evaluation::images::{ImageSet, Look};
+use crate::report::format::count;
+
+pub use error::EvaluationError;
+pub use files::{Written, write};
+pub use page::page;
+pub use report::{
+    DiversityReport, EvaluationReport, FidelityRow, Figure, Measured, NetworkFidelity, SetReport, SizeCount, Spread,
+};
+pub use table::terminal_table;
+
+/// The synthetic images to evaluate, and all that they are evaluated with.
+#[derive(Clone, Debug)]
+pub struct EvaluationJob<'a> {
+    /// The real images: the reference.
+    pub real: &'a ImageSet,
+    /// The images that were made.
+    pub synthetic: &'a ImageSet,
+    /// What to measure, and by which networks.
+    pub config: &'a EvaluationConfig,
+    /// The benchmark whose conventions hold, for the report.
+    pub benchmark: Option<&'a str>,
+    /// Where networks run.
+    pub device: &'a Device,
+    /// The folder that keeps features.
+    pub cache: &'a Path,
+    /// Who is told how far it is.
+    pub progress: &'a dyn Progress,
+}
+
+/// Measures the synthetic images of `job`.
+///
+/// # Errors
+/// [`EvaluationError`]: no network, an image that can't be read, weights of another network, settings that make no sense. What the images
+/// are too few for is `None` in the report, with the reason.
+pub fn evaluate(job: &EvaluationJob<'_>) -> Result<EvaluationReport, EvaluationError> {
+    let EvaluationJob { real, synthetic, config, .. } = job;
+    config.check()?;
+    let findings = findings(job)?;
+    // Opened first: a wrong file is found before images are looked at.
+    let networks =
+        config.networks.iter().map(|choice| choice.open(config.resize, job.device)).collect::<Result<Vec<_>, _>>()?;
+    let looks = [real.looks(job.progress)?, synthetic.looks(job.progress)?];
+    let [real_looks, synthetic_looks] = &looks;
+    let (real_report, synthetic_report) = (sets::describe(real, real_looks), sets::describe(synthetic, synthetic_looks));
+    let copies = sets::copies(real_looks, synthetic_looks);
+    let mut warnings: Vec<String> =
+        [real, synthetic].iter().flat_map(|set| set.notes().iter().map(|note| sentence(note))).collect();
+    warnings.extend(sets::doubts(&real_report, &synthetic_report, copies));
+    if findings.is_empty() {
+        warnings.push("No finding has labels in both sets: there are no figures per finding.".to_owned());
+    }
+    let mut fidelity = Vec::with_capacity(networks.len());
+    for (choice, network) in config.networks.iter().zip(&networks) {
+        let extraction = Extraction { batch: config.batch, cache: job.cache, progress: job.progress };
+        let of = |set: &ImageSet, looks: &[Look]| extract(network.as_ref(), set, looks, extraction);
+        let features = [of(real, real_looks)?, of(synthetic, synthetic_looks)?];
+        let sides = [Side { set: real, features: &features[0] }, Side { set: synthetic, features: &features[1] }];
+        fidelity.push(of_network(job, choice, sides, &findings)?);
+    }
+    warnings.extend(fidelity.iter().filter_map(few));
+    let diversity = diversity::measure([real, synthetic], synthetic_looks, config, job.progress)?;
+    Ok(EvaluationReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        benchmark: job.benchmark.map(str::to_owned),
+        settings: EvaluationConfig::clone(config),
+        real: real_report,
+        synthetic: synthetic_report,
+        copies,
+        fidelity,
+        diversity,
+        warnings,
+    })
+}
+
+fn of_network(
+    job: &EvaluationJob<'_>,
+    choice: &NetworkChoice,
+    [real, synthetic]: [Side<'_>; 2],
+    findings: &[Finding],
+) -> Result<NetworkFidelity, EvaluationError> {
+    let rows = 1 + findings.len() as u64;
+    let task = job.progress.begin("figures", rows * fidelity::steps(job.config), "comparisons");
+    let row = |finding| fidelity::row(real, synthetic, finding, job.config, task.as_ref());
+    let overall = row(None)?;
+    let findings = findings.iter().map(|finding| row(Some(*finding))).collect::<Result<Vec<_>, _>>()?;
+    Ok(NetworkFidelity {
+        network: real.features.network.clone(),
+        weights: choice.to_string(),
+        preparation: real.features.preparation.clone(),
+        width: real.features.width,
+        fingerprint: real.features.fingerprint.to_string(),
+        overall,
+        findings,
+    })
+}
+
+/// The findings with figures of their own.
+fn findings(job: &EvaluationJob<'_>) -> Result<Vec<Finding>, EvaluationError> {
+    let sets = [job.real, job.synthetic];
+    let knows = |set: &ImageSet, finding: Finding| set.vocabulary().position(finding).is_some();
+    let Some(asked) = job.config.chosen_findings()? else {
+        // An image that isn't labelled shows nothing that is known.
+        let is_shown = |set: &ImageSet, finding| !fidelity::showing(set, Some(finding)).is_empty();
+        let both = job.real.vocabulary().findings().iter().copied();
+        return Ok(both
+            .filter(|finding| sets.iter().all(|set| knows(set, *finding)) && sets.iter().any(|set| is_shown(set, *finding)))
+            .collect());
+    };
+    for finding in &asked {
+        if let Some(set) = sets.into_iter().find(|set| !knows(set, *finding)) {
+            let known = set.vocabulary().findings().iter().map(|finding| finding.name()).collect::<Vec<_>>().join(", ");
+            return Err(EvaluationError::NoFinding { finding: finding.name().to_owned(), set: set.name().to_owned(), known });
+        }
+    }
+    Ok(asked)
+}
+
+/// What to say where there are fewer images than features.
+fn few(network: &NetworkFidelity) -> Option<String> {
+    let NetworkFidelity { overall, width, .. } = network;
+    let fewest = overall.real.min(overall.synthetic);
+    overall.fid?;
+    (fewest <= *width).then(|| {
+        format!(
+            "FID of {} has {} and {} images for {} features: its covariances lack directions, and it says more about the number of images \
+             than about them. Read it beside its floor, or read KID.",
+            network.network,
+            count(overall.real),
+            count(overall.synthetic),
+            count(*width)
+        )
+    })
+}
+
+/// A note with a capital letter and a full stop.
+fn sentence(note: &str) -> String {
+    let mut letters = note.chars();
+    let first: String = letters.next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    // A path stays as it is.
+    let is_path = note.split_whitespace().next().is_some_and(|word| word.contains(['/', '\\', '.']));
+    let text = if is_path { note.to_owned() } else { format!("{first}{}", letters.as_str()) };
+    if text.ends_with('.') { text } else { format!("{text}.") }
+}

@@ -1,0 +1,210 @@
+//! `evaluation.html`: one page that works without network and scripts.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::report::{EvaluationReport, FidelityRow, Measured, NetworkFidelity, SetReport};
+use super::table::{decimals, measured_text, texts};
+use crate::report::format::{count, fixed, typographic};
+
+const STYLE: &str = include_str!("../../report/style.css");
+
+/// The page of an evaluation: everything in one file, nothing loaded from elsewhere.
+#[must_use]
+pub fn page(report: &EvaluationReport) -> String {
+    let title = format!("{} against {}", report.synthetic.name, report.real.name);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="generator" content={ "roentgen " (report.version) };
+                title { "Evaluation: " (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "Evaluation of synthetic images" }
+                    p.lede {
+                        (count(report.synthetic.images)) " synthetic images of " code { (report.synthetic.name) } " against "
+                        (count(report.real.images)) " real images of " code { (report.real.name) } "."
+                        @if let Some(benchmark) = &report.benchmark { " By the conventions of " (benchmark) "." }
+                    }
+                }
+                main {
+                    @if !report.warnings.is_empty() {
+                        section.warnings role="note" aria-label="Warnings" {
+                            h2 { "Before you quote a number" }
+                            ul { @for warning in &report.warnings { li { (warning) } } }
+                        }
+                    }
+                    @for network in &report.fidelity { (fidelity(network)) }
+                    (diversity(report))
+                    (sets(report))
+                    (reading(report))
+                }
+                footer {
+                    "Made by roentgen " (report.version) ". The same numbers, unrounded, are in " code { "evaluation.json" }
+                    " beside this page."
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn fidelity(network: &NetworkFidelity) -> Markup {
+    html! {
+        section {
+            h2 { "Fidelity by " (network.network) }
+            p.note {
+                (count(network.width)) " features per image. Images: " (network.preparation) ". Weights: " code { (network.weights) } "."
+            }
+            div.scroll {
+                table {
+                    caption {
+                        "All images. “At half”: a real half against as many synthetic images; “floor”: that half against the other real half, "
+                        "of other patients. Mean and standard deviation over the splits."
+                    }
+                    thead { tr { th { "Figure" } th.number { "All images [95 % CI]" } th.number { "At half" } th.number { "Floor" } } }
+                    tbody {
+                        @for ((name, figure), decimals) in network.overall.figures().into_iter().zip(decimals()) {
+                            @if let Some(figure) = figure {
+                                @let [value, at_half, floor] = texts(figure, decimals);
+                                tr {
+                                    th scope="row" { (name) }
+                                    @for text in [value, at_half, floor] { td.number { (typographic(&text)) } }
+                                }
+                            }
+                        }
+                        @for reason in &network.overall.undefined { tr { td.undefined colspan="4" { (reason) } } }
+                    }
+                }
+            }
+            @if !network.findings.is_empty() { (by_finding(network)) }
+        }
+    }
+}
+
+fn by_finding(network: &NetworkFidelity) -> Markup {
+    html! {
+        div.scroll {
+            table.dense {
+                caption { "Images of each finding: the figure of all of them, above its floor." }
+                thead {
+                    tr {
+                        th { "Finding" }
+                        th.number { "Real" }
+                        th.number { "Synthetic" }
+                        @for (name, _) in network.overall.figures() { th.number { (name) } }
+                    }
+                }
+                tbody { @for row in &network.findings { (finding(row)) } }
+            }
+        }
+    }
+}
+
+fn finding(row: &FidelityRow) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (row.finding.as_deref().unwrap_or_default()) }
+            td.number { (count(row.real)) }
+            td.number { (count(row.synthetic)) }
+            @if row.fid.is_none() && !row.undefined.is_empty() {
+                td.undefined colspan="7" { (row.undefined.join("; ")) }
+            } @else {
+                @for ((_, figure), decimals) in row.figures().into_iter().zip(decimals()) {
+                    td.number {
+                        @if let Some(figure) = figure {
+                            span.value { (typographic(&fixed(figure.value, decimals))) }
+                            @if let Some(floor) = figure.floor {
+                                span.interval { "floor " (typographic(&fixed(floor.mean, decimals))) }
+                            }
+                        } @else { span.none { "–" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn diversity(report: &EvaluationReport) -> Markup {
+    let row = |name: &str, means: &str, measured: &Measured| {
+        html! { tr { th scope="row" { (name) span.description { (means) } } td.number { (typographic(&measured_text(measured))) } } }
+    };
+    let diversity = &report.diversity;
+    html! {
+        section {
+            h2 { "Diversity" }
+            div.scroll {
+                table {
+                    caption { "MS-SSIM on gray images: 1 for equal pictures, lower where they differ." }
+                    thead { tr { th { "Pictures" } th.number { "Mean ± standard deviation" } } }
+                    tbody {
+                        (row("Synthetic, of one prompt", "4 images of a prompt, 6 pairs. Lower is more varied.", &diversity.intra_prompt))
+                        (row("Real, of one label set", "4 images of different patients: how varied radiographs are.", &diversity.real_labels))
+                        (row("Synthetic and its source", "Not a measure of variety: how alike they are.", &diversity.paired))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sets(report: &EvaluationReport) -> Markup {
+    let row = |name: &str, text: fn(&SetReport) -> String| {
+        html! { tr { th scope="row" { (name) } @for set in [&report.real, &report.synthetic] { td { (text(set)) } } } }
+    };
+    let sizes = |set: &SetReport| {
+        let shown = set.sizes.iter().take(3).map(|size| format!("{}x{} ({})", size.width, size.height, count(size.images)));
+        let more = if set.size_count > 3 { format!(", and {} others", count(set.size_count - 3)) } else { String::new() };
+        format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
+    };
+    html! {
+        section {
+            h2 { "The images" }
+            div.scroll {
+                table {
+                    thead { tr { th { "" } th { "Real" } th { "Synthetic" } } }
+                    tbody {
+                        (row("From", |set| set.name.clone()))
+                        (row("Images", |set| count(set.images)))
+                        (row("Different pictures", |set| count(set.distinct)))
+                        (row("With a patient, or a source that has one", |set| count(set.with_patient)))
+                        (row("Sizes", sizes))
+                        (row("Colour", |set| format!("{} not gray, mean spread {} of 255", count(set.coloured), fixed(set.channel_spread, 2))))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn reading(report: &EvaluationReport) -> Markup {
+    let splits = count(report.settings.splits);
+    html! {
+        section {
+            h2 { "How to read this" }
+            ul.sentences {
+                li {
+                    "FID and KID are distances between two clouds of features: lower is nearer. FID is above 0 for two samples of the same people, "
+                    "and the more so the fewer the images. So compare the column “at half” with the floor, which has as many images on each side, "
+                    "and never two FIDs of different numbers of images, networks or preparations."
+                }
+                li {
+                    "Precision and density say how many synthetic images lie among real ones, recall and coverage how much of the real ones they reach, "
+                    "with " (report.settings.neighbours) " neighbours. The Vendi score counts how many wholly different images the synthetic set is worth."
+                }
+                li {
+                    "The interval is the value and 1.96 standard deviations of the figure over " (splits) " half samples, drawn by patient without "
+                    "repeats (half-sample replication): repeats, as in a bootstrap, would move these figures themselves."
+                }
+                li {
+                    "None of this says whether an image shows what it was asked for, whether it is anatomically right, or whether it is a copy of a "
+                    "training image."
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The figures for the terminal.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
+
+use super::report::{EvaluationReport, FidelityRow, Figure, Measured, NetworkFidelity};
+use crate::report::format::{UNDEFINED, count, fixed};
+
+/// Decimals of the figures of a row, in its order: FID in hundredths, KID in ten thousandths, shares in thousandths.
+const DECIMALS: [usize; 7] = [2, 4, 3, 3, 3, 3, 1];
+
+/// One table per network, then diversity and warnings.
+#[must_use]
+pub fn terminal_table(report: &EvaluationReport) -> String {
+    let networks: String = report.fidelity.iter().map(|network| format!("{}\n", of_network(report, network))).collect();
+    let diversity = [
+        ("MS-SSIM among images of one prompt", &report.diversity.intra_prompt),
+        ("MS-SSIM among real images of one label set", &report.diversity.real_labels),
+        ("MS-SSIM of synthetic images and their sources", &report.diversity.paired),
+    ];
+    let diversity: String = diversity.iter().map(|(name, measured)| format!("{name}: {}\n", measured_text(measured))).collect();
+    let warnings: String = report.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    format!("{networks}{diversity}{warnings}")
+}
+
+/// A mean with what it is over, or why there is none.
+pub(super) fn measured_text(measured: &Measured) -> String {
+    match (measured.mean, &measured.undefined) {
+        (Some(mean), _) => {
+            let deviation = measured.deviation.map_or_else(String::new, |deviation| format!(" ± {}", fixed(deviation, 3)));
+            format!("{}{deviation} over {} groups", fixed(mean, 3), count(measured.groups))
+        }
+        (None, Some(reason)) => format!("{UNDEFINED} ({reason})"),
+        (None, None) => UNDEFINED.to_owned(),
+    }
+}
+
+fn of_network(report: &EvaluationReport, network: &NetworkFidelity) -> String {
+    let mut table = Table::new();
+    table.set_content_arrangement(ContentArrangement::Dynamic).load_preset(presets::NOTHING);
+    let rules = [TableComponent::TopBorder, TableComponent::HeaderLines, TableComponent::BottomBorder];
+    let crossings = [TableComponent::TopBorderIntersections, TableComponent::BottomBorderIntersections];
+    for rule in rules.into_iter().chain(crossings) {
+        table.set_style(rule, '─');
+    }
+    table.set_header(["", "Figure", "All images [95 % CI]", "At half", "Floor"]);
+    for row in std::iter::once(&network.overall).chain(&network.findings) {
+        table.add_rows(lines(row));
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let head = format!(
+        "{} against {} ({} real, {} synthetic images)\n{}: {} features; {}",
+        report.synthetic.name,
+        report.real.name,
+        count(report.real.images),
+        count(report.synthetic.images),
+        network.network,
+        count(network.width),
+        network.preparation
+    );
+    format!("{head}\n{}\n", table.trim_fmt())
+}
+
+fn lines(row: &FidelityRow) -> Vec<[String; 5]> {
+    let name = row.finding.as_deref().unwrap_or("All images");
+    let half = if row.half > 0 { format!(", halves of {}", count(row.half)) } else { String::new() };
+    let name = format!("{name} ({} and {}{half})", count(row.real), count(row.synthetic));
+    let known = row.figures().into_iter().zip(DECIMALS);
+    let known = known.filter_map(|((figure, value), decimals)| value.as_ref().map(|value| cells(figure, value, decimals)));
+    let mut lines: Vec<[String; 5]> = known.collect();
+    lines.extend(row.undefined.iter().map(|reason| {
+        let [none, also, none_too] = [String::new(), String::new(), String::new()];
+        [none, UNDEFINED.to_owned(), reason.clone(), also, none_too]
+    }));
+    if let Some([first, ..]) = lines.first_mut() {
+        *first = name;
+    }
+    lines
+}
+
+fn cells(name: &str, figure: &Figure, decimals: usize) -> [String; 5] {
+    let [value, at_half, floor] = texts(figure, decimals);
+    [String::new(), name.to_owned(), value, at_half, floor]
+}
+
+/// The figure with its interval, at half, and its floor.
+pub(super) fn texts(figure: &Figure, decimals: usize) -> [String; 3] {
+    let number = |value| fixed(value, decimals);
+    let interval = figure.interval.map_or_else(String::new, |[low, high]| format!(" [{}, {}]", number(low), number(high)));
+    let spread = |spread: Option<super::Spread>| {
+        spread.map_or_else(String::new, |spread| format!("{} ± {}", number(spread.mean), number(spread.deviation)))
+    };
+    [format!("{}{interval}", number(figure.value)), spread(figure.at_half), spread(figure.floor)]
+}
+
+/// Decimals of each figure of a row.
+pub(super) fn decimals() -> [usize; 7] {
+    DECIMALS
+}
