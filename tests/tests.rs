@@ -11,6 +11,7 @@
 //! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
 //! | `dicom` | DICOM files in a study: results, values, and that what identifies a patient is written nowhere |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
+//! | `evaluate` | `evaluate` on phantoms: figures and floors, kills, and every bad input with its message |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
@@ -39,6 +40,7 @@ mod data;
 mod demo;
 mod dicom;
 mod docs;
+mod evaluate;
 mod finetune;
 mod generate;
 mod hub;

@@ -1,0 +1,322 @@
+//! `evaluate` as a user types it, on phantoms: figures, floors, resume, and every bad input with its message.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use roentgen::evaluation::run::EvaluationReport;
+use roentgen_augment::batch::InputRange;
+use roentgen_augment::image::{GrayDepth, Preprocess, encode_png};
+use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics};
+use roentgen_classifier::networks::{DenseNetConfig, seeded};
+use roentgen_classifier::weights::{Card, save_weights};
+
+use crate::cli::{Study, succeeds};
+
+/// Side of the images of these tests.
+const SIDE: usize = 48;
+
+/// A folder with a real set, a synthetic one and a classifier, whose weights are drawn: its features tell pictures apart all the same.
+fn study() -> Study {
+    let study = Study::new();
+    set(&study, "real", 80, 1, &PhantomPhysics::reference());
+    set(&study, "made", 60, 2, &PhantomPhysics::shifted());
+    classifier(&study.path("judge.safetensors"), 3);
+    study
+}
+
+/// Phantoms in a folder, and a table of them beside it.
+fn set(study: &Study, name: &str, images: usize, seed: u64, physics: &PhantomPhysics) {
+    let config = PhantomDatasetConfig { physics: physics.clone(), ..PhantomDatasetConfig::new(images, SIDE, seed) };
+    let phantoms = PhantomDataset::new(config).unwrap();
+    let findings: Vec<_> = phantoms.vocabulary().findings().iter().map(|finding| finding.name()).collect();
+    let mut table = format!("image,patient_id,report,{}\n", findings.join(","));
+    std::fs::create_dir(study.path(name)).unwrap();
+    for (i, record) in phantoms.records().iter().enumerate() {
+        let image = format!("{name}/{i:03}.png");
+        std::fs::write(study.path(&image), encode_png(&phantoms.image(i))).unwrap();
+        let labels: Vec<_> = record.labels.iter().map(|label| label.cell()).collect();
+        let patient = record.patient_id.as_ref().unwrap();
+        writeln!(table, "{image},{name}-{patient},Text {}.,{}", i / 4, labels.join(",")).unwrap();
+    }
+    std::fs::write(study.path(&format!("{name}.csv")), table).unwrap();
+}
+
+fn classifier(path: &Path, seed: u64) {
+    let config = DenseNetConfig::small(1, 2);
+    let net = seeded(config.init(&Device::flex()), seed);
+    let card = Card {
+        config,
+        findings: vec!["Mass".to_owned(), "Effusion".to_owned()],
+        input_range: InputRange::Signed,
+        image_size: SIDE,
+        preprocess: serde_json::to_value(Preprocess::new(SIDE)).unwrap(),
+    };
+    save_weights(&net, path, &card).unwrap();
+}
+
+const ARGS: [&str; 12] = [
+    "evaluate",
+    "--real",
+    "real.csv",
+    "--synthetic",
+    "made.csv",
+    "--network",
+    "classifier:judge.safetensors",
+    "--splits",
+    "4",
+    "--json",
+    "--device",
+    "cpu",
+];
+
+fn run(study: &Study, out: &str, more: &[&str]) -> Output {
+    study.roentgen(&[&ARGS[..], &["--out", out], more].concat())
+}
+
+fn report(output: &Output) -> EvaluationReport {
+    serde_json::from_str(&succeeds(output)).unwrap()
+}
+
+/// The arguments with other sets.
+fn of<'a>(real: &'a str, synthetic: &'a str) -> Vec<&'a str> {
+    let mut args = [&ARGS[..], &["--out", "out"]].concat();
+    (args[2], args[4]) = (real, synthetic);
+    args
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-4 * a.abs().max(b.abs()).max(1e-3)
+}
+
+#[test]
+fn a_shifted_set_is_farther_than_its_floor_and_the_files_are_whole() {
+    let study = study();
+    let report = report(&run(&study, "out", &[]));
+    let network = &report.fidelity[0];
+    assert_eq!(
+        (report.real.images, report.synthetic.images, network.width),
+        (80, 60, DenseNetConfig::small(1, 2).num_features())
+    );
+    let fid = network.overall.fid.unwrap();
+    let (at_half, floor) = (fid.at_half.unwrap(), fid.floor.unwrap());
+    assert!(at_half.mean > 2.0 * floor.mean, "{fid:?}");
+    let [low, high] = fid.interval.unwrap();
+    assert!(low < fid.value && fid.value < high);
+    assert!(network.overall.kid.unwrap().value > 0.0);
+    // Phantoms show some findings too rarely: said, not computed.
+    assert!(!network.findings.is_empty());
+    let rare = network.findings.iter().filter(|row| row.fid.is_none()).collect::<Vec<_>>();
+    assert!(rare.iter().all(|row| row.undefined[0].contains("at least 20 of each are needed")), "{rare:?}");
+    let said = report.warnings.join("\n");
+    assert!(said.contains("80 and 60 images for"), "{said}");
+    assert!(report.diversity.intra_prompt.undefined.as_ref().unwrap().contains("161 pixels"));
+    let saved: EvaluationReport = serde_json::from_slice(&std::fs::read(study.path("out/evaluation.json")).unwrap()).unwrap();
+    assert_eq!(saved.fidelity[0].overall.fid, network.overall.fid);
+    let page = std::fs::read_to_string(study.path("out/evaluation.html")).unwrap();
+    assert!(page.contains("Before you quote a number") && page.ends_with("</html>"), "{page}");
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"));
+    let rows = std::fs::read_to_string(study.path("out/fidelity.csv")).unwrap().lines().count();
+    assert_eq!(rows, 1 + 7 * (1 + network.findings.len()));
+    let shown = succeeds(&study.roentgen(&[&ARGS[..9], &["--out", "out"]].concat()));
+    assert!(shown.contains("FID") && shown.contains("evaluation.html"), "{shown}");
+}
+
+#[test]
+fn batches_order_and_other_formats_change_nothing() {
+    let study = study();
+    let first = report(&run(&study, "out", &[]));
+    // In another order, one by one, and as BMP files of the same pixels.
+    let table = std::fs::read_to_string(study.path("made.csv")).unwrap();
+    let mut rows: Vec<&str> = table.lines().collect();
+    rows[1..].reverse();
+    std::fs::write(study.path("turned.csv"), rows.join("\n")).unwrap();
+    let args = [&of("real.csv", "turned.csv")[..], &["--batch", "1", "--cache", "other"]].concat();
+    let second = report(&study.roentgen(&args));
+    let values = |report: &EvaluationReport| -> Vec<f64> {
+        let rows = std::iter::once(&report.fidelity[0].overall).chain(&report.fidelity[0].findings);
+        rows.flat_map(|row| row.figures().map(|(_, figure)| figure.map_or(-1.0, |figure| figure.value))).collect()
+    };
+    let (a, b) = (values(&first), values(&second));
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().zip(&b).all(|(a, b)| near(*a, *b)), "{a:?}\n{b:?}");
+}
+
+#[test]
+fn a_killed_run_keeps_its_features() {
+    let study = study();
+    set(&study, "many", 600, 9, &PhantomPhysics::reference());
+    let args = [&of("many.csv", "made.csv")[..], &["--batch", "2", "--cache", "kept"]].concat();
+    let mut child = study.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let journal = || {
+        let entries = std::fs::read_dir(study.path("kept")).ok()?;
+        let mut parts = entries.flatten().filter(|entry| entry.path().extension().is_some_and(|ending| ending == "part"));
+        parts.next().and_then(|part| Some(part.metadata().ok()?.len())).filter(|length| *length > 20_000)
+    };
+    let begun = Instant::now();
+    while journal().is_none() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        assert!(begun.elapsed() < Duration::from_secs(120), "it keeps nothing");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let kept = |ending: &str| {
+        let entries = std::fs::read_dir(study.path("kept")).unwrap().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.extension().is_some_and(|found| found == ending)).collect::<Vec<_>>()
+    };
+    let part = std::fs::metadata(&kept("part")[0]).unwrap().len();
+    let resumed = report(&study.roentgen(&args));
+    assert!(kept("part").is_empty());
+    let file = std::fs::metadata(&kept("safetensors")[0]).unwrap().len();
+    assert!(file > part, "what was kept is in the file");
+    let whole = report(&study.roentgen(&[&of("many.csv", "made.csv")[..], &["--cache", "fresh"]].concat()));
+    let fid = |report: &EvaluationReport| report.fidelity[0].overall.fid.unwrap().value;
+    assert!(near(fid(&resumed), fid(&whole)), "{} and {}", fid(&resumed), fid(&whole));
+}
+
+#[test]
+fn nothing_is_compared_without_a_network_or_by_a_wrong_one() {
+    let study = study();
+    let without: Vec<&str> =
+        ARGS.iter().copied().enumerate().filter(|(at, _)| !(5..7).contains(at)).map(|(_, arg)| arg).collect();
+    study.refuses(&[&without[..], &["--out", "out"]].concat(), &["at least one network", "xrv:FILE", "classifier:FILE"]);
+    let with = |network: &'static str| {
+        let mut args = of("real.csv", "made.csv");
+        args[6] = network;
+        args
+    };
+    let wrong = study.roentgen(&with("resnet:x.pt"));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && said.contains("`resnet:x.pt` is no network") && said.contains("xrv:FILE"), "{said}");
+    study.refuses(&with("classifier:nowhere.safetensors"), &["nowhere.safetensors"]);
+    study.refuses(&with("xrv:judge.safetensors"), &["judge.safetensors", "trained here", "classifier:FILE"]);
+    study.refuses(&with("classifier:real/000.png"), &["real/000.png"]);
+    // Kept features of other weights are never taken for these.
+    succeeds(&run(&study, "out", &["--cache", "kept"]));
+    classifier(&study.path("other.safetensors"), 4);
+    let args = [&with("classifier:other.safetensors")[..], &["--cache", "kept"]].concat();
+    let other = report(&study.roentgen(&args));
+    let own = report(&run(&study, "out", &["--cache", "kept"]));
+    assert_ne!(other.fidelity[0].fingerprint, own.fidelity[0].fingerprint);
+    assert_ne!(other.fidelity[0].overall.fid, own.fidelity[0].overall.fid);
+}
+
+#[test]
+fn too_few_images_are_undefined() {
+    let study = study();
+    let table = std::fs::read_to_string(study.path("made.csv")).unwrap();
+    let cut = |name: &str, rows: usize| {
+        std::fs::write(study.path(name), table.lines().take(1 + rows).map(|line| format!("{line}\n")).collect::<String>())
+            .unwrap();
+    };
+    cut("one.csv", 1);
+    let one = report(&study.roentgen(&of("real.csv", "one.csv")));
+    let overall = &one.fidelity[0].overall;
+    assert!(overall.figures().iter().all(|(_, figure)| figure.is_none()), "{overall:?}");
+    assert_eq!(overall.undefined, ["80 real and 1 synthetic images; at least 20 of each are needed"]);
+    study.refuses(&[&of("real.csv", "made.csv")[..], &["--finding", "Hernias"]].concat(), &["Hernias", "Hernia"]);
+    study.refuses(
+        &[&of("real.csv", "made.csv")[..], &["--finding", "Support Devices"]].concat(),
+        &["no labels of Support Devices"],
+    );
+    study.refuses(&[&of("real.csv", "made.csv")[..], &["--splits", "1"]].concat(), &["splits", "at least 2"]);
+    study.refuses(&[&of("real.csv", "made.csv")[..], &["--batch", "0"]].concat(), &["batch", "at least 1"]);
+}
+
+#[test]
+fn what_is_odd_about_the_images_is_said() {
+    let study = study();
+    // One picture all the time, from files that differ.
+    let first = std::fs::read(study.path("made/000.png")).unwrap();
+    std::fs::create_dir(study.path("same")).unwrap();
+    (0..25).for_each(|i| std::fs::write(study.path(&format!("same/{i}.png")), &first).unwrap());
+    let same = report(&study.roentgen(&of("real.csv", "same")));
+    let said = same.warnings.join("\n");
+    assert!(said.contains("All 25 synthetic images are one and the same picture"), "{said}");
+    assert!(said.contains("read as a folder of image files"), "{said}");
+    assert_eq!(same.synthetic.distinct, 1);
+    let figures = &same.fidelity[0].overall;
+    assert!(near(figures.vendi.unwrap().value, 1.0), "{figures:?}");
+    assert!(figures.recall.unwrap().value < 0.05 && same.fidelity[0].findings.is_empty(), "{figures:?}");
+    // Real images among the synthetic ones.
+    std::fs::copy(study.path("real/003.png"), study.path("same/copy.png")).unwrap();
+    let copied = report(&study.roentgen(&of("real.csv", "same")));
+    assert_eq!(copied.copies, 1);
+    assert!(copied.warnings.join("\n").contains("1 of 26 synthetic images are real images"), "{:?}", copied.warnings);
+    // A cast, in other sizes.
+    std::fs::create_dir(study.path("cast")).unwrap();
+    for i in 0..25usize {
+        let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(25, SIDE + i % 2, 5)).unwrap();
+        let image = phantoms.image(i);
+        let GrayDepth::U8(levels) = image.depth() else { panic!("phantoms have 8 bits") };
+        let side = image.width();
+        let mut pixels = Vec::new();
+        // BMP: rows from the bottom, blue first, padded to words.
+        for row in levels.chunks(side).rev() {
+            row.iter().for_each(|&level| pixels.extend([level.saturating_sub(40), level, level]));
+            pixels.resize(pixels.len().next_multiple_of(4), 0);
+        }
+        let mut file = b"BM".to_vec();
+        file.extend((54 + pixels.len() as u32).to_le_bytes());
+        file.extend([0, 0, 0, 0, 54, 0, 0, 0, 40, 0, 0, 0]);
+        file.extend([side as u32, side as u32].into_iter().flat_map(u32::to_le_bytes));
+        file.extend([1, 0, 24, 0, 0, 0, 0, 0]);
+        file.extend([pixels.len() as u32, 2835, 2835, 0, 0].into_iter().flat_map(u32::to_le_bytes));
+        file.extend(pixels);
+        std::fs::write(study.path(&format!("cast/{i}.bmp")), file).unwrap();
+    }
+    let cast = report(&study.roentgen(&of("real.csv", "cast")));
+    let said = cast.warnings.join("\n");
+    assert!(said.contains("colour cast") && said.contains("The synthetic images have 2 sizes"), "{said}");
+    assert!(cast.synthetic.channel_spread > 20.0 && cast.real.channel_spread == 0.0);
+    // What can't be read is named, and neither left out nor black.
+    std::fs::write(study.path("same/7.png"), &first[..first.len() / 2]).unwrap();
+    study.refuses(&of("real.csv", "same"), &["1 of 26 images of same can't be read", "7.png"]);
+}
+
+#[test]
+fn sets_come_from_run_files_tables_and_folders() {
+    let study = study();
+    let by_run = report(&study.roentgen(&[&of("run.toml", "made.csv")[..], &["--real-split", "all"]].concat()));
+    assert_eq!(by_run.real.images, crate::cli::PHANTOMS);
+    let test = report(&study.roentgen(&of("run.toml", "made.csv")));
+    assert!(test.real.images < by_run.real.images && test.real.images > 0);
+    // A repeated caption counts once in the benchmark: four images of one text each.
+    let args = [&of("real.csv", "made.csv")[..], &["--benchmark", "chexgenbench"]].concat();
+    let output = study.roentgen(&args);
+    let benchmark = report(&output);
+    assert_eq!((benchmark.real.images, benchmark.synthetic.images), (20, 60));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("60 real images with the caption of an earlier one"));
+    study.refuses(&of("nowhere", "made.csv"), &["--real", "nowhere"]);
+    std::fs::create_dir(study.path("empty")).unwrap();
+    study.refuses(&of("real.csv", "empty"), &["--synthetic", "empty"]);
+}
+
+#[test]
+fn floors_never_share_a_patient() {
+    // Two patients with forty images each: halves are a patient each, and there is no third.
+    let study = study();
+    let table = std::fs::read_to_string(study.path("real.csv")).unwrap();
+    let mut rows = table.lines();
+    let mut two = format!("{}\n", rows.next().unwrap());
+    for (i, row) in rows.enumerate() {
+        let cells: Vec<&str> = row.splitn(3, ',').collect();
+        writeln!(two, "{},p{},{}", cells[0], i % 2, cells[2]).unwrap();
+    }
+    std::fs::write(study.path("two.csv"), &two).unwrap();
+    let halves = report(&study.roentgen(&of("two.csv", "made.csv")));
+    let overall = &halves.fidelity[0].overall;
+    // The same two halves in each split, in one order or the other.
+    assert!(overall.half > 0 && overall.fid.unwrap().floor.unwrap().deviation < 1.0);
+    std::fs::write(study.path("one.csv"), two.replace(",p1,", ",p0,")).unwrap();
+    let none = report(&study.roentgen(&of("one.csv", "made.csv")));
+    let overall = &none.fidelity[0].overall;
+    assert!(overall.fid.unwrap().floor.is_none() && overall.half == 0);
+    assert!(overall.undefined[0].contains("of 1 patients, too few to be halved"), "{:?}", overall.undefined);
+    let patients: HashSet<&str> = two.lines().skip(1).filter_map(|row| row.split(',').nth(1)).collect();
+    assert_eq!(patients.len(), 2);
+}
