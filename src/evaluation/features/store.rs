@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::digest::Fingerprint;
-use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
 
 use super::{FeatureError, FeatureNetwork};
@@ -235,13 +235,13 @@ impl FeatureStore {
         if length > MOST_HEADER {
             return Err(bad("it is no safetensors file".to_owned()));
         }
-        let mut head = length.to_le_bytes().to_vec();
-        let took = (&mut file).take(length).read_to_end(&mut head).map_err(failed("read", &self.path))?;
-        if (took as u64) < length {
+        let mut head = Vec::new();
+        (&mut file).take(length).read_to_end(&mut head).map_err(failed("read", &self.path))?;
+        if (head.len() as u64) < length {
             return Err(bad("it is cut short".to_owned()));
         }
-        let (_, metadata) =
-            SafeTensors::read_metadata(&head).map_err(|error| bad(format!("its header is damaged ({error})")))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&head).map_err(|error| bad(format!("its header is damaged ({error})")))?;
         let card = metadata.metadata().as_ref().and_then(|notes| notes.get(METADATA_KEY));
         let card = card
             .and_then(|text| serde_json::from_str::<Card>(text).ok())
@@ -314,6 +314,7 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> FeatureErr
 #[cfg(test)]
 mod tests {
     use roentgen_augment::image::RgbImage;
+    use safetensors::SafeTensors;
 
     use super::*;
 
