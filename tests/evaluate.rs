@@ -49,7 +49,7 @@ fn classifier(path: &Path, seed: u64) {
     let config = DenseNetConfig::small(1, 2);
     let net = seeded(config.init(&Device::flex()), seed);
     let card = Card {
-        config,
+        config: config.into(),
         findings: vec!["Mass".to_owned(), "Effusion".to_owned()],
         input_range: InputRange::Signed,
         image_size: SIDE,
@@ -319,4 +319,34 @@ fn floors_never_share_a_patient() {
     assert!(overall.undefined[0].contains("of 1 patients, too few to be halved"), "{:?}", overall.undefined);
     let patients: HashSet<&str> = two.lines().skip(1).filter_map(|row| row.split(',').nth(1)).collect();
     assert_eq!(patients.len(), 2);
+}
+
+#[test]
+fn copies_are_found_and_judges_judge() {
+    let study = study();
+    // Ten training images among sixty others.
+    set(&study, "train", 90, 7, &PhantomPhysics::reference());
+    let table = std::fs::read_to_string(study.path("made.csv")).unwrap();
+    let copied: String = table.lines().skip(1).take(10).map(|row| format!("{}\n", row.replace("made", "train"))).collect();
+    std::fs::write(study.path("with.csv"), format!("{table}{copied}")).unwrap();
+    let args = [&of("real.csv", "with.csv")[..], &["--train", "train.csv", "--judge", "classifier:judge.safetensors"]].concat();
+    let found = report(&study.roentgen(&args));
+    let [pixels, network] = &found.memorisation[..] else { panic!("pixels and one network: {:?}", found.memorisation) };
+    assert_eq!((pixels.by.as_str(), network.by.as_str()), ("pixels", "classifier"));
+    for copies in [pixels, network] {
+        let closest: Vec<_> =
+            copies.closest.iter().take(10).map(|pair| (pair.image == pair.nearest, pair.distance < 1e-3)).collect();
+        assert_eq!(closest, [(true, true); 10], "{:?}", copies.closest);
+        assert!(copies.found.flagged.unwrap() >= 10, "{:?}", copies.found);
+    }
+    assert!(std::fs::read(study.path("out/closest.png")).unwrap().starts_with(b"\x89PNG"));
+    assert_eq!(std::fs::read_to_string(study.path("out/pairs.csv")).unwrap().lines().count(), 1 + 2 * 70);
+    let page = std::fs::read_to_string(study.path("out/evaluation.html")).unwrap();
+    assert!(page.contains("Copies of training images") && page.contains("data:image/png"));
+    // The judge knows two findings; its weights are drawn, so it sees nothing.
+    let judged = found.correctness[0].correctness.as_ref().unwrap();
+    assert_eq!(judged.findings.iter().map(|finding| finding.finding.as_str()).collect::<Vec<_>>(), ["Mass", "Effusion"]);
+    assert!(judged.real_images == Some(80) && judged.images == 70);
+    let wrong = [&of("real.csv", "made.csv")[..], &["--judge", "classifier:real/000.png"]].concat();
+    study.refuses(&wrong, &["real/000.png"]);
 }

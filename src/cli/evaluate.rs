@@ -15,7 +15,7 @@ use super::Common;
     after_help = "Both sets are whatever has images: a run file (its [data]), a table in any layout that is read, a folder of `generate`, folders of \
     classes, or a folder of image files. Figures per finding need labels in both, floors and intervals need patients in the real one.\n\n\
     Networks (--network, several times; none is built in):\n  \
-    xrv:FILE         torchxrayvision's DenseNet-121: its `.pt` file or converted weights\n  \
+    xrv:FILE         torchxrayvision's DenseNet-121 or ResNet-50: the `.pt` file or converted weights\n  \
     classifier:FILE  a classifier trained here: `model.safetensors` of `train` or `compare`\n\n\
     roentgen evaluate --real study.toml --synthetic generated/ --network xrv:densenet121-all.pt --out evaluation\n\
     roentgen evaluate --real real.csv --synthetic theirs/ --network classifier:runs/first/real/seed-1/model.safetensors --out evaluation\n\n\
@@ -34,6 +34,12 @@ pub struct EvaluateArgs {
     /// A network whose features are compared, as KIND:PATH; several are allowed
     #[arg(long, value_name = "KIND:PATH")]
     pub network: Vec<NetworkChoice>,
+    /// A classifier that judges whether images show what they were asked for: xrv:FILE or classifier:FILE. Several are allowed
+    #[arg(long, value_name = "KIND:PATH")]
+    pub judge: Vec<NetworkChoice>,
+    /// What the generator was trained on: copies of it are looked for. Of a run file, its train split
+    #[arg(long, value_name = "PATH")]
+    pub train: Option<PathBuf>,
     /// How images get to a network's size. A distance depends on it
     #[arg(long, value_name = "WAY")]
     pub resize: Option<ResizeChoice>,
@@ -55,7 +61,7 @@ pub struct EvaluateArgs {
     /// Folder that keeps features, so that no image is looked at twice; `features` in --out if absent
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
-    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv
+    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv; with --train also pairs.csv and closest.png
     #[arg(long)]
     pub out: PathBuf,
     #[command(flatten)]

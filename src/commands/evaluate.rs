@@ -7,6 +7,7 @@ use roentgen::config::EvaluationConfig;
 use roentgen::evaluation::features::ResizePath;
 use roentgen::evaluation::images::{ImageSet, Wanted};
 use roentgen::evaluation::run::{EvaluationJob, evaluate, terminal_table, write};
+use roentgen_augment::record::Split;
 
 use crate::cli::{Benchmark, EvaluateArgs};
 use crate::commands::progress::Bars;
@@ -19,6 +20,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     };
     let config = EvaluationConfig {
         networks: args.network.clone(),
+        judges: args.judge.clone(),
         resize,
         findings: (!args.finding.is_empty()).then(|| args.finding.clone()),
         splits: args.splits,
@@ -36,23 +38,27 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         let note = format!("{repeated} real images with the caption of an earlier one are left out, as CheXGenBench does");
         say_notes(&[note]);
     }
+    let train = args.train.as_ref().map(|path| ImageSet::open(path, Wanted::Real(Some(Split::Train))));
+    let train = train.transpose().context("--train")?;
     let (device, _) = args.common.device.open()?;
     let bars = Bars::new(args.common.json);
     let cache = args.cache.clone().unwrap_or_else(|| args.out.join("features"));
-    let report = evaluate(&EvaluationJob {
+    let evaluation = evaluate(&EvaluationJob {
         real: &real,
         synthetic: &synthetic,
+        train: train.as_ref(),
         config: &config,
         benchmark: args.benchmark.map(|_| "chexgenbench"),
         device: &device,
         cache: &cache,
         progress: &bars,
     })?;
-    let written = write(&report, &args.out)?;
+    let written = write(&evaluation, &args.out)?;
+    let report = &evaluation.report;
     if args.common.json {
-        print(serde_json::to_string_pretty(&report)?)?;
+        print(serde_json::to_string_pretty(report)?)?;
     } else {
-        print(format!("{}report: {}", terminal_table(&report), written.html.display()))?;
+        print(format!("{}report: {}", terminal_table(report), written.html.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,8 @@ use crate::evaluation::features::{NetworkChoice, ResizePath};
 pub struct EvaluationConfig {
     /// The networks whose features are compared, as `KIND:PATH`; nothing is compared without one.
     pub networks: Vec<NetworkChoice>,
+    /// The classifiers that judge whether images show what they were asked for, as `xrv:FILE` or `classifier:FILE`.
+    pub judges: Vec<NetworkChoice>,
     /// The way from an image's size to a network's.
     pub resize: ResizePath,
     /// Findings with figures of their own; all that both sets know if absent.
@@ -38,6 +40,7 @@ impl Default for EvaluationConfig {
     fn default() -> Self {
         Self {
             networks: Vec::new(),
+            judges: Vec::new(),
             resize: ResizePath::default(),
             findings: None,
             least_images: 20,
@@ -53,7 +56,7 @@ impl Default for EvaluationConfig {
 impl EvaluationConfig {
     /// Every path in the table.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.networks.iter_mut().map(|network| &mut network.path)
+        self.networks.iter_mut().chain(&mut self.judges).map(|network| &mut network.path)
     }
 
     /// Refuses values that parse but are invalid.
@@ -62,6 +65,7 @@ impl EvaluationConfig {
     /// [`ConfigError::Value`] for the first one.
     pub fn validate(&self) -> Result<(), ConfigError> {
         entries("evaluation.networks", self.networks.len())?;
+        entries("evaluation.judges", self.judges.len())?;
         within("evaluation.neighbours", self.neighbours, 1..=100)?;
         // Half of them must have as many neighbours.
         within("evaluation.least_images", self.least_images, 2 * (self.neighbours + 1)..=1_000_000)?;

@@ -35,7 +35,7 @@ pub struct GridImage {
 
 impl SampleGrid {
     /// The grid with its images inside, or nothing if there are none.
-    pub(super) fn render(&self) -> Markup {
+    pub(crate) fn render(&self) -> Markup {
         let rows = self.columns.iter().map(|column| column.images.len()).max().unwrap_or(0);
         html! {
             div.samples style={ "grid-template-columns: repeat(" (self.columns.len().max(1)) ", minmax(0, 190px))" } {
@@ -50,7 +50,7 @@ impl SampleGrid {
     }
 
     /// Whether there is any image to show.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.columns.iter().all(|column| column.images.is_empty())
     }
 }

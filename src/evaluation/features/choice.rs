@@ -22,7 +22,7 @@ pub struct NetworkChoice {
 /// A kind of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkKind {
-    /// torchxrayvision's DenseNet-121.
+    /// torchxrayvision's DenseNet-121 or ResNet-50.
     Xrv,
     /// A classifier that was trained here.
     Classifier,
@@ -52,9 +52,7 @@ impl NetworkKind {
     #[must_use]
     pub fn help(self) -> &'static str {
         match self {
-            Self::Xrv => {
-                "xrv:FILE         torchxrayvision's DenseNet-121, its `.pt` or converted weights: 1,024 numbers per image"
-            }
+            Self::Xrv => "xrv:FILE         torchxrayvision's DenseNet-121 or ResNet-50: the `.pt` file or converted weights",
             Self::Classifier => "classifier:FILE  a classifier trained here (`model.safetensors` of `train` or `compare`)",
         }
     }

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::batch::InputRange;
 use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::image::{Pixels, Preprocess, RgbImage, Signed};
+use roentgen_augment::record::XRV_18;
 use roentgen_classifier::networks::{Family, Network};
-use roentgen_classifier::weights::{Card, read_card};
+use roentgen_classifier::weights::{Card, LoadedWeights, read_card};
 
 use super::{FeatureError, FeatureNetwork, ResizePath};
 use crate::run_folder::file_digest;
@@ -28,6 +29,8 @@ pub struct ClassifierFeatures {
     width: usize,
     input: InputRange,
     way: Way,
+    outputs: Vec<String>,
+    op_threshs: Option<Vec<f32>>,
 }
 
 /// How images become its pictures.
@@ -50,7 +53,8 @@ impl ClassifierFeatures {
             let found = "it is a classifier that was trained here: give it as classifier:FILE, and its own preparation is used";
             return Err(no(path, "file of torchxrayvision's weights", found));
         }
-        let net = Network::load(path, device)?.net;
+        let loaded = Network::load(path, device)?;
+        let net = &loaded.net;
         let channels = net.shape().in_channels();
         if channels != 1 {
             let found = format!("its first layer takes {channels} channels, torchxrayvision's take 1");
@@ -67,7 +71,10 @@ impl ClassifierFeatures {
                 ));
             }
         };
-        Self::new(name, net, path, device, (InputRange::Xrv, Way::Path(resize, side)))
+        // Weights say how many outputs they have, not which: torchxrayvision's have 18 in one order.
+        let outputs = XRV_18.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let outputs = if net.shape().num_classes() == outputs.len() { outputs } else { Vec::new() };
+        Self::new(name, loaded, outputs, (path, device), (InputRange::Xrv, Way::Path(resize, side)))
     }
 
     /// A classifier that was trained here, with images prepared as those it was trained on.
@@ -81,22 +88,48 @@ impl ClassifierFeatures {
         let preprocess: Preprocess = serde_json::from_value(card.preprocess)
             .map_err(|error| no(path, expected, &format!("it doesn't say how its images were prepared ({error})")))?;
         preprocess.validate().map_err(|error| no(path, expected, &error.to_string()))?;
-        let net = Network::load(path, device)?.net;
+        let loaded = Network::load(path, device)?;
         // The images come with 8 bits per sample, from black to white.
         let preprocess = Preprocess { bit_depth: None, dicom: None, jpeg_scale: false, ..preprocess };
-        Self::new("classifier", net, path, device, (card.input_range, Way::Own(preprocess)))
+        Self::new("classifier", loaded, card.findings, (path, device), (card.input_range, Way::Own(preprocess)))
     }
 
     fn new(
         name: &'static str,
-        net: Network,
-        path: &Path,
-        device: &Device,
+        LoadedWeights { net, op_threshs }: LoadedWeights,
+        outputs: Vec<String>,
+        (path, device): (&Path, &Device),
         (input, way): (InputRange, Way),
     ) -> Result<Self, FeatureError> {
         let weights = file_digest(path).map_err(|error| no(path, "file that can be read", &error.to_string()))?;
         let width = net.shape().num_features();
-        Ok(Self { net, device: device.clone(), name, weights, width, input, way })
+        Ok(Self { net, device: device.clone(), name, weights, width, input, way, outputs, op_threshs })
+    }
+
+    /// Names of the outputs; none if nothing says them.
+    #[must_use]
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    /// The operating point of each output as torchxrayvision's weights have them, NaN for one that was never trained.
+    #[must_use]
+    pub fn op_threshs(&self) -> Option<&[f32]> {
+        self.op_threshs.as_deref()
+    }
+
+    /// What its last layer says of images: `[B, outputs]`.
+    ///
+    /// # Panics
+    /// If there is no image.
+    #[must_use]
+    pub fn logits(&self, images: &[RgbImage]) -> Tensor<2> {
+        self.net.forward(self.batch(images))
+    }
+
+    fn batch(&self, images: &[RgbImage]) -> Tensor<4> {
+        let pictures: Vec<Pixels<Signed>> = images.par_iter().map(|image| self.picture(image)).collect();
+        self.input.stack(&pictures, &self.device)
     }
 
     fn picture(&self, image: &RgbImage) -> Pixels<Signed> {
@@ -141,8 +174,7 @@ impl FeatureNetwork for ClassifierFeatures {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let pictures: Vec<Pixels<Signed>> = images.par_iter().map(|image| self.picture(image)).collect();
-        let pooled = self.net.features(self.input.stack(&pictures, &self.device));
+        let pooled = self.net.features(self.batch(images));
         Ok(pooled.into_data().iter::<f32>().collect())
     }
 }

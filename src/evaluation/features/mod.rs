@@ -5,6 +5,7 @@ mod classifier;
 mod extract;
 mod network;
 mod path;
+mod scores;
 mod store;
 
 use roentgen_augment::digest::Fingerprint;
@@ -16,6 +17,7 @@ pub use classifier::ClassifierFeatures;
 pub use extract::{Extraction, extract};
 pub use network::{FeatureError, FeatureNetwork};
 pub use path::{Planes, ResizePath};
+pub use scores::ClassifierScores;
 
 /// Features of a set of images, one row per image in the set's order.
 #[derive(Clone, Debug)]

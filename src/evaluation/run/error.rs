@@ -6,8 +6,10 @@ use roentgen_augment::AugmentError;
 
 use crate::config::{ConfigError, EvaluationConfig};
 use crate::evaluation::RowsError;
+use crate::evaluation::correctness::CorrectnessError;
 use crate::evaluation::features::{FeatureError, kinds};
 use crate::evaluation::images::ImageSetError;
+use crate::evaluation::memorisation::MemorisationError;
 
 /// Why there is no evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,12 @@ pub enum EvaluationError {
     /// Features of the sets can't be compared.
     #[error(transparent)]
     Rows(#[from] RowsError),
+    /// The training set can't be compared with.
+    #[error(transparent)]
+    Memorisation(#[from] MemorisationError),
+    /// A judge says nothing.
+    #[error(transparent)]
+    Correctness(#[from] CorrectnessError),
     /// A finding that is asked for is none of a set's.
     #[error("{set} has no labels of {finding}: it has {known}")]
     NoFinding {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::atomic::write_atomic;
 
-use super::{EvaluationError, EvaluationReport, page};
+use super::{Evaluation, EvaluationError, EvaluationReport, page};
+use crate::evaluation::memorisation::{contact_sheet, write_pairs};
 
 /// Files of an evaluation.
 #[derive(Clone, Debug)]
@@ -16,25 +17,38 @@ pub struct Written {
     pub html: PathBuf,
     /// `fidelity.csv`.
     pub csv: PathBuf,
+    /// `pairs.csv`, and `closest.png`, where a training set was given.
+    pub pairs: Vec<PathBuf>,
 }
 
-/// Writes `evaluation.json`, `evaluation.html` and `fidelity.csv` into `folder`, each complete or not at all.
+/// Writes `evaluation.json`, `evaluation.html` and `fidelity.csv` into `folder`, and where a training set was given `pairs.csv` and
+/// `closest.png`, each complete or not at all.
 ///
 /// # Errors
 /// [`EvaluationError::Write`].
-pub fn write(report: &EvaluationReport, folder: &Path) -> Result<Written, EvaluationError> {
+pub fn write(evaluation: &Evaluation, folder: &Path) -> Result<Written, EvaluationError> {
+    let report = &evaluation.report;
     let put = |name: &str, write: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
         let path = folder.join(name);
         let done = write_atomic(&path, |file| write(file));
         done.map(|()| path.clone()).map_err(|source| EvaluationError::Write { path, source })
     };
     let csv = put("fidelity.csv", &|file| csv_of(report, file))?;
-    let html = put("evaluation.html", &|file| file.write_all(page(report).as_bytes()))?;
+    let html = put("evaluation.html", &|file| file.write_all(page(evaluation).as_bytes()))?;
     let json = put("evaluation.json", &|file| {
         serde_json::to_writer_pretty(&mut *file, report)?;
         writeln!(file)
     })?;
-    Ok(Written { json, html, csv })
+    let mut pairs = Vec::new();
+    if !evaluation.outcomes.is_empty() {
+        let path = folder.join("pairs.csv");
+        write_pairs(&path, &evaluation.outcomes).map_err(|source| EvaluationError::Write { path: path.clone(), source })?;
+        pairs.push(path);
+    }
+    if let Some(sheet) = contact_sheet(&evaluation.closest) {
+        pairs.push(put("closest.png", &|file| file.write_all(&sheet))?);
+    }
+    Ok(Written { json, html, csv, pairs })
 }
 
 /// One row per network, finding and figure.

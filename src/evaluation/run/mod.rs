@@ -5,9 +5,13 @@
 //! | `report` | what comes out: `evaluation.json` |
 //! | `sets` | what the images are like before a network sees them |
 //! | `halves`, `fidelity` | how near the sets are, beside floors from halves by patient |
+//! | `correctness` | whether they show what they were asked for |
+//! | `copies` | whether they are copies of what the generator was trained on |
 //! | `diversity` | how varied the images are as pictures |
 //! | `table`, `page`, `files` | the same for people, and on disk |
 
+mod copies;
+mod correctness;
 mod diversity;
 mod error;
 mod fidelity;
@@ -24,17 +28,20 @@ use burn::tensor::Device;
 use roentgen_augment::progress::Progress;
 use roentgen_augment::record::Finding;
 
+use self::copies::{Found, Sets};
 use self::fidelity::Side;
 use crate::config::EvaluationConfig;
-use crate::evaluation::features::{Extraction, NetworkChoice, extract};
+use crate::evaluation::features::{ClassifierScores, Extraction, FeatureNetwork, NetworkChoice, extract};
 use crate::evaluation::images::{ImageSet, Look};
+use crate::evaluation::memorisation::{BLIND, Outcome, SheetPair};
 use crate::report::format::count;
 
 pub use error::EvaluationError;
 pub use files::{Written, write};
 pub use page::page;
 pub use report::{
-    DiversityReport, EvaluationReport, FidelityRow, Figure, Measured, NetworkFidelity, SetReport, SizeCount, Spread,
+    CopiesReport, DiversityReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity, SetReport,
+    SizeCount, Spread,
 };
 pub use table::terminal_table;
 
@@ -45,6 +52,8 @@ pub struct EvaluationJob<'a> {
     pub real: &'a ImageSet,
     /// The images that were made.
     pub synthetic: &'a ImageSet,
+    /// What the generator was trained on, if that is known: then copies of it are looked for.
+    pub train: Option<&'a ImageSet>,
     /// What to measure, and by which networks.
     pub config: &'a EvaluationConfig,
     /// The benchmark whose conventions hold, for the report.
@@ -57,20 +66,34 @@ pub struct EvaluationJob<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// What came out, with what only files hold.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The figures.
+    pub report: EvaluationReport,
+    /// Every synthetic image with its nearest training image, in pixels and by each network.
+    pub outcomes: Vec<Outcome>,
+    /// The pairs that are closest in pixels.
+    pub closest: Vec<SheetPair>,
+}
+
 /// Measures the synthetic images of `job`.
 ///
 /// # Errors
 /// [`EvaluationError`]: no network, an image that can't be read, weights of another network, settings that make no sense. What the images
 /// are too few for is `None` in the report, with the reason.
-pub fn evaluate(job: &EvaluationJob<'_>) -> Result<EvaluationReport, EvaluationError> {
+pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> {
     let EvaluationJob { real, synthetic, config, .. } = job;
     config.check()?;
     let findings = findings(job)?;
     // Opened first: a wrong file is found before images are looked at.
     let networks =
         config.networks.iter().map(|choice| choice.open(config.resize, job.device)).collect::<Result<Vec<_>, _>>()?;
+    let judges = config.judges.iter().map(|choice| ClassifierScores::open(choice, config.resize, job.device));
+    let judges = judges.collect::<Result<Vec<_>, _>>()?;
     let looks = [real.looks(job.progress)?, synthetic.looks(job.progress)?];
     let [real_looks, synthetic_looks] = &looks;
+    let train = job.train.map(|train| Ok::<_, EvaluationError>((train, train.looks(job.progress)?))).transpose()?;
     let (real_report, synthetic_report) = (sets::describe(real, real_looks), sets::describe(synthetic, synthetic_looks));
     let copies = sets::copies(real_looks, synthetic_looks);
     let mut warnings: Vec<String> =
@@ -80,16 +103,38 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<EvaluationReport, EvaluationE
         warnings.push("No finding has labels in both sets: there are no figures per finding.".to_owned());
     }
     let mut fidelity = Vec::with_capacity(networks.len());
+    let mut copied: Vec<Found> = Vec::new();
+    let mut closest = Vec::new();
+    if let Some((train, _)) = &train {
+        let sets = Sets { train, real, synthetic };
+        let found = copies::in_pixels(sets, job.progress)?;
+        closest = copies::closest(&found, sets)?;
+        copied.push(found);
+        warnings.push(BLIND.to_owned());
+    }
     for (choice, network) in config.networks.iter().zip(&networks) {
         let extraction = Extraction { batch: config.batch, cache: job.cache, progress: job.progress };
-        let of = |set: &ImageSet, looks: &[Look]| extract(network.as_ref(), set, looks, extraction);
+        let network: &dyn FeatureNetwork = network.as_ref();
+        let of = |set: &ImageSet, looks: &[Look]| extract(network, set, looks, extraction);
         let features = [of(real, real_looks)?, of(synthetic, synthetic_looks)?];
         let sides = [Side { set: real, features: &features[0] }, Side { set: synthetic, features: &features[1] }];
+        if let Some((train, looks)) = &train {
+            let of_train = of(train, looks)?;
+            let sets = Sets { train, real, synthetic };
+            copied.push(copies::in_features(sets, [&of_train, &features[0], &features[1]])?);
+        }
         fidelity.push(of_network(job, choice, sides, &findings)?);
     }
     warnings.extend(fidelity.iter().filter_map(few));
     let diversity = diversity::measure([real, synthetic], synthetic_looks, config, job.progress)?;
-    Ok(EvaluationReport {
+    let judged = config.judges.iter().zip(&judges);
+    let correctness = judged.map(|(choice, scores)| correctness::by(job, choice, scores, [real_looks, synthetic_looks]));
+    let correctness = correctness.collect::<Result<Vec<_>, _>>()?;
+    let judged = correctness.iter().filter_map(|judge| judge.correctness.as_ref());
+    warnings.extend(judged.flat_map(|judged| judged.notes.iter().map(|note| sentence(note))));
+    warnings.extend(copied.iter().flat_map(|copied| copied.report.found.notes.iter().map(|note| sentence(note))));
+    let (memorisation, outcomes) = copied.into_iter().map(|found| (found.report, found.outcome)).unzip();
+    let report = EvaluationReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         benchmark: job.benchmark.map(str::to_owned),
         settings: EvaluationConfig::clone(config),
@@ -98,8 +143,11 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<EvaluationReport, EvaluationE
         copies,
         fidelity,
         diversity,
+        correctness,
+        memorisation,
         warnings,
-    })
+    };
+    Ok(Evaluation { report, outcomes, closest })
 }
 
 fn of_network(

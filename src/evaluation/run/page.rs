@@ -2,15 +2,21 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::report::{EvaluationReport, FidelityRow, Measured, NetworkFidelity, SetReport};
+use super::Evaluation;
+use super::report::{CopiesReport, EvaluationReport, FidelityRow, JudgeReport, Measured, NetworkFidelity, SetReport};
 use super::table::{decimals, measured_text, texts};
-use crate::report::format::{count, fixed, typographic};
+use crate::evaluation::correctness::SetCorrectness;
+use crate::evaluation::memorisation::{BLIND, closest_grid};
+use crate::report::Estimate;
+use crate::report::format::{auroc_estimate, count, fixed, typographic};
 
 const STYLE: &str = include_str!("../../report/style.css");
 
 /// The page of an evaluation: everything in one file, nothing loaded from elsewhere.
 #[must_use]
-pub fn page(report: &EvaluationReport) -> String {
+pub fn page(evaluation: &Evaluation) -> String {
+    let report = &evaluation.report;
+    let grid = closest_grid(&evaluation.closest);
     let title = format!("{} against {}", report.synthetic.name, report.real.name);
     let page = html! {
         (DOCTYPE)
@@ -40,6 +46,20 @@ pub fn page(report: &EvaluationReport) -> String {
                     }
                     @for network in &report.fidelity { (fidelity(network)) }
                     (diversity(report))
+                    @for judge in &report.correctness { (correctness(judge)) }
+                    @if !report.memorisation.is_empty() {
+                        section {
+                            h2 { "Copies of training images" }
+                            (copies(&report.memorisation))
+                            @if !grid.is_empty() {
+                                figure {
+                                    (grid.render())
+                                    figcaption { "The pairs that are closest in pixels: a synthetic image and its nearest training image." }
+                                }
+                            }
+                            p.note { (BLIND) }
+                        }
+                    }
                     (sets(report))
                     (reading(report))
                 }
@@ -152,6 +172,100 @@ fn diversity(report: &EvaluationReport) -> Markup {
     }
 }
 
+fn auroc(estimate: Option<&Estimate>) -> Markup {
+    html! {
+        td.number { @match estimate { Some(estimate) => (typographic(&auroc_estimate(estimate))), None => span.none { "–" } } }
+    }
+}
+
+fn correctness(judge: &JudgeReport) -> Markup {
+    let of = |set: Option<&SetCorrectness>| auroc(set.and_then(|set| set.auroc.as_ref()));
+    html! {
+        section {
+            h2 { "What the images show" }
+            p.note {
+                "Scores of " code { (judge.weights) } " against the labels that images were asked for; images: " (judge.preparation) "."
+            }
+            @if let Some(reason) = &judge.undefined { p.undefined { (reason) } }
+            @if let Some(found) = &judge.correctness {
+                div.scroll {
+                    table {
+                        caption { "AUROC [95 % CI, by patient]. No classifier reaches 1 on real images either: read the two columns together." }
+                        thead { tr { th { "Finding" } th.number { "Asked for" } th.number { "Synthetic" } th.number { "Real" } } }
+                        tbody {
+                            @for finding in &found.findings {
+                                tr {
+                                    th scope="row" { (finding.finding) }
+                                    td.number { (count(finding.synthetic.positives)) }
+                                    (of(Some(&finding.synthetic)))
+                                    (of(finding.real.as_ref()))
+                                }
+                            }
+                        }
+                        tfoot {
+                            @for (name, synthetic, real) in [
+                                ("Macro mean", found.synthetic.macro_auroc, found.real.and_then(|real| real.macro_auroc)),
+                                ("Micro", found.synthetic.micro_auroc, found.real.and_then(|real| real.micro_auroc)),
+                                ("Weighted", found.synthetic.weighted_auroc, found.real.and_then(|real| real.weighted_auroc)),
+                            ] {
+                                tr { th scope="row" { (name) } td {} (auroc(synthetic.as_ref())) (auroc(real.as_ref())) }
+                            }
+                        }
+                    }
+                }
+                @if !found.untrained.is_empty() {
+                    p.note { "Outputs that were never trained are left out: " (found.untrained.join(", ")) "." }
+                }
+            }
+            @for column in &judge.agreements {
+                p {
+                    (column.asked) ": as asked in "
+                    @match &column.agreement { Some(share) => (typographic(&auroc_estimate(share))), None => "none" }
+                    " of " (count(column.cases)) " images."
+                }
+            }
+        }
+    }
+}
+
+fn copies(spaces: &[CopiesReport]) -> Markup {
+    let share = |number: Option<usize>, of: usize| {
+        number.map_or_else(|| "–".to_owned(), |number| format!("{} of {}", count(number), count(of)))
+    };
+    html! {
+        div.scroll {
+            table {
+                caption {
+                    "Distance to the nearest training image, of synthetic images and of real ones whose patients the generator never saw. “Nearer”: "
+                    "probability that a synthetic image is the nearer one, 0.5 where the two are alike, towards 1 for copies."
+                }
+                thead {
+                    tr {
+                        th { "By" }
+                        th.number { "Flagged" }
+                        th.number { "By chance" }
+                        th.number { "Median, synthetic" }
+                        th.number { "Median, held out" }
+                        th.number { "Nearer" }
+                    }
+                }
+                tbody {
+                    @for CopiesReport { by, found, .. } in spaces {
+                        tr {
+                            th scope="row" { (by) }
+                            td.number { (share(found.flagged, found.synthetic)) }
+                            td.number { (share(found.held_out_flagged, found.held_out)) }
+                            td.number { (fixed(found.synthetic_distances.median, 3)) }
+                            td.number { @match found.held_out_distances { Some(distances) => (fixed(distances.median, 3)), None => "–" } }
+                            td.number { @match found.nearer { Some(nearer) => (fixed(nearer, 3)), None => "–" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn sets(report: &EvaluationReport) -> Markup {
     let row = |name: &str, text: fn(&SetReport) -> String| {
         html! { tr { th scope="row" { (name) } @for set in [&report.real, &report.synthetic] { td { (text(set)) } } } }
@@ -201,8 +315,8 @@ fn reading(report: &EvaluationReport) -> Markup {
                     "repeats (half-sample replication): repeats, as in a bootstrap, would move these figures themselves."
                 }
                 li {
-                    "None of this says whether an image shows what it was asked for, whether it is anatomically right, or whether it is a copy of a "
-                    "training image."
+                    "No distance says whether an image shows what it was asked for, whether it is anatomically right, or whether it is a copy of a "
+                    "training image: give a judge and the training set for the first and the last."
                 }
             }
         }

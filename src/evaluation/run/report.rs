@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::EvaluationConfig;
+use crate::evaluation::correctness::{ColumnAgreement, CorrectnessReport};
+use crate::evaluation::memorisation::{Pair, SpaceReport};
 
 /// One evaluation of synthetic images beside real ones.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,8 +26,42 @@ pub struct EvaluationReport {
     pub fidelity: Vec<NetworkFidelity>,
     /// How varied the images are as pictures.
     pub diversity: DiversityReport,
+    /// Whether the images show what they were asked for, one entry per judge.
+    #[serde(default)]
+    pub correctness: Vec<JudgeReport>,
+    /// Whether they are copies of what the generator was trained on: in pixels, then by each network. Empty without a training set.
+    #[serde(default)]
+    pub memorisation: Vec<CopiesReport>,
     /// What a reader must know before quoting a number.
     pub warnings: Vec<String>,
+}
+
+/// What a classifier says of the images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JudgeReport {
+    /// The classifier.
+    pub weights: String,
+    /// How images were prepared.
+    pub preparation: String,
+    /// Against the labels that they were asked for, beside real images.
+    pub correctness: Option<CorrectnessReport>,
+    /// Why there is nothing to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undefined: Option<String>,
+    /// Against the sex, age and view that they were asked for, where an output is named after one (`Sex=F`).
+    #[serde(default)]
+    pub agreements: Vec<ColumnAgreement>,
+}
+
+/// How near the images are to those of the training set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CopiesReport {
+    /// `pixels`, or the network.
+    pub by: String,
+    /// All figures.
+    pub found: SpaceReport,
+    /// The closest pairs.
+    pub closest: Vec<Pair>,
 }
 
 /// A set of images, as it was read.

@@ -2,8 +2,9 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
-use super::report::{EvaluationReport, FidelityRow, Figure, Measured, NetworkFidelity};
-use crate::report::format::{UNDEFINED, count, fixed};
+use super::report::{CopiesReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity};
+use crate::report::Estimate;
+use crate::report::format::{UNDEFINED, auroc_estimate, count, fixed};
 
 /// Decimals of the figures of a row, in its order: FID in hundredths, KID in ten thousandths, shares in thousandths.
 const DECIMALS: [usize; 7] = [2, 4, 3, 3, 3, 3, 1];
@@ -18,8 +19,42 @@ pub fn terminal_table(report: &EvaluationReport) -> String {
         ("MS-SSIM of synthetic images and their sources", &report.diversity.paired),
     ];
     let diversity: String = diversity.iter().map(|(name, measured)| format!("{name}: {}\n", measured_text(measured))).collect();
+    let judges: String = report.correctness.iter().map(judge_text).collect();
+    let copies: String = report.memorisation.iter().map(copies_text).collect();
     let warnings: String = report.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-    format!("{networks}{diversity}{warnings}")
+    format!("{networks}{diversity}{judges}{copies}{warnings}")
+}
+
+fn judge_text(judge: &JudgeReport) -> String {
+    let auroc =
+        |estimate: Option<Estimate>| estimate.map_or_else(|| UNDEFINED.to_owned(), |estimate| auroc_estimate(&estimate));
+    let text = match (&judge.correctness, &judge.undefined) {
+        (Some(found), _) => format!(
+            "macro AUROC {} on synthetic images, {} on real ones, over {} findings",
+            auroc(found.synthetic.macro_auroc),
+            auroc(found.real.and_then(|real| real.macro_auroc)),
+            count(found.averaged.len())
+        ),
+        (None, Some(reason)) => format!("{UNDEFINED} ({reason})"),
+        (None, None) => UNDEFINED.to_owned(),
+    };
+    format!("Asked for and shown, by {}: {text}\n", judge.weights)
+}
+
+fn copies_text(copies: &CopiesReport) -> String {
+    let found = &copies.found;
+    let flagged = found.flagged.zip(found.limit).map_or_else(String::new, |(flagged, limit)| {
+        format!(
+            "{} of {} synthetic images nearer than {} to a training image ({} of {} held-out ones)",
+            count(flagged),
+            count(found.synthetic),
+            fixed(limit, 3),
+            count(found.held_out_flagged.unwrap_or_default()),
+            count(found.held_out)
+        )
+    });
+    let nearer = found.nearer.map_or_else(String::new, |nearer| format!("; nearer than a held-out one: {}", fixed(nearer, 3)));
+    format!("Copies, by {}: {flagged}{nearer}\n", copies.by)
 }
 
 /// A mean with what it is over, or why there is none.
