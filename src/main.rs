@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Finetune(args) => commands::finetune::run(&args),
         Command::Generate(args) => commands::generate::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Probe(args) => commands::probe::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

@@ -21,6 +21,7 @@
 //! | `pages` | reports in headless Chromium: quiet, self-contained, narrow enough, printable |
 //! | `pixels` | image files found by name, in their depth, and refused by name |
 //! | `pool` | synthetic rows of a table, and images made elsewhere |
+//! | `probe` | text encoders before and after, on made-up reports: figures, scores, embeddings, and everything that is no result |
 //! | `progress` | lines that long commands write where there is no terminal, and how long they say a study takes |
 //! | `reports` | `data label`: labels read from reports, explained, and everything of the kind that is refused |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
@@ -52,6 +53,7 @@ mod pages;
 mod parity;
 mod pixels;
 mod pool;
+mod probe;
 mod progress;
 mod reports;
 mod run_folder;

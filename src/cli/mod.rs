@@ -4,6 +4,7 @@ mod evaluate;
 mod generate;
 mod label;
 mod merge;
+mod probe;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use evaluate::{Benchmark, EvaluateArgs};
 pub use generate::GenerateArgs;
 pub use label::LabelArgs;
 pub use merge::MergeArgs;
+pub use probe::{LabelsChoice, ProbeArgs};
 
 /// Train chest X-ray classifiers on real and synthetic images, and measure with intervals whether the synthetic ones help
 ///
@@ -57,6 +59,8 @@ pub enum Command {
     Generate(Box<GenerateArgs>),
     /// Measure how good synthetic images are, beside real ones
     Evaluate(Box<EvaluateArgs>),
+    /// Measure what a text encoder knows of findings, before and after fine-tuning
+    Probe(Box<ProbeArgs>),
     /// Show what a checkpoint folder, a LoRA or an embedding contains, and whether this program can use it
     Inspect(InspectArgs),
     /// Write a checkpoint folder with LoRA files and embeddings merged into its weights

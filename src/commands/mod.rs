@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod label;
 pub mod merge;
 pub mod predict;
+pub mod probe;
 pub mod progress;
 pub mod random_pipeline;
 pub mod text_projection;

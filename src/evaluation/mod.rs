@@ -6,9 +6,10 @@ pub mod features;
 pub mod fidelity;
 pub mod images;
 pub mod memorisation;
+pub mod probe;
 pub mod retrieval;
 mod rows;
-pub mod text;
 pub mod run;
+pub mod text;
 
 pub use rows::{Rows, RowsError};

@@ -141,6 +141,30 @@ impl Ranking {
         })
     }
 
+    /// Average precision where the case of row `r` counts `weights[r]` times: that of the resample in which the row is repeated this
+    /// often. `None` where a class has no weight. One pass, no sort.
+    ///
+    /// # Panics
+    /// If there isn't one weight per row.
+    #[must_use]
+    pub fn average_precision_weighted(&self, weights: &[u32]) -> Option<f64> {
+        assert_eq!(weights.len(), self.rows(), "one weight per row of the ranking");
+        let (mut found, mut called, mut sum) = (0, 0, 0.0);
+        for tie in self.ties() {
+            let mut positive = 0;
+            for case in tie {
+                let weight = u64::from(weights[case.row]);
+                positive += if case.positive { weight } else { 0 };
+                called += weight;
+            }
+            found += positive;
+            if positive > 0 {
+                sum += positive as f64 * (found as f64 / called as f64);
+            }
+        }
+        (found > 0 && called > found).then(|| sum / found as f64)
+    }
+
     /// The ROC curve; `None` where a class is absent.
     #[must_use]
     pub fn roc_curve(&self) -> Option<RocCurve> {
@@ -298,8 +322,10 @@ mod tests {
                 weights.iter().enumerate().flat_map(|(row, &times)| vec![row; times as usize]).collect();
             let drawn_scores: Vec<f64> = rows.iter().map(|&row| scores[row]).collect();
             let drawn_targets: Vec<f64> = rows.iter().map(|&row| targets[row]).collect();
-            let weighted = Ranking::new(&scores, &targets).unwrap().auroc_weighted(&weights);
-            prop_assert_eq!(weighted, Ranking::new(&drawn_scores, &drawn_targets).unwrap().auroc());
+            let (weighted, drawn) =
+                (Ranking::new(&scores, &targets).unwrap(), Ranking::new(&drawn_scores, &drawn_targets).unwrap());
+            prop_assert_eq!(weighted.auroc_weighted(&weights), drawn.auroc());
+            prop_assert_eq!(weighted.average_precision_weighted(&weights), drawn.average_precision());
         }
 
         #[test]

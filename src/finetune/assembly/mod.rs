@@ -16,7 +16,7 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::autoencoder::AutoencoderConfig;
 use crate::diffusion::pipeline::{Checkpoint, Folders, ModelIndex, draw_text_projection};
 use crate::diffusion::samplers::SchedulerConfig;
-use crate::diffusion::text::{TEXT_PROJECTION, TOKENIZER_FILES, TextEncoderConfig, TextProjectionConfig};
+use crate::diffusion::text::{TEXT_PROJECTION, TOKENIZER_FILES, TextEncoderConfig, TextProjectionConfig, tokenizer_folder};
 use crate::diffusion::unet::UNetConfig;
 use crate::diffusion::weights::{KeyMap, Loaded, Stem, WeightsFolder, load, save};
 use crate::diffusion::write::{write, write_json};
@@ -206,7 +206,7 @@ impl Assembly {
     fn write_tokenizer(&self, folder: &Path) -> Result<(), FinetuneError> {
         let source = match (&self.tokenizer, &self.text_encoder) {
             (Some(folder), _) => folder.path(),
-            (None, Origin::Folder(encoder)) => beside(&encoder.path()),
+            (None, Origin::Folder(encoder)) => tokenizer_folder(&encoder.path()),
             (None, _) => self.base("tokenizer")?.join("tokenizer"),
         };
         let target = folder.join("tokenizer");
@@ -278,15 +278,6 @@ impl Assembly {
                 expected: "its folder, its config.json to start from scratch, or a base pipeline that has it".to_owned(),
             })
         })
-    }
-}
-
-/// The tokenizer of a text encoder's folder: in it, as in separate models, or next to it, as in pipelines.
-fn beside(encoder: &Path) -> PathBuf {
-    let own = TOKENIZER_FILES.iter().any(|name| encoder.join(name).is_file());
-    match encoder.parent() {
-        Some(pipeline) if !own => pipeline.join("tokenizer"),
-        _ => encoder.to_owned(),
     }
 }
 

@@ -36,6 +36,15 @@ pub(crate) const TOKENIZER_FILES: [&str; 7] = [
     "vocab.txt",
 ];
 
+/// The tokenizer of a text encoder's folder: in it, as in separate models, or next to it, as in pipelines.
+pub(crate) fn tokenizer_folder(encoder: &Path) -> PathBuf {
+    let own = TOKENIZER_FILES.iter().any(|name| encoder.join(name).is_file());
+    match encoder.parent() {
+        Some(pipeline) if !own => pipeline.join("tokenizer"),
+        _ => encoder.to_owned(),
+    }
+}
+
 /// Text to ids, as the text encoder beside it was trained with.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
