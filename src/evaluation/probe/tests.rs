@@ -95,7 +95,7 @@ fn a_patient_is_not_recognised() {
     let apart: Vec<usize> = (0..texts).collect();
     let auroc = |groups: &[usize]| probe([&values, &values], width, &targets, groups).auroc.before.value.unwrap();
     let (grouped, apart) = (auroc(&grouped), auroc(&apart));
-    assert!(apart > 0.95 && (grouped - 0.5).abs() < 0.2, "{grouped} {apart}");
+    assert!(apart > 0.85 && (grouped - 0.5).abs() < 0.2, "{grouped} {apart}");
 }
 
 #[test]
