@@ -1,5 +1,7 @@
 //! Every arm, every seed, resumable.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -7,21 +9,24 @@ use roentgen_augment::atomic::write_atomic;
 use roentgen_augment::batch::CxrBatcher;
 use roentgen_augment::dataset::HeldOut;
 use roentgen_augment::progress::Progress;
+use roentgen_augment::record::CxrRecord;
 use roentgen_augment::supply::SyntheticDataset;
 use roentgen_classifier::ClassifierError;
 use roentgen_classifier::batch::Batches;
 use roentgen_classifier::metrics::Bootstrap;
+use roentgen_classifier::networks::Network;
 use roentgen_classifier::predict::{Predictions, read_predictions, write_predictions};
 use serde::{Deserialize, Serialize};
 
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
+use super::fairness::{JudgedRun, attributes, fairness, group_rows};
 use super::outlook::outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
-use crate::report::{ArmReport, ComparisonReport, Outlook, RunReport};
+use crate::report::{ArmReport, ComparisonReport, FairnessReport, Outlook, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
 use crate::study::StudyData;
 
@@ -131,7 +136,7 @@ impl Comparison<'_> {
                 config.seeds.iter().copied().zip(runs.iter().map(|(_, predictions)| predictions.clone())).collect();
             write_predictions(&self.folder.path().join("arms").join(&arm.name).join("predictions.csv"), &runs)?;
         }
-        let report = self.report(&finished, &batcher)?;
+        let report = self.report(&finished, &batcher, &valid)?;
         let text = serde_json::to_string_pretty(&report).expect("a report is numbers and strings");
         self.folder.write("report.json", text.as_bytes())?;
         Ok(report)
@@ -174,6 +179,7 @@ impl Comparison<'_> {
         &self,
         finished: &[Vec<(FinishedRun, Predictions)>],
         batcher: &CxrBatcher,
+        valid: &Batches,
     ) -> Result<ComparisonReport, CompareError> {
         let config = self.config;
         let predictions: Vec<Vec<Predictions>> =
@@ -191,6 +197,7 @@ impl Comparison<'_> {
         let (pools, device, folder) = (self.pools.arms.as_slice(), self.device, &self.folder);
         let mut warnings = warnings(config, &self.study.notes, &data, &self.pools);
         warnings.extend(notes_after(pools).map_err(ClassifierError::from)?);
+        let fairness = self.fairness(finished, valid, bootstrap)?;
         let adherence = AdherenceJob { config, pools, batcher, device, folder }.report()?;
         Ok(ComparisonReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -200,10 +207,69 @@ impl Comparison<'_> {
             warnings,
             prompts: self.pools.prompts.clone(),
             adherence,
+            fairness,
             protocol: protocol(config, finished[0][0].0.parameters),
             data,
             arms,
         })
+    }
+
+    /// Figures by group of test patients; writes which image is in which group.
+    fn fairness(
+        &self,
+        finished: &[Vec<(FinishedRun, Predictions)>],
+        valid: &Batches,
+        bootstrap: Bootstrap,
+    ) -> Result<Option<FairnessReport>, CompareError> {
+        let known = self.study.splits.test().data().rows();
+        let by_name: HashMap<&str, &CxrRecord> =
+            known.iter().map(|row| (row.record.id.as_str(), row.record.as_ref())).collect();
+        let rows = &finished[0][0].1.rows;
+        let records: Vec<_> = rows.iter().map(|row| by_name.get(row.image.as_str()).copied()).collect();
+        let attributes = attributes(&records);
+        if attributes.is_empty() {
+            return Ok(None);
+        }
+        let arms = self.config.arms.iter().zip(finished).map(|(arm, runs)| {
+            let judged = self.config.seeds.iter().zip(runs).map(|(&seed, (_, test))| {
+                let valid = self.validated(arm, seed, valid).map_err(|source| CompareError::Run {
+                    arm: arm.name.clone(),
+                    seed,
+                    source: Box::new(source),
+                })?;
+                Ok(JudgedRun { test: test.clone(), valid })
+            });
+            Ok((arm.name.clone(), judged.collect::<Result<Vec<_>, CompareError>>()?))
+        });
+        let arms = arms.collect::<Result<Vec<_>, CompareError>>()?;
+        let images: Vec<String> = rows.iter().map(|row| row.image.clone()).collect();
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        for row in group_rows(&images, &attributes) {
+            csv.write_record(&row).expect("writing to memory");
+        }
+        self.folder.write("fairness.csv", &csv.into_inner().expect("writing to memory"))?;
+        Ok(fairness(&arms, &attributes, bootstrap).map_err(ClassifierError::from)?)
+    }
+
+    /// Predictions of a finished run on the validation images, which choose its operating points: those written before, or by its weights.
+    /// `None` if the weights are gone.
+    fn validated(&self, arm: &ArmConfig, seed: u64, valid: &Batches) -> Result<Option<Predictions>, ClassifierError> {
+        let folder = seed_folder(self.folder.path(), &arm.name, seed);
+        let (weights, path) = (folder.join("model.safetensors"), folder.join("validation.csv"));
+        let changed = |path: &Path| std::fs::metadata(path).ok()?.modified().ok();
+        // Weights that were deleted to save room have not changed since.
+        let is_current = changed(&path).is_some_and(|written| changed(&weights).is_none_or(|weights| weights <= written));
+        let earlier = || read_predictions(&path).ok()?.pop().map(|(_, found)| found);
+        if let Some(found) = earlier().filter(|_| is_current) {
+            return Ok(Some(found));
+        }
+        if !weights.is_file() {
+            return Ok(None);
+        }
+        let net = Network::load(&weights, self.device)?.net;
+        let found = Predictions::of(&net, valid, |_| {})?;
+        write_predictions(&path, &[(seed, found.clone())])?;
+        Ok(Some(found))
     }
 
     fn arm_report(&self, arm: &ArmConfig, assessed: ArmAssessment, runs: &[(FinishedRun, Predictions)]) -> ArmReport {

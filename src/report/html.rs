@@ -1,6 +1,7 @@
 //! `report.html`: one page that works without network and scripts.
 
 mod adherence;
+mod fairness;
 mod findings;
 mod gate;
 mod headline;
@@ -42,6 +43,7 @@ pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>) -> Stri
                     (findings::section(report))
                     (roc(report))
                     (calibration(report))
+                    (fairness::section(report))
                     (runs::section(report))
                     (gate::section(report))
                     (methods::data(report))

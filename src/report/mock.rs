@@ -5,7 +5,8 @@ use roentgen_augment::text::{Dropped, PromptSummary};
 
 use super::{
     AdherenceFinding, AdherenceReport, ArmReport, CalibrationPoint, ComparisonReport, DataCard, Difference, Estimate,
-    FindingCount, FindingReport, GridColumn, GridImage, Protocol, RunReport, SampleGrid,
+    FairnessArm, FairnessAttribute, FairnessGap, FairnessGroup, FairnessReport, FindingCount, FindingReport, GridColumn,
+    GridImage, Protocol, RunReport, SampleGrid,
 };
 
 const FINDINGS: [&str; 18] = [
@@ -54,6 +55,7 @@ fn noise(a: usize, b: usize) -> f64 {
 pub(crate) fn report(arms: usize, findings: usize) -> ComparisonReport {
     let counts: Vec<FindingCount> = (0..findings).map(count).collect();
     let arms: Vec<ArmReport> = (0..arms).map(|index| arm(index, &counts)).collect();
+    let names: Vec<String> = arms.iter().map(|arm| arm.name.clone()).collect();
     ComparisonReport {
         version: "0.1.0".to_owned(),
         title: "Synthetic radiographs for rare findings".to_owned(),
@@ -92,6 +94,7 @@ pub(crate) fn report(arms: usize, findings: usize) -> ComparisonReport {
             macro_auroc: Some(Estimate { value: 0.641, low: 0.62, high: 0.662 }),
             findings: FINDINGS.into_iter().take(findings).enumerate().map(adherence).collect(),
         }),
+        fairness: Some(fairness(&names)),
         warnings: vec![
             "Hernia has no positives in the test set: its AUROC is undefined and left out of every mean.".to_owned(),
         ],
@@ -147,6 +150,37 @@ fn adherence((place, finding): (usize, &str)) -> AdherenceFinding {
     let value = 0.64 + 0.1 * noise(place, 2);
     let auroc = (place != 1).then_some(Estimate { value, low: value - 0.05, high: value + 0.05 });
     AdherenceFinding { finding: finding.to_owned(), asked_for: if place == 1 { 4 } else { 180 }, auroc }
+}
+
+fn fairness(arms: &[String]) -> FairnessReport {
+    let near = |value: f64| Some(Estimate { value, low: value - 0.03, high: value + 0.03 });
+    let gap = |worst: &str| FairnessGap { size: Estimate { value: 0.041, low: 0.006, high: 0.083 }, worst: worst.to_owned() };
+    let arm = |name: &String| FairnessArm {
+        arm: name.clone(),
+        auroc: vec![near(0.64), near(0.681), None],
+        auroc_gap: Some(gap("female")),
+        underdiagnosis: vec![near(0.31), near(0.269), None],
+        underdiagnosis_gap: Some(gap("female")),
+    };
+    let group = |(name, images): (&str, usize)| FairnessGroup {
+        name: name.to_owned(),
+        images,
+        patients: images - images / 8,
+        ill: images / 2,
+        is_small: images < 20,
+    };
+    FairnessReport {
+        operating_point: Some("per finding and run, the threshold of Youden on the validation images".to_owned()),
+        without_operating_point: vec!["Hernia".to_owned()],
+        fewest: 10,
+        attributes: vec![FairnessAttribute {
+            name: "sex".to_owned(),
+            unknown: 7,
+            groups: [("female", 150), ("male", 160), ("other", 6)].into_iter().map(group).collect(),
+            findings: vec!["Effusion".to_owned(), "Mass".to_owned()],
+            arms: arms.iter().map(arm).collect(),
+        }],
+    }
 }
 
 fn gate() -> GateReport {

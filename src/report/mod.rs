@@ -19,6 +19,7 @@ pub use plot::{svg_forest, svg_losses};
 pub use sample_grid::{GridColumn, GridImage, SampleGrid};
 pub use schema::{
     AdherenceFinding, AdherenceReport, ArmReport, CalibrationPoint, ComparisonReport, DataCard, Difference, Estimate,
-    FindingCount, FindingReport, Protocol, RunReport,
+    FairnessArm, FairnessAttribute, FairnessGap, FairnessGroup, FairnessReport, FindingCount, FindingReport, Protocol,
+    RunReport,
 };
 pub use table::{markdown_findings, markdown_table, terminal_table};

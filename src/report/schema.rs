@@ -27,6 +27,9 @@ pub struct ComparisonReport {
     /// Whether the synthetic images show what was requested; `None` if no classifier trained on real images alone judged them.
     #[serde(default)]
     pub adherence: Option<AdherenceReport>,
+    /// How alike the arms serve groups of patients; `None` if the data set records none.
+    #[serde(default)]
+    pub fairness: Option<FairnessReport>,
     /// What a reader must know before quoting a number: undefined findings, few positives, phantom data, shifted simulators.
     pub warnings: Vec<String>,
 }
@@ -56,6 +59,74 @@ pub struct AdherenceFinding {
     pub asked_for: usize,
     /// Mean over seeds of the AUROC; `None` if too few images were requested with it, or without.
     pub auroc: Option<Estimate>,
+}
+
+/// How alike the arms serve groups of patients.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FairnessReport {
+    /// How the thresholds of the under-diagnosis rate were chosen; `None` if they could not be: the weights of a run were deleted.
+    pub operating_point: Option<String>,
+    /// Findings without both classes in validation, which have no threshold and stay out of the under-diagnosis rate.
+    pub without_operating_point: Vec<String>,
+    /// Fewest positive and negative images of a finding in every group, and fewest ill images of a group, that are judged; groups of fewer
+    /// than twice as many patients are not.
+    pub fewest: usize,
+    /// One entry per attribute that the data set records.
+    pub attributes: Vec<FairnessAttribute>,
+}
+
+/// The groups of one attribute, such as sex.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FairnessAttribute {
+    /// Its name.
+    pub name: String,
+    /// Test images without it, which are in no group.
+    pub unknown: usize,
+    /// Groups in the test set.
+    pub groups: Vec<FairnessGroup>,
+    /// Findings that the AUROC is the mean of, the same in every group.
+    pub findings: Vec<String>,
+    /// One entry per arm.
+    pub arms: Vec<FairnessArm>,
+}
+
+/// One group of test images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FairnessGroup {
+    /// Its name.
+    pub name: String,
+    /// Images.
+    pub images: usize,
+    /// Patients.
+    pub patients: usize,
+    /// Images with at least one positive finding that has a threshold.
+    pub ill: usize,
+    /// Whether it is too small to be judged.
+    pub is_small: bool,
+}
+
+/// One arm in the groups of an attribute; figures are in the order of the groups, means over seeds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FairnessArm {
+    /// Its name.
+    pub arm: String,
+    /// Macro AUROC; `None` for small groups, and if no finding is judged.
+    pub auroc: Vec<Option<Estimate>>,
+    /// Largest minus smallest AUROC.
+    pub auroc_gap: Option<FairnessGap>,
+    /// Share of the ill images on which no finding reaches its threshold; `None` for small groups and without thresholds.
+    pub underdiagnosis: Vec<Option<Estimate>>,
+    /// Largest minus smallest share.
+    pub underdiagnosis_gap: Option<FairnessGap>,
+}
+
+/// How far apart groups are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FairnessGap {
+    /// Largest minus smallest, with its interval over resampled patients.
+    pub size: Estimate,
+    /// Name of the group that is served worst.
+    pub worst: String,
 }
 
 /// The data set and its splits.

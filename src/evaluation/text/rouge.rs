@@ -92,12 +92,10 @@ fn by_line(reference: &str, hypothesis: &str) -> RougeScore {
         for token in line.iter().zip(common).filter(|(_, is_common)| *is_common).map(|(token, _)| token.as_str()) {
             // A word is matched as often as both texts have it, however many lines it is common to.
             let both = (left_of_theirs.get_mut(token), left_of_ours.get_mut(token));
-            if let (Some(in_theirs), Some(in_ours)) = both {
-                if *in_theirs > 0 && *in_ours > 0 {
-                    *in_theirs -= 1;
-                    *in_ours -= 1;
-                    matched += 1;
-                }
+            if let (Some(in_theirs @ 1..), Some(in_ours @ 1..)) = both {
+                *in_theirs -= 1;
+                *in_ours -= 1;
+                matched += 1;
             }
         }
     }
