@@ -6,12 +6,12 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use roentgen_augment::image::{DicomValues, GrayImage, Preprocess};
-use roentgen_fuzz::{decode, said};
+use roentgen_fuzz::{allow_caught_panics, decode, said};
 
 /// Without it another decoder would be fuzzed.
 const SIGNATURE: &[u8] = b"DICM";
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: allow_caught_panics(), |bytes: &[u8]| {
     let elements = bytes.strip_prefix(&[0; 128]).unwrap_or(bytes);
     let file = [&[0; 128], SIGNATURE, elements.strip_prefix(SIGNATURE).unwrap_or(elements)].concat();
     decode(&file);

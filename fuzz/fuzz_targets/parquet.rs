@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use roentgen_fuzz::{Folder, read_images};
+use roentgen_fuzz::{Folder, allow_caught_panics, read_images};
 
 thread_local! {
     static FOLDER: Folder = Folder::new();
 }
 
-fuzz_target!(|bytes: &[u8]| FOLDER.with(|folder| read_images("parquet", &folder.file("train.parquet", bytes))));
+fuzz_target!(init: allow_caught_panics(), |bytes: &[u8]| FOLDER.with(|folder| read_images("parquet", &folder.file("train.parquet", bytes))));

@@ -1,6 +1,7 @@
 //! What the fuzz targets share: a folder to read from, and what must hold of whatever is read.
 
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
@@ -11,6 +12,12 @@ use tempfile::TempDir;
 
 /// Images that the seeds of `tables` name; a few bytes each, as readers look for files and open none.
 const IMAGES: [&str; 4] = ["a.png", "b.png", "c.jpg", "part/d.png"];
+
+/// Lets panics pass that are caught: those of a decoder or of the Parquet crate, which become errors of the file. libFuzzer's hook would end the
+/// run at them; those that nobody catches still end it.
+pub fn allow_caught_panics() {
+    panic::set_hook(Box::new(|_| ()));
+}
 
 /// A folder with a file of any content among a few images.
 pub struct Folder(TempDir);

@@ -35,6 +35,14 @@ pub(super) struct ParquetFile {
     skipped: Vec<String>,
 }
 
+/// Names of the columns of a file.
+pub(in crate::formats) fn columns(path: &Path) -> Result<Vec<String>, AugmentError> {
+    let file = File::open(path).map_err(|source| AugmentError::Io { action: "read", path: path.to_owned(), source })?;
+    let reader = guarded(path, "its footer", || SerializedFileReader::new(file))?;
+    let schema = reader.metadata().file_metadata().schema();
+    Ok(schema.get_fields().iter().take(MAX_COLUMNS).map(|field| field.name().to_owned()).collect())
+}
+
 /// What the rows of a file say.
 pub(super) struct Rows {
     pub(super) cells: Objects,
@@ -62,9 +70,10 @@ impl ParquetFile {
             return bad("more rows than can be".to_owned(), &format!("at most {MAX_ROWS}"));
         }
         for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
-            // A damaged footer must not panic in the crate, which trusts it here.
-            let range = panic::catch_unwind(AssertUnwindSafe(|| column.byte_range()));
-            if range.ok().and_then(|(start, bytes)| start.checked_add(bytes)).is_none_or(|end| end > length) {
+            // The crate trusts a footer, and panics at negative numbers in it.
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let [start, bytes] = [start, column.compressed_size()].map(|number| u64::try_from(number).ok());
+            if start.zip(bytes).and_then(|(start, bytes)| start.checked_add(bytes)).is_none_or(|end| end > length) {
                 return bad(format!("column `{}` is cut off", column.column_path().string()), "a whole file; fetch it again");
             }
         }

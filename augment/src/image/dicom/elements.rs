@@ -52,6 +52,12 @@ const MOST_BESIDE: u64 = 16 << 20;
 /// Types whose lengths have four bytes.
 const LONG: [&[u8; 2]; 13] = [b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"];
 
+/// All others.
+const SHORT: [&[u8; 2]; 21] = [
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST",
+    b"TM", b"UI", b"UL", b"US",
+];
+
 /// Whether a file that begins so is a DICOM file beyond doubt, with a preamble or without.
 pub(in crate::image) fn is_dicom(head: &[u8]) -> bool {
     head.get(128..132) == Some(b"DICM") || without_preamble(head).is_some()
@@ -159,6 +165,10 @@ pub(super) fn find(data: &[u8], encoding: Encoding) -> Result<Found<'_>, DicomFa
             (0x7FE0, 0x0008 | 0x0009) => found.floating = true,
             MODALITY_LUT => found.modality_lut = lut(value, element.inner(encoding)),
             VOI_LUT => found.voi_lut = lut(value, element.inner(encoding)),
+            // Of a type that the standard doesn't have, the crate would take other bytes for the length, and memory for as many.
+            _ if WANTED.contains(&tag) && !element.has_known_type(encoding) => {
+                return Err(DicomFault::Damaged { tag, at: element.start });
+            }
             _ if WANTED.contains(&tag) && value.len() <= MOST_BYTES && !element.undefined => {
                 found.wanted.extend_from_slice(&data[element.start..element.value.end]);
             }
@@ -202,6 +212,10 @@ struct Element {
 }
 
 impl Element {
+    fn has_known_type(&self, encoding: Encoding) -> bool {
+        !encoding.explicit || SHORT.contains(&&self.vr) || LONG.contains(&&self.vr)
+    }
+
     /// How the elements within it are written: those of a sequence whose type nobody knew are implicit.
     fn inner(&self, encoding: Encoding) -> Encoding {
         if self.vr == *b"UN" { IMPLICIT } else { encoding }

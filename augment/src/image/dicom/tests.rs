@@ -137,6 +137,19 @@ fn compressed(file: &Dicom, syntax: &'static str, fragments: Vec<Vec<u8>>) -> Di
     Dicom { syntax, ..file.clone() }.with(0x7FE0_0010, Value::Fragments(fragments))
 }
 
+#[test]
+fn an_element_of_an_unknown_type_takes_no_memory() {
+    // Taken for a long type, the four bytes behind the length would be one: 808,465,713 bytes of memory for a file of some hundred.
+    let sound = Dicom::gray(EXPLICIT, (2, 2), 12, &[0, 1000, 2000, 4095]).with(0x0028_1051, text(b"DS", "1500"));
+    assert!(read(&sound.bytes()).is_ok());
+    for tag in [0x0028_1051, 0x0028_0010] {
+        let error = refusal(&sound.clone().with(tag, text(b"HS", "1500")));
+        assert!(error.contains(&format!("damaged in element (0028,{:04x})", tag & 0xFFFF)), "{error}");
+    }
+    // Elements that aren't read may be of any.
+    assert!(read(&sound.with(0x0028_1060, text(b"HS", "1500")).bytes()).is_ok());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
