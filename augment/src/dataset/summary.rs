@@ -82,61 +82,77 @@ impl DataSummary {
     /// gives to see a planned one.
     #[must_use]
     pub fn of(data: &CxrDataset) -> Self {
-        let records: Vec<&CxrRecord> = data.rows().iter().map(|row| row.record.as_ref()).collect();
-        let count = |holds: fn(&CxrRecord) -> bool| records.iter().filter(|record| holds(record)).count();
-        let patients: HashSet<_> = records.iter().filter_map(|record| record.patient_id.as_ref()).collect();
-        let splits: Vec<&'static str> = records.iter().map(|record| split_name(record)).collect();
-        Self {
+        let findings = data.vocabulary().findings();
+        let mut summary = Self {
             name: data.name().to_owned(),
             notes: data.notes().to_vec(),
-            images: records.len(),
-            patients: patients.len(),
-            unidentified: count(|record| record.patient_id.is_none()),
-            synthetic: count(|record| record.origin.is_synthetic()),
-            findings: finding_counts(data.vocabulary().findings(), &records, &splits),
-            without_finding: count(|record| !record.labels.contains(&Label::Positive)),
-            views: tally(records.iter().map(|record| view_name(record.view))),
-            sexes: tally(records.iter().map(|record| sex_name(record.sex))),
-            splits: tally(splits.iter().map(|split| (*split).to_owned())),
-            ages: AgeQuantiles::of(records.iter().filter_map(|record| record.age).collect()),
-        }
-    }
-}
-
-fn tally<K: Ord>(keys: impl Iterator<Item = K>) -> BTreeMap<K, usize> {
-    let mut counts = BTreeMap::new();
-    for key in keys {
-        *counts.entry(key).or_insert(0) += 1;
-    }
-    counts
-}
-
-/// Counts every column in one pass over the records, whose labels lie apart in memory; `splits` names that of each.
-fn finding_counts(findings: &[Finding], records: &[&CxrRecord], splits: &[&'static str]) -> Vec<FindingCounts> {
-    let mut by_split = BTreeMap::<&str, Vec<LabelCounts>>::new();
-    for (record, split) in records.iter().zip(splits) {
-        let counts = by_split.entry(split).or_insert_with(|| vec![LabelCounts::default(); findings.len()]);
-        for (count, label) in counts.iter_mut().zip(&record.labels) {
-            match label {
-                Label::Positive => count.positive += 1,
-                Label::Negative => count.negative += 1,
-                Label::Uncertain => count.uncertain += 1,
-                Label::Missing => count.missing += 1,
+            images: data.rows().len(),
+            patients: 0,
+            unidentified: 0,
+            synthetic: 0,
+            findings: Vec::new(),
+            without_finding: 0,
+            views: BTreeMap::new(),
+            sexes: BTreeMap::new(),
+            splits: BTreeMap::new(),
+            ages: None,
+        };
+        let (mut patients, mut last, mut ages) = (HashSet::new(), None, Vec::new());
+        let mut splits = BTreeMap::<&str, (usize, Vec<LabelCounts>)>::new();
+        // Everything in one pass: the records lie apart in memory.
+        for record in data.rows().iter().map(|row| row.record.as_ref()) {
+            match &record.patient_id {
+                None => summary.unidentified += 1,
+                // Most rows are of the patient of the row before.
+                Some(patient) if last == Some(patient) => {}
+                Some(patient) => {
+                    patients.insert(patient);
+                    last = Some(patient);
+                }
             }
+            summary.synthetic += usize::from(record.origin.is_synthetic());
+            summary.without_finding += usize::from(!record.labels.contains(&Label::Positive));
+            *summary.views.entry(view_name(record.view)).or_insert(0) += 1;
+            *summary.sexes.entry(sex_name(record.sex)).or_insert(0) += 1;
+            ages.extend(record.age);
+            let new = || (0, vec![LabelCounts::default(); findings.len()]);
+            let (images, counts) = splits.entry(split_name(record)).or_insert_with(new);
+            *images += 1;
+            counts.iter_mut().zip(&record.labels).for_each(|(count, label)| count.add(*label));
         }
+        summary.patients = patients.len();
+        summary.ages = AgeQuantiles::of(ages);
+        summary.findings =
+            findings.iter().enumerate().map(|(column, finding)| FindingCounts::of(*finding, column, &splits)).collect();
+        summary.splits = splits.into_iter().map(|(split, (images, _))| (split.to_owned(), images)).collect();
+        summary
     }
-    let of = |(column, finding): (usize, &Finding)| {
+}
+
+impl LabelCounts {
+    fn add(&mut self, label: Label) {
+        *match label {
+            Label::Positive => &mut self.positive,
+            Label::Negative => &mut self.negative,
+            Label::Uncertain => &mut self.uncertain,
+            Label::Missing => &mut self.missing,
+        } += 1;
+    }
+}
+
+impl FindingCounts {
+    /// Of the finding in that column, from the counts of every column by split.
+    fn of(finding: Finding, column: usize, splits: &BTreeMap<&str, (usize, Vec<LabelCounts>)>) -> Self {
         let by_split: BTreeMap<String, LabelCounts> =
-            by_split.iter().map(|(split, counts)| ((*split).to_owned(), counts[column])).collect();
+            splits.iter().map(|(split, (_, counts))| ((*split).to_owned(), counts[column])).collect();
         let sum = |all: LabelCounts, part: &LabelCounts| LabelCounts {
             positive: all.positive + part.positive,
             negative: all.negative + part.negative,
             uncertain: all.uncertain + part.uncertain,
             missing: all.missing + part.missing,
         };
-        FindingCounts { finding: *finding, all: by_split.values().fold(LabelCounts::default(), sum), by_split }
-    };
-    findings.iter().enumerate().map(of).collect()
+        Self { finding, all: by_split.values().fold(LabelCounts::default(), sum), by_split }
+    }
 }
 
 fn view_name(view: Option<View>) -> &'static str {

@@ -1,5 +1,6 @@
 //! The files below a folder, and the rules by which a name finds one of them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -14,15 +15,15 @@ use crate::AugmentError;
 use crate::image::EXTENSIONS;
 
 /// A name from a table, in parts that can be compared with paths.
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     /// Components in NFC, without `.`, split at slashes and backslashes; the file name is the last.
-    pub(super) parts: Vec<String>,
+    pub(super) parts: Vec<Cow<'a, str>>,
     /// Whether it names a place from the root of a file system.
     pub(super) absolute: bool,
 }
 
-impl Wanted {
-    pub(super) fn of(name: &str) -> Self {
+impl<'a> Wanted<'a> {
+    pub(super) fn of(name: &'a str) -> Self {
         let bytes = name.as_bytes();
         let drive = bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.get(1) == Some(&b':');
         let absolute = drive || name.starts_with(['/', '\\', '~']);
@@ -32,8 +33,16 @@ impl Wanted {
 }
 
 /// The text in Unicode's composed form: archives made on macOS have decomposed names.
-fn composed(text: &str) -> String {
-    if text.is_ascii() || is_nfc(text) { text.to_owned() } else { text.nfc().collect() }
+fn composed(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || is_nfc(text) { text.into() } else { text.nfc().collect() }
+}
+
+/// The same of a component of a path, whatever its bytes are.
+fn lossy(part: &OsStr) -> Cow<'_, str> {
+    match part.to_str() {
+        Some(part) => composed(part),
+        None => composed(&part.to_string_lossy()).into_owned().into(),
+    }
 }
 
 /// The name without its extension, if that is one of an image; the whole name otherwise.
@@ -131,7 +140,7 @@ impl Files {
         files
     }
 
-    pub(super) fn find(&self, wanted: &Wanted) -> Found {
+    pub(super) fn find(&self, wanted: &Wanted<'_>) -> Found {
         let candidates = self.ending_in(&wanted.parts);
         if wanted.absolute || candidates.is_empty() {
             return Found::None;
@@ -144,14 +153,17 @@ impl Files {
     }
 
     /// The files whose last components are these, whatever the case and the extension.
-    pub(super) fn ending_in(&self, parts: &[String]) -> &[(String, usize)] {
+    pub(super) fn ending_in(&self, parts: &[Cow<'_, str>]) -> &[(String, usize)] {
+        if self.by_end.is_empty() {
+            return &[];
+        }
         let prefix = key(parts);
         let first = self.by_end.partition_point(|(key, _)| *key < prefix);
         let count = self.by_end[first..].partition_point(|(key, _)| key.starts_with(&prefix));
         &self.by_end[first..first + count]
     }
 
-    fn by_rule(&self, rule: Rule, wanted: &Wanted, candidates: &[(String, usize)]) -> Found {
+    fn by_rule(&self, rule: Rule, wanted: &Wanted<'_>, candidates: &[(String, usize)]) -> Found {
         let mut found: Option<usize> = None;
         for index in candidates.iter().map(|(_, index)| *index) {
             let (count, depth) = (wanted.parts.len(), self.paths[index].components().count() - self.above);
@@ -173,14 +185,14 @@ impl Files {
     }
 
     /// The last components of file `index` below the folder, at most `count`.
-    fn end(&self, index: usize, count: usize) -> Vec<String> {
+    fn end(&self, index: usize, count: usize) -> Vec<Cow<'_, str>> {
         let all = self.paths[index].components();
         let skipped = self.above.max(all.clone().count().saturating_sub(count));
-        all.skip(skipped).map(|part| composed(&part.as_os_str().to_string_lossy())).collect()
+        all.skip(skipped).map(|part| lossy(part.as_os_str())).collect()
     }
 
     /// Where a file of the name lies whose path is another.
-    pub(super) fn hint(&self, wanted: &Wanted, root: &Path) -> String {
+    pub(super) fn hint(&self, wanted: &Wanted<'_>, root: &Path) -> String {
         let name = wanted.parts.last().map_or(&[][..], std::slice::from_ref);
         let Some((_, file)) = self.ending_in(name).first() else { return String::new() };
         let path = self.paths[*file].strip_prefix(root).unwrap_or(&self.paths[*file]);
@@ -195,7 +207,7 @@ fn is_hidden(name: &OsStr) -> bool {
 
 /// Components from the last to the first, without the extension of an image, in lower case: equal ends of paths are equal beginnings of
 /// keys.
-fn key(parts: &[String]) -> String {
+fn key(parts: &[Cow<'_, str>]) -> String {
     let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
     for (index, part) in parts.iter().rev().enumerate() {
         let part = if index == 0 { stem(part) } else { part };
@@ -210,7 +222,7 @@ fn key(parts: &[String]) -> String {
 }
 
 /// Whether the components of a file end in those of the name.
-fn ends_with(file: &[String], wanted: &[String], rule: Rule) -> bool {
+fn ends_with(file: &[Cow<'_, str>], wanted: &[Cow<'_, str>], rule: Rule) -> bool {
     let (Some(((name, folders), (wanted_name, wanted_folders))), true) =
         (file.split_last().zip(wanted.split_last()), file.len() >= wanted.len())
     else {

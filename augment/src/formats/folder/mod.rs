@@ -107,7 +107,7 @@ impl ImageFolder {
         }
     }
 
-    fn search(&mut self, name: &str, wanted: &Wanted, (table, row): (&Path, u64)) -> Result<Option<PathBuf>, AugmentError> {
+    fn search(&mut self, name: &str, wanted: &Wanted<'_>, (table, row): (&Path, u64)) -> Result<Option<PathBuf>, AugmentError> {
         let bare = wanted.parts.len() == 1 && !wanted.absolute;
         let written = if self.files.is_none() || !bare { self.as_written(name, wanted) } else { None };
         let (path, other_case) = match written {
@@ -191,7 +191,7 @@ impl ImageFolder {
     }
 
     /// The file at the path that `name` is.
-    fn as_written(&mut self, name: &str, wanted: &Wanted) -> Option<PathBuf> {
+    fn as_written(&mut self, name: &str, wanted: &Wanted<'_>) -> Option<PathBuf> {
         if let Some(rest) = name.strip_prefix("~/") {
             return Some(env::home_dir()?.join(rest)).filter(|path| path.is_file());
         }

@@ -196,7 +196,8 @@ fn many_files_with_one_name_are_found_by_their_folders() {
     let path = |i| format!("patient{i:05}/study1/view1_frontal.jpg");
     let files = Files::of((0..folders).map(|i| Path::new("set").join(path(i))).collect(), 0);
     for i in 0..folders {
-        let wanted = Wanted::of(&path(i));
+        let name = path(i);
+        let wanted = Wanted::of(&name);
         assert_eq!(files.ending_in(&wanted.parts).len(), 1, "files that are looked at for {}", path(i));
         assert!(matches!(files.find(&wanted), Found::One { file, .. } if file == i));
     }

@@ -59,6 +59,16 @@ impl Gathered {
     /// Adds the record of a row of a table, whose image is called `name`.
     pub(super) fn add(&mut self, (table, row): (&Path, u64), name: &str, record: CxrRecord) -> Result<(), AugmentError> {
         let path = self.folder.locate(name, (table, row), self.missing);
+        self.put(path, row, record)
+    }
+
+    /// Adds the record of a row of a table, whose image is called as the record is.
+    pub(super) fn add_record(&mut self, (table, row): (&Path, u64), record: CxrRecord) -> Result<(), AugmentError> {
+        let path = self.folder.locate(&record.id, (table, row), self.missing);
+        self.put(path, row, record)
+    }
+
+    fn put(&mut self, path: Result<Option<PathBuf>, AugmentError>, row: u64, record: CxrRecord) -> Result<(), AugmentError> {
         let Some(path) = self.faults.pass(path)? else { return Ok(()) };
         self.skipped.count(record.split, path.is_some());
         if let Some(path) = path {

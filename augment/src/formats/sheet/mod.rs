@@ -205,6 +205,13 @@ impl Sheet {
         Ok(Lines::new(self, splitter))
     }
 
+    /// The row that starts on that line, for an error about it.
+    pub(super) fn line(&self, number: u64) -> Result<Line, AugmentError> {
+        let (mut lines, mut line) = (self.lines()?, Line::default());
+        while lines.read(&mut line)? && line.number != number {}
+        Ok(line)
+    }
+
     fn splitter(&self) -> Result<Splitter<Box<dyn BufRead + '_>>, AugmentError> {
         let failed = |source| read_error(&self.path, source);
         let mut splitter = Splitter::new(self.source.open(&self.path).map_err(failed)?, self.dialect.delimiter.byte());
@@ -355,9 +362,11 @@ impl Sheet {
     }
 }
 
-/// A column without a name, or with the one that pandas gives it: the index of a data frame that was written with the data.
+/// A column without a name, or with the one that pandas gives it: the index of a data frame that was written with the data, to a CSV or to
+/// Parquet.
 fn is_index(name: &str) -> bool {
-    let number = name.strip_prefix("Unnamed: ");
+    let in_parquet = name.strip_prefix("__index_level_").and_then(|name| name.strip_suffix("__"));
+    let number = name.strip_prefix("Unnamed: ").or(in_parquet);
     name.is_empty() || number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{ByStudy, subject_folder};
+use super::{OfStudy, subject_folder};
 use crate::AugmentError;
 use crate::formats::published::rows::{Gathered, beside};
 use crate::formats::registry::DataSource;
@@ -66,7 +66,7 @@ impl Reports {
 
 impl Opened {
     /// Gives every image the report of its study; how many came from where is said.
-    pub(super) fn read(&self, studies: &ByStudy, images: &Path, rows: &mut Gathered) -> Result<Option<String>, AugmentError> {
+    pub(super) fn read(&self, studies: &[OfStudy], images: &Path, rows: &mut Gathered) -> Result<Option<String>, AugmentError> {
         match self {
             Self::None => Ok(None),
             Self::Texts => texts(studies, images, rows).map(Some),
@@ -76,7 +76,7 @@ impl Opened {
 }
 
 /// Text is copied once per image and held nowhere else.
-fn sections(sheet: &Sheet, names: &[String], studies: &ByStudy, rows: &mut Gathered) -> Result<String, AugmentError> {
+fn sections(sheet: &Sheet, names: &[String], studies: &[OfStudy], rows: &mut Gathered) -> Result<String, AugmentError> {
     let study = sheet.column("study")?;
     let columns = names.iter().map(|name| sheet.column(name)).collect::<Result<Vec<_>, _>>()?;
     rows.sheet(sheet, None);
@@ -85,33 +85,35 @@ fn sections(sheet: &Sheet, names: &[String], studies: &ByStudy, rows: &mut Gathe
     while lines.read(&mut line)? {
         let number = |cell: &str| cell.strip_prefix('s').unwrap_or(cell).parse().ok();
         let number: u64 = sheet.parse(&line, study, ("a study such as s50414267", number))?;
-        let Some((_, of)) = studies.get(&number) else { continue };
-        let Some(at) = columns.iter().position(|column| !line.cell(*column).is_empty()) else { continue };
-        for index in of {
-            rows.record_mut(*index as usize).report = Some(line.cell(columns[at]).to_owned());
+        let first = studies.partition_point(|of| of.study < number);
+        let of = || studies[first..].iter().take_while(|of| of.study == number);
+        if of().next().is_none() {
+            continue;
         }
-        counts[at] += of.len();
+        let Some(at) = columns.iter().position(|column| !line.cell(*column).is_empty()) else { continue };
+        for image in of() {
+            rows.record_mut(image.row as usize).report = Some(line.cell(columns[at]).to_owned());
+            counts[at] += 1;
+        }
     }
     let counted: Vec<_> = names.iter().zip(&counts).map(|(name, count)| format!("{count} from `{name}`")).collect();
     let (path, total) = (sheet.path.display(), rows.len());
     Ok(format!("reports of {} of {total} images, {}, as {path} divides them", counts.iter().sum::<usize>(), counted.join(", ")))
 }
 
-fn texts(studies: &ByStudy, images: &Path, rows: &mut Gathered) -> Result<String, AugmentError> {
+fn texts(studies: &[OfStudy], images: &Path, rows: &mut Gathered) -> Result<String, AugmentError> {
     let root = if images.ends_with("files") { images.parent().unwrap_or(images) } else { images };
-    let (mut found, mut numbers) = (0, studies.keys().copied().collect::<Vec<_>>());
-    numbers.sort_unstable();
-    for number in numbers {
-        let (subject, of) = &studies[&number];
-        let path = root.join(subject_folder(*subject)).join(format!("s{number}.txt"));
+    let mut found = 0;
+    for of in studies.chunk_by(|one, other| one.study == other.study) {
+        let path = root.join(subject_folder(of[0].subject)).join(format!("s{}.txt", of[0].study));
         let mut text = String::new();
         match File::open(&path).and_then(|file| file.take(MAX_REPORT).read_to_string(&mut text)) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(source) => return Err(AugmentError::Io { action: "read", path, source }),
         }
-        for index in of {
-            rows.record_mut(*index as usize).report = Some(text.clone());
+        for image in of {
+            rows.record_mut(image.row as usize).report = Some(text.clone());
         }
         found += of.len();
     }

@@ -14,7 +14,7 @@ const IMAGES: [[&str; 7]; 5] = [
     // Earlier, by the time of day alone.
     ["10000032", "53189527", "2a2277a9-b0ded155", "AP", "21800506", "90501.0", "train"],
     ["10000764", "57375967", "096052b7-d256dc40", "AP AXIAL", "21321015", "", "validate"],
-    ["19999987", "58621812", "13f1f8e7-46ab5e4f", "", "21451122", "7", "test"],
+    ["19999987", "50000198", "13f1f8e7-46ab5e4f", "", "21451122", "7", "test"],
 ];
 
 fn header() -> String {
@@ -36,7 +36,7 @@ fn tree() -> Tree {
 
 fn unpacked() -> Tree {
     let tree = Tree::new();
-    // The study 58621812 has no labels.
+    // The study 50000198 has no labels.
     let labels = format!(
         "{}\n10000032,50414267,1.0,0.0,,-1.0,,,,,,1.0,,,,\n10000032,53189527,,,,,,,,,1.0,,,,,\n10000764,57375967,,,1.0,,,,,-1.0,,,,,,\n",
         header()
@@ -91,6 +91,62 @@ fn four_tables_are_joined() {
     }
     for place in ["", "mimic-cxr-2.0.0-chexpert.csv.gz"] {
         assert_eq!(tree.guess(place), "mimic");
+    }
+}
+
+#[test]
+fn tables_in_any_order_are_joined_alike() {
+    let tree = unpacked();
+    let report =
+        "study,impression,findings,last_paragraph,comparison\ns57375967,c,,,\ns50000198,d,,,\ns53189527,b,,,\ns50414267,a,,,\n";
+    tree.write("mimic_cxr_sectioned.csv", report);
+    let joined = || {
+        let data = tree.read("mimic", "").unwrap();
+        let row = |row: &crate::dataset::Row| {
+            let labels: String = row.record.labels.iter().map(|label| format!("{},", label.cell())).collect();
+            format!("{} {:?} {:?} {labels}", row.record.id, row.record.split, row.record.report)
+        };
+        (data.rows().iter().map(row).collect::<Vec<_>>(), data.notes().to_vec())
+    };
+    let expected = joined();
+    // Numbers of studies don't grow with those of subjects.
+    assert!(expected.0[4].contains("Some(\"d\")"), "{expected:?}");
+    for name in [LABELS, SPLIT] {
+        let sound = std::fs::read_to_string(tree.path(name)).unwrap();
+        let mut lines: Vec<&str> = sound.lines().collect();
+        // Every order in which one row stands elsewhere, and the reverse.
+        let mut orders = Vec::new();
+        for from in 1..lines.len() {
+            for to in 1..lines.len() {
+                let mut moved = lines.clone();
+                let line = moved.remove(from);
+                moved.insert(to, line);
+                orders.push(moved.join("\n"));
+            }
+        }
+        lines[1..].reverse();
+        orders.push(lines.join("\n"));
+        for order in orders {
+            tree.write(name, &order);
+            assert_eq!(joined(), expected, "{order}");
+        }
+        tree.write(name, &sound);
+    }
+    // Rows of the split that no image asks for, and an image that it doesn't have.
+    let split = std::fs::read_to_string(tree.path(SPLIT)).unwrap();
+    tree.write(SPLIT, &format!("{split}unseen,1,1,train\n"));
+    assert_eq!(joined(), expected);
+    tree.write(SPLIT, &split.replace("096052b7-d256dc40,57375967,10000764,validate\n", ""));
+    let (rows, notes) = joined();
+    assert_eq!(rows[4], expected.0[4]);
+    assert!(rows[3].contains(" None ") && notes.join("\n").contains("1 images are not in the table of the split"), "{notes:?}");
+    // A contradiction is refused wherever it stands, and so is a split that is none.
+    for more in ["02aa804e-bde0afdd,1,1,test", "unseen,1,1,dev"] {
+        tree.write(SPLIT, &format!("{split}{more}\n"));
+        let error = tree.read("mimic", "").unwrap_err();
+        assert!(error.contains("split.csv, row 7, column `split`: found"), "{error}");
+        let keep = DataSource { missing: crate::formats::MissingImages::Keep, ..tree.source("") };
+        assert_eq!(tree.read_with("mimic", keep).unwrap_err(), error, "no fault of one image");
     }
 }
 
