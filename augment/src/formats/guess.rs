@@ -32,14 +32,21 @@ pub(super) enum Sighting {
     Columns(Vec<String>),
     /// Arrays of an archive.
     Arrays(Vec<String>),
-    /// One of the files of a data set that may have several, by its kind: `tar` or `parquet`.
-    Shard(&'static str),
+    /// One of the files of a data set that may have several.
+    Shard {
+        /// Its kind: `tar` or `parquet`.
+        kind: &'static str,
+        /// Columns of a Parquet file.
+        columns: Vec<String>,
+    },
     /// What is in a folder.
     Folder {
         /// Names of files.
         files: Vec<String>,
         /// Names of folders with those of the files in each.
         folders: Vec<(String, Vec<String>)>,
+        /// Columns of the first Parquet file.
+        columns: Vec<String>,
     },
 }
 
@@ -141,16 +148,21 @@ impl Sighting {
         if path.is_dir() {
             let (files, folders) = entries(path)?;
             let folders = folders.into_iter().map(|name| Ok((name.clone(), entries(&path.join(name))?.0)));
-            return Ok(Self::Folder { files, folders: folders.collect::<Result<_, AugmentError>>()? });
+            let folders = folders.collect::<Result<_, AugmentError>>()?;
+            let mut seen = Self::Folder { files, folders, columns: Vec::new() };
+            if let (Some(file), Self::Folder { columns, .. }) = (seen.has_shards("parquet"), &mut seen) {
+                *columns = parquet_columns(&path.join(file));
+            }
+            return Ok(seen);
         }
         let failed = |source| AugmentError::Io { action: "read", path: path.to_owned(), source };
         let mut start = Vec::new();
         File::open(path).map_err(failed)?.take(262).read_to_end(&mut start).map_err(failed)?;
         if start.starts_with(b"PAR1") {
-            return Ok(Self::Shard("parquet"));
+            return Ok(Self::Shard { kind: "parquet", columns: parquet_columns(path) });
         }
         if start.get(257..) == Some(b"ustar") {
-            return Ok(Self::Shard("tar"));
+            return Ok(Self::Shard { kind: "tar", columns: Vec::new() });
         }
         // A zip archive, whatever its name.
         if start.starts_with(b"PK") {
@@ -193,7 +205,7 @@ impl Sighting {
 
     /// Why this is an `imagefolder`.
     pub(super) fn imagefolder(&self) -> Option<String> {
-        let Self::Folder { files, folders } = self else { return None };
+        let Self::Folder { files, folders, .. } = self else { return None };
         let here = files.iter().map(|file| (String::new(), file));
         let below = folders.iter().flat_map(|(folder, files)| files.iter().map(move |file| (format!("{folder}/"), file)));
         let mut metadata = here.chain(below).filter(|(_, file)| matches!(file.as_str(), "metadata.csv" | "metadata.jsonl"));
@@ -214,8 +226,8 @@ impl Sighting {
     fn has_shards(&self, kind: &str) -> Option<String> {
         let ours = |name: &&String| name.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case(kind));
         match self {
-            Self::Shard(found) => (*found == kind).then(|| "it".to_owned()),
-            Self::Folder { files, folders } => {
+            Self::Shard { kind: found, .. } => (*found == kind).then(|| "it".to_owned()),
+            Self::Folder { files, folders, .. } => {
                 let below =
                     folders.iter().flat_map(|(folder, files)| files.iter().map(move |file| (format!("{folder}/"), file)));
                 let here = files.iter().map(|file| (String::new(), file));
@@ -227,7 +239,7 @@ impl Sighting {
 
     /// Why this is a folder of classes.
     pub(super) fn class_folders(&self) -> Option<String> {
-        let Self::Folder { files, folders } = self else { return None };
+        let Self::Folder { files, folders, .. } = self else { return None };
         let is_told = files.iter().any(|name| may_be_labels(name));
         let is_told = is_told || self.has_shards("tar").or_else(|| self.has_shards("parquet")).is_some();
         let names: Vec<_> = folders.iter().take(6).map(|(name, _)| name.as_str()).collect();
@@ -247,8 +259,23 @@ impl Sighting {
     /// Whether a table has all of these columns.
     pub(super) fn has_columns(&self, wanted: &[&str]) -> bool {
         let Self::Columns(columns) = self else { return false };
-        wanted.iter().all(|wanted| columns.iter().any(|column| column == wanted))
+        has_all(columns, wanted)
     }
+
+    /// Whether Parquet files have all of these columns.
+    pub(super) fn has_parquet_columns(&self, wanted: &[&str]) -> bool {
+        let (Self::Shard { columns, .. } | Self::Folder { columns, .. }) = self else { return false };
+        has_all(columns, wanted)
+    }
+}
+
+fn has_all(columns: &[String], wanted: &[&str]) -> bool {
+    wanted.iter().all(|wanted| columns.iter().any(|column| column == wanted))
+}
+
+/// Columns of a Parquet file; none if they can't be read, as its reader will say.
+fn parquet_columns(path: &Path) -> Vec<String> {
+    super::parquet::columns(path).unwrap_or_default()
 }
 
 /// Names of the files and of the folders in a folder, sorted; hidden ones are left out.

@@ -92,8 +92,9 @@ pub static FORMATS: &[Format] = &[
     Format {
         name: "roentgen-v2",
         title: "RoentGen-v2 (synthetic)",
-        reads: "RoentGen-v2's synthetic images as a CSV with `image_id`, `text`, `gender`, `age`, `race`, `view`, `impression` \
-                and labels, and image files by `image_id`. All rows are synthetic",
+        reads: "RoentGen-v2's synthetic images: `labels` is the folder of its Parquet files, a pattern or one, or a CSV with `image_id`, \
+                `text`, `gender`, `age`, `race`, `view`, `impression` and labels beside image files by `image_id`. All rows are \
+                synthetic",
         place: Place::Labels,
         has_columns: false,
         keys: &[],

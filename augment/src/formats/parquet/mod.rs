@@ -16,6 +16,8 @@ use super::webdataset::{files, split_of};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 
+pub(super) use self::file::columns;
+
 /// Reads the files that `table`'s path names: a folder of them, a pattern, or one.
 ///
 /// A column `image` has the bytes of each image and, where known, its path; or it has paths, relative to the folder of the files. All other columns are

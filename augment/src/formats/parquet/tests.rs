@@ -11,6 +11,7 @@ use parquet::schema::parser::parse_message_type;
 
 use super::*;
 use crate::dataset::Row;
+use crate::formats::DataSource;
 use crate::image::{GrayImage, encode_png};
 
 fn png(level: u8) -> Vec<u8> {
@@ -164,6 +165,67 @@ fn names_of_classes_and_lists_are_labels() {
     write(&path, &schema, &columns, None, Compression::SNAPPY);
     let table = Table { columns: [("labels".to_owned(), "labels".to_owned())].into(), ..Table::new(&path) };
     assert_eq!(rows(&read(&table).unwrap()), ["a.png - 1 1", "b.png - 0 0", "c.png -  ", "d.png - 0 1"]);
+}
+
+/// RoentGen-v2's columns as its card has them, the labels by name.
+#[test]
+fn roentgens_parquet_files_are_synthetic_whoever_guesses() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut names = crate::record::CHEXPERT_14.map(|name| if name == "Effusion" { "Pleural Effusion" } else { name });
+    names.sort_unstable();
+    let words = ["text", "gender"].map(|name| format!("optional binary {name} (UTF8);")).concat();
+    let rest = ["race", "view", "impression"].map(|name| format!("optional binary {name} (UTF8);")).concat();
+    // The parser of schemas takes no blank in a name.
+    let labels: String = names.iter().map(|name| format!("optional int64 {};", name.replace(' ', "_"))).collect();
+    let schema =
+        format!("message m {{ optional binary image_id (UTF8); {IMAGE} {words} optional int64 age; {rest} {labels} }}");
+    let mut columns = vec![
+        text(&["i0", "i1"]),
+        images(&[5, 6]),
+        text(&["i0.png", "i1.png"]),
+        text(&["57 year old WHITE male. Mass.", "61 year old ASIAN female. Normal."]),
+        text(&["Male", "Female"]),
+        Column::Whole(vec![Some(57), Some(61)]),
+        text(&["WHITE", "ASIAN"]),
+        text(&["PA", "AP"]),
+        text(&["Mass.", "Normal."]),
+    ];
+    columns.extend(names.map(|name| Column::Whole(vec![Some(i64::from(name == "Lung Lesion")), Some(0)])));
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let path = folder.path().join("data/train-00000-of-00001.parquet");
+    write(&path, &schema, &columns, None, Compression::SNAPPY);
+    for place in [folder.path(), &folder.path().join("data"), &path] {
+        let guess = crate::formats::guess(place).unwrap();
+        assert_eq!(guess.format.name, "roentgen-v2", "{}", guess.why);
+        let data = guess.format.read(&guess.source).unwrap();
+        assert_eq!(data.vocabulary().len(), 14);
+        let at = data.vocabulary().position(crate::record::Finding::parse("Lung Lesion").unwrap()).unwrap();
+        let record = data.record(0);
+        assert_eq!((record.id.as_str(), record.age, record.view), ("i0.png", Some(57.0), Some(crate::record::View::Pa)));
+        assert_eq!((record.details.race.as_deref(), record.report.as_deref()), (Some("WHITE"), Some("Mass.")));
+        assert_eq!([record.labels[at], data.record(1).labels[at]].map(crate::record::Label::cell), ["1", "0"]);
+        for index in 0..2 {
+            let crate::record::Origin::Synthetic(made) = &data.record(index).origin else { panic!("taken for real") };
+            assert_eq!(made.model, "RoentGen-v2");
+            assert!(made.request.prompt.contains("year old"), "{}", made.request.prompt);
+        }
+        assert_eq!(levels(&data), [5, 6]);
+    }
+    let source = DataSource { labels: Some(path), images: Some(folder.path().into()), ..DataSource::default() };
+    let error = crate::formats::Format::named("roentgen-v2").unwrap().read(&source).unwrap_err().to_string();
+    assert!(error.contains("data.images") && error.contains("data.labels alone"), "{error}");
+}
+
+#[test]
+fn the_index_of_a_data_frame_is_no_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let schema = format!("message m {{ {IMAGE} optional int64 Mass; optional int64 __index_level_0__; }}");
+    let whole = |values: [i64; 2]| Column::Whole(values.map(Some).to_vec());
+    write(&path, &schema, &[images(&[1, 2]), text(&["a", "b"]), whole([1, 0]), whole([3, 9])], None, Compression::SNAPPY);
+    let data = read(&Table::new(&path)).unwrap();
+    assert_eq!(rows(&data), ["a - 1", "b - 0"]);
+    assert!(data.notes()[0].contains("column `__index_level_0__` is an index and is ignored"), "{:?}", data.notes());
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! Synthetic radiographs that others publish: those of RoentGen-v2, and SynthCheX-75K.
 //!
-//! Both come as Parquet or behind a loading script. Here they are tables with the columns that their cards name, beside image files: as
-//! `datasets.Dataset.to_csv` and a loop over the images write them.
+//! RoentGen-v2's come as Parquet, SynthCheX-75K's behind a loading script. Both can also be tables with the columns that their cards name, beside
+//! image files: as `datasets.Dataset.to_csv` and a loop over the images write them.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::formats::Table;
 use crate::formats::guess::Sighting;
+use crate::formats::parquet;
 use crate::formats::registry::{self, DataSource};
 use crate::record::{CxrRecord, Origin, PatientId};
 use crate::request::RequestSource;
@@ -17,17 +19,43 @@ use crate::request::RequestSource;
 /// What every file name of SynthCheX-75K begins with, before the image of MIMIC-CXR whose report was its prompt.
 const FROM_MIMIC: &str = "SyntheticImg_";
 
-/// Why a table is that of RoentGen-v2.
+/// Columns that tell RoentGen-v2's images from others.
+const OF_ROENTGEN: [&str; 5] = ["image_id", "text", "gender", "race", "impression"];
+
+/// Why a table, or Parquet files, are those of RoentGen-v2.
 pub(in crate::formats) fn looks_like_roentgen(seen: &Sighting) -> Option<String> {
-    seen.has_columns(&["image_id", "text", "gender", "race", "impression"])
+    (seen.has_columns(&OF_ROENTGEN) || seen.has_parquet_columns(&OF_ROENTGEN))
         .then(|| "`image_id`, `text` and `impression` are columns of RoentGen-v2's images".to_owned())
 }
 
-/// Reads RoentGen-v2's table: columns of the card of `stanfordmimi/RoentGen-v2-synthetic-dataset` on Hugging Face.
+/// Reads RoentGen-v2's Parquet files, in which `image` has the images, or a table: columns of the card of
+/// `stanfordmimi/RoentGen-v2-synthetic-dataset` on Hugging Face.
 pub(in crate::formats) fn read_roentgen(source: &DataSource) -> Result<CxrDataset, AugmentError> {
+    let place = registry::labels(source)?;
     let columns = [("image", "image_id"), ("prompt", "text"), ("report", "impression"), ("sex", "gender")];
-    let data = table(source, &columns)?;
+    let data = match is_parquet(&place) {
+        false => table(source, &columns)?,
+        true => {
+            if let Some(images) = &source.images {
+                let found = format!("{}, which is not read", images.display());
+                return Err(AugmentError::setting(
+                    "data.images",
+                    found,
+                    "data.labels alone: the images are in the Parquet files",
+                ));
+            }
+            let mut table = columns_of(source, place, &columns[1..]);
+            // Images are called by their paths within the files.
+            table.extra_columns.push("image_id".to_owned());
+            parquet::read(&table)?
+        }
+    };
     Ok(data.map_records(|row| made_by(row, "RoentGen-v2")))
+}
+
+/// Whether a place is one of Parquet files: a folder of them, a pattern, or one.
+fn is_parquet(place: &Path) -> bool {
+    place.is_dir() || place.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
 /// Why a table is that of SynthCheX-75K.
@@ -54,11 +82,15 @@ pub(in crate::formats) fn read_synthchex(source: &DataSource) -> Result<CxrDatas
 
 fn table(source: &DataSource, columns: &[(&str, &str)]) -> Result<CxrDataset, AugmentError> {
     let path = registry::labels(source)?;
+    Table { images: Some(registry::images(source, &path)), ..columns_of(source, path, columns) }.read()
+}
+
+/// The table at `path`, whose rows are synthetic, with these columns of fields.
+fn columns_of(source: &DataSource, path: PathBuf, columns: &[(&str, &str)]) -> Table {
     let columns: BTreeMap<_, _> = columns.iter().map(|(field, column)| ((*field).to_owned(), (*column).to_owned())).collect();
     let DataSource { findings, custom_findings, extra_columns, missing, delimiter, .. } = source.clone();
-    let images = Some(registry::images(source, &path));
-    let table = Table { columns, custom_findings, extra_columns, images, findings, synthetic: true, ..Table::new(path) };
-    Table { missing, delimiter, ..table }.read()
+    let table = Table { columns, custom_findings, extra_columns, findings, synthetic: true, ..Table::new(path) };
+    Table { missing, delimiter, ..table }
 }
 
 /// The record of a row, whose generator is named.
