@@ -155,7 +155,11 @@ fn explain(args: &LabelArgs, report: &str, reading: Reading<'_>) -> Result<ExitC
         }
         let name = one.finding.map_or("(another abnormality)", |finding| finding.name());
         let cue = one.cue.map_or(String::new(), |(words, rule)| format!(", by \"{words}\" ({}: {})", rule.key, rule.phrase));
-        let place = [one.side.map(|side| side.to_string()), one.severity.map(|severity| severity.to_string())];
+        let place = [
+            one.side.map(|side| side.to_string()),
+            one.severity.map(|severity| severity.to_string()),
+            one.location.map(|location| location.to_string()),
+        ];
         let place: String = place.into_iter().flatten().map(|word| format!(", {word}")).collect();
         print(format!(
             "  {name}: {}{place}, from \"{}\" ({}: {}){cue}",
@@ -190,5 +194,6 @@ fn json_of(one: &Evidence<'_>) -> serde_json::Value {
         "cue": one.cue.map(|(words, rule)| json!({ "words": words, "rule": source(rule) })),
         "side": one.side,
         "severity": one.severity,
+        "location": one.location,
     })
 }

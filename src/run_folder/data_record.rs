@@ -319,7 +319,8 @@ fn words(record: &CxrRecord) -> String {
     add("template", record.details.template.as_ref().map(report));
     for detail in &record.details.findings {
         let (side, severity) = (detail.side.map(|side| side.to_string()), detail.severity.map(|severity| severity.to_string()));
-        let known: Vec<_> = severity.into_iter().chain(side).collect();
+        let location = detail.location.map(|location| location.to_string());
+        let known: Vec<_> = severity.into_iter().chain(side).chain(location).collect();
         add(detail.finding.name(), Some(known.join(" ")));
     }
     if record.origin.is_synthetic() {

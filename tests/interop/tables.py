@@ -59,7 +59,7 @@ class Radiographs:
         self.csv = pd.read_csv(table, dtype={"image": str, "patient_id": str, "source_id": str}, keep_default_na=False, na_values=[""])
         self.folder = Path(table).parent
         others = self.FIELDS | self.PROVENANCE
-        self.pathologies = [c for c in self.csv.columns if c not in others and not c.endswith((" side", " severity"))]
+        self.pathologies = [c for c in self.csv.columns if c not in others and not c.endswith((" side", " severity", " location"))]
         labels = self.csv[self.pathologies].to_numpy(float)
         self.labels = np.where(labels == -1, np.nan, labels).astype(np.float32)
 

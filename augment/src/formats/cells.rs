@@ -1,6 +1,6 @@
 //! How cells spell nothing, ages, sexes, views and splits; the latter with the words of their errors.
 
-use crate::record::{Label, Laterality, Severity, Sex, Split, View};
+use crate::record::{Label, Laterality, Location, Severity, Sex, Split, View};
 use crate::text::PromptKind;
 
 /// A cell that says nothing, in whole: what pandas takes for missing, in upper or lower case, and a dash.
@@ -27,6 +27,8 @@ pub(super) const SEX: Cell<Sex> = ("M or F", sex);
 pub(super) const VIEW: Cell<View> = ("PA, AP or L", view);
 pub(super) const SIDE: Cell<Laterality> = ("left, right or both", side);
 pub(super) const SEVERITY: Cell<Severity> = ("mild, moderate or severe", severity);
+pub(super) const LOCATION: Cell<Location> =
+    ("upper, middle or lower lobe, upper, middle or lower zone, lingula, apex, base, perihilar or retrocardiac", location);
 pub(super) const PROMPT_KIND: Cell<PromptKind> = ("report, template or free", prompt_kind);
 pub(super) const SPLIT: Cell<Split> = ("train, valid or test", split);
 
@@ -76,6 +78,12 @@ fn severity(cell: &str) -> Option<Severity> {
         "severe" => Some(Severity::Severe),
         _ => None,
     }
+}
+
+/// In any case, and with `_` for the blank.
+fn location(cell: &str) -> Option<Location> {
+    let cell = cell.replace('_', " ");
+    Location::ALL.into_iter().find(|location| location.name().eq_ignore_ascii_case(&cell))
 }
 
 fn prompt_kind(cell: &str) -> Option<PromptKind> {
@@ -137,6 +145,16 @@ mod tests {
         for bad in ["", "Y", "-3", "old", "nan"] {
             assert_eq!(age(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn locations_are_one_list() {
+        for known in Location::ALL {
+            assert_eq!(location(known.name()), Some(known));
+            assert_eq!(location(&known.name().to_uppercase().replace(' ', "_")), Some(known));
+            assert!(LOCATION.0.contains(known.name().split(' ').next().unwrap()), "{known}");
+        }
+        assert_eq!(location("lobe"), None);
     }
 
     #[test]

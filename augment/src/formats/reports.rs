@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::sheet::{Delimiter, Line, Rows, Sheet};
-use super::table::columns::{SEVERITY_COLUMN, SIDE_COLUMN};
+use super::table::columns::{DETAIL_COLUMNS, LOCATION_COLUMN, SEVERITY_COLUMN, SIDE_COLUMN};
 use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::formats::TableError;
-use crate::record::{Finding, FindingDetail, Label, Laterality};
+use crate::record::{Finding, FindingDetail, Label, Laterality, Location, Severity};
 use crate::text::{Dropped, Labeler, Labelling, Section, TakenFrom};
 
 /// Reports that are labelled at once.
@@ -127,7 +127,7 @@ impl ReportTable {
         Err(TableError::NoRow { path: self.sheet.path.clone(), row }.into())
     }
 
-    /// Writes the table with a column of labels per finding, and columns of sides and severities where any row has one. Columns of these
+    /// Writes the table with a column of labels per finding, and columns of sides, severities and locations where any row has one. Columns of these
     /// names that are there already are an error, or left out with `replace`.
     ///
     /// # Errors
@@ -168,10 +168,10 @@ impl ReportTable {
         }
     }
 
-    /// Whether a column is a label, a side or a severity of one of these findings.
+    /// Whether a column is a label, a side, a severity or a location of one of these findings.
     fn is_label(&self, column: usize, findings: &[Finding]) -> bool {
         let name = &self.sheet.columns[column];
-        let bare = [SIDE_COLUMN, SEVERITY_COLUMN].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+        let bare = DETAIL_COLUMNS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
         column != self.column && Finding::parse(bare).is_ok_and(|finding| findings.contains(&finding))
     }
 }
@@ -192,36 +192,41 @@ fn io_error(error: csv::Error) -> io::Error {
     }
 }
 
-/// A column of sides or severities.
+/// A column of sides, severities or locations, by its ending.
 struct Detail {
     finding: Finding,
-    severity: bool,
+    ending: &'static str,
 }
 
 /// The columns that any row has something for.
 fn details<'a>(findings: &'a [Finding], read: &'a ReadLabels) -> impl Iterator<Item = Detail> + 'a {
-    let columns = findings.iter().flat_map(|finding| [false, true].map(|severity| Detail { finding: *finding, severity }));
+    let columns = findings.iter().flat_map(|finding| DETAIL_COLUMNS.map(|ending| Detail { finding: *finding, ending }));
     columns.filter(|column| read.rows.iter().any(|row| !column.cell(row).is_empty()))
 }
 
 impl Detail {
     fn name(&self) -> String {
-        format!("{}{}", self.finding.name(), if self.severity { SEVERITY_COLUMN } else { SIDE_COLUMN })
+        format!("{}{}", self.finding.name(), self.ending)
     }
 
     /// The cell that [`Table`](super::Table) reads back.
     fn cell(&self, row: &Labelling) -> &'static str {
-        let Some(FindingDetail { side, severity, .. }) = row.details.iter().find(|detail| detail.finding == self.finding)
+        let Some(FindingDetail { side, severity, location, .. }) =
+            row.details.iter().find(|detail| detail.finding == self.finding)
         else {
             return "";
         };
-        match (self.severity, side, severity) {
-            (true, _, Some(severity)) => severity.name(),
-            (false, Some(Laterality::Left), _) => "left",
-            (false, Some(Laterality::Right), _) => "right",
-            (false, Some(Laterality::Both), _) => "both",
-            _ => "",
-        }
+        let cell = match self.ending {
+            SIDE_COLUMN => side.map(|side| match side {
+                Laterality::Left => "left",
+                Laterality::Right => "right",
+                Laterality::Both => "both",
+            }),
+            SEVERITY_COLUMN => severity.map(Severity::name),
+            LOCATION_COLUMN => location.map(Location::name),
+            _ => None,
+        };
+        cell.unwrap_or_default()
     }
 }
 
@@ -279,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_table_keeps_its_cells_and_gains_labels() {
-        let text = "image,patient_id,Path note,report\na.png,007,\"x, \"\"y\"\"\",\"Small left effusion.\nNo edema.\"\nb.png,nan,,\nc.png,1,,Fine.\n";
+        let text = "image,patient_id,Path note,report\na.png,007,\"x, \"\"y\"\"\",\"Small left effusion at the base.\nNo edema.\"\nb.png,nan,,\nc.png,1,,Fine.\n";
         let (folder, path) = table(text);
         let reports = ReportTable::open(&path, "report", None).unwrap();
         let read = reports.read(reading(Section::ImpressionOrNext), &|_| ()).unwrap();
@@ -293,11 +298,11 @@ mod tests {
             "{}",
             lines[0]
         );
-        assert!(lines[0].ends_with(",Support Devices,Effusion side,Effusion severity"), "{}", lines[0]);
-        assert!(lines[1].starts_with("a.png,007,\"x, \"\"y\"\"\",\"Small left effusion."), "{}", lines[1]);
-        assert_eq!(lines[2], "No edema.\",,,,,,0,,,,,1,,,,left,mild");
-        assert_eq!(lines[3], "b.png,nan,,,,,,,,,,,,,,,,,,");
-        assert_eq!(lines[4], "c.png,1,,Fine.,1,,,,,,,,,,,,,,,");
+        assert!(lines[0].ends_with(",Support Devices,Effusion side,Effusion severity,Effusion location"), "{}", lines[0]);
+        assert!(lines[1].starts_with("a.png,007,\"x, \"\"y\"\"\",\"Small left effusion at the base."), "{}", lines[1]);
+        assert_eq!(lines[2], "No edema.\",,,,,,0,,,,,1,,,,left,mild,base");
+        assert_eq!(lines[3], "b.png,nan,,,,,,,,,,,,,,,,,,,");
+        assert_eq!(lines[4], "c.png,1,,Fine.,1,,,,,,,,,,,,,,,,");
         // What was written is the project's own table.
         let own = Table { missing: MissingImages::Keep, extra_columns: vec!["Path note".to_owned()], ..Table::new(&out) };
         let data = own.read().unwrap();
@@ -307,7 +312,8 @@ mod tests {
 
     #[test]
     fn labels_that_are_there_are_replaced_on_request() {
-        let (folder, path) = table("image,Pleural Effusion,Effusion side,Hernia,text\na.png,1,left,1,No effusion.\n");
+        let (folder, path) =
+            table("image,Pleural Effusion,Effusion side,Effusion location,Hernia,text\na.png,1,left,base,1,No effusion.\n");
         let reports = ReportTable::open(&path, "text", None).unwrap();
         let read = reports.read(reading(Section::Whole), &|_| ()).unwrap();
         let out = folder.path().join("labels.csv");

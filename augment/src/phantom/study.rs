@@ -8,9 +8,9 @@ use super::lesion::{Lesion, LungPoint};
 use super::noise::{Purpose, derive, deviate, rng};
 use super::render::render;
 use super::tube::Projection;
-use super::{Grade, Mask, Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, Prevalence, Side};
+use super::{Grade, Mask, Pathology, PhantomFinding, PhantomPatient, PhantomPhysics, Prevalence, Side, Zone};
 use crate::image::GrayImage;
-use crate::record::{Details, Finding, FindingDetail, Label, Laterality, Severity, View, Vocabulary};
+use crate::record::{Details, Finding, FindingDetail, Label, Laterality, Location, Severity, View, Vocabulary};
 
 /// How the patient stands to the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,7 +139,7 @@ impl PhantomStudy {
         template_text(&self.findings)
     }
 
-    /// What is known of the image beside its labels: the template text, and side and severity of every finding.
+    /// What is known of the image beside its labels: the template text, and side, severity and location of every finding.
     #[must_use]
     pub fn details(&self) -> Details {
         let findings = self.findings.iter().map(|found| FindingDetail {
@@ -153,6 +153,13 @@ impl PhantomStudy {
                 Grade::Moderate => Severity::Moderate,
                 Grade::Severe => Severity::Severe,
             }),
+            location: match found.zone {
+                Some(Zone::Upper) => Some(Location::UpperZone),
+                Some(Zone::Mid) => Some(Location::MiddleZone),
+                Some(Zone::Lower) => Some(Location::LowerZone),
+                // As its template text says.
+                None => (found.pathology == Pathology::Atelectasis).then_some(Location::Base),
+            },
         });
         Details { template: Some(self.template_text()), findings: findings.collect(), ..Details::default() }
     }

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use detail::{Details, FindingDetail, Laterality, Severity};
+pub use detail::{Details, FindingDetail, Laterality, Location, Severity};
 pub use finding::{CHEXPERT_14, Finding, NIH_14, Vocabulary, XRV_18, by_finding};
 pub use label::{Label, LabelPolicy, Target};
 pub use sample::CxrSample;
@@ -149,7 +149,7 @@ pub struct CxrRecord {
     pub split: Option<Split>,
     /// Real or synthetic.
     pub origin: Origin,
-    /// Details that only some data sets have: sides, severities, race, template text.
+    /// Details that only some data sets have: sides, severities, locations, race, template text.
     pub details: Details,
 }
 

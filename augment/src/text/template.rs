@@ -1,13 +1,13 @@
 //! Template text: prompts made by rule from what a row knows.
 
-use crate::record::{CxrRecord, Finding, Label, Sex, View, Vocabulary};
+use crate::record::{CxrRecord, Finding, FindingDetail, Label, Laterality, Location, Sex, View, Vocabulary};
 
 /// Number of wordings.
 pub(super) const WORDINGS: u64 = 4;
 
 /// Template text of a row; it is not a radiologist's report.
 ///
-/// It names the positive findings, with side and severity where the row knows them, and at most `negatives` of those that the row
+/// It names the positive findings, with side, severity and location where the row knows them, and at most `negatives` of those that the row
 /// denies. A row whose labels are all unknown gives text without findings.
 pub(super) struct Template<'a> {
     pub record: &'a CxrRecord,
@@ -89,11 +89,9 @@ impl Template<'_> {
         let labels = &self.record.labels;
         let positive = self.vocabulary.findings().iter().zip(labels).filter(|(_, label)| **label == Label::Positive);
         let names: Vec<String> = positive
-            .map(|(finding, _)| {
-                let detail = self.record.details.of(*finding);
-                let severity = detail.and_then(|detail| detail.severity).map(|severity| format!("{severity} "));
-                let side = detail.and_then(|detail| detail.side).map(|side| format!("{side} "));
-                format!("{}{}{}", severity.unwrap_or_default(), side.unwrap_or_default(), name(*finding))
+            .map(|(finding, _)| match self.record.details.of(*finding) {
+                Some(detail) => phrase(detail),
+                None => name(*finding),
             })
             .filter(|name| name != "no finding")
             .collect();
@@ -128,6 +126,23 @@ fn view(view: View) -> &'static str {
     }
 }
 
+/// `moderate left lower lobe consolidation`, `small left effusion at the base`.
+fn phrase(detail: &FindingDetail) -> String {
+    let FindingDetail { finding, side, severity, location } = *detail;
+    let both = side == Some(Laterality::Both);
+    let (adjective, place) = match location {
+        None => (None, ""),
+        Some(Location::Apex) => (None, if both { " at the apices" } else { " at the apex" }),
+        Some(Location::Base) => (None, if both { " at the bases" } else { " at the base" }),
+        Some(Location::Lingula) => (None, " in the lingula"),
+        Some(other) => (Some(other.name()), ""),
+    };
+    let words =
+        [severity.map(|severity| severity.to_string()), side.map(|side| side.to_string()), adjective.map(str::to_owned)];
+    let words: String = words.into_iter().flatten().map(|word| format!("{word} ")).collect();
+    format!("{words}{}{place}", name(finding))
+}
+
 /// The name of a finding within a sentence.
 fn name(finding: Finding) -> String {
     finding.name().replace('_', " ").to_lowercase()
@@ -159,8 +174,11 @@ fn sentences(parts: impl IntoIterator<Item = Option<String>>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::record::{Details, FindingDetail, Laterality, Severity};
+    use crate::record::{Details, Severity};
+    use crate::text::Labeler;
     use crate::text::prompt::tests::{record, vocabulary};
 
     fn texts(record: &CxrRecord) -> [String; 4] {
@@ -199,7 +217,7 @@ mod tests {
     #[test]
     fn sides_and_severities_come_from_the_row() {
         let findings = vocabulary().findings().to_vec();
-        let detail = |at: usize, side, severity| FindingDetail { finding: findings[at], side, severity };
+        let detail = |at: usize, side, severity| FindingDetail { finding: findings[at], side, severity, location: None };
         let details = Details {
             findings: vec![
                 detail(1, Some(Laterality::Both), Some(Severity::Moderate)),
@@ -211,6 +229,60 @@ mod tests {
         };
         let row = CxrRecord { details, ..record([Label::Positive, Label::Positive, Label::Negative]) };
         assert!(texts(&row)[0].ends_with(" Mild cardiomegaly and moderate bilateral effusion."));
+    }
+
+    #[test]
+    fn locations_are_said_as_readers_say_them() {
+        use Laterality::{Both, Left, Right};
+        let of = |name, side, severity, location| {
+            let finding = Finding::parse(name).unwrap();
+            phrase(&FindingDetail { finding, side, severity, location: Some(location) })
+        };
+        let small = Some(Severity::Mild);
+        assert_eq!(of("Effusion", Some(Left), small, Location::Base), "mild left effusion at the base");
+        assert_eq!(of("Atelectasis", Some(Both), None, Location::Base), "bilateral atelectasis at the bases");
+        assert_eq!(of("Pneumothorax", Some(Right), None, Location::Apex), "right pneumothorax at the apex");
+        assert_eq!(of("Consolidation", Some(Left), None, Location::LowerLobe), "left lower lobe consolidation");
+        assert_eq!(of("Pneumonia", None, None, Location::Lingula), "pneumonia in the lingula");
+        assert_eq!(of("Edema", Some(Both), small, Location::Perihilar), "mild bilateral perihilar edema");
+        assert_eq!(of("Lung Opacity", None, None, Location::Retrocardiac), "retrocardiac lung opacity");
+        assert_eq!(of("Mass", Some(Right), None, Location::UpperZone), "right upper zone mass");
+    }
+
+    proptest! {
+        /// What template text says of a row is what the labeler reads in it.
+        #[test]
+        fn the_labeler_reads_template_text_back(
+            positive in prop::collection::vec(any::<bool>(), 5),
+            sides in prop::collection::vec(0..4usize, 5),
+            severities in prop::collection::vec(0..4usize, 5),
+            locations in prop::collection::vec(0..=Location::ALL.len(), 5),
+            wording in 0..WORDINGS,
+        ) {
+            let vocabulary = Vocabulary::parse(["Atelectasis", "Consolidation", "Effusion", "Pneumonia", "Pneumothorax"]).unwrap();
+            let details: Vec<_> = (0..5)
+                .filter(|at| positive[*at])
+                .map(|at| FindingDetail {
+                    finding: vocabulary.findings()[at],
+                    side: [None, Some(Laterality::Left), Some(Laterality::Right), Some(Laterality::Both)][sides[at]],
+                    severity: [None, Some(Severity::Mild), Some(Severity::Moderate), Some(Severity::Severe)][severities[at]],
+                    location: Location::ALL.get(locations[at]).copied(),
+                })
+                .collect();
+            let labels = positive.iter().map(|positive| if *positive { Label::Positive } else { Label::Negative }).collect();
+            let row = CxrRecord { labels, details: Details { findings: details.clone(), ..Details::default() }, ..record([Label::Negative; 3]) };
+            let template =
+                Template { record: &row, vocabulary: &vocabulary, demographics: true, negatives: 2, no_finding: "no finding", turn: 0 };
+            let text = template.text(wording);
+            let read = Labeler::standard().label(&text);
+            for detail in &details {
+                let at = Labeler::standard().vocabulary().position(detail.finding).unwrap();
+                prop_assert_eq!(read.labels[at], Label::Positive, "{}: {}", detail.finding, text);
+                let known = detail.side.is_some() || detail.severity.is_some() || detail.location.is_some();
+                let found = read.details.iter().find(|found| found.finding == detail.finding);
+                prop_assert_eq!(found, known.then_some(detail), "{}", text);
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use super::lists::{Cells, Lists};
 use super::paths::{patient_folder, split_of};
 use crate::AugmentError;
 use crate::formats::TableError;
-use crate::formats::cells::{AGE, Cell, FRONTAL_LATERAL, LABEL, ORDER, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW};
+use crate::formats::cells::{
+    AGE, Cell, FRONTAL_LATERAL, LABEL, LOCATION, ORDER, PROMPT_KIND, SEVERITY, SEX, SIDE, SPLIT, VIEW,
+};
 use crate::formats::sheet::{Line, Sheet};
 use crate::gate::{GateOutcome, NearestReal};
 use crate::record::{CxrRecord, Details, Finding, FindingDetail, Label, Origin, PatientId, Provenance, View, Vocabulary};
@@ -24,6 +26,10 @@ pub(in crate::formats) const OPTIONAL: [&str; 2] = ["race", "template"];
 /// Endings of the columns with further details of a finding, after its name and a space (`Effusion side`).
 pub(in crate::formats) const SIDE_COLUMN: &str = " side";
 pub(in crate::formats) const SEVERITY_COLUMN: &str = " severity";
+pub(in crate::formats) const LOCATION_COLUMN: &str = " location";
+
+/// Those endings.
+pub(in crate::formats) const DETAIL_COLUMNS: [&str; 3] = [SIDE_COLUMN, SEVERITY_COLUMN, LOCATION_COLUMN];
 
 /// Columns of synthetic rows: where the image comes from.
 pub(in crate::formats) const PROVENANCE: [&str; 17] = [
@@ -190,18 +196,19 @@ impl Columns {
         }
     }
 
-    /// Sides and severities of a row, in the order of the findings.
+    /// Sides, severities and locations of a row, in the order of the findings.
     fn finding_details(&self, sheet: &Sheet, line: &Line) -> Result<Vec<FindingDetail>, AugmentError> {
-        let Header { findings, sides, severities, .. } = &self.header;
+        let Header { findings, sides, severities, locations, .. } = &self.header;
         let column =
             |list: &[(Finding, usize)], wanted| list.iter().find(|(known, _)| *known == wanted).map(|(_, column)| *column);
         let detail = |(finding, _): &(Finding, usize)| {
             let side = sheet.parse_optional(line, column(sides, *finding), SIDE)?;
             let severity = sheet.parse_optional(line, column(severities, *finding), SEVERITY)?;
-            let known = side.is_some() || severity.is_some();
-            Ok(known.then_some(FindingDetail { finding: *finding, side, severity }))
+            let location = sheet.parse_optional(line, column(locations, *finding), LOCATION)?;
+            let known = side.is_some() || severity.is_some() || location.is_some();
+            Ok(known.then_some(FindingDetail { finding: *finding, side, severity, location }))
         };
-        if sides.is_empty() && severities.is_empty() {
+        if sides.is_empty() && severities.is_empty() && locations.is_empty() {
             return Ok(Vec::new());
         }
         findings.iter().filter_map(|finding| detail(finding).transpose()).collect()

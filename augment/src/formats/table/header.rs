@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::columns::{SEVERITY_COLUMN, SIDE_COLUMN};
+use super::columns::{DETAIL_COLUMNS, LOCATION_COLUMN, SEVERITY_COLUMN, SIDE_COLUMN};
 use super::field::{Field, alike};
 use crate::AugmentError;
 use crate::formats::TableError;
@@ -34,6 +34,7 @@ pub(in crate::formats) struct Header {
     pub(super) findings: Vec<(Finding, usize)>,
     pub(super) sides: Vec<(Finding, usize)>,
     pub(super) severities: Vec<(Finding, usize)>,
+    pub(super) locations: Vec<(Finding, usize)>,
     /// What is doubtful, a sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -45,6 +46,7 @@ enum Use {
     Finding(Finding),
     Side(Finding),
     Severity(Finding),
+    Location(Finding),
 }
 
 impl Header {
@@ -96,6 +98,7 @@ impl Header {
             findings: Vec::new(),
             sides: Vec::new(),
             severities: Vec::new(),
+            locations: Vec::new(),
             notes,
         };
         for (at, found) in uses.iter().enumerate() {
@@ -104,6 +107,7 @@ impl Header {
                 Some(Use::Finding(finding)) => header.findings.push((finding, at)),
                 Some(Use::Side(finding)) => header.sides.push((finding, at)),
                 Some(Use::Severity(finding)) => header.severities.push((finding, at)),
+                Some(Use::Location(finding)) => header.locations.push((finding, at)),
                 None => {}
             }
         }
@@ -187,6 +191,7 @@ fn by_name(name: &str, custom: &[Finding]) -> Option<Use> {
     let detail = |name: Option<&str>, make: fn(Finding) -> Use| name.and_then(|name| finding(name, custom)).map(make);
     detail(ending(SIDE_COLUMN), Use::Side)
         .or_else(|| detail(ending(SEVERITY_COLUMN), Use::Severity))
+        .or_else(|| detail(ending(LOCATION_COLUMN), Use::Location))
         .or_else(|| finding(name, custom).map(Use::Finding))
 }
 
@@ -237,7 +242,7 @@ fn duplicate(sheet: &Sheet, name: &str, first: usize) -> AugmentError {
 
 /// The error names the nearest finding, as a misspelt one is what happens most.
 fn unknown_column(sheet: &Sheet, first: &str, unknown: &[&String], of_images: bool) -> AugmentError {
-    let bare = [SIDE_COLUMN, SEVERITY_COLUMN].iter().find_map(|ending| first.strip_suffix(ending)).unwrap_or(first);
+    let bare = DETAIL_COLUMNS.iter().find_map(|ending| first.strip_suffix(ending)).unwrap_or(first);
     let suggestion = match Finding::parse(bare) {
         Err(AugmentError::UnknownFinding { suggestion, .. }) => suggestion,
         _ => String::new(),

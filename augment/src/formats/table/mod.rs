@@ -36,6 +36,7 @@ pub use writer::{TableRow, table_bytes, write_table};
 /// | `patient_id`, `age`, `sex`, `view`, `split`, `report` | 57 or 057Y; M or F; PA, AP or L; train, valid or test; blank where unknown |
 /// | one per finding | 1, 0, -1 (uncertain) or blank (not mentioned) |
 /// | `F side`, `F severity` of a finding `F` | left, right or both; mild, moderate or severe; blank where unknown |
+/// | `F location` | one of [`Location`](crate::record::Location), such as `lower lobe`; blank where unknown |
 /// | `race`, `template` | in the data set's own words; text made by rule, which is not a report |
 /// | `origin` | blank or `real`; `synthetic` where the rest tells how the image was made: |
 /// | `seed`, `prompt`, `model` | required of synthetic rows |

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::columns::{FIELDS, OPTIONAL, PROVENANCE, SELDOM, SEVERITY_COLUMN, SIDE_COLUMN};
+use super::columns::{FIELDS, LOCATION_COLUMN, OPTIONAL, PROVENANCE, SELDOM, SEVERITY_COLUMN, SIDE_COLUMN};
 use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::record::{CxrRecord, Finding, Laterality, Origin, Sex, View, Vocabulary};
@@ -60,6 +60,7 @@ enum Column {
     Label(Finding, usize),
     Side(Finding),
     Severity(Finding),
+    Location(Finding),
     Provenance(&'static str),
 }
 
@@ -67,7 +68,8 @@ enum Column {
 fn columns(vocabulary: &Vocabulary, synthetic: bool) -> impl Iterator<Item = Column> {
     let findings = vocabulary.findings();
     let labels = findings.iter().enumerate().map(|(at, finding)| Column::Label(*finding, at));
-    let details = findings.iter().flat_map(|finding| [Column::Side(*finding), Column::Severity(*finding)]);
+    let details =
+        findings.iter().flat_map(|finding| [Column::Side(*finding), Column::Severity(*finding), Column::Location(*finding)]);
     let fields = FIELDS.into_iter().map(Column::Field).chain(OPTIONAL.into_iter().map(Column::Optional));
     fields.chain(labels).chain(details).chain(PROVENANCE.into_iter().filter(move |_| synthetic).map(Column::Provenance))
 }
@@ -79,6 +81,7 @@ impl Column {
             Self::Label(finding, _) => finding.name().to_owned(),
             Self::Side(finding) => format!("{}{SIDE_COLUMN}", finding.name()),
             Self::Severity(finding) => format!("{}{SEVERITY_COLUMN}", finding.name()),
+            Self::Location(finding) => format!("{}{LOCATION_COLUMN}", finding.name()),
         }
     }
 
@@ -86,7 +89,7 @@ impl Column {
         match self {
             Self::Field(_) | Self::Label(..) => true,
             Self::Provenance(name) if !SELDOM.contains(name) => true,
-            Self::Optional(_) | Self::Side(_) | Self::Severity(_) | Self::Provenance(_) => {
+            Self::Optional(_) | Self::Side(_) | Self::Severity(_) | Self::Location(_) | Self::Provenance(_) => {
                 rows.iter().any(|row| !self.cell(row).is_empty())
             }
         }
@@ -105,6 +108,7 @@ impl Column {
                 side => text(side),
             },
             Self::Severity(finding) => text(record.details.of(*finding).and_then(|detail| detail.severity)),
+            Self::Location(finding) => text(record.details.of(*finding).and_then(|detail| detail.location)),
             Self::Provenance(name) => provenance_cell(row, name),
         }
     }
@@ -169,7 +173,7 @@ mod tests {
     use super::*;
     use crate::formats::{MissingImages, Table};
     use crate::gate::{GateOutcome, NearestReal};
-    use crate::record::{Details, FindingDetail, Label, PatientId, Provenance, Severity, Split};
+    use crate::record::{Details, FindingDetail, Label, Location, PatientId, Provenance, Severity, Split};
     use crate::request::{RequestSource, SampleRequest};
     use crate::supply::{AdapterCard, AdapterKind};
     use crate::text::PromptKind;
@@ -190,10 +194,12 @@ mod tests {
     }
 
     fn detailed() -> CxrRecord {
-        let detail = |name, side, severity| FindingDetail { finding: Finding::parse(name).unwrap(), side, severity };
+        let detail =
+            |name, side, severity, location| FindingDetail { finding: Finding::parse(name).unwrap(), side, severity, location };
         let findings = vec![
-            detail("Effusion", Some(Laterality::Both), Some(Severity::Mild)),
-            detail("Mass", Some(Laterality::Right), None),
+            detail("Effusion", Some(Laterality::Both), Some(Severity::Mild), None),
+            detail("Mass", Some(Laterality::Right), None, Some(Location::UpperLobe)),
+            detail("Pleural_Thickening", None, None, Some(Location::Apex)),
         ];
         let details = Details { race: Some("Asian".to_owned()), template: Some("A mass.".to_owned()), findings, order: None };
         CxrRecord { id: "c.png".to_owned(), details, ..real() }

@@ -20,11 +20,11 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use self::rules::{LARGEST, Rules, STANDARD};
-use self::scope::{Mention, Reader, joined, largest};
+use self::rules::{LARGEST, Place, Rules, STANDARD};
+use self::scope::{Mention, Reader, joined, largest, together};
 use super::sentences;
 use crate::AugmentError;
-use crate::record::{Finding, FindingDetail, Label, Laterality, Severity, Vocabulary};
+use crate::record::{Finding, FindingDetail, Label, Laterality, Location, Severity, Vocabulary};
 
 pub use self::phrase::PhraseFault;
 pub use self::rules::RulesError;
@@ -41,7 +41,7 @@ pub struct Labeler {
 pub struct Labelling {
     /// One per finding of the labeler's vocabulary; [`Label::Missing`] where the report doesn't mention it.
     pub labels: Vec<Label>,
-    /// Side and severity of positive findings, where the report says them.
+    /// Side, severity and location of positive findings, where the report says them.
     pub details: Vec<FindingDetail>,
 }
 
@@ -64,6 +64,8 @@ pub struct Evidence<'a> {
     pub side: Option<Laterality>,
     /// Its severity, if the words around it say it.
     pub severity: Option<Severity>,
+    /// Its location, if the words around it say one.
+    pub location: Option<Location>,
 }
 
 /// A phrase of the file of rules.
@@ -180,6 +182,7 @@ impl Labeler {
                 cue: mention.cue.as_ref().map(|(rule, tokens)| (words(tokens), source(*rule))),
                 side: mention.side,
                 severity: mention.severity,
+                location: mention.place.and_then(Place::single),
             });
         });
         evidence
@@ -198,8 +201,9 @@ impl Labeler {
     fn details(&self, findings: &[Sum]) -> Vec<FindingDetail> {
         let detail = |(at, sum): (usize, &Sum)| {
             let side = sum.side.filter(|_| self.rules.sided[at]);
-            let known = side.is_some() || sum.severity.is_some();
-            known.then_some(FindingDetail { finding: self.rules.findings[at], side, severity: sum.severity })
+            let location = sum.place.and_then(Place::single).filter(|_| self.rules.sided[at]);
+            let known = side.is_some() || sum.severity.is_some() || location.is_some();
+            known.then_some(FindingDetail { finding: self.rules.findings[at], side, severity: sum.severity, location })
         };
         findings.iter().enumerate().filter_map(detail).collect()
     }
@@ -229,11 +233,12 @@ struct Sum {
     label: Label,
     side: Option<Laterality>,
     severity: Option<Severity>,
+    place: Option<Place>,
 }
 
 impl Default for Sum {
     fn default() -> Self {
-        Self { label: Label::Missing, side: None, severity: None }
+        Self { label: Label::Missing, side: None, severity: None, place: None }
     }
 }
 
@@ -243,6 +248,7 @@ impl Sum {
         if mention.label == Label::Positive {
             self.side = joined(self.side, mention.side);
             self.severity = largest(self.severity, mention.severity);
+            self.place = together(self.place, mention.place);
         }
     }
 }

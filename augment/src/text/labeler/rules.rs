@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::phrase::{Automaton, PhraseFault};
 use crate::AugmentError;
-use crate::record::{Finding, Laterality, Severity, Vocabulary};
+use crate::record::{Finding, Laterality, Location, Severity, Vocabulary};
 
 /// Largest file of rules, in bytes.
 pub(super) const LARGEST: u64 = 1 << 20;
@@ -76,6 +76,8 @@ struct File {
     sides: SideRules,
     #[serde(default)]
     severities: SeverityRules,
+    #[serde(default)]
+    locations: LocationRules,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,6 +154,23 @@ struct SeverityRules {
     severe: Vec<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LocationRules {
+    upper_lobe: Vec<String>,
+    middle_lobe: Vec<String>,
+    lower_lobe: Vec<String>,
+    lingula: Vec<String>,
+    upper_zone: Vec<String>,
+    middle_zone: Vec<String>,
+    lower_zone: Vec<String>,
+    apex: Vec<String>,
+    base: Vec<String>,
+    perihilar: Vec<String>,
+    retrocardiac: Vec<String>,
+    several: Vec<String>,
+}
+
 /// What a phrase of the rules means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -165,7 +184,27 @@ pub(super) enum Meaning {
     Cue(Cue),
     Side(Laterality),
     Severity(Severity),
+    Place(Place),
     Word(WordKind),
+}
+
+/// Where words say that a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In one place.
+    One(Location),
+    /// In more than one, of which none is the finding's.
+    Several,
+}
+
+impl Place {
+    /// The place, if there is one.
+    pub(super) fn single(self) -> Option<Location> {
+        match self {
+            Self::One(location) => Some(location),
+            Self::Several => None,
+        }
+    }
 }
 
 /// What a phrase says of its finding by itself. Of two phrases with the same words the greater counts.
@@ -339,6 +378,23 @@ impl Rules {
         ] {
             self.add(&format!("severities.{list}"), words, Meaning::Severity(severity))?;
         }
+        let places = &file.locations;
+        for (list, words, location) in [
+            ("upper_lobe", &places.upper_lobe, Location::UpperLobe),
+            ("middle_lobe", &places.middle_lobe, Location::MiddleLobe),
+            ("lower_lobe", &places.lower_lobe, Location::LowerLobe),
+            ("lingula", &places.lingula, Location::Lingula),
+            ("upper_zone", &places.upper_zone, Location::UpperZone),
+            ("middle_zone", &places.middle_zone, Location::MiddleZone),
+            ("lower_zone", &places.lower_zone, Location::LowerZone),
+            ("apex", &places.apex, Location::Apex),
+            ("base", &places.base, Location::Base),
+            ("perihilar", &places.perihilar, Location::Perihilar),
+            ("retrocardiac", &places.retrocardiac, Location::Retrocardiac),
+        ] {
+            self.add(&format!("locations.{list}"), words, Meaning::Place(Place::One(location)))?;
+        }
+        self.add("locations.several", &places.several, Meaning::Place(Place::Several))?;
         Ok(())
     }
 
@@ -395,6 +451,8 @@ mod tests {
             (file("[parents]\nMass = \"Mass\""), "`Mass` is its own ancestor"),
             (file("[no_finding]\nname = \"No Finding\"\nunaffected_by = [\"Support Devices\"]"), "no_finding.unaffected_by"),
             (file("[sides]\nleft = [\"\"]"), "sides.left: ``"),
+            (file("[locations]\napex = [\"(\"]"), "locations.apex: `(`"),
+            (file("[locations]\nbasis = []"), "basis"),
             ("[words]\n[cues]\n".to_owned(), "finding"),
         ] {
             assert!(error(&text).contains(said), "{text}\n{}", error(&text));

@@ -193,6 +193,54 @@ fn sides_and_severities_are_read() {
 }
 
 #[test]
+fn locations_are_read_and_never_guessed() {
+    let detail = |text: &str, name: &str| {
+        let found = Labeler::standard().label(text).details.into_iter().find(|detail| detail.finding == finding(name));
+        found.map(|detail| (detail.side, detail.location))
+    };
+    use Laterality::{Both, Left, Right};
+    use Location::{
+        Apex, Base, Lingula, LowerLobe, LowerZone, MiddleLobe, MiddleZone, Perihilar, Retrocardiac, UpperLobe, UpperZone,
+    };
+    for (text, name, expected) in [
+        ("Left lower lobe consolidation.", "Consolidation", Some((Some(Left), Some(LowerLobe)))),
+        ("Consolidation in the right middle lobe.", "Consolidation", Some((Some(Right), Some(MiddleLobe)))),
+        ("RUL opacity.", "Lung Opacity", Some((Some(Right), Some(UpperLobe)))),
+        ("Patchy opacity in the lingula.", "Lung Opacity", Some((None, Some(Lingula)))),
+        ("Bibasilar atelectasis.", "Atelectasis", Some((Some(Both), Some(Base)))),
+        ("Atelectasis at the left lung base.", "Atelectasis", Some((Some(Left), Some(Base)))),
+        ("Small right apical pneumothorax.", "Pneumothorax", Some((Some(Right), Some(Apex)))),
+        ("Nodule in the left mid lung zone.", "Lung Lesion", Some((Some(Left), Some(MiddleZone)))),
+        ("Right upper zone opacity.", "Lung Opacity", Some((Some(Right), Some(UpperZone)))),
+        ("Left lower lung opacity.", "Lung Opacity", Some((Some(Left), Some(LowerZone)))),
+        ("Perihilar opacities.", "Lung Opacity", Some((None, Some(Perihilar)))),
+        ("Retrocardiac consolidation.", "Consolidation", Some((None, Some(Retrocardiac)))),
+        ("Opacity in the left lower lobe and right effusion.", "Lung Opacity", Some((Some(Left), Some(LowerLobe)))),
+        ("Opacity in the left lower lobe and right effusion.", "Effusion", Some((Some(Right), None))),
+        ("Effusion and left lower lobe atelectasis.", "Effusion", None),
+        ("Effusion at the bases and consolidation.", "Effusion", Some((Some(Both), Some(Base)))),
+        ("Effusion at the bases and consolidation.", "Consolidation", None),
+        // Of two places none is kept.
+        ("Right upper and lower lobe consolidation.", "Consolidation", Some((Some(Right), None))),
+        ("Consolidation in the left upper and lower lobes.", "Consolidation", Some((Some(Left), None))),
+        ("Consolidation in the right upper lobe and left lower lobe.", "Consolidation", Some((Some(Both), None))),
+        ("Right upper lobe opacity. Left lower lobe opacity.", "Lung Opacity", Some((Some(Both), None))),
+        ("Atelectasis at the bases. Left lower lobe atelectasis.", "Atelectasis", Some((Some(Both), None))),
+        ("Right and left effusions.", "Effusion", Some((Some(Both), None))),
+        ("Effusions on the right and left.", "Effusion", Some((Some(Both), None))),
+        // Neither of a finding that is denied or doubted, nor of one without sides.
+        ("No consolidation in the left lower lobe.", "Consolidation", None),
+        ("Possible lower lobe pneumonia.", "Pneumonia", None),
+        ("Cardiomegaly, bases clear.", "Cardiomegaly", None),
+        ("Chest tube at the left base.", "Support Devices", None),
+    ] {
+        assert_eq!(detail(text, name), expected, "{text}");
+    }
+    let evidence = Labeler::standard().explain("Left lower lobe consolidation.");
+    assert_eq!((evidence[0].side, evidence[0].location), (Some(Left), Some(LowerLobe)));
+}
+
+#[test]
 fn every_mention_explains_itself() {
     let text = "1. No left effusion.\n2. History of\npneumonia. Hernia.";
     let evidence = Labeler::standard().explain(text);
@@ -336,13 +384,16 @@ proptest! {
             let same = truths.iter().filter(|other| {
                 other.finding == truth.finding || wanted == "Lung Lesion" && ["Mass", "Nodule"].contains(&other.finding.name())
             });
-            let (mut side, mut severity) = (None, None);
+            let (mut side, mut severity, mut place) = (None, None, None);
             same.for_each(|other| {
                 side = joined(side, other.side);
                 severity = largest(severity, other.severity);
+                place = together(place, other.location.map(Place::One));
             });
             let detail = found.details.iter().find(|detail| detail.finding == finding(wanted));
             prop_assert_eq!(detail.and_then(|detail| detail.side), side, "{}: {}", wanted, report);
+            let location = place.and_then(Place::single);
+            prop_assert_eq!(detail.and_then(|detail| detail.location), location, "{}: {}", wanted, report);
             // The phantom's words for consolidations and sizes of nodules in centimetres are no severities.
             if !["Lung Lesion", "Consolidation"].contains(&wanted) {
                 prop_assert_eq!(detail.and_then(|detail| detail.severity), severity, "{}: {}", wanted, report);

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::record::{Label, Laterality, Severity};
 use crate::text::labeler::phrase::{Found, Scratch};
-use crate::text::labeler::rules::{Claim, Cue, Effect, Meaning, Reach, Rules, WordKind};
+use crate::text::labeler::rules::{Claim, Cue, Effect, Meaning, Place, Reach, Rules, WordKind};
 use crate::text::labeler::tokens::Tokens;
 
 /// A mention and what is said of it.
@@ -25,6 +25,8 @@ pub(super) struct Mention {
     pub(super) side: Option<Laterality>,
     /// The largest severity in its words or beside them.
     pub(super) severity: Option<Severity>,
+    /// Where its words, or those beside it, say that it is.
+    pub(super) place: Option<Place>,
     skipped: u128,
     /// Whether it is a statement of its own: a phrase with a verb, or one that says what it claims.
     stated: bool,
@@ -53,6 +55,7 @@ struct Sign {
     list: bool,
     side: Option<Laterality>,
     severity: Option<Severity>,
+    place: Option<Place>,
     /// The token is part of a cue: its place among the cues.
     cue: Option<usize>,
     /// The token is a word of this mention, as a place among the mentions.
@@ -93,6 +96,8 @@ impl Reader {
                     Meaning::Word(WordKind::List) => sign.list = true,
                     Meaning::Side(side) => sign.side = Some(side),
                     Meaning::Severity(severity) => sign.severity = Some(severity),
+                    // A token of two phrases has the place of both: that of "upper and lower lobes" is not that of "lower lobes".
+                    Meaning::Place(place) => sign.place = together(sign.place, Some(place)),
                     Meaning::Mention { .. } | Meaning::Except(_) | Meaning::Cue(_) => (),
                 }
             }
@@ -123,6 +128,7 @@ impl Reader {
                 cue: None,
                 side: None,
                 severity: None,
+                place: None,
                 skipped: found.skipped,
                 stated,
                 claim,
@@ -248,10 +254,11 @@ impl Reader {
             (Some(Effect::Negates), _) | (None, Claim::Absent) => Label::Negative,
             (None, Claim::Present) => Label::Positive,
         };
-        let (mut side, mut severity) = (None, None);
+        let (mut side, mut severity, mut place) = (None, None, None);
         let mut see = |sign: &Sign| {
             side = joined(side, sign.side);
             severity = largest(severity, sign.severity);
+            place = together(place, sign.place);
         };
         let foreign =
             |token: usize| self.signs[token].mention.is_some_and(|other| other != at && !mention.tokens.contains(&token));
@@ -259,7 +266,10 @@ impl Reader {
         // The adjectives before it: "small left and moderate right effusions".
         for token in (0..mention.tokens.start).rev() {
             let adjective = |token: usize| self.signs[token].side.is_some() || self.signs[token].severity.is_some();
-            let joins = matches!(self.tokens.get(token), "and" | ",") && token > 0 && adjective(token - 1);
+            // Behind "the" it is no adjective: "effusion at the bases and consolidation".
+            let is_noun = token > 1 && self.tokens.get(token - 2) == "the";
+            let joins = self.signs[token].place.is_some()
+                || matches!(self.tokens.get(token), "and" | ",") && token > 0 && adjective(token - 1) && !is_noun;
             let stops = self.ends(token)
                 || foreign(token)
                 || self.signs[token].verb
@@ -276,7 +286,7 @@ impl Reader {
             if self.ends(token)
                 || foreign(token)
                 || self.tokens.is_mark(token)
-                || matches!(self.tokens.get(token), "and" | "or")
+                || matches!(self.tokens.get(token), "and" | "or") && !self.goes_on(token)
             {
                 break;
             }
@@ -284,7 +294,16 @@ impl Reader {
         }
         let cue = mention.effect.map(|(_, cue)| (self.cues[cue].0, self.cues[cue].2.clone()));
         let mention = &mut self.mentions[at];
-        (mention.label, mention.side, mention.severity, mention.cue) = (label, side, severity, cue);
+        (mention.label, mention.side, mention.severity, mention.place, mention.cue) = (label, side, severity, place, cue);
+    }
+
+    /// Whether an "and" or "or" behind a mention is within a phrase of places, or joins a second place and nothing else: "in the right
+    /// upper lobe and the left lower lobe".
+    fn goes_on(&self, token: usize) -> bool {
+        let place = |at: &usize| self.signs[*at].place.is_some() || self.signs[*at].side.is_some();
+        let small = |at: &usize| matches!(self.tokens.get(*at), "the" | "in" | "at" | "on");
+        let rest = || (token + 1..self.tokens.len()).take_while(|at| !self.ends(*at) && !self.tokens.is_mark(*at));
+        self.signs[token].place.is_some() || rest().any(|at| place(&at)) && rest().all(|at| place(&at) || small(&at))
     }
 }
 
@@ -311,6 +330,14 @@ impl Mention {
 pub(super) fn joined(one: Option<Laterality>, other: Option<Laterality>) -> Option<Laterality> {
     match (one, other) {
         (Some(one), Some(other)) if one != other => Some(Laterality::Both),
+        (one, other) => one.or(other),
+    }
+}
+
+/// The one place, or several if two differ.
+pub(super) fn together(one: Option<Place>, other: Option<Place>) -> Option<Place> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Some(Place::Several),
         (one, other) => one.or(other),
     }
 }
