@@ -7,6 +7,7 @@ pub mod fidelity;
 pub mod images;
 pub mod memorisation;
 pub mod probe;
+pub mod query;
 pub mod retrieval;
 mod rows;
 pub mod run;

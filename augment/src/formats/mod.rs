@@ -38,6 +38,7 @@ pub use class_folders::ClassFolders;
 pub use folder::FolderError;
 pub use guess::{Guess, guess, guess_for};
 pub use list::FORMATS;
+pub use npz::Matrix;
 pub use phantom::PhantomGroups;
 pub use prompts::{OwnColumns, PromptTable};
 pub use published::{MedMnist, NihFiles, NihLists, NihSubset};

@@ -6,10 +6,11 @@ use roentgen_augment::record::{CxrRecord, Sex, View};
 use roentgen_classifier::metrics::Patients;
 
 use super::heads::Shared;
-use super::judge::{CorrectnessSettings, Judged, Table, check, stream, thresholds};
+use super::judge::{CorrectnessSettings, Judged, check, thresholds};
 use super::question::{Answer, Question};
 use super::report::{ColumnAgreement, CorrectnessError, ValueAgreement};
 use super::scores::estimate;
+use super::table::{Table, stream};
 
 /// Values that were asked for, by column (in small letters), one entry per image; `None` where nothing was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

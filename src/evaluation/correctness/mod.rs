@@ -13,6 +13,7 @@ mod judge;
 mod question;
 mod report;
 mod scores;
+mod table;
 
 pub use agreement::{Columns, agreements};
 pub use heads::same_finding;

@@ -3,6 +3,7 @@
 //! What an array claims to hold is compared with what the archive holds before memory is taken for it.
 
 mod images;
+mod matrix;
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
@@ -15,6 +16,7 @@ use crate::AugmentError;
 use crate::record::Label;
 
 pub(super) use images::Images;
+pub use matrix::Matrix;
 
 /// Most bytes of an array: ChestMNIST at 224 pixels has 4 GiB.
 const MAX_BYTES: u64 = 32 << 30;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::evaluation::correctness::Averages;
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
