@@ -53,7 +53,7 @@ pub enum DiffusionError {
         expected: String,
     },
     /// A configuration option that this program does not know; it may change every number, so it is not ignored.
-    #[error("{}: unknown option `{key}` (= {value}); this program only computes Stable Diffusion 1 and 2 models", path.display())]
+    #[error("{}: unknown option `{key}` (= {value}), which may change every number; this program does not compute such a model", path.display())]
     UnknownOption {
         /// The file.
         path: PathBuf,

@@ -14,7 +14,7 @@
 
 pub mod autoencoder;
 mod error;
-mod options;
+pub(crate) mod options;
 mod part;
 pub mod pipeline;
 mod resnet;

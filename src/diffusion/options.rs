@@ -11,22 +11,22 @@ use serde_json::{Map, Value};
 use super::error::DiffusionError;
 
 /// Widths and numbers of channels, heads and groups: far above any model (Stable Diffusion has 1280), far below what overflows.
-pub(super) const WIDTH: RangeInclusive<usize> = 1..=65_536;
+pub(crate) const WIDTH: RangeInclusive<usize> = 1..=65_536;
 /// Numbers of layers, of which Stable Diffusion has at most 24 in one stack.
-pub(super) const LAYERS: RangeInclusive<usize> = 1..=100;
+pub(crate) const LAYERS: RangeInclusive<usize> = 1..=100;
 /// Resolutions of an autoencoder: each one doubles the side of a latent in pixels.
-pub(super) const RESOLUTIONS: RangeInclusive<usize> = 1..=10;
+pub(crate) const RESOLUTIONS: RangeInclusive<usize> = 1..=10;
 /// Sides of images and latents.
-pub(super) const SIDE: RangeInclusive<usize> = 1..=MAX_SIDE;
+pub(crate) const SIDE: RangeInclusive<usize> = 1..=MAX_SIDE;
 /// Rows of an embedding: the largest vocabulary in use has 256,000.
-pub(super) const ROWS: RangeInclusive<usize> = 1..=4_000_000;
+pub(crate) const ROWS: RangeInclusive<usize> = 1..=4_000_000;
 
 /// Options of a `config.json` or `scheduler_config.json` that are not yet consumed.
 ///
 /// Every option is consumed, or listed as one without influence, or must have its neutral value; [`finish`](Self::finish) refuses
 /// the rest.
 #[derive(Clone)]
-pub(super) struct Options {
+pub(crate) struct Options {
     path: PathBuf,
     values: Map<String, Value>,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Options {
 impl Options {
     /// Reads a file. Options whose name begins with `_` are notes of the library that wrote it (`_class_name`,
     /// `_diffusers_version`, `_name_or_path`).
-    pub(super) fn read(path: &Path) -> Result<Self, DiffusionError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, DiffusionError> {
         let text = std::fs::read_to_string(path).map_err(|source| DiffusionError::Io {
             action: "read",
             path: path.to_owned(),
@@ -51,29 +51,29 @@ impl Options {
     }
 
     /// Reads a text; `path` is for messages.
-    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, DiffusionError> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, DiffusionError> {
         let values = serde_json::from_str(&quote_infinities(text))
             .map_err(|source| DiffusionError::NotJson { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), values })
     }
 
     /// The file, for messages.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// An option, without consuming it.
-    pub(super) fn peek(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
         self.values.get(key).filter(|value| !value.is_null())
     }
 
     /// Gives an option another value.
-    pub(super) fn set(&mut self, key: &str, value: Value) {
+    pub(crate) fn set(&mut self, key: &str, value: Value) {
         self.values.insert(key.to_owned(), value);
     }
 
     /// The option, or `None` where it is absent or null.
-    pub(super) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, DiffusionError> {
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, DiffusionError> {
         match self.values.remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => serde_json::from_value(value.clone()).map(Some).map_err(|source| DiffusionError::Option {
@@ -86,17 +86,17 @@ impl Options {
     }
 
     /// The option, or its default where it is absent or null.
-    pub(super) fn take_or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T, DiffusionError> {
+    pub(crate) fn take_or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T, DiffusionError> {
         Ok(self.take(key)?.unwrap_or(default))
     }
 
     /// The option, which must be there.
-    pub(super) fn require<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, DiffusionError> {
+    pub(crate) fn require<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, DiffusionError> {
         self.take(key)?.ok_or_else(|| self.refuse(key, "nothing", "a value: this option has no default"))
     }
 
     /// Consumes an option that this program supports for some values only: absent, null, or one of `known`.
-    pub(super) fn neutral(&mut self, key: &str, known: &[Value]) -> Result<(), DiffusionError> {
+    pub(crate) fn neutral(&mut self, key: &str, known: &[Value]) -> Result<(), DiffusionError> {
         match self.values.remove(key) {
             None | Some(Value::Null) => Ok(()),
             Some(value) if known.iter().any(|known| equal(known, &value)) => Ok(()),
@@ -109,12 +109,40 @@ impl Options {
     }
 
     /// Consumes options that have no influence here.
-    pub(super) fn without_influence(&mut self, keys: &[&str]) {
+    pub(crate) fn without_influence(&mut self, keys: &[&str]) {
         keys.iter().for_each(|key| drop(self.values.remove(*key)));
     }
 
+    /// Consumes the options that transformers writes into every configuration and that change no forward pass.
+    pub(crate) fn without_training(&mut self) {
+        self.without_influence(&[
+            "bos_token_id",
+            "dtype",
+            "eos_token_id",
+            "finetuning_task",
+            "gradient_checkpointing",
+            "chunk_size_feed_forward",
+            "id2label",
+            "initializer_range",
+            "label2id",
+            "output_attentions",
+            "output_hidden_states",
+            "output_past",
+            "pad_token_id",
+            "problem_type",
+            "return_dict",
+            "sep_token_id",
+            "tie_word_embeddings",
+            "tokenizer_class",
+            "torch_dtype",
+            "torchscript",
+            "transformers_version",
+            "use_cache",
+        ]);
+    }
+
     /// Refuses options that were not consumed; null is an option that is not set.
-    pub(super) fn finish(self) -> Result<(), DiffusionError> {
+    pub(crate) fn finish(self) -> Result<(), DiffusionError> {
         match self.values.into_iter().find(|(key, value)| !key.starts_with('_') && !value.is_null()) {
             None => Ok(()),
             Some((key, value)) => Err(DiffusionError::UnknownOption { path: self.path, key, value: value.to_string() }),
@@ -122,7 +150,7 @@ impl Options {
     }
 
     /// The error of an option with an invalid value.
-    pub(super) fn refuse(&self, key: &str, found: &str, expected: &str) -> DiffusionError {
+    pub(crate) fn refuse(&self, key: &str, found: &str, expected: &str) -> DiffusionError {
         DiffusionError::Option {
             path: self.path.clone(),
             key: key.to_owned(),
@@ -132,7 +160,7 @@ impl Options {
     }
 
     /// Refuses the configuration of another class; one without a class counts as `class`.
-    pub(in crate::diffusion) fn expect_class(&self, class: &str) -> Result<(), DiffusionError> {
+    pub(crate) fn expect_class(&self, class: &str) -> Result<(), DiffusionError> {
         match self.peek("_class_name") {
             None => Ok(()),
             Some(name) if name == class => Ok(()),
@@ -145,19 +173,14 @@ impl Options {
     }
 
     /// A whole number in `range`.
-    pub(in crate::diffusion) fn within(
-        &mut self,
-        key: &str,
-        default: usize,
-        range: RangeInclusive<usize>,
-    ) -> Result<usize, DiffusionError> {
+    pub(crate) fn within(&mut self, key: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, DiffusionError> {
         let value = self.take_or(key, default)?;
         self.in_range(key, &[value], range)?;
         Ok(value)
     }
 
     /// One or more whole numbers in `range`, as many as an autoencoder can have resolutions.
-    pub(in crate::diffusion) fn per_resolution(
+    pub(crate) fn per_resolution(
         &mut self,
         key: &str,
         default: Vec<usize>,
@@ -173,12 +196,7 @@ impl Options {
     }
 
     /// Refuses values outside `range`.
-    pub(in crate::diffusion) fn in_range(
-        &self,
-        key: &str,
-        values: &[usize],
-        range: RangeInclusive<usize>,
-    ) -> Result<(), DiffusionError> {
+    pub(crate) fn in_range(&self, key: &str, values: &[usize], range: RangeInclusive<usize>) -> Result<(), DiffusionError> {
         match values.iter().find(|value| !range.contains(value)) {
             None => Ok(()),
             Some(value) => Err(self.refuse(key, &value.to_string(), &format!("{} to {}", range.start(), range.end()))),
@@ -186,7 +204,7 @@ impl Options {
     }
 
     /// A finite number above 0.
-    pub(in crate::diffusion) fn factor(&mut self, key: &str, default: f64) -> Result<f64, DiffusionError> {
+    pub(crate) fn factor(&mut self, key: &str, default: f64) -> Result<f64, DiffusionError> {
         let factor = self.take_or(key, default)?;
         match factor.is_finite() && factor > 0.0 {
             true => Ok(factor),

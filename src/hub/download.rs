@@ -22,6 +22,7 @@ use crate::diffusion::autoencoder::AutoencoderConfig;
 use crate::diffusion::pipeline::{Checkpoint, ModelIndex};
 use crate::diffusion::text::{TextEncoderConfig, Tokenizer};
 use crate::diffusion::unet::UNetConfig;
+use crate::evaluation::features::networks::check_image_network;
 
 /// Configurations and vocabularies; the largest known is 20 MB.
 const MOST_TEXT: u64 = 256 << 20;
@@ -96,6 +97,7 @@ impl Want {
             Self::Scheduler => "scheduler",
             Self::Lora => "LoRA",
             Self::Embedding => "textual inversion",
+            Self::ImageNetwork => "network of images (RAD-DINO, CLIP)",
             Self::SingleFile => "checkpoint in one file",
             Self::Any => "model",
         }
@@ -109,6 +111,7 @@ impl Want {
             Self::TextEncoder => TextEncoderConfig::read(&config).map(|_| ()),
             Self::Tokenizer => Tokenizer::open(folder).map(|_| ()),
             Self::UNet => UNetConfig::read(&config).map(|_| ()),
+            Self::ImageNetwork => check_image_network(folder),
             Self::Vae if config.is_file() => AutoencoderConfig::read(&config).map(|_| ()),
             // A scheduler is read by whoever wants one of several kinds, and what has no configuration is known by its tensors.
             _ => Ok(()),

@@ -30,6 +30,8 @@ pub enum Want {
     Lora,
     /// A file of textual inversion, or diffusers' in a folder.
     Embedding,
+    /// A network that makes features of images, such as RAD-DINO or CLIP.
+    ImageNetwork,
     /// A checkpoint in one file.
     SingleFile,
     /// Whatever there is: one of these.
@@ -84,7 +86,7 @@ impl Want {
             Self::UNet | Self::OtherUNet => "unet",
             Self::Vae => "vae",
             Self::Scheduler => "scheduler",
-            Self::Pipeline | Self::Lora | Self::Embedding | Self::SingleFile | Self::Any => "",
+            Self::Pipeline | Self::Lora | Self::Embedding | Self::ImageNetwork | Self::SingleFile | Self::Any => "",
         }
     }
 
@@ -177,6 +179,9 @@ impl Wanted {
                 let _ = choice.text(&beside(&file, LORA_CONFIG));
             }),
             Want::Embedding => choice.file(folder, &EMBEDDING_FILES).map(drop),
+            Want::ImageNetwork => {
+                choice.text(&join(folder, "preprocessor_config.json")).and_then(|()| choice.network(folder, Stem::Transformers))
+            }
             Want::SingleFile => choice.file(folder, &[]).map(drop),
         };
         chosen.map_err(|missing| Lack { hint: want.hint(folder, names), missing })?;

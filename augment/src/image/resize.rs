@@ -24,8 +24,8 @@ fn check(width: usize, height: usize) {
     assert!(width * height > 0, "a resize to {width}x{height}");
 }
 
-/// Resampled along x, then along y, rounded and clipped to `0..=white` after each: what Pillow does to integers. The order shows where a
-/// kernel overshoots. Pillow's own arithmetic is fixed-point with 22 fractional bits; f32 is as near to the exact sum.
+/// Resampled along one axis, then along the other, rounded and clipped to `0..=white` after each: what Pillow does to integers. The order
+/// shows where a kernel overshoots. Pillow's own arithmetic is fixed-point with 22 fractional bits; f32 is as near to the exact sum.
 fn resample_rounded<T: Copy + Into<f32>>(
     samples: &[T],
     size: (usize, usize),
@@ -36,11 +36,17 @@ fn resample_rounded<T: Copy + Into<f32>>(
         samples.iter_mut().for_each(|sample| *sample = (*sample + 0.5).floor().clamp(0.0, white));
         samples
     };
-    let between = (to.0, size.1);
-    let across = round(resample(size, between, filter, |y, row| {
+    let between = if is_down_first(size, to) { (size.0, to.1) } else { (to.0, size.1) };
+    let first = round(resample(size, between, filter, |y, row| {
         row.iter_mut().zip(&samples[y * size.0..]).for_each(|(to, from)| *to = (*from).into());
     }));
-    round(resample(between, to, filter, |y, row| row.copy_from_slice(&across[y * to.0..][..to.0])))
+    round(resample(between, to, filter, |y, row| row.copy_from_slice(&first[y * between.0..][..between.0])))
+}
+
+/// Whether y is resampled before x: in Pillow 13.0.0 where the height shrinks by more than twice the pixels that the width does, in older
+/// versions never (measured on 400 pairs of random sizes; the change is python-pillow/Pillow#9549).
+fn is_down_first((width, height): (usize, usize), (columns, rows): (usize, usize)) -> bool {
+    height > rows && height - rows > 2 * width.saturating_sub(columns)
 }
 
 impl GrayImage {
@@ -109,13 +115,28 @@ mod tests {
         }
     }
 
+    /// Pillow 13.0.0: its result at these sizes is that of two calls in this order, and not of the other.
     #[test]
-    fn x_is_resampled_before_y() {
-        let image = GrayImage::from_u8(6, 6, (0..36u32).map(|i| if i * i % 7 < 3 { 0 } else { 255 }).collect::<Vec<u8>>());
-        let x_first = image.resize(9, 6, Filter::Lanczos).resize(9, 4, Filter::Lanczos);
-        let y_first = image.resize(6, 4, Filter::Lanczos).resize(9, 4, Filter::Lanczos);
-        assert_ne!(x_first, y_first);
-        assert_eq!(image.resize(9, 4, Filter::Lanczos), x_first);
+    fn x_is_resampled_first_unless_the_height_shrinks_far_more() {
+        let image = |width: usize, height: usize| {
+            let level = |i: usize| if i * i % 7 < 3 { 0 } else { 255 };
+            GrayImage::from_u8(width, height, (0..width * height).map(level).collect::<Vec<u8>>())
+        };
+        for ((width, height), (columns, rows), is_down_first) in [
+            ((75, 118), (32, 32), false),
+            ((75, 119), (32, 32), true),
+            ((64, 96), (32, 32), false),
+            ((64, 97), (32, 32), true),
+            ((48, 65), (43, 109), false),
+            ((6, 6), (9, 4), true),
+        ] {
+            let image = image(width, height);
+            let x_first = image.resize(columns, height, Filter::Lanczos).resize(columns, rows, Filter::Lanczos);
+            let y_first = image.resize(width, rows, Filter::Lanczos).resize(columns, rows, Filter::Lanczos);
+            assert_ne!(x_first, y_first);
+            let expected = if is_down_first { y_first } else { x_first };
+            assert_eq!(image.resize(columns, rows, Filter::Lanczos), expected, "{width}x{height} to {columns}x{rows}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `densenet`, `resnet`, `convnext` | the networks |
+//! | `vit` | DINOv2, which makes features; no classifier yet |
 //! | `network`, `shape`, `family` | any of them: what training, prediction and weights files work with |
 //! | `init` | initial weights |
 //! | `stochastic_depth` | branches that a step leaves out |
@@ -21,6 +22,7 @@ mod resnet;
 mod shape;
 mod stochastic_depth;
 mod trainable;
+pub mod vit;
 
 pub use convnext::{ConvNeXt, ConvNeXtConfig, ConvNeXtOutput};
 pub use densenet::{DenseNet, DenseNetConfig, DenseNetOutput};

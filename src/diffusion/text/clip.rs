@@ -80,25 +80,13 @@ impl ClipTextConfig {
     pub(in crate::diffusion) fn init(&self, device: &Device) -> ClipTextModel {
         let Sizes { vocabulary, width, inner, layers, heads, positions, epsilon } = self.sizes;
         let norm = || LayerNormConfig::new(width).with_epsilon(epsilon).init(device);
-        let linear = |input, output| LinearConfig::new(input, output).init(device);
-        let layer = |_| Layer {
-            layer_norm1: norm(),
-            self_attn: SelfAttention {
-                q_proj: linear(width, width),
-                k_proj: linear(width, width),
-                v_proj: linear(width, width),
-                out_proj: linear(width, width),
-                heads,
-            },
-            layer_norm2: norm(),
-            mlp: Mlp { fc1: linear(width, inner), fc2: linear(inner, width), activation: self.activation },
-        };
+        let layer = LayerSizes { width, inner, heads, epsilon, activation: self.activation };
         ClipTextModel {
             embeddings: Embeddings {
                 token_embedding: EmbeddingConfig::new(vocabulary, width).init(device),
                 position_embedding: EmbeddingConfig::new(positions, width).init(device),
             },
-            encoder: Encoder { layers: (0..layers).map(layer).collect() },
+            encoder: Encoder::new(layers, layer, device),
             final_layer_norm: norm(),
             end: self.end,
             uses_attention_mask: self.uses_attention_mask,
@@ -150,8 +138,21 @@ struct Embeddings {
     position_embedding: Embedding,
 }
 
+/// Sizes of a layer, of either tower.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LayerSizes {
+    pub(crate) width: usize,
+    /// Between the two matrices of a feed-forward block.
+    pub(crate) inner: usize,
+    pub(crate) heads: usize,
+    /// Of every norm.
+    pub(crate) epsilon: f64,
+    pub(crate) activation: Activation,
+}
+
+/// The layers of either tower.
 #[derive(Module, Debug)]
-struct Encoder {
+pub(crate) struct Encoder {
     layers: Vec<Layer>,
 }
 
@@ -251,7 +252,35 @@ impl Embeddings {
     }
 }
 
+impl Encoder {
+    pub(crate) fn new(layers: usize, sizes: LayerSizes, device: &Device) -> Self {
+        Self { layers: (0..layers).map(|_| Layer::new(sizes, device)).collect() }
+    }
+
+    /// All layers, where every token sees every other one.
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, &Visible::default()))
+    }
+}
+
 impl Layer {
+    fn new(LayerSizes { width, inner, heads, epsilon, activation }: LayerSizes, device: &Device) -> Self {
+        let norm = || LayerNormConfig::new(width).with_epsilon(epsilon).init(device);
+        let linear = |input, output| LinearConfig::new(input, output).init(device);
+        Self {
+            layer_norm1: norm(),
+            self_attn: SelfAttention {
+                q_proj: linear(width, width),
+                k_proj: linear(width, width),
+                v_proj: linear(width, width),
+                out_proj: linear(width, width),
+                heads,
+            },
+            layer_norm2: norm(),
+            mlp: Mlp { fc1: linear(width, inner), fc2: linear(inner, width), activation },
+        }
+    }
+
     fn forward(&self, x: Tensor<3>, visible: &Visible) -> Tensor<3> {
         let x = self.self_attn.forward(self.layer_norm1.forward(x.clone()), visible) + x;
         self.mlp.forward(self.layer_norm2.forward(x.clone())) + x

@@ -20,11 +20,13 @@ mod tokenizer;
 
 pub use bert::{BertConfig, BertModel};
 pub use clip::{ClipTextConfig, ClipTextModel};
+pub(crate) use clip::{Encoder, LayerSizes};
 pub(crate) use encoder::OPEN_CLIP;
 pub use encoder::{TextEncoder, TextEncoderConfig, TextEncoderModel, TextInput, TextStates};
 pub use folder::EncoderFolder;
 pub(crate) use projection::TEXT_PROJECTION;
 pub use projection::{TextProjection, TextProjectionConfig, TextProjectionKeys};
+pub(crate) use sizes::Activation;
 pub use tokenizer::{Encoded, Tokenizer};
 pub(crate) use tokenizer::{TOKENIZER_FILES, tokenizer_folder};
 pub(in crate::diffusion) use tokenizer::{edit, list_tokens};

@@ -10,7 +10,7 @@ use crate::diffusion::options::{LAYERS, Options, ROWS, WIDTH};
 
 /// The function between the two matrices of a feed-forward block (`hidden_act`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::diffusion) enum Activation {
+pub(crate) enum Activation {
     /// `x sigmoid(1.702 x)`.
     QuickGelu,
     /// `x Φ(x)` by the error function (Hendrycks and Gimpel 2016).
@@ -21,7 +21,7 @@ pub(in crate::diffusion) enum Activation {
 
 impl Activation {
     /// Takes `hidden_act`.
-    pub(in crate::diffusion) fn take(options: &mut Options, default: &str) -> Result<Self, DiffusionError> {
+    pub(crate) fn take(options: &mut Options, default: &str) -> Result<Self, DiffusionError> {
         let name = options.take_or("hidden_act", default.to_owned())?;
         match name.as_str() {
             "quick_gelu" => Ok(Self::QuickGelu),
@@ -82,29 +82,7 @@ impl Sizes {
 
     /// Consumes the options that transformers writes into every configuration and no encoder uses, and refuses the rest.
     pub(in crate::diffusion) fn finish(mut options: Options) -> Result<(), DiffusionError> {
-        options.without_influence(&[
-            "bos_token_id",
-            "dtype",
-            "eos_token_id",
-            "finetuning_task",
-            "gradient_checkpointing",
-            "chunk_size_feed_forward",
-            "id2label",
-            "label2id",
-            "output_attentions",
-            "output_hidden_states",
-            "output_past",
-            "pad_token_id",
-            "problem_type",
-            "return_dict",
-            "sep_token_id",
-            "tie_word_embeddings",
-            "tokenizer_class",
-            "torch_dtype",
-            "torchscript",
-            "transformers_version",
-            "use_cache",
-        ]);
+        options.without_training();
         options.neutral("is_encoder_decoder", &[json!(false)])?;
         options.neutral("pruned_heads", &[json!({})])?;
         options.finish()

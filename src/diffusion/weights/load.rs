@@ -47,7 +47,7 @@ pub fn load<M: Module>(
 }
 
 /// [`load`] from tensors that were gathered elsewhere.
-pub(in crate::diffusion) fn load_source<M: Module>(
+pub(crate) fn load_source<M: Module>(
     model: M,
     source: &Source,
     keys: &dyn KeyMap,

@@ -16,11 +16,12 @@ mod testing;
 pub use choice::{Choice, Stem, WeightsFolder, Why};
 pub use difference::{Summary, summarize};
 pub use draw::{draw, draw_normal, draw_uniform};
+pub(in crate::diffusion) use load::fitting;
+pub(crate) use load::load_source;
 pub use load::{Facts, Loaded, check, init_with, load};
-pub(in crate::diffusion) use load::{fitting, load_source};
 pub use rewrite::{Slot, digest, each, extract, rewrite};
 pub use save::save;
-pub(in crate::diffusion) use source::Source;
+pub(crate) use source::Source;
 
 /// How the tensor names of files correspond to the parameters of a model.
 ///

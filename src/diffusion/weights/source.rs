@@ -10,7 +10,7 @@ use super::choice::{Choice, Stem, WeightsFolder};
 use crate::diffusion::DiffusionError;
 
 /// All tensors of a component.
-pub(in crate::diffusion) struct Source {
+pub(crate) struct Source {
     /// The file or index, for messages.
     pub(super) path: PathBuf,
     /// By current name: the file, the name there, the tensor.
@@ -32,12 +32,12 @@ impl Source {
     }
 
     /// Without a tensor yet; `path` is for messages.
-    pub(in crate::diffusion) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, tensors: BTreeMap::new(), twice: Vec::new() }
     }
 
     /// Adds the tensor that `file` has under `name`.
-    pub(in crate::diffusion) fn add(&mut self, file: &Path, name: String, stored: StoredTensor, keys: &dyn KeyMap) {
+    pub(crate) fn add(&mut self, file: &Path, name: String, stored: StoredTensor, keys: &dyn KeyMap) {
         let Some(current) = keys.canonical(&name) else { return };
         if self.tensors.insert(current, (file.to_owned(), name.clone(), stored)).is_some() {
             self.twice.push(name);

@@ -4,6 +4,7 @@ mod choice;
 mod classifier;
 mod extract;
 mod network;
+pub mod networks;
 mod path;
 mod scores;
 mod store;

@@ -7,6 +7,7 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::image::RgbImage;
 use roentgen_classifier::ClassifierError;
 
+use crate::diffusion::DiffusionError;
 use crate::evaluation::RowsError;
 
 /// A network that describes every image by as many numbers.
@@ -45,6 +46,9 @@ pub enum FeatureError {
     /// Weights are no such network's, or damaged.
     #[error(transparent)]
     Weights(#[from] ClassifierError),
+    /// A folder of Hugging Face's is no such network's, or damaged.
+    #[error(transparent)]
+    Folder(#[from] DiffusionError),
     /// A network's folder or file lacks something, or says something else than expected.
     #[error("{path} is no {expected}: {found}", path = path.display())]
     Network {
