@@ -16,6 +16,9 @@ use super::Common;
     classes, or a folder of image files. Figures per finding need labels in both, floors and intervals need patients in the real one.\n\n\
     Networks (--network, several times; none is built in):\n  \
     xrv:FILE         torchxrayvision's DenseNet-121 or ResNet-50: the `.pt` file or converted weights\n  \
+    rad-dino:FOLDER  RAD-DINO as the hub has it: config.json, preprocessor_config.json, model.safetensors\n  \
+    inception:FILE   pytorch-fid's Inception-v3: pt_inception-2015-12-05-6726825d.pth\n  \
+    clip:FOLDER      CLIP with its image tower, as the hub has it\n  \
     classifier:FILE  a classifier trained here: `model.safetensors` of `train` or `compare`\n\n\
     roentgen evaluate --real study.toml --synthetic generated/ --network xrv:densenet121-all.pt --out evaluation\n\
     roentgen evaluate --real real.csv --synthetic theirs/ --network classifier:runs/first/real/seed-1/model.safetensors --out evaluation\n\n\

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::networks::{Clip, Inception, RadDino};
 use super::{ClassifierFeatures, FeatureError, FeatureNetwork, ResizePath};
 
 /// A kind of network and where its weights are: `xrv:weights.pt`.
@@ -26,6 +27,12 @@ pub enum NetworkKind {
     Xrv,
     /// A classifier that was trained here.
     Classifier,
+    /// RAD-DINO, or another DINOv2.
+    RadDino,
+    /// pytorch-fid's Inception-v3.
+    Inception,
+    /// CLIP's image tower.
+    Clip,
 }
 
 /// Text that names no network.
@@ -37,7 +44,7 @@ pub struct NotANetwork {
 
 impl NetworkKind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::Xrv, Self::Classifier];
+    pub const ALL: [Self; 5] = [Self::Xrv, Self::RadDino, Self::Inception, Self::Clip, Self::Classifier];
 
     /// Its name.
     #[must_use]
@@ -45,6 +52,9 @@ impl NetworkKind {
         match self {
             Self::Xrv => "xrv",
             Self::Classifier => "classifier",
+            Self::RadDino => "rad-dino",
+            Self::Inception => "inception",
+            Self::Clip => "clip",
         }
     }
 
@@ -53,6 +63,11 @@ impl NetworkKind {
     pub fn help(self) -> &'static str {
         match self {
             Self::Xrv => "xrv:FILE         torchxrayvision's DenseNet-121 or ResNet-50: the `.pt` file or converted weights",
+            Self::RadDino => {
+                "rad-dino:FOLDER  RAD-DINO as the hub has it: config.json, preprocessor_config.json, model.safetensors"
+            }
+            Self::Inception => "inception:FILE   pytorch-fid's Inception-v3: pt_inception-2015-12-05-6726825d.pth",
+            Self::Clip => "clip:FOLDER      CLIP with its image tower, as the hub has it",
             Self::Classifier => "classifier:FILE  a classifier trained here (`model.safetensors` of `train` or `compare`)",
         }
     }
@@ -74,6 +89,9 @@ impl NetworkChoice {
         Ok(match self.kind {
             NetworkKind::Xrv => Box::new(ClassifierFeatures::xrv(path, resize, device)?),
             NetworkKind::Classifier => Box::new(ClassifierFeatures::trained(path, device)?),
+            NetworkKind::RadDino => Box::new(RadDino::open(path, Some(resize), device)?),
+            NetworkKind::Inception => Box::new(Inception::open(path, Some(resize), device)?),
+            NetworkKind::Clip => Box::new(Clip::open(path, Some(resize), device)?),
         })
     }
 }

@@ -25,6 +25,16 @@ impl ClassifierScores {
         let classifier = match choice.kind {
             NetworkKind::Xrv => ClassifierFeatures::xrv(path, resize, device)?,
             NetworkKind::Classifier => ClassifierFeatures::trained(path, device)?,
+            NetworkKind::RadDino | NetworkKind::Inception | NetworkKind::Clip => {
+                return Err(FeatureError::Network {
+                    path: path.to_owned(),
+                    expected: "classifier of findings".to_owned(),
+                    found: format!(
+                        "{} makes features and names no finding; give xrv:FILE or classifier:FILE",
+                        choice.kind.name()
+                    ),
+                });
+            }
         };
         if classifier.outputs().is_empty() {
             let (expected, found) =

@@ -103,8 +103,16 @@ impl RadDino {
     /// # Errors
     /// [`FeatureError::Folder`] says what the folder lacks, or what it is instead.
     pub fn open(folder: &Path, path: Option<ResizePath>, device: &Device) -> Result<Self, FeatureError> {
-        let loaded = load_vit(folder, device)?;
         let processor = ImageProcessor::read(&folder.join("preprocessor_config.json"))?;
+        let ([height, width], patch) = (processor.output(), read_vit_config(folder)?.patch_size);
+        if height.min(width) < patch || (path.is_some() && height != width) {
+            let message = format!(
+                "preprocessor_config.json makes images of {width}x{height}, expected at least one patch of {patch} pixels, and a square for a \
+                 named way to it"
+            );
+            return Err(DiffusionError::Mismatch { path: folder.to_owned(), message }.into());
+        }
+        let loaded = load_vit(folder, device)?;
         let preparation = Preparation { processor, path };
         Ok(Self { network: loaded.model, preparation, digest: loaded.digest, device: device.clone() })
     }
