@@ -201,6 +201,14 @@ mod tests {
     use crate::dataset::tests::{dataset, record};
 
     #[test]
+    fn patients_are_counted_once_in_any_order() {
+        let patients = ["1", "2", "1", "3", "2"].into_iter().enumerate();
+        let records = patients.map(|(at, patient)| record(&at.to_string(), patient, Some(Split::Train))).collect();
+        let summary = DataSummary::of(&dataset(records).unwrap());
+        assert_eq!((summary.images, summary.patients), (5, 3));
+    }
+
+    #[test]
     fn everything_is_counted() {
         let mut records =
             vec![record("a", "1", Some(Split::Train)), record("b", "1", Some(Split::Train)), record("c", "", None)];
