@@ -152,6 +152,37 @@ fn compare_trains_every_arm_and_leaves_a_whole_report() {
 }
 
 #[test]
+fn compare_measures_the_synthetic_images_beside_the_arms() {
+    let study = Study::new();
+    let with = |table: &str| study.write_run(&format!("{RUN}\n[evaluation]\nleast_images = 12\n{table}"));
+    // A network that isn't there is found before anything is trained.
+    with("networks = [\"xrv:weights.pt\"]\n");
+    study.refuses(&["compare", "run.toml", "--out", "out", "--device", "cpu"], &["weights.pt"]);
+    assert!(!study.path("out/arms/real/seed-1/model.safetensors").exists());
+    with("network = []\n");
+    study.refuses(&["compare", "run.toml", "--out", "out"], &["network", "networks"]);
+    with("");
+    let shown = succeeds(&study.roentgen(&["compare", "run.toml", "--out", "new", "--device", "cpu"]));
+    assert!(shown.contains("FID"), "{shown}");
+    let read = |name: &str| std::fs::read_to_string(study.path("new").join(name)).unwrap();
+    let report: roentgen::report::ComparisonReport = serde_json::from_str(&read("report.json")).unwrap();
+    let found = report.evaluation.expect("the run file asks for it");
+    // The features are those of the baseline's first classifier, which also judges: it saw real images alone.
+    assert_eq!((found.fidelity.len(), found.correctness.len()), (1, 1));
+    assert!(found.fidelity[0].weights.ends_with("arms/real/seed-1/model.safetensors"), "{}", found.fidelity[0].weights);
+    assert!(found.fidelity[0].overall.fid.is_some_and(|fid| fid.value > 0.0 && fid.floor.is_some()));
+    assert_eq!(found.memorisation.len(), 2, "in pixels and in features");
+    assert!(read("report.html").contains("id=\"evaluation\""));
+    for file in ["evaluation.json", "evaluation.html", "fidelity.csv", "pairs.csv", "closest.png"] {
+        assert!(study.path("new").join(file).is_file(), "{file}");
+    }
+    // Again: the same figures.
+    let before = read("report.json");
+    succeeds(&study.roentgen(&["compare", "run.toml", "--out", "new", "--device", "cpu"]));
+    assert_eq!(read("report.json"), before);
+}
+
+#[test]
 fn arms_start_from_equal_weights_and_a_killed_comparison_ends_the_same() {
     let study = Study::new();
     succeeds(&study.roentgen(&["compare", "run.toml", "--out", "whole", "--json"]));

@@ -1,9 +1,9 @@
 //! The pages that people open, in headless Chromium. `ROENTGEN_CHROMIUM` names another browser than `chromium` on the path.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::cli::Study;
+use crate::cli::{RUN, Study};
 
 /// Why the tests here are ignored unless asked for.
 const WITHOUT: &str = "no Chromium: install it, or name it in ROENTGEN_CHROMIUM";
@@ -120,8 +120,10 @@ fn faults_of_a_page_are_seen() {
 #[ignore = "needs Chromium: cargo test --release --test tests pages -- --ignored"]
 fn the_report_of_a_comparison_is_well_made() {
     let study = Study::new();
+    study.write_run(&format!("{RUN}\n[evaluation]\nleast_images = 12\n"));
     let done = study.roentgen(&["compare", "run.toml", "--out", "out", "--device", "cpu"]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let page: PathBuf = study.path("out/report.html");
-    is_well_made(&page, &["<table", "<svg", "<img", "id=\"findings\"", "id=\"roc\""]);
+    let parts = ["<table", "<svg", "<img", "id=\"findings\"", "id=\"roc\"", "id=\"calibration\"", "id=\"evaluation\"", "FID"];
+    is_well_made(&study.path("out/report.html"), &parts);
+    is_well_made(&study.path("out/evaluation.html"), &["<table", "<img", "FID"]);
 }

@@ -405,7 +405,7 @@ fn example_studies_run_at_tiny_size() {
             folder,
             progress: &bars,
         };
-        let report = comparison.run().unwrap();
+        let report = comparison.run().unwrap().report;
         assert_eq!(report.arms.len(), config.arms.len());
         assert!(report.prompts.is_some_and(|prompts| prompts.templates == 24), "{name}");
         assert!(report.arms.iter().all(|arm| (0.0..=1.0).contains(&arm.runs[0].wait_share)), "{name}");

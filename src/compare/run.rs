@@ -20,12 +20,14 @@ use serde::{Deserialize, Serialize};
 
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
+use super::evaluation::StudyEvaluation;
 use super::fairness::{JudgedRun, attributes, fairness, group_rows};
 use super::outlook::outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
+use crate::evaluation::run::{Evaluation, EvaluationError};
 use crate::report::{ArmReport, ComparisonReport, FairnessReport, Outlook, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
 use crate::study::StudyData;
@@ -51,6 +53,18 @@ pub enum CompareError {
     /// Statistics.
     #[error(transparent)]
     Classifier(Box<ClassifierError>),
+    /// The synthetic images can't be measured. All training runs are finished and kept.
+    #[error("the synthetic images can't be evaluated; the same command goes on from the finished runs")]
+    Evaluation(#[from] EvaluationError),
+}
+
+/// What came out of a comparison.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// The figures, as in `report.json`.
+    pub report: ComparisonReport,
+    /// What the synthetic images are like; `None` unless the run file has an `[evaluation]` table.
+    pub evaluation: Option<Evaluation>,
 }
 
 /// One comparison, ready to run.
@@ -96,7 +110,7 @@ impl Comparison<'_> {
     ///
     /// # Errors
     /// [`CompareError`] names the arm and seed; what was finished before is kept and not repeated.
-    pub fn run(&self) -> Result<ComparisonReport, CompareError> {
+    pub fn run(&self) -> Result<Compared, CompareError> {
         let config = self.config;
         let batcher = batcher(config, self.study.train.data().vocabulary());
         let held_out = |set: &HeldOut| Batches::new(set.clone(), &batcher, config.training.eval_batch_size, self.device);
@@ -136,10 +150,13 @@ impl Comparison<'_> {
                 config.seeds.iter().copied().zip(runs.iter().map(|(_, predictions)| predictions.clone())).collect();
             write_predictions(&self.folder.path().join("arms").join(&arm.name).join("predictions.csv"), &runs)?;
         }
-        let report = self.report(&finished, &batcher, &valid)?;
+        let mut report = self.report(&finished, &batcher, &valid)?;
+        let (config, study, pools, device, folder) = (self.config, self.study, &*self.pools.arms, self.device, &self.folder);
+        let evaluation = StudyEvaluation { config, study, pools, device, folder, progress: self.progress }.run()?;
+        report.evaluation = evaluation.as_ref().map(|evaluation| Box::new(evaluation.report.clone()));
         let text = serde_json::to_string_pretty(&report).expect("a report is numbers and strings");
         self.folder.write("report.json", text.as_bytes())?;
-        Ok(report)
+        Ok(Compared { report, evaluation })
     }
 
     /// A run that was finished before.
@@ -208,6 +225,7 @@ impl Comparison<'_> {
             prompts: self.pools.prompts.clone(),
             adherence,
             fairness,
+            evaluation: None,
             protocol: protocol(config, finished[0][0].0.parameters),
             data,
             arms,

@@ -64,6 +64,9 @@ pub struct RunConfig {
     /// The checks that samples must pass in arms with `gate = true`.
     #[serde(default)]
     pub gate: GateConfig,
+    /// How the synthetic images are measured beside the arms; they are not if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationConfig>,
     /// How intervals are drawn.
     #[serde(default)]
     pub bootstrap: BootstrapConfig,
@@ -191,7 +194,8 @@ impl RunConfig {
         let weights = config.network.weights.iter_mut();
         let cache = config.generator.iter_mut().filter_map(|generator| generator.cache.as_mut());
         let judge = config.gate.agreement.weights.iter_mut();
-        for path in data.into_iter().chain(weights).chain(cache).chain(judge) {
+        let networks = config.evaluation.iter_mut().flat_map(EvaluationConfig::paths_mut);
+        for path in data.into_iter().chain(weights).chain(cache).chain(judge).chain(networks) {
             *path = resolve(folder, path);
         }
         if let Some(generator) = &mut config.generator {
@@ -240,6 +244,7 @@ impl RunConfig {
             }
         }
         self.gate.validate()?;
+        self.evaluation.iter().try_for_each(EvaluationConfig::validate)?;
         if self.seeds.is_empty() {
             return Err(ConfigError::value("seeds", "empty", "at least one seed"));
         }

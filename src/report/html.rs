@@ -19,9 +19,10 @@ const STYLE: &str = include_str!("style.css");
 
 /// The results page of a comparison: everything in one file, nothing loaded from elsewhere.
 ///
-/// `grid` shows images; `None` or an empty grid leaves that figure out.
+/// `grid` shows images; `None` or an empty grid leaves that figure out. `evaluation` are the sections on the synthetic images, see
+/// [`sections`](crate::evaluation::run::sections).
 #[must_use]
-pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>) -> String {
+pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>, evaluation: Option<&Markup>) -> String {
     let grid = grid.filter(|grid| !grid.is_empty());
     let page = html! {
         (DOCTYPE)
@@ -40,6 +41,13 @@ pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>) -> Stri
                     (headline::section(report))
                     @if let Some(grid) = grid { (samples(report, grid)) }
                     (adherence::section(report))
+                    @if let Some(sections) = evaluation {
+                        section #evaluation {
+                            h2 { "The synthetic images" }
+                            p { "Measured against the test images. The same tables stand alone in " code { "evaluation.html" } "." }
+                        }
+                        (sections)
+                    }
                     (findings::section(report))
                     (roc(report))
                     (calibration(report))

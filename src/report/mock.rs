@@ -95,6 +95,7 @@ pub(crate) fn report(arms: usize, findings: usize) -> ComparisonReport {
             findings: FINDINGS.into_iter().take(findings).enumerate().map(adherence).collect(),
         }),
         fairness: Some(fairness(&names)),
+        evaluation: None,
         warnings: vec![
             "Hernia has no positives in the test set: its AUROC is undefined and left out of every mean.".to_owned(),
         ],

@@ -4,6 +4,8 @@ use roentgen_augment::gate::GateReport;
 use roentgen_augment::text::PromptSummary;
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::run::EvaluationReport;
+
 /// One comparison of arms on one data set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ComparisonReport {
@@ -30,6 +32,9 @@ pub struct ComparisonReport {
     /// How alike the arms serve groups of patients; `None` if the data set records none.
     #[serde(default)]
     pub fairness: Option<FairnessReport>,
+    /// What the synthetic images are like; `None` unless the run file has an `[evaluation]` table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Box<EvaluationReport>>,
     /// What a reader must know before quoting a number: undefined findings, few positives, phantom data, shifted simulators.
     pub warnings: Vec<String>,
 }

@@ -38,7 +38,7 @@ use crate::report::format::count;
 
 pub use error::EvaluationError;
 pub use files::{Written, write};
-pub use page::page;
+pub use page::{page, sections};
 pub use report::{
     CopiesReport, DiversityReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity, SetReport,
     SizeCount, Spread,

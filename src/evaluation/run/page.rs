@@ -16,7 +16,6 @@ const STYLE: &str = include_str!("../../report/style.css");
 #[must_use]
 pub fn page(evaluation: &Evaluation) -> String {
     let report = &evaluation.report;
-    let grid = closest_grid(&evaluation.closest);
     let title = format!("{} against {}", report.synthetic.name, report.real.name);
     let page = html! {
         (DOCTYPE)
@@ -44,24 +43,7 @@ pub fn page(evaluation: &Evaluation) -> String {
                             ul { @for warning in &report.warnings { li { (warning) } } }
                         }
                     }
-                    @for network in &report.fidelity { (fidelity(network)) }
-                    (diversity(report))
-                    @for judge in &report.correctness { (correctness(judge)) }
-                    @if !report.memorisation.is_empty() {
-                        section {
-                            h2 { "Copies of training images" }
-                            (copies(&report.memorisation))
-                            @if !grid.is_empty() {
-                                figure {
-                                    (grid.render())
-                                    figcaption { "The pairs that are closest in pixels: a synthetic image and its nearest training image." }
-                                }
-                            }
-                            p.note { (BLIND) }
-                        }
-                    }
-                    (sets(report))
-                    (reading(report))
+                    (sections(evaluation))
                 }
                 footer {
                     "Made by roentgen " (report.version) ". The same numbers, unrounded, are in " code { "evaluation.json" }
@@ -71,6 +53,33 @@ pub fn page(evaluation: &Evaluation) -> String {
         }
     };
     page.into_string()
+}
+
+/// What a page says of the images, without its head and its warnings: for a page of more than that.
+#[must_use]
+pub fn sections(evaluation: &Evaluation) -> Markup {
+    let report = &evaluation.report;
+    let grid = closest_grid(&evaluation.closest);
+    html! {
+        @for network in &report.fidelity { (fidelity(network)) }
+        (diversity(report))
+        @for judge in &report.correctness { (correctness(judge)) }
+        @if !report.memorisation.is_empty() {
+            section {
+                h2 { "Copies of training images" }
+                (copies(&report.memorisation))
+                @if !grid.is_empty() {
+                    figure {
+                        (grid.render())
+                        figcaption { "The pairs that are closest in pixels: a synthetic image and its nearest training image." }
+                    }
+                }
+                p.note { (BLIND) }
+            }
+        }
+        (sets(report))
+        (reading(report))
+    }
 }
 
 fn fidelity(network: &NetworkFidelity) -> Markup {

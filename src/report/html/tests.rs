@@ -2,7 +2,7 @@ use super::*;
 use crate::report::{Difference, mock};
 
 fn page(report: &ComparisonReport) -> String {
-    render_html(report, Some(&mock::grid()))
+    render_html(report, Some(&mock::grid()), None)
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn text_from_the_run_file_is_escaped() {
     let mut grid = mock::grid();
     grid.columns[0].title = evil.to_owned();
     grid.columns[0].images[0].caption = evil.to_owned();
-    let html = render_html(&report, Some(&grid));
+    let html = render_html(&report, Some(&grid), None);
     mock::assert_well_formed(&html);
     assert!(!html.contains("<script"));
     assert!(html.contains("&lt;script&gt;alert"));
@@ -122,9 +122,17 @@ fn one_arm_alone_is_compared_with_nothing() {
 #[test]
 fn a_page_without_images_has_no_samples() {
     let report = mock::typical();
-    assert!(!render_html(&report, None).contains("id=\"samples\""));
-    assert!(!render_html(&report, Some(&SampleGrid::default())).contains("id=\"samples\""));
+    assert!(!render_html(&report, None, None).contains("id=\"samples\""));
+    assert!(!render_html(&report, Some(&SampleGrid::default()), None).contains("id=\"samples\""));
     assert!(page(&report).contains("id=\"samples\""));
+}
+
+#[test]
+fn the_evaluation_stands_beside_the_arms() {
+    let sections = maud::html! { section { h2 { "Fidelity by a network" } } };
+    let html = render_html(&mock::typical(), None, Some(&sections));
+    assert!(html.contains("id=\"evaluation\"") && html.contains("Fidelity by a network"));
+    assert!(!page(&mock::typical()).contains("id=\"evaluation\""));
 }
 
 #[test]

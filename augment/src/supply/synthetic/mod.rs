@@ -1,6 +1,7 @@
 //! The synthetic part of a training set: requests, and the samples that answer them.
 
 mod manifest;
+mod source;
 #[cfg(test)]
 mod tests;
 mod training;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dataset::tests::{dataset, record};
+use crate::record::Vocabulary;
 use crate::supply::fake::{Fake, request, requests};
 use crate::supply::{CacheOptions, SampleCache, SupplyMode, Synthesizer};
 
@@ -163,4 +164,17 @@ proptest! {
         prop_assert_eq!(&pictures(&bench.set(SupplyMode::Cached, 8)), &expected);
         prop_assert_eq!(bench.cache.report().written, 8);
     }
+}
+
+#[test]
+fn samples_are_a_data_set_of_their_images() {
+    let bench = Bench::new();
+    let set = bench.set_of(SupplyMode::CacheThenGenerate, vec![request(3), request(1), request(3), request(2)]);
+    let vocabulary = Arc::new(Vocabulary::parse(["Mass", "Edema"]).unwrap());
+    let data = set.to_data("made", &vocabulary, 2).unwrap();
+    let ids: Vec<&str> = data.rows().iter().map(|row| row.record.id.as_str()).collect();
+    assert_eq!(ids, [set.records()[0].id.as_str(), set.records()[1].id.as_str()]);
+    assert_eq!(set.to_data("made", &vocabulary, 9).unwrap().rows().len(), 3, "equal requests have one sample");
+    // The image as it was made, not as a picture of the set.
+    assert_eq!(data.decode(1).unwrap(), Fake::image(&request(1)));
 }

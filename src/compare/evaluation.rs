@@ -1,0 +1,94 @@
+//! What the synthetic images of a study are like, measured beside its arms.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use roentgen_augment::progress::Progress;
+use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
+
+use super::seed::seed_folder;
+use crate::config::{EvaluationConfig, RunConfig};
+use crate::evaluation::features::{NetworkChoice, NetworkKind};
+use crate::evaluation::images::{ImageSet, Wanted};
+use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, evaluate, write};
+use crate::run_folder::RunFolder;
+use crate::study::StudyData;
+
+/// Most synthetic images that are measured: more would narrow intervals that are narrow already.
+const MOST: usize = 5_000;
+
+/// Refuses an `[evaluation]` table whose networks can't be opened: before anything is trained.
+///
+/// # Errors
+/// [`EvaluationError::Features`] names the file.
+pub fn check_networks(config: &RunConfig, device: &Device) -> Result<(), EvaluationError> {
+    let Some(evaluation) = &config.evaluation else { return Ok(()) };
+    let named = evaluation.networks.iter().chain(&evaluation.judges);
+    named.map(|choice| choice.open(evaluation.resize, device).map(drop)).collect::<Result<(), _>>()?;
+    Ok(())
+}
+
+/// What is measured, and by which classifiers if the run file names none.
+pub(super) struct StudyEvaluation<'a> {
+    pub config: &'a RunConfig,
+    pub study: &'a StudyData,
+    /// The pool of each arm.
+    pub pools: &'a [Option<SyntheticDataset>],
+    pub device: &'a Device,
+    /// Holds the weights of the baseline's classifiers, and what comes out.
+    pub folder: &'a RunFolder,
+    pub progress: &'a dyn Progress,
+}
+
+impl StudyEvaluation<'_> {
+    /// Measures the images of the largest pool against the test images, and writes `evaluation.json` and what belongs to it into the run
+    /// folder. Features are kept there.
+    ///
+    /// `None` without an `[evaluation]` table or synthetic images, and where these are made on demand: all would have to be made once more.
+    pub fn run(&self) -> Result<Option<Evaluation>, EvaluationError> {
+        let config = self.config;
+        let arms = config.arms.iter().zip(self.pools);
+        let largest = arms.filter_map(|(arm, pool)| Some((arm, pool.as_ref()?))).max_by_key(|(_, pool)| pool.records().len());
+        let (Some(settings), Some((arm, pool))) = (&config.evaluation, largest) else { return Ok(None) };
+        if pool.supply().is_some_and(|supply| supply.mode() == SupplyMode::OnDemand) {
+            return Ok(None);
+        }
+        let StudyData { train, splits, .. } = self.study;
+        let name = format!("the synthetic images of {}", arm.name);
+        let made = pool.to_data(&name, train.data().vocabulary(), MOST)?;
+        let synthetic = ImageSet::of(made, Wanted::Synthetic)?;
+        let real = ImageSet::of(splits.test().data().clone(), Wanted::Real(None))?;
+        let trained_on = ImageSet::of(train.data().clone(), Wanted::Real(None))?;
+        let settings = self.with_own_classifiers(settings);
+        let evaluation = evaluate(&EvaluationJob {
+            real: &real,
+            synthetic: &synthetic,
+            train: Some(&trained_on),
+            config: &settings,
+            benchmark: None,
+            device: self.device,
+            cache: &self.folder.path().join("features"),
+            progress: self.progress,
+        })?;
+        write(&evaluation, self.folder.path())?;
+        Ok(Some(evaluation))
+    }
+
+    /// Where the run file names no network, the features are those of the baseline's classifier; where it names no judge, that classifier
+    /// judges, unless it was trained on synthetic images itself.
+    fn with_own_classifiers(&self, settings: &EvaluationConfig) -> EvaluationConfig {
+        let mut settings = settings.clone();
+        let own = || {
+            let path: PathBuf = seed_folder(self.folder.path(), &self.config.baseline, self.config.seeds[0]);
+            vec![NetworkChoice { kind: NetworkKind::Classifier, path: path.join("model.safetensors") }]
+        };
+        if settings.networks.is_empty() {
+            settings.networks = own();
+        }
+        let mut arms = self.config.arms.iter().zip(self.pools);
+        if settings.judges.is_empty() && !arms.any(|(arm, pool)| arm.name == self.config.baseline && pool.is_some()) {
+            settings.judges = own();
+        }
+        settings
+    }
+}
