@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use roentgen_augment::record::{Finding, Vocabulary};
+use roentgen_augment::record::{Finding, Location, Vocabulary};
 
 /// What the project's templates say beside findings, and what RoentGen-v2's prompts begin with.
 const FRAME: [&str; 36] = [
@@ -45,10 +45,12 @@ const FRAME: [&str; 36] = [
     "large",
 ];
 
-/// Words of the findings of the public vocabularies, in any of their spellings.
+/// Words of the findings of the public vocabularies, in any of their spellings, and of places in the lung.
 static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let names = Finding::known().flat_map(|(finding, others)| std::iter::once(finding.name()).chain(others.iter().copied()));
-    names.flat_map(|name| words(name).collect::<Vec<_>>()).chain(["findings".to_owned()]).collect()
+    let places = Location::ALL.map(Location::name);
+    let names = names.chain(places).flat_map(|name| words(name).collect::<Vec<_>>());
+    names.chain(["findings", "in", "at", "apices", "bases"].map(str::to_owned)).collect()
 });
 
 /// Whether every word of a text is one that a template has, and a finding is named or denied in it: it is a list of labels.
@@ -86,7 +88,12 @@ mod tests {
             labels[(label + 3) % vocabulary.len()] = Label::Positive;
             let finding = vocabulary.findings()[label];
             let details = Details {
-                findings: vec![FindingDetail { finding, side: Some(Laterality::Both), severity: Some(Severity::Mild) }],
+                findings: vec![FindingDetail {
+                    finding,
+                    side: [Some(Laterality::Both), Some(Laterality::Left), None][label % 3],
+                    severity: Some(Severity::Mild),
+                    location: Location::ALL.get(label).copied(),
+                }],
                 ..Details::default()
             };
             let record = CxrRecord {
