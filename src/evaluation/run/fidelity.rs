@@ -22,6 +22,17 @@ pub(super) const MOST_PAIRED: usize = 10_000;
 /// Half of a 95 % interval in standard errors.
 const NORMAL: f64 = 1.96;
 
+/// Smallest and largest value of each figure, in the order of [`Values`].
+const RANGES: [[f64; 2]; 7] = [
+    [0.0, f64::INFINITY],
+    [f64::NEG_INFINITY, f64::INFINITY],
+    [0.0, 1.0],
+    [0.0, 1.0],
+    [0.0, f64::INFINITY],
+    [0.0, 1.0],
+    [1.0, f64::INFINITY],
+];
+
 /// FID, KID, precision, recall, density, coverage, Vendi score.
 type Values = [Option<f64>; 7];
 
@@ -109,8 +120,10 @@ pub(super) fn row(
     let figure = |place: usize| {
         let over = |values: &[Values]| Spread::of(&values.iter().filter_map(|values| values[place]).collect::<Vec<_>>());
         let (at_half, floor) = (over(&at_half), over(&floors));
+        let [least, most] = RANGES[place];
         whole[place].map(|value| {
-            let interval = at_half.map(|spread| [-NORMAL, NORMAL].map(|side| value + side * spread.deviation));
+            let interval =
+                at_half.map(|spread| [-NORMAL, NORMAL].map(|side| (value + side * spread.deviation).clamp(least, most)));
             Figure { value, interval, at_half, floor }
         })
     };
