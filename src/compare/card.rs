@@ -20,7 +20,7 @@ const FEW_POSITIVES: usize = 20;
 pub(super) fn protocol(config: &RunConfig, parameters: usize) -> Protocol {
     let training = &config.training;
     Protocol {
-        network: config.network.name().to_owned(),
+        network: config.network.name(),
         parameters,
         image_size: config.preprocess.size,
         steps: training.steps,

@@ -17,7 +17,7 @@ pub fn outlook(config: &RunConfig, splits: &Splits, runs: usize) -> Arc<Outlook>
     let training = &config.training;
     let images = training.steps.div_ceil(training.eval_every) * splits.valid().len() + splits.test().len();
     let mut cheaper = Vec::new();
-    if config.network.architecture == Architecture::Densenet121 {
+    if config.network.architecture != Architecture::Small && config.network.weights.is_none() {
         cheaper.push("`network.architecture = \"small\"`");
     }
     if config.preprocess.size > SMALL_PICTURE {

@@ -68,6 +68,7 @@ impl SeedRun<'_> {
         let batch_size = NonZeroUsize::new(training.batch_size).expect("validate refuses an empty batch");
         let trained = train(TrainJob {
             net: self.initial_net()?,
+            part: config.network.train,
             config: &training,
             loss: loss(&training, &self.study.train, batcher),
             batcher: batcher.clone(),

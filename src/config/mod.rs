@@ -17,7 +17,7 @@ use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::SettingError;
 use roentgen_classifier::networks::{ConvNeXtConfig, DenseNetConfig, NetworkShape, ResNetConfig};
-use roentgen_classifier::training::TrainConfig;
+use roentgen_classifier::training::{TrainConfig, TrainedPart};
 use serde::{Deserialize, Serialize};
 
 use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STEPS, MOST_WORKERS, entries, within};
@@ -93,11 +93,14 @@ pub struct NetworkConfig {
     pub input: InputRange,
     /// Weights to start from (safetensors or PyTorch); from scratch if absent. The head is replaced if it has other findings.
     pub weights: Option<PathBuf>,
+    /// What training changes: `whole`, or `head`, the linear classifier alone on the features of `weights`.
+    #[serde(skip_serializing_if = "TrainedPart::is_whole")]
+    pub train: TrainedPart,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { architecture: Architecture::Densenet121, input: InputRange::Signed, weights: None }
+        Self { architecture: Architecture::Densenet121, input: InputRange::Signed, weights: None, train: TrainedPart::Whole }
     }
 }
 
@@ -130,12 +133,16 @@ impl NetworkConfig {
 
     /// Name for people.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self.architecture {
+    pub fn name(&self) -> String {
+        let name = match self.architecture {
             Architecture::Densenet121 => "DenseNet-121",
             Architecture::Small => "small DenseNet (growth 12, blocks 2-4-6-4)",
             Architecture::Resnet50 => "ResNet-50",
             Architecture::ConvnextTiny => "ConvNeXt-Tiny",
+        };
+        match self.train {
+            TrainedPart::Whole => name.to_owned(),
+            TrainedPart::Head => format!("{name}, of which the linear head is trained"),
         }
     }
 }
@@ -256,6 +263,11 @@ impl RunConfig {
         self.seeds.iter().try_for_each(|seed| within("seeds", *seed, 0..=MOST_SEED))?;
         within("preprocess.size", self.preprocess.size, 32..=MOST_PIXELS)?;
         within("bootstrap.replicates", self.bootstrap.replicates, 1..=MOST_REPLICATES)?;
+        if self.network.train == TrainedPart::Head && self.network.weights.is_none() {
+            let expected =
+                "`whole`, or `network.weights` beside it: without weights the features that the head learns from are random";
+            return Err(ConfigError::value("network.train", "head", expected));
+        }
         self.validate_training()
     }
 

@@ -4,8 +4,8 @@
     python3 -m venv venv && venv/bin/pip install -r tests/interop/requirements.txt
     venv/bin/python tests/interop/classifier.py
 
-Random nets of torchvision (small, DenseNet-121, DenseNet-121 in one channel for torchxrayvision's class) are saved by torch.save,
-loaded and written again by `cargo run -p roentgen-classifier --example interop`, and its .safetensors and .pt loaded strictly by
+Random nets of torchvision (small, DenseNet-121, ResNet-50, ConvNeXt-Tiny, and DenseNet-121 in one channel for torchxrayvision's class) are saved
+by torch.save, loaded and written again by `cargo run -p roentgen-classifier --example interop`, and its .safetensors and .pt loaded strictly by
 the class they came from. Weights must be equal bit for bit, logits within 1e-5 of the largest. Exit status 1 on a difference.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torchvision.models import DenseNet
+from torchvision.models import DenseNet, convnext_tiny, resnet50
 from torchxrayvision.models import DenseNet as XrvDenseNet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,14 +36,22 @@ def torchxrayvision_121():
     return XrvDenseNet(growth_rate=32, block_config=(6, 12, 24, 16), num_init_features=64, in_channels=1, num_classes=18)
 
 
+def torchvision_resnet50():
+    return resnet50(num_classes=14)
+
+
+def torchvision_convnext_tiny():
+    return convnext_tiny(num_classes=14)
+
+
 def randomise(net):
     """Gives every weight and running statistic a value that is not its initial one."""
     for name, tensor in net.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
-        if name.endswith("running_var") or ("norm" in name and name.endswith(".weight")):
+        if name.endswith("running_var") or (tensor.dim() == 1 and name.endswith(".weight")):
             tensor.uniform_(0.5, 1.5)
-        elif tensor.dim() == 1:
+        elif tensor.dim() == 1 or name.endswith("layer_scale"):
             tensor.normal_(0, 0.1)
         else:
             tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
@@ -73,7 +81,7 @@ def check(make, channels, size, folder):
         expected = other(batch)
         error = ((logits - expected).abs().max() / expected.abs().max()).item()
         good = equal and error <= TOLERANCE
-        print(f"{'ok  ' if good else 'FAIL'} {make.__name__:20} {path:17} weights equal: {equal}, logits differ by {error:.1e}")
+        print(f"{'ok  ' if good else 'FAIL'} {make.__name__:25} {path:17} weights equal: {equal}, logits differ by {error:.1e}")
         fine &= good
     return fine
 
@@ -81,7 +89,14 @@ def check(make, channels, size, folder):
 def main():
     torch.manual_seed(0)
     results = []
-    for make, channels, size in [(torchvision_small, 3, 64), (torchvision_121, 3, 96), (torchxrayvision_121, 1, 96)]:
+    nets = [
+        (torchvision_small, 3, 64),
+        (torchvision_121, 3, 96),
+        (torchvision_resnet50, 3, 96),
+        (torchvision_convnext_tiny, 3, 96),
+        (torchxrayvision_121, 1, 96),
+    ]
+    for make, channels, size in nets:
         with tempfile.TemporaryDirectory() as folder:
             results.append(check(make, channels, size, Path(folder)))
     sys.exit(not all(results))

@@ -11,9 +11,9 @@ use burn::train::Interrupter;
 use roentgen_augment::batch::{CxrBatch, InputRange};
 use roentgen_augment::image::{GrayImage, Pixels, Signed};
 use roentgen_classifier::loss::{KnownLabels, MaskedBce, Reduction};
-use roentgen_classifier::networks::{DenseNetConfig, Family, Network, NetworkShape};
+use roentgen_classifier::networks::{DenseNetConfig, Family, Network, NetworkShape, StochasticDepth};
 use roentgen_classifier::predict::op_norm;
-use roentgen_classifier::training::{OptimizerKind, Recipe, StepBatch, TrainConfig, Trainee};
+use roentgen_classifier::training::{OptimizerKind, Recipe, StepBatch, TrainConfig, TrainedPart, Trainee};
 use roentgen_classifier::weights::{Card, LoadOptions, infer_config, load_weights, save_weights, torchvision_name};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -211,7 +211,14 @@ fn training(case: &Case) -> Outputs {
         _ if case.optional_input("pos_weight").is_some() => bce("mean_pos_weight", case),
         _ => MaskedBce::default(),
     };
-    let recipe = Recipe { loss, clip_norm: 0.0, interrupter: Interrupter::new(), non_finite: Arc::default() };
+    let recipe = Recipe {
+        part: TrainedPart::Whole,
+        depth: StochasticDepth { rate: 0.0, seed: 0, pass: 0 },
+        loss,
+        clip_norm: 0.0,
+        interrupter: Interrupter::new(),
+        non_finite: Arc::default(),
+    };
     let mut trainee = Trainee::new(load(case, &Device::flex()).train().unfreeze(), recipe);
     let before = saved(&trainee.net, &config);
     let mut optimizer = settings.optimizer();

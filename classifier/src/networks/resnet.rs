@@ -135,7 +135,7 @@ impl ResNet {
     /// - images: as for [`forward`](Self::forward)
     /// - output: global average of the last feature map, `[B, C]`
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        global_average(self.stages.iter().fold(self.stem(images), run_stage))
+        global_average(self.stages.iter().fold(self.stem(images), |x, stage| run_stage(x, stage)))
     }
 
     /// # Shapes
@@ -166,8 +166,8 @@ impl ResNet {
     }
 }
 
-fn run_stage(x: Tensor<4>, stage: &Vec<Block>) -> Tensor<4> {
-    stage.iter().fold(x, |x, block| block.forward(x))
+fn run_stage(x: Tensor<4>, blocks: &[Block]) -> Tensor<4> {
+    blocks.iter().fold(x, |x, block| block.forward(x))
 }
 
 /// Two or three convolutions, the input added to what they give, and a ReLU. Fields have torchvision's names.

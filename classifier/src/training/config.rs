@@ -39,6 +39,10 @@ pub struct TrainConfig {
     pub schedule: LearningRateSchedule,
     /// Largest global gradient norm; 0 disables clipping.
     pub clip_norm: f32,
+    /// Probability that a step leaves the last residual branch out for an image, growing evenly from 0 at the first one (Huang et al., arXiv
+    /// 1603.09382); of ConvNeXt, other networks have none.
+    #[serde(skip_serializing_if = "is_usual_depth")]
+    pub stochastic_depth: f64,
     /// How the loss is averaged.
     pub reduction: Reduction,
     /// Weight the positive term of each finding by negatives / positives of the real training rows, at most 20.
@@ -68,6 +72,7 @@ impl Default for TrainConfig {
             warmup_steps: 50,
             schedule: LearningRateSchedule::Cosine,
             clip_norm: 1.0,
+            stochastic_depth: USUAL_DEPTH,
             reduction: Reduction::Mean,
             pos_weight: false,
             task_weights: false,
@@ -76,6 +81,14 @@ impl Default for TrainConfig {
             workers: 1,
         }
     }
+}
+
+/// torchvision's for ConvNeXt-Tiny.
+const USUAL_DEPTH: f64 = 0.1;
+
+/// Left out of what is written: records of runs from before the key are those of today.
+fn is_usual_depth(rate: &f64) -> bool {
+    *rate == USUAL_DEPTH
 }
 
 /// Far above what anybody means, and low enough that products of them can be counted and that nothing is allocated for a number alone.
@@ -132,6 +145,8 @@ impl TrainConfig {
         SettingError::unless(rate > 0.0 && rate <= 1.0, "learning_rate", rate, "a number in (0, 1]")?;
         let decay = self.weight_decay;
         SettingError::unless((0.0..1.0).contains(&decay), "weight_decay", decay, "a number in [0, 1)")?;
+        let depth = self.stochastic_depth;
+        SettingError::unless((0.0..1.0).contains(&depth), "stochastic_depth", depth, "a number in [0, 1)")?;
         let clip = self.clip_norm;
         if let LearningRateSchedule::LinearTo { end } = self.schedule {
             SettingError::unless(

@@ -7,7 +7,7 @@
 //! | `smoothing` | the smoothed loss and whether it runs away; the moving average of weights | yes |
 //! | `checkpoints` | folders that are whole at any moment, pruned, the newest readable one | yes |
 //! | `log`, `tensorboard` | `metrics.jsonl` and TensorBoard event files | yes |
-//! | `config`, `augmentation` | settings of a classifier's run | |
+//! | `config`, `augmentation`, `part` | settings of a classifier's run | |
 //! | `loader`, `trainee` | what burn-train's loop pulls from and calls | |
 //! | `journal`, `history` | what that loop tells of a run: written down, shown, saved; the rounds and the best of them | |
 
@@ -20,6 +20,7 @@ mod history;
 mod journal;
 mod loader;
 mod log;
+mod part;
 mod schedule;
 mod smoothing;
 mod tensorboard;
@@ -49,6 +50,7 @@ pub use clip::{clip_factor, clip_grad_norm, grad_norm};
 pub use config::{OptimizerKind, Selection, TrainConfig};
 pub use history::{History, Round};
 pub use log::{BinnedLoss, Metric, RoundMetric, StepLine, TrainMetric, TrainingLog, ValidMetric, peak_bytes, read_metrics};
+pub use part::TrainedPart;
 pub use schedule::{LearningRateSchedule, WarmupSchedule};
 pub use smoothing::{Ema, EmaConfig, LossWatch, Verdict, WatchConfig};
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
@@ -56,12 +58,14 @@ pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
 use crate::ClassifierError;
 use crate::error::chain;
 use crate::loss::MaskedBce;
-use crate::networks::Network;
+use crate::networks::{Network, StochasticDepth};
 
 /// Everything that one training run needs.
 pub struct TrainJob<'a> {
     /// The network at its start, without autodiff.
     pub net: Network,
+    /// What of it is trained.
+    pub part: TrainedPart,
     /// Settings.
     pub config: &'a TrainConfig,
     /// The loss, with its weights.
@@ -72,7 +76,7 @@ pub struct TrainJob<'a> {
     pub stream: MixedStream,
     /// Real images that choose the checkpoint.
     pub valid: &'a HeldOut,
-    /// Seed of classical augmentation.
+    /// Seed of classical augmentation and of the branches that steps leave out.
     pub seed: u64,
     /// Where it trains.
     pub device: &'a Device,
@@ -139,6 +143,8 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let interrupter = Interrupter::new();
     let non_finite = Arc::new(Mutex::new(None));
     let recipe = Recipe {
+        part: job.part,
+        depth: StochasticDepth { rate: config.stochastic_depth, seed: job.seed, pass: 0 },
         loss: job.loss,
         clip_norm: f64::from(config.clip_norm),
         interrupter: interrupter.clone(),

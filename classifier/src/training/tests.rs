@@ -18,9 +18,12 @@ use roentgen_augment::progress::Silent;
 use roentgen_augment::record::LabelPolicy;
 
 use super::*;
-use crate::networks::{DenseNetConfig, seeded};
+use crate::networks::{ConvNeXtConfig, DenseNetConfig, NetworkShape, ResNetConfig, seeded};
 
 const SIZE: usize = 32;
+
+/// Of phantoms.
+const FINDINGS: usize = 9;
 
 /// Images that can be loaded this many times before the disk fails.
 struct FailingDisk {
@@ -63,13 +66,38 @@ fn config() -> TrainConfig {
     }
 }
 
+/// A small DenseNet.
+fn densenet() -> NetworkShape {
+    DenseNetConfig { block_config: vec![1, 1], ..DenseNetConfig::small(1, FINDINGS) }.into()
+}
+
+/// A small ConvNeXt.
+fn convnext() -> NetworkShape {
+    ConvNeXtConfig { channels: vec![8, 16], layers: vec![1, 2], ..ConvNeXtConfig::tiny(1, FINDINGS) }.into()
+}
+
+/// A small ResNet.
+fn resnet() -> NetworkShape {
+    ResNetConfig { layers: vec![1, 1], planes: vec![4, 8], stem: 8, ..ResNetConfig::resnet50(1, FINDINGS) }.into()
+}
+
 fn run(splits: &Splits, config: &TrainConfig, folder: &Path) -> Result<Trained, ClassifierError> {
+    run_of(&densenet(), TrainedPart::Whole, splits, config, folder)
+}
+
+fn run_of(
+    shape: &NetworkShape,
+    part: TrainedPart,
+    splits: &Splits,
+    config: &TrainConfig,
+    folder: &Path,
+) -> Result<Trained, ClassifierError> {
     let device = Device::flex();
     let vocabulary = splits.train().data().vocabulary().clone();
-    let shape = DenseNetConfig { block_config: vec![1, 1], ..DenseNetConfig::small(1, vocabulary.len()) };
     let mixed = MixedDataset::new(splits.train().clone(), None, Mixture::default(), 4).unwrap();
     train(TrainJob {
         net: seeded(shape.init(&device), 4),
+        part,
         config,
         loss: MaskedBce::default(),
         batcher: CxrBatcher { vocabulary, policy: LabelPolicy::default(), input: InputRange::Signed },
@@ -90,18 +118,23 @@ fn rounds(folder: &Path) -> Vec<u64> {
 /// The measurements of a round: step, both losses, macro AUROC.
 type Measured = (usize, f64, f64, Option<f64>);
 
-/// Every weight and running statistic, and the measurements of each round.
-fn outcome(trained: &Trained) -> (Vec<f32>, Vec<Measured>) {
-    struct Values(Vec<f32>);
+/// Every weight and running statistic, tensor by tensor.
+fn weights(net: &Network) -> Vec<Vec<f32>> {
+    struct Values(Vec<Vec<f32>>);
     impl ModuleVisitor for Values {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.extend(param.val().into_data().iter::<f32>());
+            self.0.push(param.val().into_data().iter::<f32>().collect());
         }
     }
     let mut values = Values(Vec::new());
-    trained.net.visit(&mut values);
+    net.visit(&mut values);
+    values.0
+}
+
+/// Every weight and running statistic, and the measurements of each round.
+fn outcome(trained: &Trained) -> (Vec<Vec<f32>>, Vec<Measured>) {
     let rounds = trained.history.rounds();
-    (values.0, rounds.iter().map(|r| (r.step, r.train_loss, r.valid_loss, r.valid_macro_auroc)).collect())
+    (weights(&trained.net), rounds.iter().map(|r| (r.step, r.train_loss, r.valid_loss, r.valid_macro_auroc)).collect())
 }
 
 #[test]
@@ -121,6 +154,62 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
         assert_eq!(rounds(folder.path()), (1..=whole_rounds as u64).collect::<Vec<_>>()[whole_rounds.saturating_sub(1)..]);
         let resumed = outcome(&run(&healthy, &config, folder.path()).unwrap());
         assert!(resumed == uninterrupted, "resumed after round {whole_rounds}: {:?} {:?}", resumed.1, uninterrupted.1);
+    }
+}
+
+/// The branches that a step leaves out are a function of the step.
+#[test]
+fn stochastic_depth_resumes_bit_for_bit() {
+    let config = TrainConfig { select: Selection::Last, stochastic_depth: 0.5, ..config() };
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let train =
+        |splits: &Splits, config: &TrainConfig, folder: &Path| run_of(&convnext(), TrainedPart::Whole, splits, config, folder);
+    let folder = tempfile::tempdir().unwrap();
+    let uninterrupted = outcome(&train(&healthy, &config, folder.path()).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let loads = healthy.valid().len() * 2 + config.batch_size * (config.eval_every + 1);
+    train(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err();
+    assert!(outcome(&train(&healthy, &config, folder.path()).unwrap()) == uninterrupted);
+    let folder = tempfile::tempdir().unwrap();
+    let whole = TrainConfig { stochastic_depth: 0.0, ..config };
+    assert!(outcome(&train(&healthy, &whole, folder.path()).unwrap()) != uninterrupted);
+}
+
+#[test]
+fn networks_of_every_kind_learn_their_training_images() {
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let config = TrainConfig {
+        steps: 60,
+        batch_size: 16,
+        accumulation: 1,
+        eval_every: 10,
+        warmup_steps: 5,
+        learning_rate: 1e-2,
+        select: Selection::Last,
+        ..TrainConfig::default()
+    };
+    for shape in [densenet(), resnet(), convnext()] {
+        let folder = tempfile::tempdir().unwrap();
+        let trained = run_of(&shape, TrainedPart::Whole, &healthy, &config, folder.path()).unwrap();
+        let losses: Vec<f64> = trained.history.rounds().iter().map(|round| round.train_loss).collect();
+        assert!(losses[5] < 0.8 * losses[0], "{shape:?}: {losses:?}");
+    }
+}
+
+#[test]
+fn a_head_alone_changes_nothing_before_it() {
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    let config = TrainConfig { steps: 40, eval_every: 10, learning_rate: 3e-2, select: Selection::Last, ..config() };
+    for shape in [densenet(), resnet(), convnext()] {
+        let folder = tempfile::tempdir().unwrap();
+        let before = weights(&seeded(shape.init(&Device::flex()), 4));
+        let trained = run_of(&shape, TrainedPart::Head, &healthy, &config, folder.path()).unwrap();
+        let after = weights(&trained.net);
+        let changed: Vec<bool> = before.iter().zip(&after).map(|(before, after)| before != after).collect();
+        let (body, head) = changed.split_at(changed.len() - 2);
+        assert!(!body.contains(&true) && !head.contains(&false), "{shape:?}: {changed:?}");
+        let losses: Vec<f64> = trained.history.rounds().iter().map(|round| round.train_loss).collect();
+        assert!(losses[3] < losses[0], "{shape:?}: {losses:?}");
     }
 }
 
@@ -155,11 +244,11 @@ fn a_loss_that_is_no_number_stops_before_the_next_checkpoint() {
     let poisoned = TrainConfig { optimizer: OptimizerKind::Adam, ..wild };
     let device = Device::flex();
     let vocabulary = healthy.train().data().vocabulary().clone();
-    let shape = DenseNetConfig { block_config: vec![1, 1], ..DenseNetConfig::small(1, vocabulary.len()) };
     let mixed = MixedDataset::new(healthy.train().clone(), None, Mixture::default(), 4).unwrap();
     let findings = vocabulary.len();
     let error = train(TrainJob {
-        net: seeded(shape.init(&device), 4),
+        net: seeded(densenet().init(&device), 4),
+        part: TrainedPart::Whole,
         config: &poisoned,
         loss: MaskedBce { pos_weight: Some(vec![f32::INFINITY; findings]), ..MaskedBce::default() },
         batcher: CxrBatcher { vocabulary, policy: LabelPolicy::default(), input: InputRange::Signed },

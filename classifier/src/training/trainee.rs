@@ -11,12 +11,13 @@ use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
 use roentgen_augment::batch::{CxrBatch, CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 
+use super::TrainedPart;
 use super::clip::clip_grad_norm;
 use crate::ClassifierError;
 use crate::batch::Batches;
 use crate::loss::{KnownLabels, MaskedBce};
 use crate::metrics::{MultiLabelReport, ScoreTable};
-use crate::networks::Network;
+use crate::networks::{Network, StochasticDepth};
 
 /// The images of one optimiser step, cut into micro-batches.
 #[derive(Clone, Debug)]
@@ -78,6 +79,10 @@ pub struct ValidReport {
 /// What every step needs besides the weights.
 #[derive(Clone)]
 pub struct Recipe {
+    /// What is trained.
+    pub part: TrainedPart,
+    /// Branches that steps leave out; each forward pass is counted.
+    pub depth: StochasticDepth,
     /// Training loss.
     pub loss: MaskedBce,
     /// Largest global gradient norm, 0 for none.
@@ -90,7 +95,11 @@ pub struct Recipe {
 
 impl std::fmt::Debug for Recipe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recipe").field("loss", &self.loss).field("clip_norm", &self.clip_norm).finish_non_exhaustive()
+        f.debug_struct("Recipe")
+            .field("part", &self.part)
+            .field("loss", &self.loss)
+            .field("clip_norm", &self.clip_norm)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,14 +126,27 @@ impl Trainee {
         let known = KnownLabels::count(batch.micro.iter().map(|micro| &*micro.known), findings);
         let mut accumulator = GradientsAccumulator::new();
         let mut loss = 0.0;
-        for micro in batch.micro {
-            let part = self.recipe.loss.forward(self.net.forward(micro.images), micro.targets, micro.mask, &known);
+        for (i, micro) in batch.micro.into_iter().enumerate() {
+            let logits = self.logits(micro.images, batch.step, i);
+            let part = self.recipe.loss.forward(logits, micro.targets, micro.mask, &known);
             loss += part.clone().into_scalar::<f64>();
             accumulator.accumulate(self, GradientsParams::from_grads(part.backward(), self));
         }
         let mut grads = accumulator.grads();
         let norm = clip_grad_norm(self, &mut grads, self.recipe.clip_norm);
         (grads, loss, norm)
+    }
+
+    /// The logits of a micro-batch of a step; gradients go to what is trained.
+    fn logits(&self, images: Tensor<4>, step: usize, micro: usize) -> Tensor<2> {
+        match self.recipe.part {
+            TrainedPart::Whole => {
+                // A step has fewer micro-batches than this.
+                let pass = ((step as u64) << 17) | micro as u64;
+                self.net.forward_in_training(images, &StochasticDepth { pass, ..self.recipe.depth })
+            }
+            TrainedPart::Head => self.net.head(Tensor::from_inner(self.net.valid().features(images.inner()))),
+        }
     }
 }
 

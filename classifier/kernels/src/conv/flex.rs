@@ -5,6 +5,7 @@ use burn::tensor::ops::ConvOptions;
 use burn_flex::{Flex, FlexTensor};
 
 use super::correlation::Correlation;
+use super::depthwise;
 use super::patches::Source;
 use super::weight_gradient::{WeightGradient, bias_gradient};
 use super::weights::{Turned, Weights};
@@ -23,6 +24,9 @@ impl ConvolutionBackend for Flex {
 
     fn convolve_by_input(weight: FlexTensor, gradient: FlexTensor, input: [usize; 4], options: ConvOptions<2>) -> FlexTensor {
         let (weight, gradient) = (Values::of(weight), Values::of(gradient));
+        if options.groups > 1 {
+            return depthwise::correlated(&gradient, &weight, None, true);
+        }
         let [batch, channels, ..] = input;
         let dims @ [outputs, _, height, width] = weight.shape().dims::<4>();
         let [ys, xs] = windows(input, dims, &options).map(|window| window.backward());
@@ -46,6 +50,9 @@ impl ConvolutionBackend for Flex {
 
     fn convolve_by_weight(input: FlexTensor, gradient: FlexTensor, weight: [usize; 4], options: ConvOptions<2>) -> FlexTensor {
         let (input, gradient) = (Values::of(input), Values::of(gradient));
+        if options.groups > 1 {
+            return depthwise::by_weight(&input, &gradient, weight);
+        }
         let [batch, channels, ..] = input.shape().dims::<4>();
         let [y, x] = windows(input.shape().dims(), weight, &options).map(|window| window.forward());
         let sums = WeightGradient {
@@ -70,6 +77,9 @@ impl ConvolutionBackend for Flex {
 
 fn convolved(input: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, options: &ConvOptions<2>) -> FlexTensor {
     let (input, weight, bias) = (Values::of(input), Values::of(weight), bias.map(Values::of));
+    if options.groups > 1 {
+        return depthwise::correlated(&input, &weight, bias.as_ref(), false);
+    }
     let [batch, channels, ..] = input.shape().dims::<4>();
     let [y, x] = windows(input.shape().dims(), weight.shape().dims(), options).map(|window| window.forward());
     let [outputs, _, height, width] = weight.shape().dims::<4>();

@@ -5,6 +5,7 @@
 
 mod autodiff;
 mod correlation;
+mod depthwise;
 mod flex;
 mod lattice;
 mod patches;
@@ -18,12 +19,14 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
 use crate::applies;
+use depthwise::is_depthwise;
 use lattice::Window;
 
 /// Convolution (cross-correlation, as everywhere in this field): burn's [`conv2d`](module::conv2d) with a backward pass of
 /// matrix products, too.
 ///
-/// Groups other than 1 are computed by burn.
+/// Of groups, those of a single channel are computed here, with a stride of 1 and a padding that keeps the sides; others are computed
+/// by burn.
 ///
 /// # Shapes
 /// - input: `[B, C, H, W]`
@@ -37,7 +40,8 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, opti
     let [input_dims, weight_dims] = [input.dims(), weight.dims()];
     check(input_dims, weight_dims, bias.as_ref().map(|bias| bias.dims()[0]), &options);
     let filled = input_dims.iter().chain(&weight_dims).all(|&size| size > 0);
-    if options.groups != 1 || !filled || !applies(&input) || !applies(&weight) || !bias.as_ref().is_none_or(applies) {
+    let is_grouped = options.groups != 1 && !is_depthwise(input_dims, weight_dims, &options);
+    if is_grouped || !filled || !applies(&input) || !applies(&weight) || !bias.as_ref().is_none_or(applies) {
         return module::conv2d(input, weight, bias, options);
     }
     let (input, weight) = (input.into_dispatch(), weight.into_dispatch());

@@ -72,7 +72,8 @@ pub(super) fn counter_beside(name: &str) -> Option<String> {
 
 /// A number as PyTorch and burn write it: no sign, no leading zero.
 fn index(digits: &str) -> Option<usize> {
-    digits.parse().ok().filter(|number: &usize| number.to_string() == digits)
+    let number: usize = digits.parse().ok()?;
+    (number < usize::MAX && number.to_string() == digits).then_some(number)
 }
 
 /// Whether a field is one of a batch norm.
