@@ -375,6 +375,51 @@ fn weights_of_another_model_are_refused() {
     study.refuses(&["train", "run.toml", "--out", "two"], &["one/model.safetensors", "features."]);
 }
 
+/// Tensors of a classifier's file: whether they belong to the head, and their bytes.
+fn tensors(study: &Study, folder: &str) -> Vec<(bool, Vec<u8>)> {
+    let bytes = std::fs::read(study.path(folder).join("model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = file.names();
+    names.sort_unstable();
+    names.iter().map(|name| (name.starts_with("classifier."), file.tensor(name).unwrap().data().to_vec())).collect()
+}
+
+#[test]
+fn a_head_learns_on_the_features_of_weights() {
+    let study = Study::new();
+    succeeds(&study.roentgen(&["train", "run.toml", "--out", "whole", "--json"]));
+    study.edit_run(
+        "architecture = \"small\"",
+        "architecture = \"small\"\nweights = \"whole/model.safetensors\"\ntrain = \"head\"",
+    );
+    succeeds(&study.roentgen(&["train", "run.toml", "--out", "head", "--json"]));
+    for ((is_head, before), (_, after)) in tensors(&study, "whole").iter().zip(&tensors(&study, "head")) {
+        assert_eq!(*is_head, before != after);
+    }
+    study.edit_run("architecture = \"small\"", "architecture = \"small\"\ntrain = \"head\"");
+    study.refuses(&["train", "run.toml", "--out", "random"], &["network.train", "network.weights"]);
+}
+
+#[test]
+fn a_resnet_is_trained_and_predicts() {
+    let study = Study::new();
+    let one_step = RUN.replacen("steps = 4", "steps = 1", 1).replacen("eval_every = 2", "eval_every = 1", 1);
+    study.write_run(&one_step.replacen("\"small\"", "\"resnet50\"", 1));
+    succeeds(&study.roentgen(&["train", "run.toml", "--out", "one", "--json"]));
+    let shown = succeeds(&study.roentgen(&[
+        "predict",
+        "run.toml",
+        "--weights",
+        "one/model.safetensors",
+        "--out",
+        "scores.csv",
+        "--json",
+    ]));
+    assert!(shown.contains("macro_auroc"), "{shown}");
+    study.edit_run("architecture = \"small\"", "architecture = \"convnext-tiny\"\nweights = \"one/model.safetensors\"");
+    study.refuses(&["train", "run.toml", "--out", "two"], &["one/model.safetensors", "holds a ResNet", "ConvNeXt"]);
+}
+
 #[test]
 fn help_teaches_and_unknown_devices_are_refused() {
     let study = Study::new();
