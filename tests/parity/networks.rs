@@ -16,6 +16,7 @@ use roentgen_classifier::networks::{
 };
 use roentgen_classifier::predict::op_norm;
 use roentgen_classifier::weights::{LoadedWeights, infer_config};
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::classifier::{array, batch, norms_by_name, ruled, saved, with_changes};
@@ -145,6 +146,14 @@ fn forward(case: &Case, net: &Network, config: &Value) -> Outputs {
     all
 }
 
+/// Training batches that the file's norms have seen. Nets don't keep the counter, which PyTorch reads only of norms without a momentum.
+fn counted(case: &Case) -> f64 {
+    let path = case.checkpoint.as_ref().unwrap().join("model.safetensors");
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.tensor("bn1.num_batches_tracked").map_or(0.0, |counter| Array::read(&counter).unwrap().values[0])
+}
+
 fn training(case: &Case) -> Outputs {
     let device = Device::flex().autodiff();
     let start = loaded(case.checkpoint.as_ref().unwrap());
@@ -193,7 +202,7 @@ fn training(case: &Case) -> Outputs {
         ("losses".into(), Array::new(&[steps], &losses)),
         ("train_logits".into(), Array::new(&[steps, count, findings], &logits)),
         ("first_step_grad_norms".into(), Array::new(&[norms.len()], &norms)),
-        ("stats/bn1.num_batches_tracked".into(), Array::scalar(steps as f64)),
+        ("stats/bn1.num_batches_tracked".into(), Array::scalar(counted(case) + steps as f64)),
     ];
     all.extend(with_changes(case, &before, &after));
     let first = step_batch(0, &Device::flex());
