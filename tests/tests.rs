@@ -13,6 +13,7 @@
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `evaluate` | `evaluate` on phantoms: figures and floors, kills, and every bad input with its message |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
+//! | `faults` | planted faults on phantoms, and what every measure of images makes of them |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
 //! | `hub` | models by their names on the hub: in the cache, from a hub on this machine, and every way in which that fails |
@@ -42,6 +43,7 @@ mod demo;
 mod dicom;
 mod docs;
 mod evaluate;
+mod faults;
 mod finetune;
 mod generate;
 mod hub;
