@@ -16,11 +16,12 @@ use crate::study::StudyData;
 
 /// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
 /// and images that they lead to are compared separately.
-const MAY_CHANGE: [&str; 27] = [
+const MAY_CHANGE: [&str; 28] = [
     "title",
     "baseline",
     "seeds",
     "bootstrap",
+    "evaluation",
     "training.workers",
     "training.eval_batch_size",
     "data.name",
