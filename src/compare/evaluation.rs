@@ -23,9 +23,8 @@ const MOST: usize = 5_000;
 /// [`EvaluationError::Features`] names the file.
 pub fn check_networks(config: &RunConfig, device: &Device) -> Result<(), EvaluationError> {
     let Some(evaluation) = &config.evaluation else { return Ok(()) };
-    let named = evaluation.networks.iter().chain(&evaluation.judges);
-    named.map(|choice| choice.open(evaluation.resize, device).map(drop)).collect::<Result<(), _>>()?;
-    Ok(())
+    let mut named = evaluation.networks.iter().chain(&evaluation.judges);
+    Ok(named.try_for_each(|choice| choice.open(evaluation.resize, device).map(drop))?)
 }
 
 /// What is measured, and by which classifiers if the run file names none.

@@ -338,7 +338,7 @@ mod tests {
     }
 
     fn sexes() -> Attribute {
-        let sex = |i: usize| (i < 396).then(|| (0, if i % 2 == 0 { "female" } else { "male" }.to_owned()));
+        let sex = |i: usize| (i < 396).then(|| (0, if i.is_multiple_of(2) { "female" } else { "male" }.to_owned()));
         attribute("sex", (0..400).map(sex).collect())
     }
 

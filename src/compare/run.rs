@@ -55,7 +55,7 @@ pub enum CompareError {
     Classifier(Box<ClassifierError>),
     /// The synthetic images can't be measured. All training runs are finished and kept.
     #[error("the synthetic images can't be evaluated; the same command goes on from the finished runs")]
-    Evaluation(#[from] EvaluationError),
+    Evaluation(#[source] Box<EvaluationError>),
 }
 
 /// What came out of a comparison.
@@ -97,6 +97,12 @@ struct Parts<'a> {
     batcher: &'a CxrBatcher,
     test: &'a Batches,
     outlook: &'a Arc<Outlook>,
+}
+
+impl From<EvaluationError> for CompareError {
+    fn from(error: EvaluationError) -> Self {
+        Self::Evaluation(Box::new(error))
+    }
 }
 
 impl From<ClassifierError> for CompareError {

@@ -72,7 +72,8 @@ fn probe(report: &ProbeReport, kind: ProbeKind) -> Markup {
         ProbeKind::Mlp => "Probe with a hidden layer",
     };
     let rows: Vec<_> = report.findings.iter().filter_map(|outcome| Some((outcome, outcome.probes.get(&kind)?))).collect();
-    let others: [(&str, fn(&Figures) -> &Change); 3] =
+    type Part = fn(&Figures) -> &Change;
+    let others: [(&str, Part); 3] =
         [("average precision", |f| &f.average_precision), ("F1", |f| &f.f1), ("macro F1", |f| &f.macro_f1)];
     html! {
         section {

@@ -101,7 +101,7 @@ mod tests {
     /// Image `i` shows category `i % 8` alone, but every ninth has one more, and is of one of 700 patients.
     fn label(protocol: &Protocol, image: usize, finding: Finding) -> Label {
         let category = protocol.categories.iter().position(|other| *other == finding).unwrap();
-        let also = image % 9 == 0 && category == (image + 1) % 8;
+        let also = image.is_multiple_of(9) && category == (image + 1) % 8;
         if category == image % 8 {
             Label::Positive
         } else if also {

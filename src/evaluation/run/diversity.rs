@@ -101,24 +101,32 @@ fn drawn(mut groups: Vec<Vec<usize>>, config: &EvaluationConfig, what: &str) -> 
     groups
 }
 
+/// Images of one label set.
+#[derive(Default)]
+struct OfOneLabelSet<'a> {
+    images: Vec<usize>,
+    patients: HashSet<&'a str>,
+}
+
 /// Groups of real images of different patients that have the same labels, none of them unknown altogether.
 fn of_one_label_set(set: &ImageSet) -> Vec<Vec<usize>> {
-    let mut by_labels: HashMap<&[Label], (usize, Vec<usize>, HashSet<&str>)> = HashMap::new();
+    let mut by_labels: HashMap<&[Label], OfOneLabelSet<'_>> = HashMap::new();
     for image in 0..set.len() {
         let labels = &set.record(image).labels[..];
         if labels.iter().all(|label| *label == Label::Missing) {
             continue;
         }
-        let (_, images, patients) = by_labels.entry(labels).or_insert_with(|| (image, Vec::new(), HashSet::new()));
-        if patients.insert(set.patient(image)) {
-            images.push(image);
+        let found = by_labels.entry(labels).or_default();
+        if found.patients.insert(set.patient(image)) {
+            found.images.push(image);
         }
     }
-    let mut groups: Vec<(usize, Vec<usize>)> = by_labels.into_values().map(|(first, images, _)| (first, images)).collect();
+    let mut groups: Vec<Vec<usize>> = by_labels.into_values().map(|found| found.images).collect();
+    // By their first images, which differ.
     groups.sort();
     groups
         .into_iter()
-        .flat_map(|(_, images)| images.as_chunks::<IMAGES>().0.iter().map(|group| group.to_vec()).collect::<Vec<_>>())
+        .flat_map(|images| images.as_chunks::<IMAGES>().0.iter().map(|group| group.to_vec()).collect::<Vec<_>>())
         .collect()
 }
 

@@ -120,7 +120,7 @@ mod tests {
         };
         let (two, three) = (vec![Label::Positive; 2], vec![Label::Positive; 3]);
         assert!(matches!(of(&[], &[]), TextError::Empty));
-        assert!(matches!(of(&[two.clone()], &[]), TextError::Unequal { references: 1, hypotheses: 0 }));
+        assert!(matches!(of(std::slice::from_ref(&two), &[]), TextError::Unequal { references: 1, hypotheses: 0 }));
         assert!(matches!(
             of(&[two.clone(), two.clone()], &[two, three]),
             TextError::Labels { report: 1, expected: 2, found: 3 }

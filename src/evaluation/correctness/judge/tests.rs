@@ -59,7 +59,8 @@ fn odd(image: usize) -> f64 {
 
 /// Every second image is asked for an effusion, every fourth for a mass; the scores follow, or don't.
 fn pair(obeys: bool) -> Set {
-    let wanted = |image: usize, label: usize| if label == 0 { odd(image) } else { f64::from(u8::from(image % 4 == 0)) };
+    let wanted =
+        |image: usize, label: usize| if label == 0 { odd(image) } else { f64::from(u8::from(image.is_multiple_of(4))) };
     let score = move |image: usize, output: usize| {
         let noise = (image * 7 + 3 * output) % 10;
         let signal = if obeys { wanted(image, output) } else { 0.5 };

@@ -117,7 +117,8 @@ pub(in crate::evaluation::probe) fn out_of_fold(
                 }
             }
             ProbeKind::Mlp => {
-                let flat = |part: fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>| -> Vec<f64> {
+                type Part = fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>;
+                let flat = |part: Part| -> Vec<f64> {
                     (0..trained.len()).flat_map(|text| weighed.iter().map(move |column| part(column)[text])).collect()
                 };
                 let (targets, weights) = (flat(|column| &column.0), flat(|column| &column.1));
