@@ -56,7 +56,8 @@ fn png_is_not_seen_and_jpeg_within_its_noise() {
         bytes
     });
     assert_ne!(jpeg.images, faithful.images);
-    same("JPEG", &measures(world, &jpeg), 0.25);
+    // Its noise on black ground is what SSIM sees most: half of what sets differ by, a quarter of what counts as a move.
+    same("JPEG", &measures(world, &jpeg), 0.5);
 }
 
 /// `ROENTGEN_PICTURES=DIR` writes the closest pairs of a set with copies, as the documentation shows them.

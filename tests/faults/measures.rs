@@ -65,15 +65,16 @@ fn kid_of_effusion(world: &World, set: &Set, seen: &Seen) -> f64 {
     whole_kid(Rows::new(&real, seen.width).unwrap(), Rows::new(&made, seen.width).unwrap()).unwrap().value
 }
 
-/// Mean likeness of neighbours in the set.
+/// Mean likeness of images that are four apart: what is made of four images in turn repeats itself there.
 fn mean_ssim(images: &[GrayImage]) -> f64 {
     let unit = |image: &GrayImage| -> Vec<f32> {
         let GrayDepth::U8(levels) = image.depth() else { panic!("phantoms have 8 bits") };
         levels.iter().map(|level| f32::from(*level) / 255.0).collect()
     };
-    let pairs =
-        images.windows(2).map(|pair| ssim(&unit(&pair[0]), &unit(&pair[1]), pair[0].width(), pair[0].height()).unwrap());
-    pairs.sum::<f64>() / (images.len() - 1) as f64
+    let units: Vec<Vec<f32>> = images.iter().map(unit).collect();
+    let (width, height) = (images[0].width(), images[0].height());
+    let pairs = units.windows(5).map(|five| ssim(&five[0], &five[4], width, height).unwrap());
+    pairs.sum::<f64>() / (units.len() - 4) as f64
 }
 
 fn names(names: &[&str]) -> Vec<String> {
