@@ -154,7 +154,8 @@ fn compare_trains_every_arm_and_leaves_a_whole_report() {
 #[test]
 fn compare_measures_the_synthetic_images_beside_the_arms() {
     let study = Study::new();
-    let with = |table: &str| study.write_run(&format!("{RUN}\n[evaluation]\nleast_images = 12\n{table}"));
+    let run = RUN.replace("synthetic_per_real = 0.5", "synthetic_per_real = 1.0");
+    let with = |table: &str| study.write_run(&format!("{run}\n[evaluation]\nleast_images = 12\n{table}"));
     // A network that isn't there is found before anything is trained.
     with("networks = [\"xrv:weights.pt\"]\n");
     study.refuses(&["compare", "run.toml", "--out", "out", "--device", "cpu"], &["weights.pt"]);

@@ -223,8 +223,10 @@ fn too_few_images_are_undefined() {
         &[&of("real.csv", "made.csv")[..], &["--finding", "Support Devices"]].concat(),
         &["no labels of Support Devices"],
     );
-    study.refuses(&[&of("real.csv", "made.csv")[..], &["--splits", "1"]].concat(), &["splits", "at least 2"]);
-    study.refuses(&[&of("real.csv", "made.csv")[..], &["--batch", "0"]].concat(), &["batch", "at least 1"]);
+    let one_split: Vec<&str> =
+        of("real.csv", "made.csv").into_iter().map(|part| if part == "4" { "1" } else { part }).collect();
+    study.refuses(&one_split, &["evaluation.splits", "2"]);
+    study.refuses(&[&of("real.csv", "made.csv")[..], &["--batch", "0"]].concat(), &["evaluation.batch", "1"]);
 }
 
 #[test]

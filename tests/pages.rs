@@ -120,7 +120,8 @@ fn faults_of_a_page_are_seen() {
 #[ignore = "needs Chromium: cargo test --release --test tests pages -- --ignored"]
 fn the_report_of_a_comparison_is_well_made() {
     let study = Study::new();
-    study.write_run(&format!("{RUN}\n[evaluation]\nleast_images = 12\n"));
+    let run = RUN.replace("synthetic_per_real = 0.5", "synthetic_per_real = 1.0");
+    study.write_run(&format!("{run}\n[evaluation]\nleast_images = 12\n"));
     let done = study.roentgen(&["compare", "run.toml", "--out", "out", "--device", "cpu"]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let parts = ["<table", "<svg", "<img", "id=\"findings\"", "id=\"roc\"", "id=\"calibration\"", "id=\"evaluation\"", "FID"];
