@@ -30,7 +30,7 @@ fn table(labels: bool) -> String {
     let mut text = format!("source_id,patient_id,report{}\n", if labels { ",Effusion,Edema,Fracture" } else { "" });
     for patient in 0..60_usize {
         for again in [false, true].into_iter().take(1 + usize::from(patient.is_multiple_of(4))) {
-            text.push_str(&format!("r{patient}{},p{patient},{}", if again { "b" } else { "" }, report(patient, again)));
+            text.push_str(&format!("r{patient}{},p{patient},\"{}\"", if again { "b" } else { "" }, report(patient, again)));
             if labels {
                 let [effusion, edema, fracture] =
                     [patient.is_multiple_of(3), patient.is_multiple_of(4), patient < 3].map(u8::from);

@@ -47,7 +47,7 @@ impl Columns {
 /// `judged.labels` and `judged.targets` are not read.
 ///
 /// # Errors
-/// As [`judge`](super::judge).
+/// As [`judge`](super::judge()).
 pub fn agreements(
     judged: &Judged<'_>,
     columns: &Columns,

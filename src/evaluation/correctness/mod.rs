@@ -1,6 +1,6 @@
 //! Whether images show what was asked for, by a classifier that knows radiographs.
 //!
-//! A classifier scores the synthetic images, and the labels they were asked for are the targets ([`judge`]): an AUROC of 1 says that
+//! A classifier scores the synthetic images, and the labels they were asked for are the targets ([`judge`](judge())): an AUROC of 1 says that
 //! every image that was asked to show a finding scores above every other. The same classifier on real images is the upper row: it can't be
 //! read without, as no classifier reaches 1 on those either. Sex, age and view are asked for too ([`agreements`]).
 //!

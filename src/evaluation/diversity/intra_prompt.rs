@@ -27,10 +27,10 @@ pub struct Prompts {
 
 /// MS-SSIM of all pairs of the images of one prompt, as RoentGen's authors measure diversity: four gray images for each prompt, six pairs.
 ///
-/// Pixels are row-major from 0 to 1, as of [`ms_ssim`](super::ms_ssim). What every comparison needs of an image is computed once.
+/// Pixels are row-major from 0 to 1, as of [`ms_ssim`](super::ms_ssim()). What every comparison needs of an image is computed once.
 ///
 /// # Errors
-/// [`DiversityError::NoPair`] for a single image; as [`ms_ssim`](super::ms_ssim).
+/// [`DiversityError::NoPair`] for a single image; as [`ms_ssim`](super::ms_ssim()).
 pub fn intra_prompt<T: Copy + Into<f64> + Sync>(
     images: &[&[T]],
     width: usize,

@@ -1,4 +1,4 @@
-//! Sizes of a [`Vit`](super::Vit).
+//! Sizes of a [`Vit`].
 
 use burn::module::{Initializer, Param};
 use burn::tensor::{Device, Tensor};
