@@ -103,8 +103,10 @@ impl RadDino {
     /// # Errors
     /// [`FeatureError::Folder`] says what the folder lacks, or what it is instead.
     pub fn open(folder: &Path, path: Option<ResizePath>, device: &Device) -> Result<Self, FeatureError> {
+        // First, as it says what a folder of something else is.
+        let patch = read_vit_config(folder)?.patch_size;
         let processor = ImageProcessor::read(&folder.join("preprocessor_config.json"))?;
-        let ([height, width], patch) = (processor.output(), read_vit_config(folder)?.patch_size);
+        let [height, width] = processor.output();
         if height.min(width) < patch || (path.is_some() && height != width) {
             let message = format!(
                 "preprocessor_config.json makes images of {width}x{height}, expected at least one patch of {patch} pixels, and a square for a \
