@@ -230,6 +230,15 @@ fn too_few_images_are_undefined() {
 }
 
 #[test]
+fn a_network_that_is_named_as_on_the_hub_is_looked_for_there() {
+    let study = study();
+    let args = ["evaluate", "--real", "real.csv", "--synthetic", "made.csv", "--network", "rad-dino:me/none", "--out", "out"];
+    let output = study.command(&args).env("HF_HUB_OFFLINE", "1").env("HF_HOME", study.path("hub")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--network") && said.contains("me/none"), "{said}");
+}
+
+#[test]
 fn what_is_odd_about_the_images_is_said() {
     let study = study();
     // One picture all the time, from files that differ.
@@ -292,6 +301,7 @@ fn sets_come_from_run_files_tables_and_folders() {
     let output = study.roentgen(&args);
     let benchmark = report(&output);
     assert_eq!((benchmark.real.images, benchmark.synthetic.images), (20, 60));
+    assert!(benchmark.warnings.iter().any(|warning| warning.contains("No network is RAD-DINO")), "{:?}", benchmark.warnings);
     assert!(String::from_utf8_lossy(&output.stderr).contains("60 real images with the caption of an earlier one"));
     study.refuses(&of("nowhere", "made.csv"), &["--real", "nowhere"]);
     std::fs::create_dir(study.path("empty")).unwrap();

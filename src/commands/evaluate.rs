@@ -1,26 +1,28 @@
 //! `roentgen evaluate`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use roentgen::config::EvaluationConfig;
-use roentgen::evaluation::features::ResizePath;
+use roentgen::evaluation::features::{NetworkChoice, ResizePath};
 use roentgen::evaluation::images::{ImageSet, Wanted};
 use roentgen::evaluation::run::{EvaluationJob, evaluate, terminal_table, write};
 use roentgen_augment::record::Split;
 
 use crate::cli::{Benchmark, EvaluateArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{print, say_notes};
+use crate::commands::{print, say_notes, settle};
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let resize = match (args.resize, args.benchmark) {
         (None, Some(Benchmark::Chexgenbench)) => ResizePath::Chexgenbench,
         (resize, _) => resize.map(ResizePath::from).unwrap_or_default(),
     };
-    let config = EvaluationConfig {
-        networks: args.network.clone(),
-        judges: args.judge.clone(),
+    let resolved = |choices: &[NetworkChoice]| choices.iter().map(|choice| choice.clone().resolved(Path::to_owned)).collect();
+    let mut config = EvaluationConfig {
+        networks: resolved(&args.network),
+        judges: resolved(&args.judge),
         resize,
         findings: (!args.finding.is_empty()).then(|| args.finding.clone()),
         splits: args.splits,
@@ -28,6 +30,8 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         seed: args.seed,
         ..EvaluationConfig::default()
     };
+    let networks = config.networks.iter_mut().map(|network| network.asked("--network"));
+    settle(networks.chain(config.judges.iter_mut().map(|judge| judge.asked("--judge"))).collect(), args.common.json)?;
     let real = ImageSet::open(&args.real, Wanted::Real(args.real_split.split())).context("--real")?;
     let synthetic = ImageSet::open(&args.synthetic, Wanted::Synthetic).context("--synthetic")?;
     let (real, repeated) = match args.benchmark {

@@ -79,7 +79,7 @@ impl StudyEvaluation<'_> {
         let mut settings = settings.clone();
         let own = || {
             let path: PathBuf = seed_folder(self.folder.path(), &self.config.baseline, self.config.seeds[0]);
-            vec![NetworkChoice { kind: NetworkKind::Classifier, path: path.join("model.safetensors") }]
+            vec![NetworkChoice { kind: NetworkKind::Classifier, place: path.join("model.safetensors").into() }]
         };
         if settings.networks.is_empty() {
             settings.networks = own();

@@ -1,6 +1,6 @@
 //! The `[evaluation]` table: how synthetic images are measured.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use roentgen_augment::record::Finding;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::limits::{MOST_SEED, entries, within};
 use crate::evaluation::features::{NetworkChoice, ResizePath};
+use crate::hub::Asked;
 
 /// How synthetic images are measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,9 +55,17 @@ impl Default for EvaluationConfig {
 }
 
 impl EvaluationConfig {
-    /// Every path in the table.
-    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.networks.iter_mut().chain(&mut self.judges).map(|network| &mut network.path)
+    /// Decides between paths and names on the hub; relative paths are taken from `folder`.
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        for choice in self.networks.iter_mut().chain(&mut self.judges) {
+            *choice = choice.clone().resolved(|path| super::resolve(folder, path));
+        }
+    }
+
+    /// The networks, which may be names on the hub.
+    pub(super) fn checkpoints(&mut self) -> impl Iterator<Item = Asked<'_>> {
+        let networks = self.networks.iter_mut().map(|network| network.asked("evaluation.networks"));
+        networks.chain(self.judges.iter_mut().map(|judge| judge.asked("evaluation.judges")))
     }
 
     /// Refuses values that parse but are invalid.

@@ -201,8 +201,8 @@ impl RunConfig {
         let weights = config.network.weights.iter_mut();
         let cache = config.generator.iter_mut().filter_map(|generator| generator.cache.as_mut());
         let judge = config.gate.agreement.weights.iter_mut();
-        let networks = config.evaluation.iter_mut().flat_map(EvaluationConfig::paths_mut);
-        for path in data.into_iter().chain(weights).chain(cache).chain(judge).chain(networks) {
+        config.evaluation.iter_mut().for_each(|evaluation| evaluation.resolve(folder));
+        for path in data.into_iter().chain(weights).chain(cache).chain(judge) {
             *path = resolve(folder, path);
         }
         if let Some(generator) = &mut config.generator {
@@ -223,7 +223,8 @@ impl RunConfig {
     pub fn checkpoints(&mut self) -> Vec<Asked<'_>> {
         let needed = self.arms.iter().any(|arm| arm.pool_size(1_000) > 0);
         let diffusion = self.generator.iter_mut().filter_map(|generator| generator.diffusion.as_mut()).filter(|_| needed);
-        diffusion.flat_map(|diffusion| diffusion.checkpoints("generator.diffusion.")).collect()
+        let networks = self.evaluation.iter_mut().flat_map(EvaluationConfig::checkpoints);
+        diffusion.flat_map(|diffusion| diffusion.checkpoints("generator.diffusion.")).chain(networks).collect()
     }
 
     /// Refuses values that parse but are invalid.

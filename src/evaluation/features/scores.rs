@@ -21,7 +21,7 @@ impl ClassifierScores {
     /// # Errors
     /// As [`NetworkChoice::open`]; [`FeatureError::Network`] for a network that is no classifier.
     pub fn open(choice: &NetworkChoice, resize: ResizePath, device: &Device) -> Result<Self, FeatureError> {
-        let path: &Path = &choice.path;
+        let path: &Path = &choice.place.path();
         let classifier = match choice.kind {
             NetworkKind::Xrv => ClassifierFeatures::xrv(path, resize, device)?,
             NetworkKind::Classifier => ClassifierFeatures::trained(path, device)?,

@@ -31,7 +31,7 @@ use roentgen_augment::record::Finding;
 use self::copies::{Found, Sets};
 use self::fidelity::Side;
 use crate::config::EvaluationConfig;
-use crate::evaluation::features::{ClassifierScores, Extraction, FeatureNetwork, NetworkChoice, extract};
+use crate::evaluation::features::{ClassifierScores, Extraction, FeatureNetwork, NetworkChoice, NetworkKind, extract};
 use crate::evaluation::images::{ImageSet, Look};
 use crate::evaluation::memorisation::{BLIND, Outcome, SheetPair};
 use crate::report::format::count;
@@ -126,6 +126,11 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
         fidelity.push(of_network(job, choice, sides, &findings)?);
     }
     warnings.extend(fidelity.iter().filter_map(few));
+    if let Some(benchmark) = job.benchmark
+        && !config.networks.iter().any(|choice| choice.kind == NetworkKind::RadDino)
+    {
+        warnings.push(format!("No network is RAD-DINO: no figure here can stand beside the leaderboard of {benchmark}."));
+    }
     let diversity = diversity::measure([real, synthetic], synthetic_looks, config, job.progress)?;
     let judged = config.judges.iter().zip(&judges);
     let correctness = judged.map(|(choice, scores)| correctness::by(job, choice, scores, [real_looks, synthetic_looks]));
