@@ -20,8 +20,7 @@ fn report(patient: usize, again: bool) -> String {
         true => "Blunted costophrenic angle in keeping with layering fluid.",
         false => "Costophrenic angles stay sharp.",
     };
-    let edema =
-        if patient.is_multiple_of(4) { "Interstitial markings are thickened, suggesting edema." } else { "Vessels are crisp." };
+    let edema = if patient.is_multiple_of(4) { "There is interstitial edema." } else { "Vessels are crisp." };
     let when = if again { "Follow up." } else { "First visit." };
     format!("{when} {heart} {effusion} {edema} Case {patient}.")
 }

@@ -165,8 +165,8 @@ pub(super) fn find(data: &[u8], encoding: Encoding) -> Result<Found<'_>, DicomFa
             (0x7FE0, 0x0008 | 0x0009) => found.floating = true,
             MODALITY_LUT => found.modality_lut = lut(value, element.inner(encoding)),
             VOI_LUT => found.voi_lut = lut(value, element.inner(encoding)),
-            // Of a type that the standard doesn't have, the crate would take other bytes for the length, and memory for as many.
-            _ if WANTED.contains(&tag) && !element.has_known_type(encoding) => {
+            // What the crate would not step over as a whole, it would follow with a length of its own, and memory for as many bytes.
+            _ if WANTED.contains(&tag) && !element.is_whole(encoding) => {
                 return Err(DicomFault::Damaged { tag, at: element.start });
             }
             _ if WANTED.contains(&tag) && value.len() <= MOST_BYTES && !element.undefined => {
@@ -212,8 +212,19 @@ struct Element {
 }
 
 impl Element {
-    fn has_known_type(&self, encoding: Encoding) -> bool {
-        !encoding.explicit || SHORT.contains(&&self.vr) || LONG.contains(&&self.vr)
+    /// Whether its type is one of the standard's, holds no elements, and has values that fill its length.
+    fn is_whole(&self, encoding: Encoding) -> bool {
+        let is_known = SHORT.contains(&&self.vr) || LONG.contains(&&self.vr);
+        let value = match &self.vr {
+            // By the dictionary, numbers of two bytes or text, which has an even length too.
+            _ if !encoding.explicit => 2,
+            b"SQ" => return false,
+            b"US" | b"SS" | b"OW" => 2,
+            b"UL" | b"SL" | b"FL" | b"AT" | b"OF" | b"OL" => 4,
+            b"FD" | b"OD" | b"OV" | b"SV" | b"UV" => 8,
+            _ => 1,
+        };
+        (is_known || !encoding.explicit) && self.value.len().is_multiple_of(value)
     }
 
     /// How the elements within it are written: those of a sequence whose type nobody knew are implicit.

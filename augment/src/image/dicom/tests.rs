@@ -146,6 +146,12 @@ fn an_element_of_an_unknown_type_takes_no_memory() {
         let error = refusal(&sound.clone().with(tag, text(b"HS", "1500")));
         assert!(error.contains(&format!("damaged in element (0028,{:04x})", tag & 0xFFFF)), "{error}");
     }
+    // Eight bytes a number of which two are there, four of which six are, and elements within: what follows would be taken for a length.
+    let items = Value::Items { items: vec![vec![(0x0028_0010, text(b"HS", "1500"))]], with_length: true };
+    for value in [Value::Bytes(*b"FD", vec![11, 0]), Value::Bytes(*b"UL", vec![1; 6]), items] {
+        let error = refusal(&sound.clone().with(0x0028_0102, value));
+        assert!(error.contains("damaged in element (0028,0102)"), "{error}");
+    }
     // Elements that aren't read may be of any.
     assert!(read(&sound.with(0x0028_1060, text(b"HS", "1500")).bytes()).is_ok());
 }
