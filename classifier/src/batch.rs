@@ -111,24 +111,9 @@ mod tests {
     use std::sync::{Mutex, Weak};
 
     use roentgen_augment::image::Pixels;
-    use roentgen_augment::record::{CxrRecord, Details, Label, Origin};
+    use roentgen_augment::record::{CxrRecord, Label};
 
     use super::*;
-
-    fn record(id: String, labels: Vec<Label>) -> CxrRecord {
-        CxrRecord {
-            id,
-            patient_id: None,
-            labels,
-            age: None,
-            sex: None,
-            view: None,
-            report: None,
-            split: None,
-            origin: Origin::Real,
-            details: Details::default(),
-        }
-    }
 
     fn batcher() -> CxrBatcher {
         CxrBatcher::new(Arc::new(Vocabulary::parse(["Mass", "Edema", "Nodule"]).unwrap()))
@@ -146,7 +131,7 @@ mod tests {
             if index == self.broken {
                 return Err(DatasetError::new(std::io::Error::other(format!("{index}.png is damaged"))));
             }
-            let record = Arc::new(record(format!("{index}.png"), vec![Label::Negative; 3]));
+            let record = Arc::new(CxrRecord::real(format!("{index}.png"), None, vec![Label::Negative; 3]));
             self.made.lock().unwrap().push(Arc::downgrade(&record));
             Ok(CxrSample { image: Pixels::new(1, 1, vec![index as f32 / 1000.0]), record })
         }

@@ -384,17 +384,9 @@ fn files(root: &Path) -> Result<Option<CxrDataset>, ImageSetError> {
         return Ok(None);
     }
     found.sort();
-    let record = |path: &PathBuf| CxrRecord {
-        id: path.strip_prefix(root).unwrap_or(path).display().to_string().replace('\\', "/"),
-        patient_id: None,
-        labels: vec![Label::Missing],
-        age: None,
-        sex: None,
-        view: None,
-        report: None,
-        split: None,
-        origin: Origin::Real,
-        details: Details::default(),
+    let record = |path: &PathBuf| {
+        let id = path.strip_prefix(root).unwrap_or(path).display().to_string().replace('\\', "/");
+        CxrRecord::real(id, None, vec![Label::Missing])
     };
     let records = found.iter().map(record).collect();
     let vocabulary = Arc::new(Vocabulary::parse(["No Finding"])?);

@@ -342,24 +342,14 @@ fn names(findings: &[Finding]) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::image::{ImageArray, ImageFiles};
-    use crate::record::{Details, Origin, PatientId, Provenance, Split};
+    use crate::record::{Origin, PatientId, Provenance, Split};
     use crate::request::{RequestSource, SampleRequest};
     use crate::supply::fake::request;
 
     /// A real row of two findings with the given id and patient (`""` for none).
     pub(crate) fn record(id: &str, patient: &str, split: Option<Split>) -> CxrRecord {
-        CxrRecord {
-            id: id.to_owned(),
-            patient_id: (!patient.is_empty()).then(|| PatientId::new(patient)),
-            labels: vec![Label::Positive, Label::Uncertain],
-            age: None,
-            sex: None,
-            view: None,
-            report: None,
-            split,
-            origin: Origin::Real,
-            details: Details::default(),
-        }
+        let patient = (!patient.is_empty()).then(|| PatientId::new(patient));
+        CxrRecord { split, ..CxrRecord::real(id.to_owned(), patient, vec![Label::Positive, Label::Uncertain]) }
     }
 
     /// The same row as that of a synthetic image, with a request that descends from its patient.

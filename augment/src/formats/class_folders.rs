@@ -10,7 +10,7 @@ use super::table::labels::{FindingSets, Named, named};
 use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::image::{EXTENSIONS, ImageFiles};
-use crate::record::{CxrRecord, Details, Finding, Origin, Split, Vocabulary};
+use crate::record::{CxrRecord, Finding, Split, Vocabulary};
 
 /// Images in `CLASS/…`, or in `train/CLASS/…`, `val/CLASS/…` and `test/CLASS/…`.
 ///
@@ -86,18 +86,7 @@ impl ClassFolders {
         let (mut rows, mut paths) = (Vec::new(), Vec::new());
         for Found { path, id, split, class } in found {
             let labels = sets.labels(classes[&class].as_slice());
-            let record = CxrRecord {
-                id,
-                patient_id: None,
-                labels,
-                age: None,
-                sex: None,
-                view: None,
-                report: None,
-                split,
-                origin: Origin::Real,
-                details: Details::default(),
-            };
+            let record = CxrRecord { split, ..CxrRecord::real(id, None, labels) };
             rows.push(Row { record: Arc::new(record), image: paths.len(), line: paths.len() as u64 + 1 });
             paths.push(path);
         }

@@ -154,6 +154,23 @@ pub struct CxrRecord {
 }
 
 impl CxrRecord {
+    /// A radiograph of which only that is known.
+    #[must_use]
+    pub fn real(id: String, patient_id: Option<PatientId>, labels: Vec<Label>) -> Self {
+        Self {
+            id,
+            patient_id,
+            labels,
+            age: None,
+            sex: None,
+            view: None,
+            report: None,
+            split: None,
+            origin: Origin::Real,
+            details: Details::default(),
+        }
+    }
+
     /// The record of a sample: what its request asked for. It is in no split.
     #[must_use]
     pub fn of_sample(id: String, provenance: Provenance) -> Self {

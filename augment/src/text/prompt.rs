@@ -288,21 +288,15 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{Details, Label, Origin, PatientId, Sex, View};
+    use crate::record::{Details, Label, PatientId, Sex, View};
 
     /// A man of 57, PA.
     pub(crate) fn record(labels: [Label; 3]) -> CxrRecord {
         CxrRecord {
-            id: "a".to_owned(),
-            patient_id: Some(PatientId::new("1")),
-            labels: labels.to_vec(),
             age: Some(57.0),
             sex: Some(Sex::Male),
             view: Some(View::Pa),
-            report: None,
-            split: None,
-            origin: Origin::Real,
-            details: Details::default(),
+            ..CxrRecord::real("a".to_owned(), Some(PatientId::new("1")), labels.to_vec())
         }
     }
 

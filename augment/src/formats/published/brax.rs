@@ -2,7 +2,7 @@
 //!
 //! Columns as its description on PhysioNet names them, and as torchxrayvision 1.5.7 reads them (`BRAX_Dataset`).
 
-use super::rows::{ANY_SEX, Gathered, Views, finding_columns, folder_of, record, table_at};
+use super::rows::{ANY_SEX, Gathered, Views, finding_columns, folder_of, table_at};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::{AGE, Cell, LABEL};
@@ -94,7 +94,7 @@ impl Columns {
     fn record(&self, sheet: &Sheet, line: &Line, views: &mut Views) -> Result<CxrRecord, AugmentError> {
         let id = sheet.parse(line, self.image, ("the path of an image", |cell| (!cell.is_empty()).then(|| cell.to_owned())))?;
         let labels = self.labels.iter().map(|column| sheet.label(line, *column, LABEL)).collect::<Result<_, _>>()?;
-        let mut record = record(id, sheet.patient(line, Some(self.patient))?, labels);
+        let mut record = CxrRecord::real(id, sheet.patient(line, Some(self.patient))?, labels);
         record.age = sheet.parse_optional(line, self.age, AGE_GROUP)?;
         record.sex = sheet.parse_optional(line, self.sex, ANY_SEX)?.flatten();
         record.view = views.read(line.cell(self.view));

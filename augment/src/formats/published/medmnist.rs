@@ -7,7 +7,7 @@ use crate::AugmentError;
 use crate::dataset::{CxrDataset, Row};
 use crate::formats::TableError;
 use crate::formats::npz::{Array, Images, Mark, Npz};
-use crate::record::{CxrRecord, Details, Label, Origin, Split, Vocabulary};
+use crate::record::{CxrRecord, Label, Split, Vocabulary};
 
 /// The array of an archive that names its label columns.
 const FINDINGS: &str = "findings";
@@ -53,7 +53,8 @@ impl MedMnist {
                 return Err(npz.bad_array(&labels, format!("of shape {:?}", marks.shape), &expected));
             }
             for (index, labels) in self.labels(&labels, &marks, vocabulary)?.into_iter().enumerate() {
-                let record = record(format!("{prefix}_{index:06}"), labels, split);
+                let real = CxrRecord::real(format!("{prefix}_{index:06}"), None, labels);
+                let record = CxrRecord { split: Some(split), ..real };
                 rows.push(Row { record: Arc::new(record), image: rows.len(), line: index as u64 + 1 });
             }
         }
@@ -97,21 +98,6 @@ impl MedMnist {
         };
         let labels = marks.values.iter().enumerate().map(label).collect::<Result<Vec<_>, _>>()?;
         Ok(labels.chunks(vocabulary.len()).map(<[_]>::to_vec).collect())
-    }
-}
-
-fn record(id: String, labels: Vec<Label>, split: Split) -> CxrRecord {
-    CxrRecord {
-        id,
-        patient_id: None,
-        labels,
-        age: None,
-        sex: None,
-        view: None,
-        report: None,
-        split: Some(split),
-        origin: Origin::Real,
-        details: Details::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::formats::folder::ImageFolder;
 use crate::formats::left_out::{RowFaults, Skipped};
 use crate::formats::sheet::Sheet;
 use crate::image::ImageFiles;
-use crate::record::{CxrRecord, Details, Finding, Label, Origin, PatientId, Sex, View, Vocabulary};
+use crate::record::{CxrRecord, Finding, Sex, View, Vocabulary};
 
 /// Most values of a column that a note names.
 const NAMED: usize = 4;
@@ -103,22 +103,6 @@ impl Gathered {
         let read = || CxrDataset::new(&name, Arc::new(vocabulary), rows, source);
         let data = faults.with(table, || skipped.with(&images, &name, read))?;
         Ok(notes.into_iter().chain(folder.notes()).fold(data, CxrDataset::with_note))
-    }
-}
-
-/// A radiograph of which only that is known.
-pub(super) fn record(id: String, patient_id: Option<PatientId>, labels: Vec<Label>) -> CxrRecord {
-    CxrRecord {
-        id,
-        patient_id,
-        labels,
-        age: None,
-        sex: None,
-        view: None,
-        report: None,
-        split: None,
-        origin: Origin::Real,
-        details: Details::default(),
     }
 }
 

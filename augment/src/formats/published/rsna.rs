@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::rows::{ANY_SEX, Gathered, Views, beside, folder_of, lacks, record};
+use super::rows::{ANY_SEX, Gathered, Views, beside, folder_of, lacks};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::{AGE, BINARY};
 use crate::formats::guess::Sighting;
 use crate::formats::registry::{self, DataSource};
 use crate::formats::sheet::{Line, Rows, Sheet};
-use crate::record::{Label, Sex, View, Vocabulary};
+use crate::record::{CxrRecord, Label, Sex, View, Vocabulary};
 
 const TABLE: &str = "stage_2_train_labels.csv";
 /// What the headers of the DICOM files say, as torchxrayvision ships it.
@@ -55,7 +55,7 @@ pub(in crate::formats) fn read(source: &DataSource) -> Result<CxrDataset, Augmen
     let mut rows = Gathered::new(&images, source.missing)?;
     rows.sheet(&sheet, None);
     for Image { id, row, label } in by_image(&sheet, &mut rows)? {
-        let mut record = record(id.clone(), None, vec![label; 2]);
+        let mut record = CxrRecord::real(id.clone(), None, vec![label; 2]);
         if let Some((view, age, sex)) = headers.of.get(&id) {
             (record.view, record.age, record.sex) = (*view, *age, *sex);
         }

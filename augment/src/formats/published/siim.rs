@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::rows::{Gathered, folder_of, record, table_at};
+use super::rows::{Gathered, folder_of, table_at};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::Cell;
 use crate::formats::guess::Sighting;
 use crate::formats::registry::{self, DataSource};
 use crate::formats::sheet::{Line, Rows, Sheet};
-use crate::record::{Label, Vocabulary};
+use crate::record::{CxrRecord, Label, Vocabulary};
 
 const TABLES: [&str; 2] = ["train-rle.csv", "stage_2_train.csv"];
 
@@ -55,7 +55,7 @@ pub(in crate::formats) fn read(source: &DataSource) -> Result<CxrDataset, Augmen
             Some(_) => {}
             None => {
                 seen.insert(id.clone(), (label, line.number));
-                rows.add((&table, line.number), &id, record(id.clone(), None, vec![label]))?;
+                rows.add((&table, line.number), &id, CxrRecord::real(id.clone(), None, vec![label]))?;
             }
         }
     }

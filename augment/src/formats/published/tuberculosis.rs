@@ -9,13 +9,13 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::rows::{ANY_SEX, Gathered, record};
+use super::rows::{ANY_SEX, Gathered};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::AGE;
 use crate::formats::guess::Sighting;
 use crate::formats::registry::{self, DataSource};
-use crate::record::{Finding, Label, PatientId, Sex, View, Vocabulary};
+use crate::record::{CxrRecord, Finding, Label, PatientId, Sex, View, Vocabulary};
 
 const IMAGES: &str = "CXR_png";
 const READINGS: &str = "ClinicalReadings";
@@ -64,7 +64,7 @@ pub(in crate::formats) fn read(source: &DataSource) -> Result<CxrDataset, Augmen
             let patient = reading.same_as.as_deref().unwrap_or(stem);
             let below = path.strip_prefix(&root).unwrap_or(&path);
             let id = below.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-            let mut record = record(id.clone(), Some(PatientId::new(without_label(patient))), vec![label]);
+            let mut record = CxrRecord::real(id.clone(), Some(PatientId::new(without_label(patient))), vec![label]);
             (record.sex, record.age, record.report, record.view) = (reading.sex, reading.age, reading.text, Some(View::Pa));
             rows.add((&root, images), &id, record)?;
         }

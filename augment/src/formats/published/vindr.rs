@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::rows::{Gathered, beside, folder_of, lacks, record};
+use super::rows::{Gathered, beside, folder_of, lacks};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::BINARY;
 use crate::formats::guess::Sighting;
 use crate::formats::registry::{self, DataSource, Readers};
 use crate::formats::sheet::{Line, Rows, Sheet};
-use crate::record::{Finding, Label, Split, Vocabulary};
+use crate::record::{CxrRecord, Finding, Label, Split, Vocabulary};
 
 /// The classes of boxes and the labels of images, in the order of the release's tables. Names that no public vocabulary has are findings of
 /// their own: `Pulmonary fibrosis` is not taken for NIH's `Fibrosis`, nor `Nodule/Mass` for either.
@@ -103,7 +103,7 @@ pub(in crate::formats) fn read(source: &DataSource) -> Result<CxrDataset, Augmen
         };
         let labels: Vec<_> = classes.iter().map(label).collect();
         divided += usize::from(labels.iter().any(|(_, divided)| *divided));
-        let mut record = record(image.id.clone(), None, labels.into_iter().map(|(label, _)| label).collect());
+        let mut record = CxrRecord::real(image.id.clone(), None, labels.into_iter().map(|(label, _)| label).collect());
         record.split = image.split;
         rows.add((&tables[image.table].0, image.row), &image.id, record)?;
     }

@@ -4,7 +4,7 @@ mod paths;
 pub(in crate::formats) mod plus;
 
 use self::paths::Paths;
-use super::rows::{ANY_SEX, Gathered, Views, beside, finding_columns, folder_of, lacks, record};
+use super::rows::{ANY_SEX, Gathered, Views, beside, finding_columns, folder_of, lacks};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::{AGE, FRONTAL_LATERAL, LABEL};
@@ -86,7 +86,7 @@ impl Columns {
         let expected = "a path with a folder such as patient00001";
         let (id, patient) = sheet.parse(line, self.path, (expected, patient))?;
         let labels = self.labels.iter().map(|column| sheet.label(line, *column, LABEL)).collect::<Result<_, _>>()?;
-        let mut record = record(id, Some(patient), labels);
+        let mut record = CxrRecord::real(id, Some(patient), labels);
         record.age = sheet.parse_optional(line, self.age, AGE)?;
         record.sex = sheet.parse_optional(line, self.sex, ANY_SEX)?.flatten();
         let lateral = sheet.parse_optional(line, self.frontal, FRONTAL_LATERAL)?.flatten();

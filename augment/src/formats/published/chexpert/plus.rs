@@ -16,7 +16,7 @@ use crate::dataset::CxrDataset;
 use crate::formats::TableError;
 use crate::formats::cells::{AGE, FRONTAL_LATERAL, LABEL, ORDER, SPLIT};
 use crate::formats::guess::Sighting;
-use crate::formats::published::rows::{ANY_SEX, Gathered, Views, beside, finding_columns, folder_of, lacks, record};
+use crate::formats::published::rows::{ANY_SEX, Gathered, Views, beside, finding_columns, folder_of, lacks};
 use crate::formats::registry::{self, DataSource};
 use crate::formats::sheet::{Line, Rows, Sheet};
 use crate::record::{CHEXPERT_14, CxrRecord, Finding, Label, Vocabulary};
@@ -127,7 +127,7 @@ impl Columns {
             named => named,
         };
         let of = labels.get(without_release(&path)).copied().unwrap_or([Label::Missing; CHEXPERT_14.len()]);
-        let mut record = record(path, patient, of.to_vec());
+        let mut record = CxrRecord::real(path, patient, of.to_vec());
         let text = |column: &usize| Some(line.cell(*column)).filter(|text| !text.is_empty()).map(str::to_owned);
         record.age = sheet.parse_optional(line, self.age, AGE)?;
         record.sex = sheet.parse_optional(line, self.sex, ANY_SEX)?.flatten();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use self::reports::Reports;
-use super::rows::{Gathered, Views, ending, finding_columns, folder_of, lacks, record};
+use super::rows::{Gathered, Views, ending, finding_columns, folder_of, lacks};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::{LABEL, ORDER, SPLIT};
@@ -278,7 +278,7 @@ impl Joined<'_> {
             }
         };
         let id = image_path(subject, study, line.cell(columns.dicom));
-        let mut record = record(id, Some(PatientId::new(&subject.to_string())), labels);
+        let mut record = CxrRecord::real(id, Some(PatientId::new(&subject.to_string())), labels);
         record.view = views.read(line.cell(columns.view));
         let date = sheet.parse_optional(line, columns.date, ORDER)?;
         let time = sheet.parse_optional(line, columns.time, ("a time such as 213014.531", time))?;

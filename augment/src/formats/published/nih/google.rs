@@ -4,7 +4,7 @@ use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::{AGE, Cell, ORDER, SEX, SPLIT};
 use crate::formats::guess::Sighting;
-use crate::formats::published::rows::{Gathered, Views, folder_of, record};
+use crate::formats::published::rows::{Gathered, Views, folder_of};
 use crate::formats::registry::{self, DataSource};
 use crate::formats::sheet::{Line, Rows, Sheet};
 use crate::record::{CxrRecord, Finding, Label, Vocabulary};
@@ -71,7 +71,7 @@ impl Columns {
     fn record(&self, sheet: &Sheet, line: &Line, views: &mut Views) -> Result<CxrRecord, AugmentError> {
         let id = sheet.parse(line, self.image, ("an image name", |cell| (!cell.is_empty()).then(|| cell.to_owned())))?;
         let labels = self.labels.iter().map(|column| sheet.parse(line, *column, YES_NO)).collect::<Result<_, _>>()?;
-        let mut record = record(id, sheet.patient(line, Some(self.patient))?, labels);
+        let mut record = CxrRecord::real(id, sheet.patient(line, Some(self.patient))?, labels);
         record.age = sheet.parse_optional(line, self.age, AGE)?;
         record.sex = sheet.parse_optional(line, self.sex, SEX)?;
         record.view = views.read(self.view.map_or("", |column| line.cell(column)));

@@ -12,7 +12,7 @@ use crate::formats::left_out::{RowFaults, Skipped};
 use crate::formats::npz::Npz;
 use crate::formats::sheet::{Delimiter, Line, Rows, Sheet};
 use crate::image::{ImageFiles, ImageSource};
-use crate::record::{CxrRecord, Details, Finding, Label, Origin, Vocabulary};
+use crate::record::{CxrRecord, Finding, Label, Vocabulary};
 
 /// A `labels.csv` with the columns `image`, `patient_id`, the 14 findings as 0/1, and where known `age`, `sex`, `view` and
 /// `split`; other columns are ignored.
@@ -124,17 +124,13 @@ impl Columns {
 
     fn record(&self, sheet: &Sheet, line: &Line) -> Result<CxrRecord, AugmentError> {
         let label = |&column: &usize| sheet.parse(line, column, BINARY);
+        let labels = self.findings.iter().map(label).collect::<Result<_, _>>()?;
         Ok(CxrRecord {
-            id: line.cell(self.image).to_owned(),
-            patient_id: sheet.patient(line, Some(self.patient))?,
-            labels: self.findings.iter().map(label).collect::<Result<_, _>>()?,
             age: sheet.parse_optional(line, self.age, AGE)?,
             sex: sheet.parse_optional(line, self.sex, SEX)?,
             view: sheet.parse_optional(line, self.view, VIEW)?,
-            report: None,
             split: sheet.parse_optional(line, self.split, SPLIT)?,
-            origin: Origin::Real,
-            details: Details::default(),
+            ..CxrRecord::real(line.cell(self.image).to_owned(), sheet.patient(line, Some(self.patient))?, labels)
         })
     }
 }

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use self::xml::Report;
-use super::rows::{Gathered, Views, beside, folder_of, lacks, record};
+use super::rows::{Gathered, Views, beside, folder_of, lacks};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::FRONTAL_LATERAL;
 use crate::formats::guess::Sighting;
 use crate::formats::registry::{self, DataSource};
 use crate::formats::sheet::{Line, Rows, Sheet};
-use crate::record::{Label, PatientId, View};
+use crate::record::{CxrRecord, Label, PatientId, View};
 
 const REPORTS: &str = "indiana_reports.csv";
 const PROJECTIONS: &str = "indiana_projections.csv";
@@ -115,7 +115,7 @@ fn of_reports(place: &Path, (section, views): Asked<'_>, rows: &mut Gathered) ->
         let named = |name: &str| sections.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str());
         let text = report(section, named);
         for (at, image) in images.into_iter().enumerate() {
-            let mut record = record(image.clone(), Some(PatientId::new(&id)), labels.clone());
+            let mut record = CxrRecord::real(image.clone(), Some(PatientId::new(&id)), labels.clone());
             record.report.clone_from(&text);
             record.view = views.and_then(|views| views.get(&image).copied().flatten());
             unindexed += usize::from(labels[0] == Label::Missing);
@@ -210,7 +210,7 @@ fn of_tables(
             let lateral = projections.parse_optional(&line, Some(projection), FRONTAL_LATERAL)?.flatten();
             // `1_IM-0001-4001.dcm.png` is the image `CXR1_1_IM-0001-4001`.
             let image = format!("CXR{}_{}", line.cell(uid), name.split(".dcm").next().unwrap_or(&name));
-            let mut record = record(name, Some(PatientId::new(line.cell(uid))), labels.clone());
+            let mut record = CxrRecord::real(name, Some(PatientId::new(line.cell(uid))), labels.clone());
             record.report.clone_from(text);
             record.view = views.and_then(|views| views.get(&image).copied().flatten()).or(lateral);
             Ok(record)

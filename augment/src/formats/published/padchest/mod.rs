@@ -4,7 +4,7 @@ mod labels;
 mod unreadable;
 
 use self::unreadable::UNREADABLE;
-use super::rows::{ANY_SEX, Gathered, Views, ending, folder_of, lacks, record};
+use super::rows::{ANY_SEX, Gathered, Views, ending, folder_of, lacks};
 use crate::AugmentError;
 use crate::dataset::CxrDataset;
 use crate::formats::cells::{Cell, ORDER};
@@ -116,7 +116,7 @@ impl Columns {
             return Ok(None);
         };
         let (labels, is_incomplete) = labels::labels(&names);
-        let mut record = record(id, sheet.patient(line, Some(self.patient))?, labels);
+        let mut record = CxrRecord::real(id, sheet.patient(line, Some(self.patient))?, labels);
         let date = sheet.parse_optional(line, self.date, ORDER)?;
         let birth = sheet.parse_optional(line, self.birth, YEAR)?;
         let year = date.map(|date| (date / 10_000.0).floor() as f32);
