@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
+use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::progress::Progress;
-use roentgen_augment::supply::{SupplyMode, SyntheticDataset};
+use roentgen_augment::supply::{Supply, SupplyMode, SyntheticDataset};
 
 use super::seed::seed_folder;
-use crate::config::{EvaluationConfig, RunConfig};
+use crate::config::{ArmConfig, EvaluationConfig, RunConfig};
 use crate::evaluation::features::{NetworkChoice, NetworkKind};
 use crate::evaluation::images::{ImageSet, Wanted};
 use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, evaluate, write};
@@ -43,21 +44,17 @@ impl StudyEvaluation<'_> {
     /// Measures the images of the largest pool against the test images, and writes `evaluation.json` and what belongs to it into the run
     /// folder. Features are kept there.
     ///
-    /// `None` without an `[evaluation]` table or synthetic images, and where these are made on demand: all would have to be made once more.
+    /// `None` without an `[evaluation]` table, and where there is nothing to measure, see [`why_not`](Self::why_not).
     pub fn run(&self) -> Result<Option<Evaluation>, EvaluationError> {
-        let config = self.config;
-        let arms = config.arms.iter().zip(self.pools);
-        let largest = arms.filter_map(|(arm, pool)| Some((arm, pool.as_ref()?))).max_by_key(|(_, pool)| pool.records().len());
-        let (Some(settings), Some((arm, pool))) = (&config.evaluation, largest) else { return Ok(None) };
-        if pool.supply().is_some_and(|supply| supply.mode() == SupplyMode::OnDemand) {
-            return Ok(None);
-        }
+        let (Some(settings), Ok((arm, pool))) = (&self.config.evaluation, self.measured()) else { return Ok(None) };
         let StudyData { train, splits, .. } = self.study;
         let name = format!("the synthetic images of {}", arm.name);
         let made = pool.to_data(&name, train.data().vocabulary(), MOST)?;
-        let synthetic = ImageSet::of(made, Wanted::Synthetic)?;
-        let real = ImageSet::of(splits.test().data().clone(), Wanted::Real(None))?;
-        let trained_on = ImageSet::of(train.data().clone(), Wanted::Real(None))?;
+        let policy = self.config.data.policy_of_rows();
+        let set = |data: CxrDataset, wanted| ImageSet::of(data, wanted).map(|set| set.with_policy(policy.clone()));
+        let synthetic = set(made, Wanted::Synthetic)?;
+        let real = set(splits.test().data().clone(), Wanted::Real(None))?;
+        let trained_on = set(train.data().clone(), Wanted::Real(None))?;
         let settings = self.with_own_classifiers(settings);
         let evaluation = evaluate(&EvaluationJob {
             real: &real,
@@ -71,6 +68,25 @@ impl StudyEvaluation<'_> {
         })?;
         write(&evaluation, self.folder.path())?;
         Ok(Some(evaluation))
+    }
+
+    /// Why nothing is measured although the run file asks for it.
+    pub fn why_not(&self) -> Option<String> {
+        let why = self.config.evaluation.as_ref().and(self.measured().err())?;
+        Some(format!("[evaluation] is in the run file, and nothing was measured: {why}."))
+    }
+
+    /// The largest pool, with its arm.
+    fn measured(&self) -> Result<(&ArmConfig, &SyntheticDataset), &'static str> {
+        let arms = self.config.arms.iter().zip(self.pools);
+        let largest = arms.filter_map(|(arm, pool)| Some((arm, pool.as_ref()?))).max_by_key(|(_, pool)| pool.records().len());
+        let (arm, pool) = largest.ok_or("no arm has synthetic images")?;
+        match pool.supply().map(Supply::mode) {
+            Some(SupplyMode::OnDemand) => {
+                Err("the synthetic images are made on demand, and all would have to be made once more")
+            }
+            _ => Ok((arm, pool)),
+        }
     }
 
     /// Where the run file names no network, the features are those of the baseline's classifier; where it names no judge, that classifier

@@ -71,7 +71,19 @@ pub fn attributes(records: &[Option<&CxrRecord>]) -> Vec<Attribute> {
         attribute("view", each(&|record| Some((0, view(record)?)))),
         attribute("race", each(&|record| Some((0, race(record)?)))),
     ];
-    found.into_iter().filter(|attribute| (2..=MOST_GROUPS).contains(&attribute.groups.len())).collect()
+    found.into_iter().filter(|attribute| attribute.groups.len() > 1).collect()
+}
+
+/// Takes out the attributes with more groups than can be judged, and says so, a sentence each.
+pub fn without_names(attributes: &mut Vec<Attribute>) -> Vec<String> {
+    let names = attributes.extract_if(.., |attribute| attribute.groups.len() > MOST_GROUPS);
+    let say = |attribute: Attribute| {
+        let (name, count) = (attribute.name, attribute.groups.len());
+        format!(
+            "The test images have {count} different values of {name}: more than {MOST_GROUPS} are no groups, and there are no figures by it."
+        )
+    };
+    names.map(say).collect()
 }
 
 /// Groups in the order of their numbers, then of their names.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
 use super::evaluation::StudyEvaluation;
-use super::fairness::{JudgedRun, attributes, fairness, group_rows};
+use super::fairness::{JudgedRun, attributes, fairness, group_rows, without_names};
 use super::outlook::outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
@@ -158,7 +158,9 @@ impl Comparison<'_> {
         }
         let mut report = self.report(&finished, &batcher, &valid)?;
         let (config, study, pools, device, folder) = (self.config, self.study, &*self.pools.arms, self.device, &self.folder);
-        let evaluation = StudyEvaluation { config, study, pools, device, folder, progress: self.progress }.run()?;
+        let study = StudyEvaluation { config, study, pools, device, folder, progress: self.progress };
+        let evaluation = study.run()?;
+        report.warnings.extend(study.why_not());
         report.evaluation = evaluation.as_ref().map(|evaluation| Box::new(evaluation.report.clone()));
         let text = serde_json::to_string_pretty(&report).expect("a report is numbers and strings");
         self.folder.write("report.json", text.as_bytes())?;
@@ -220,7 +222,7 @@ impl Comparison<'_> {
         let (pools, device, folder) = (self.pools.arms.as_slice(), self.device, &self.folder);
         let mut warnings = warnings(config, &self.study.notes, &data, &self.pools);
         warnings.extend(notes_after(pools).map_err(ClassifierError::from)?);
-        let fairness = self.fairness(finished, valid, bootstrap)?;
+        let fairness = self.fairness(finished, valid, bootstrap, &mut warnings)?;
         let adherence = AdherenceJob { config, pools, batcher, device, folder }.report()?;
         Ok(ComparisonReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -244,13 +246,15 @@ impl Comparison<'_> {
         finished: &[Vec<(FinishedRun, Predictions)>],
         valid: &Batches,
         bootstrap: Bootstrap,
+        warnings: &mut Vec<String>,
     ) -> Result<Option<FairnessReport>, CompareError> {
         let known = self.study.splits.test().data().rows();
         let by_name: HashMap<&str, &CxrRecord> =
             known.iter().map(|row| (row.record.id.as_str(), row.record.as_ref())).collect();
         let rows = &finished[0][0].1.rows;
         let records: Vec<_> = rows.iter().map(|row| by_name.get(row.image.as_str()).copied()).collect();
-        let attributes = attributes(&records);
+        let mut attributes = attributes(&records);
+        warnings.extend(without_names(&mut attributes));
         if attributes.is_empty() {
             return Ok(None);
         }

@@ -12,7 +12,7 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::formats::{DataSource, MissingImages, guess_for};
 use roentgen_augment::image::{EXTENSIONS, GrayImage, ImageFiles, Preprocess, RgbImage};
 use roentgen_augment::progress::Progress;
-use roentgen_augment::record::{CxrRecord, Details, Finding, Label, Origin, Split, Vocabulary};
+use roentgen_augment::record::{CxrRecord, Finding, Label, LabelPolicy, Origin, Split, Vocabulary};
 use roentgen_augment::request::RequestSource;
 
 use crate::config::{ConfigError, RunConfig};
@@ -26,6 +26,7 @@ const MOST_FILES: usize = 10_000_000;
 pub struct ImageSet {
     data: CxrDataset,
     notes: Vec<String>,
+    policy: LabelPolicy,
 }
 
 /// What is seen of an image without a network.
@@ -161,7 +162,7 @@ impl ImageSet {
         if left_out > 0 {
             notes.push(format!("{left_out} of {all} images of {} {other} and take no part as {kind} ones", chosen.name()));
         }
-        Ok(Self { data: chosen, notes })
+        Ok(Self { data: chosen, notes, policy: LabelPolicy::default() })
     }
 
     fn of_run_file(path: &Path, wanted: Wanted) -> Result<Self, ImageSetError> {
@@ -170,10 +171,17 @@ impl ImageSet {
         let mut table = config.data.clone();
         table.cache_mib = 0;
         let data = data::read(&table, config.preprocess, MissingImages::Refuse)?;
-        match wanted {
+        let set = match wanted {
             Wanted::Real(Some(split)) => Self::of(Splits::part(&data, &data::plan(&table), split)?, wanted),
             _ => Self::of(data, wanted),
-        }
+        };
+        Ok(set?.with_policy(table.policy_of_rows()))
+    }
+
+    /// The same images, whose uncertain and blank labels count as `policy` says; they count for nothing otherwise.
+    #[must_use]
+    pub fn with_policy(self, policy: LabelPolicy) -> Self {
+        Self { policy, ..self }
     }
 
     /// Where the images are from.
@@ -212,7 +220,7 @@ impl ImageSet {
     /// If there is no such image.
     #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
-        Self { data: self.data.select(indices), notes: self.notes.clone() }
+        Self { data: self.data.select(indices), ..self.clone() }
     }
 
     /// What is known of image `index`.
@@ -279,7 +287,7 @@ impl ImageSet {
     /// The same images with pictures made by `preprocess`, for networks that take a set's own pictures.
     #[must_use]
     pub fn with_preprocess(&self, preprocess: Preprocess) -> Self {
-        Self { data: self.data.clone().with_preprocess(preprocess), notes: self.notes.clone() }
+        Self { data: self.data.clone().with_preprocess(preprocess), ..self.clone() }
     }
 
     /// Whom it shows or descends from; the image itself where nobody is named.
@@ -307,6 +315,12 @@ impl ImageSet {
     pub fn label(&self, index: usize, finding: Finding) -> Label {
         let place = self.vocabulary().position(finding);
         place.and_then(|place| self.record(index).labels.get(place).copied()).unwrap_or(Label::Missing)
+    }
+
+    /// What a classifier is to say of image `index`, one target per finding; NaN where the label counts for nothing.
+    pub fn targets(&self, index: usize) -> impl Iterator<Item = f64> {
+        let labels = self.vocabulary().findings().iter().zip(&self.record(index).labels);
+        labels.map(|(finding, label)| self.policy.target(*finding, *label).map_or(f64::NAN, f64::from))
     }
 
     /// The text that it was made from, or its report.

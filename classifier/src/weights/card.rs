@@ -77,15 +77,22 @@ impl Card {
 /// [`ClassifierError::Card`] if the file is from another program (torchvision's and torchxrayvision's files have no card), of a
 /// later version, or its card is damaged; [`ClassifierError::NotWeights`] if it is not a weights file.
 pub fn read_card(path: &Path) -> Result<Card, ClassifierError> {
-    let found = match format_of(path)? {
-        Format::Safetensors => of(path, &open_safetensors(path)?.notes)?,
-        Format::Pytorch => None,
-    };
-    found.ok_or_else(|| ClassifierError::Card {
+    find_card(path)?.ok_or_else(|| ClassifierError::Card {
         path: path.to_owned(),
         message: "there is none: the file was not written by this program; give the findings and the input range by hand"
             .to_owned(),
     })
+}
+
+/// As [`read_card`], `None` if the file is from another program.
+///
+/// # Errors
+/// As [`read_card`].
+pub fn find_card(path: &Path) -> Result<Option<Card>, ClassifierError> {
+    match format_of(path)? {
+        Format::Safetensors => of(path, &open_safetensors(path)?.notes),
+        Format::Pytorch => Ok(None),
+    }
 }
 
 /// The card among the notes of a safetensors file, `None` if it is another program's.

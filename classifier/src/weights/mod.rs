@@ -21,7 +21,7 @@ mod stored;
 #[cfg(test)]
 mod testing;
 
-pub use card::{Card, read_card};
+pub use card::{Card, find_card, read_card};
 pub use config::infer_config;
 pub use difference::{Difference, WrongShape};
 pub use families::torchvision_name;

@@ -9,7 +9,7 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::image::{Pixels, Preprocess, RgbImage, Signed};
 use roentgen_augment::record::XRV_18;
 use roentgen_classifier::networks::{Family, Network};
-use roentgen_classifier::weights::{Card, LoadedWeights, read_card};
+use roentgen_classifier::weights::{LoadedWeights, find_card};
 
 use super::{FeatureError, FeatureNetwork, ResizePath};
 use crate::run_folder::file_digest;
@@ -49,7 +49,7 @@ impl ClassifierFeatures {
     /// # Errors
     /// [`FeatureError::Weights`]; [`FeatureError::Network`] for weights of another network.
     pub fn xrv(path: &Path, resize: ResizePath, device: &Device) -> Result<Self, FeatureError> {
-        if card(path)?.is_some() {
+        if find_card(path)?.is_some() {
             let found = "it is a classifier that was trained here: give it as classifier:FILE, and its own preparation is used";
             return Err(no(path, "file of torchxrayvision's weights", found));
         }
@@ -84,7 +84,7 @@ impl ClassifierFeatures {
     pub fn trained(path: &Path, device: &Device) -> Result<Self, FeatureError> {
         let expected = "classifier that was trained here";
         let other = "it says nothing of itself: give weights of torchxrayvision as xrv:FILE";
-        let card = card(path)?.ok_or_else(|| no(path, expected, other))?;
+        let card = find_card(path)?.ok_or_else(|| no(path, expected, other))?;
         let preprocess: Preprocess = serde_json::from_value(card.preprocess)
             .map_err(|error| no(path, expected, &format!("it doesn't say how its images were prepared ({error})")))?;
         preprocess.validate().map_err(|error| no(path, expected, &error.to_string()))?;
@@ -176,16 +176,6 @@ impl FeatureNetwork for ClassifierFeatures {
         }
         let pooled = self.net.features(self.batch(images));
         Ok(pooled.into_data().iter::<f32>().collect())
-    }
-}
-
-/// The card of a file, if it is one of ours.
-fn card(path: &Path) -> Result<Option<Card>, FeatureError> {
-    use roentgen_classifier::ClassifierError;
-    match read_card(path) {
-        Ok(card) => Ok(Some(card)),
-        Err(ClassifierError::Card { ref message, .. }) if message.starts_with("there is none") => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

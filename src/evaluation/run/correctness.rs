@@ -1,6 +1,5 @@
 //! Whether images show what they were asked for, by each judge that is given.
 
-use roentgen_augment::record::LabelPolicy;
 use roentgen_classifier::metrics::Bootstrap;
 
 use super::report::JudgeReport;
@@ -58,15 +57,9 @@ impl<'a> Table<'a> {
         extraction: Extraction<'_>,
     ) -> Result<Self, EvaluationError> {
         let made = extract(scores, set, looks, extraction)?;
-        let policy = LabelPolicy::default();
-        let findings = set.vocabulary().findings();
-        let target = |image: usize| {
-            let labels = findings.iter().zip(&set.record(image).labels);
-            labels.map(|(finding, label)| policy.target(*finding, *label).map_or(f64::NAN, f64::from)).collect::<Vec<_>>()
-        };
         Ok(Self {
             scores: made.values.iter().map(|score| f64::from(*score)).collect(),
-            targets: (0..set.len()).flat_map(target).collect(),
+            targets: (0..set.len()).flat_map(|image| set.targets(image)).collect(),
             groups: (0..set.len()).map(|image| set.patient(image)).collect(),
         })
     }

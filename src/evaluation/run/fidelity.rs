@@ -99,12 +99,13 @@ pub(super) fn row(
     let whole = figures([real, synthetic], paired, config.neighbours, &mut row.undefined)?;
     task.advance(1);
 
-    let half = real_groups.half().min(synthetic_groups.half().max(synthetic.len() / 2));
+    let halves = real_groups.halves(synthetic.len() / 2, config.seed, config.splits);
+    let half = halves.first().map_or(0, |[first, _]| first.len());
     let (mut floors, mut at_half): (Vec<Values>, Vec<Values>) = (Vec::new(), Vec::new());
     if half > config.neighbours {
         row.half = half;
-        for split in 0..config.splits {
-            let [a, b] = real_groups.halves(half, (config.seed, split)).map(|half| real.select(&half));
+        for (split, halves) in halves.iter().enumerate() {
+            let [a, b] = halves.each_ref().map(|half| real.select(half));
             let part = synthetic.select(&synthetic_groups.part(half, (config.seed, split)));
             let mut ignored = Vec::new();
             floors.push(figures([&a, &b], [&a, &b], config.neighbours, &mut ignored)?);

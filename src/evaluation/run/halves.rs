@@ -10,7 +10,6 @@ use roentgen_augment::digest::Fingerprint;
 pub(super) struct Groups {
     /// Images of each person, in the order of first images.
     people: Vec<Vec<usize>>,
-    images: usize,
 }
 
 impl Groups {
@@ -18,16 +17,14 @@ impl Groups {
     pub(super) fn of<'a>(patients: impl IntoIterator<Item = &'a str>) -> Self {
         let mut places = std::collections::HashMap::new();
         let mut people: Vec<Vec<usize>> = Vec::new();
-        let mut images = 0;
         for (image, patient) in patients.into_iter().enumerate() {
             let place = *places.entry(patient).or_insert(people.len());
             match people.get_mut(place) {
                 Some(person) => person.push(image),
                 None => people.push(vec![image]),
             }
-            images += 1;
         }
-        Self { people, images }
+        Self { people }
     }
 
     /// How many people there are.
@@ -35,26 +32,28 @@ impl Groups {
         self.people.len()
     }
 
-    /// Two sets of at most `most` images without a person in both, drawn for `seed` and `split`.
-    pub(super) fn halves(&self, most: usize, (seed, split): (u64, usize)) -> [Vec<usize>; 2] {
+    /// For each of `splits`, two sets of images without a person in both, drawn for `seed`. All have one length, at most `most`: what two
+    /// sets of unlike length show can't be compared.
+    pub(super) fn halves(&self, most: usize, seed: u64, splits: usize) -> Vec<[Vec<usize>; 2]> {
+        let mut all: Vec<[Vec<usize>; 2]> = (0..splits).map(|split| self.halved((seed, split))).collect();
+        let shortest = all.iter().flatten().map(Vec::len).min().unwrap_or_default().min(most);
+        all.iter_mut().flatten().for_each(|half| half.truncate(shortest));
+        all
+    }
+
+    fn halved(&self, drawn: (u64, usize)) -> [Vec<usize>; 2] {
         let mut halves = [Vec::new(), Vec::new()];
-        for person in self.shuffled("halves", (seed, split)) {
+        for person in self.shuffled("halves", drawn) {
             // The smaller one takes the next person.
             let [first, second] = &mut halves;
             if first.len() <= second.len() { first.extend(person) } else { second.extend(person) }
         }
-        halves.map(|half| half.into_iter().take(most).collect())
+        halves
     }
 
     /// At most `most` images of some people, drawn for `seed` and `split`.
     pub(super) fn part(&self, most: usize, (seed, split): (u64, usize)) -> Vec<usize> {
         self.shuffled("part", (seed, split)).into_iter().flatten().copied().take(most).collect()
-    }
-
-    /// At most how many images both halves have: where one person has most of them, fewer than half.
-    pub(super) fn half(&self) -> usize {
-        let largest = self.people.iter().map(Vec::len).max().unwrap_or_default();
-        (self.images / 2).min(self.images - largest)
     }
 
     fn shuffled(&self, what: &str, (seed, split): (u64, usize)) -> Vec<&Vec<usize>> {
@@ -78,11 +77,14 @@ mod tests {
         #[test]
         fn no_person_is_in_both(patients in prop::collection::vec("[a-f]", 2..40), seed: u64, most in 1usize..30) {
             let groups = Groups::of(patients.iter().map(String::as_str));
-            let [a, b] = groups.halves(most, (seed, 0));
+            let halves = groups.halves(most, seed, 5);
             let people = |half: &[usize]| half.iter().map(|&image| patients[image].clone()).collect::<HashSet<_>>();
-            prop_assert!(people(&a).is_disjoint(&people(&b)));
-            prop_assert!(a.len() <= most && b.len() <= most);
-            prop_assert_eq!(groups.halves(most, (seed, 0)), [a, b]);
+            let length = halves[0][0].len();
+            for [a, b] in &halves {
+                prop_assert!(people(a).is_disjoint(&people(b)));
+                prop_assert!(a.len() == length && b.len() == length && length <= most);
+            }
+            prop_assert_eq!(groups.halves(most, seed, 5), halves);
             let part = groups.part(most, (seed, 1));
             prop_assert_eq!(part.len(), most.min(patients.len()));
             prop_assert_eq!(part.iter().collect::<HashSet<_>>().len(), part.len());
@@ -93,8 +95,16 @@ mod tests {
     fn images_of_nobody_are_halved_evenly() {
         let names: Vec<String> = (0..11).map(|i| i.to_string()).collect();
         let groups = Groups::of(names.iter().map(String::as_str));
-        let [a, b] = groups.halves(5, (1, 3));
-        assert_eq!((a.len(), b.len(), groups.half(), groups.people()), (5, 5, 5, 11));
-        assert_ne!(groups.halves(5, (1, 4)), [a, b]);
+        let halves = groups.halves(9, 1, 2);
+        assert_eq!((halves[0][0].len(), halves[1][1].len(), groups.people()), (5, 5, 11));
+        assert_ne!(halves[0], halves[1]);
+    }
+
+    #[test]
+    fn one_person_with_most_images_leaves_short_halves_of_one_length() {
+        let groups = Groups::of(["a", "a", "a", "a", "a", "a", "a", "a", "b", "c"]);
+        for [a, b] in groups.halves(5, 1, 20) {
+            assert_eq!((a.len(), b.len()), (1, 1));
+        }
     }
 }
