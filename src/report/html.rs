@@ -9,13 +9,11 @@ mod methods;
 mod reading;
 mod runs;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::lookup::{PHANTOM_CAVEAT, TEST};
 use super::plot::{calibration_panels, legend, roc_panels};
-use super::{ComparisonReport, Estimate, SampleGrid, format};
-
-const STYLE: &str = include_str!("style.css");
+use super::{ComparisonReport, Estimate, SampleGrid, format, page};
 
 /// The results page of a comparison: everything in one file, nothing loaded from elsewhere.
 ///
@@ -24,50 +22,38 @@ const STYLE: &str = include_str!("style.css");
 #[must_use]
 pub fn render_html(report: &ComparisonReport, grid: Option<&SampleGrid>, evaluation: Option<&Markup>) -> String {
     let grid = grid.filter(|grid| !grid.is_empty());
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content={ "roentgen " (report.version) };
-                title { (report.title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                (masthead(report))
-                main {
-                    (warnings(report))
-                    (headline::section(report))
-                    @if let Some(grid) = grid { (samples(report, grid)) }
-                    (adherence::section(report))
-                    @if let Some(sections) = evaluation {
-                        section #evaluation {
-                            h2 { "The synthetic images" }
-                            p { "Measured against the test images. The same tables stand alone in " code { "evaluation.html" } "." }
-                        }
-                        (sections)
-                    }
-                    (findings::section(report))
-                    (roc(report))
-                    (calibration(report))
-                    (fairness::section(report))
-                    (runs::section(report))
-                    (gate::section(report))
-                    (methods::data(report))
-                    (methods::protocol(report))
-                    (reading::how_to_read(report))
-                    (reading::how_to_cite(report))
-                    (findings::supplement(report))
+    let body = html! {
+        (masthead(report))
+        main {
+            (warnings(report))
+            (headline::section(report))
+            @if let Some(grid) = grid { (samples(report, grid)) }
+            (adherence::section(report))
+            @if let Some(sections) = evaluation {
+                section #evaluation {
+                    h2 { "The synthetic images" }
+                    p { "Measured against the test images. The same tables stand alone in " code { "evaluation.html" } "." }
                 }
-                footer {
-                    "Made by roentgen " (report.version) " on " (report.device) ". The same numbers, unrounded, are in "
-                    code { "report.json" } " beside this page; the scores behind them are in " code { "predictions.csv" } " of each arm."
-                }
+                (sections)
             }
+            (findings::section(report))
+            (roc(report))
+            (calibration(report))
+            (fairness::section(report))
+            (runs::section(report))
+            (gate::section(report))
+            (methods::data(report))
+            (methods::protocol(report))
+            (reading::how_to_read(report))
+            (reading::how_to_cite(report))
+            (findings::supplement(report))
+        }
+        footer {
+            "Made by roentgen " (report.version) " on " (report.device) ". The same numbers, unrounded, are in "
+            code { "report.json" } " beside this page; the scores behind them are in " code { "predictions.csv" } " of each arm."
         }
     };
-    page.into_string()
+    page::page(&report.title, &report.version, &body)
 }
 
 fn masthead(report: &ComparisonReport) -> Markup {

@@ -6,6 +6,7 @@ mod lookup;
 #[cfg(test)]
 mod mock;
 mod outlook;
+pub(crate) mod page;
 mod plot;
 mod sample_grid;
 mod schema;

@@ -1,51 +1,37 @@
 //! `probe.html`: one page that works without network and scripts.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::fit::ProbeKind;
 use super::measure::{Change, Figures, Quantity};
 use super::report::{EncoderCard, ProbeReport};
 use super::texts::LabelSource;
-use crate::report::{Estimate, format};
-
-const STYLE: &str = include_str!("../../report/style.css");
+use crate::report::{Estimate, format, page};
 
 /// The result page of a probe: everything in one file, nothing loaded from elsewhere.
 #[must_use]
 pub fn render_page(report: &ProbeReport) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content={ "roentgen " (report.version) };
-                title { "Text encoder probe" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { @if report.is_result { "Text encoder probe" } @else { "Text encoder probe: not a result" } }
-                    p.lede {
-                        (format::counted(report.texts.texts, "text")) " of " (format::counted(report.texts.patients, "patient")) " from "
-                        (report.texts.name) ", in " (report.settings.folds) " folds by patient. Before: " (report.before.name)
-                        ". After: " (report.after.name) "."
-                    }
-                }
-                main {
-                    (warnings(report))
-                    @for kind in &report.settings.probes { (probe(report, *kind)) }
-                    (undefined(report))
-                    (methods(report))
-                }
-                footer {
-                    "Made by roentgen " (report.version) ". The same numbers, unrounded, are in " code { "probe.json" }
-                    "; the scores behind them are in " code { "predictions.csv" } "."
-                }
+    let body = html! {
+        header {
+            h1 { @if report.is_result { "Text encoder probe" } @else { "Text encoder probe: not a result" } }
+            p.lede {
+                (format::counted(report.texts.texts, "text")) " of " (format::counted(report.texts.patients, "patient")) " from "
+                (report.texts.name) ", in " (report.settings.folds) " folds by patient. Before: " (report.before.name)
+                ". After: " (report.after.name) "."
             }
         }
+        main {
+            (warnings(report))
+            @for kind in &report.settings.probes { (probe(report, *kind)) }
+            (undefined(report))
+            (methods(report))
+        }
+        footer {
+            "Made by roentgen " (report.version) ". The same numbers, unrounded, are in " code { "probe.json" }
+            "; the scores behind them are in " code { "predictions.csv" } "."
+        }
     };
-    page.into_string()
+    page::page("Text encoder probe", &report.version, &body)
 }
 
 fn warnings(report: &ProbeReport) -> Markup {

@@ -1,58 +1,44 @@
 //! `evaluation.html`: one page that works without network and scripts.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::Evaluation;
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, JudgeReport, Measured, NetworkFidelity, SetReport};
 use super::table::{decimals, measured_text, texts};
 use crate::evaluation::correctness::SetCorrectness;
 use crate::evaluation::memorisation::{BLIND, closest_grid};
-use crate::report::Estimate;
 use crate::report::format::{auroc_estimate, count, fixed, typographic};
-
-const STYLE: &str = include_str!("../../report/style.css");
+use crate::report::{Estimate, page};
 
 /// The page of an evaluation: everything in one file, nothing loaded from elsewhere.
 #[must_use]
 pub fn page(evaluation: &Evaluation) -> String {
     let report = &evaluation.report;
     let title = format!("{} against {}", report.synthetic.name, report.real.name);
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content={ "roentgen " (report.version) };
-                title { "Evaluation: " (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { "Evaluation of synthetic images" }
-                    p.lede {
-                        (count(report.synthetic.images)) " synthetic images of " code { (report.synthetic.name) } " against "
-                        (count(report.real.images)) " real images of " code { (report.real.name) } "."
-                        @if let Some(benchmark) = &report.benchmark { " By the conventions of " (benchmark) "." }
-                    }
-                }
-                main {
-                    @if !report.warnings.is_empty() {
-                        section.warnings role="note" aria-label="Warnings" {
-                            h2 { "Before you quote a number" }
-                            ul { @for warning in &report.warnings { li { (warning) } } }
-                        }
-                    }
-                    (sections(evaluation))
-                }
-                footer {
-                    "Made by roentgen " (report.version) ". The same numbers, unrounded, are in " code { "evaluation.json" }
-                    " beside this page."
-                }
+    let body = html! {
+        header {
+            h1 { "Evaluation of synthetic images" }
+            p.lede {
+                (count(report.synthetic.images)) " synthetic images of " code { (report.synthetic.name) } " against "
+                (count(report.real.images)) " real images of " code { (report.real.name) } "."
+                @if let Some(benchmark) = &report.benchmark { " By the conventions of " (benchmark) "." }
             }
         }
+        main {
+            @if !report.warnings.is_empty() {
+                section.warnings role="note" aria-label="Warnings" {
+                    h2 { "Before you quote a number" }
+                    ul { @for warning in &report.warnings { li { (warning) } } }
+                }
+            }
+            (sections(evaluation))
+        }
+        footer {
+            "Made by roentgen " (report.version) ". The same numbers, unrounded, are in " code { "evaluation.json" }
+            " beside this page."
+        }
     };
-    page.into_string()
+    page::page(&format!("Evaluation: {title}"), &report.version, &body)
 }
 
 /// What a page says of the images, without its head and its warnings: for a page of more than that.
