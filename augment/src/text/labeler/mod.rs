@@ -6,6 +6,7 @@
 //! `docs/labeler.md`.
 
 mod phrase;
+mod rule_file;
 mod rules;
 mod scope;
 mod tokens;

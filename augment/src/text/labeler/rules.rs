@@ -1,10 +1,7 @@
-//! The file of rules.
-
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
+//! The rules that a file states.
 
 use super::phrase::{Automaton, PhraseFault};
+use super::rule_file::{File, FindingRules};
 use crate::AugmentError;
 use crate::record::{Finding, Laterality, Location, Severity, Vocabulary};
 
@@ -61,114 +58,6 @@ pub enum RulesError {
     /// More bytes than a file of rules has.
     #[error("it has more than 1 MiB, which no file of rules has")]
     Large,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    no_finding: Option<NoFindingRules>,
-    #[serde(default)]
-    parents: BTreeMap<String, String>,
-    finding: Vec<FindingRules>,
-    cues: CueRules,
-    words: WordRules,
-    #[serde(default)]
-    sides: SideRules,
-    #[serde(default)]
-    severities: SeverityRules,
-    #[serde(default)]
-    locations: LocationRules,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoFindingRules {
-    name: String,
-    #[serde(default)]
-    unaffected_by: Vec<String>,
-    #[serde(default)]
-    other: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FindingRules {
-    name: String,
-    #[serde(default)]
-    custom: bool,
-    #[serde(default = "yes")]
-    sided: bool,
-    #[serde(default)]
-    present: Vec<String>,
-    #[serde(default)]
-    absent: Vec<String>,
-    #[serde(default)]
-    uncertain: Vec<String>,
-    #[serde(default)]
-    except: Vec<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct CueRules {
-    negation_before: Vec<String>,
-    negation_after: Vec<String>,
-    negation: Vec<String>,
-    uncertainty_before: Vec<String>,
-    uncertainty_after: Vec<String>,
-    uncertainty: Vec<String>,
-    pseudo: Vec<String>,
-    unmention_before: Vec<String>,
-    unmention_after: Vec<String>,
-    stops: Vec<String>,
-    bridges: Vec<String>,
-    alternatives: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct WordRules {
-    verbs: Vec<String>,
-    openers: Vec<String>,
-    list_words: Vec<String>,
-    gap_stops: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct SideRules {
-    left: Vec<String>,
-    right: Vec<String>,
-    both: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct SeverityRules {
-    mild: Vec<String>,
-    moderate: Vec<String>,
-    severe: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct LocationRules {
-    upper_lobe: Vec<String>,
-    middle_lobe: Vec<String>,
-    lower_lobe: Vec<String>,
-    lingula: Vec<String>,
-    upper_zone: Vec<String>,
-    middle_zone: Vec<String>,
-    lower_zone: Vec<String>,
-    apex: Vec<String>,
-    base: Vec<String>,
-    perihilar: Vec<String>,
-    retrocardiac: Vec<String>,
-    several: Vec<String>,
 }
 
 /// What a phrase of the rules means.
