@@ -6,7 +6,6 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use roentgen_augment::AugmentError;

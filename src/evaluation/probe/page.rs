@@ -31,7 +31,7 @@ pub fn render_page(report: &ProbeReport) -> String {
             "; the scores behind them are in " code { "predictions.csv" } "."
         }
     };
-    page::page("Text encoder probe", &report.version, &body)
+    page::page("Text encoder probe", report.version, &body)
 }
 
 fn warnings(report: &ProbeReport) -> Markup {
