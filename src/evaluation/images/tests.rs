@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_augment::record::Target;
 
