@@ -78,6 +78,8 @@ pub struct Precision {
 /// At which rank the first candidate of the query's class stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recall {
+    /// The rank for each query, from 1.
+    pub per_query: Vec<usize>,
     /// Share of queries that find one among the first `k`, for several `k`.
     pub at: Vec<f64>,
     /// Median of the ranks, from 1.
@@ -126,7 +128,7 @@ where
 {
     let labels = Labels::new((query_labels, queries.len()), (candidate_labels, candidates.len()))?;
     let ranks = by_block(queries, candidates, |first, similarities| Ok(labels.ranks(first, similarities)))?;
-    Recall::new(&ranks.concat(), ks)
+    Recall::new(ranks.concat(), ks)
 }
 
 /// [`precision_at`] for given similarities: one row for each query.
@@ -154,7 +156,7 @@ pub fn recall_of(
     ks: &[usize],
 ) -> Result<Recall, RetrievalError> {
     let labels = Labels::new((query_labels, similarities.len()), (candidate_labels, similarities.width()))?;
-    Recall::new(&labels.ranks(0, similarities), ks)
+    Recall::new(labels.ranks(0, similarities), ks)
 }
 
 /// Cosines of every query with every candidate: `queries x candidates`, row-major.
@@ -303,17 +305,17 @@ impl<'a> Labels<'a> {
 }
 
 impl Recall {
-    fn new(ranks: &[usize], ks: &[usize]) -> Result<Self, RetrievalError> {
+    fn new(ranks: Vec<usize>, ks: &[usize]) -> Result<Self, RetrievalError> {
         if ks.is_empty() || ks.contains(&0) {
             return Err(RetrievalError::None { what: "ranks" });
         }
         let count = ranks.len() as f64;
         let within = |&k: &usize| ranks.iter().filter(|&&rank| rank <= k).count() as f64 / count;
-        let mut sorted = ranks.to_vec();
+        let mut sorted = ranks.clone();
         sorted.sort_unstable();
         let median_rank = (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) as f64 / 2.0;
         let mean_reciprocal_rank = ranks.iter().map(|&rank| 1.0 / rank as f64).sum::<f64>() / count;
-        Ok(Self { at: ks.iter().map(within).collect(), median_rank, mean_reciprocal_rank })
+        Ok(Self { at: ks.iter().map(within).collect(), per_query: ranks, median_rank, mean_reciprocal_rank })
     }
 }
 

@@ -1,12 +1,12 @@
 //! Whether the nearest candidates have the category that is asked for.
 
-use roentgen_classifier::metrics::{Bootstrap, Patients, Summary};
+use roentgen_classifier::metrics::Bootstrap;
 
 use super::QueryError;
 use super::report::{CategoryPrecision, QueryReport};
+use super::resample::estimates;
 use crate::evaluation::Rows;
 use crate::evaluation::retrieval::{RetrievalError, precision_at};
-use crate::report::Estimate;
 
 /// Queries, each for one category.
 #[derive(Clone, Copy, Debug)]
@@ -83,22 +83,14 @@ pub fn by_category(
             undefined: undefined.map(str::to_owned),
         });
     }
-    let patients = Patients::new(queries.patients);
-    let weights =
-        (0..settings.bootstrap.replicates).map(|replicate| patients.weights(settings.bootstrap.seed, replicate as u64));
-    let weights: Vec<Vec<u32>> = weights.collect();
-    let macro_precision = settings.ks.iter().map(|k| {
-        let place = possible.iter().position(|other| other == k)?;
-        let value = macro_mean(&measured, place, &vec![1; queries.rows.len()]);
-        let replicates: Vec<f64> = weights.iter().map(|weights| macro_mean(&measured, place, weights)).collect();
-        let interval = Summary::new(&replicates).interval?;
-        (!value.is_nan()).then_some(Estimate { value, low: interval.lower, high: interval.upper })
-    });
+    let mean = |place: usize, weights: &[u32]| macro_mean(&measured, place, weights);
+    let at_possible = estimates(queries.patients, settings.bootstrap, possible.len(), mean);
+    let at = |k: &usize| at_possible[possible.iter().position(|other| other == k)?];
     Ok(QueryReport {
         queries: measured.iter().map(Vec::len).sum(),
         candidates: candidates.len(),
         ks: settings.ks.clone(),
-        macro_precision: macro_precision.collect(),
+        macro_precision: settings.ks.iter().map(at).collect(),
         chance: (!chances.is_empty()).then(|| chances.iter().sum::<f64>() / chances.len() as f64),
         notes: notes(&categories, &settings.ks, candidates.len()),
         categories,

@@ -13,11 +13,12 @@ mod embeddings;
 mod label_set;
 mod protocol;
 mod report;
+mod resample;
 mod sets;
 
 pub use category::{CategoryQueries, QuerySettings, by_category};
 pub use embeddings::Embeddings;
-pub use label_set::by_label_set;
+pub use label_set::{LabelSetQueries, by_label_set};
 pub use protocol::{Draw, Protocol};
 pub use report::{CategoryPrecision, LabelSetReport, QueryError, QueryReport};
 pub use sets::{SetRetrieval, between_sets};

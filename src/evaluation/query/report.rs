@@ -45,7 +45,7 @@ pub struct CategoryPrecision {
     pub undefined: Option<String>,
 }
 
-/// Recall by label set.
+/// Precision and recall by label set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelSetReport {
     /// Queries that have a candidate with the same labels.
@@ -56,8 +56,17 @@ pub struct LabelSetReport {
     pub candidates: usize,
     /// How many of the most similar candidates are looked at.
     pub ks: Vec<usize>,
-    /// Share of the queries with a candidate of the same labels among the first `k`; empty without queries.
-    pub recall: Vec<f64>,
+    /// Share of the `k` most similar candidates that have the query's labels, mean over queries at each `k`, with the bootstrap interval over
+    /// the queries' patients; `None` where `k` exceeds the candidates, and without queries.
+    pub precision: Vec<Option<Estimate>>,
+    /// The same by chance.
+    pub precision_by_chance: Option<f64>,
+    /// The most that it can be: some queries have fewer than `k` candidates with their labels.
+    pub precision_limit: Vec<Option<f64>>,
+    /// Share of the queries with a candidate of the same labels among the first `k`; undefined where precision is.
+    pub recall: Vec<Option<Estimate>>,
+    /// The same by chance.
+    pub recall_by_chance: Vec<Option<f64>>,
     /// Median of the ranks of the first such candidate, from 1.
     pub median_rank: Option<f64>,
     /// Mean of one over that rank.

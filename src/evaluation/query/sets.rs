@@ -9,7 +9,7 @@ use roentgen_augment::record::{Finding, Label};
 use serde::{Deserialize, Serialize};
 
 use super::category::{CategoryQueries, QuerySettings, by_category};
-use super::label_set::by_label_set;
+use super::label_set::{LabelSetQueries, by_label_set};
 use super::report::{LabelSetReport, QueryError, QueryReport};
 use crate::evaluation::Rows;
 use crate::evaluation::images::ImageSet;
@@ -23,16 +23,20 @@ const ASKING: usize = 5;
 pub struct SetRetrieval {
     /// Synthetic images ask, once for each finding that they were asked to show.
     pub synthetic: QueryReport,
-    /// Real images ask: the upper row.
+    /// Real images ask: the upper row. The findings are the same.
     pub real: QueryReport,
     /// Synthetic images ask for the same labels throughout.
     pub synthetic_label_sets: LabelSetReport,
     /// Real images do.
     pub real_label_sets: LabelSetReport,
+    /// What is doubtful, a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Retrieval in both sets' features. Patients of the real set are parted by the seed of the bootstrap: a fifth of them ask, the images of the
-/// others are the candidates of both rows. Images without a known label take no part. Images are resampled by patient.
+/// others are the candidates of both rows. Images without a known label take no part. Images are resampled by patient. Findings that only
+/// one of the rows asks for are left out of both, so that their means are over the same ones.
 ///
 /// # Errors
 /// As [`by_category`]; [`QueryError::Count`] for rows that are not one per image.
@@ -46,46 +50,83 @@ pub fn between_sets(
             return Err(QueryError::Count { what: "rows", found: rows.len(), expected: format!("{} images", set.len()) });
         }
     }
-    let findings: Vec<Finding> = real.vocabulary().findings().to_vec();
-    let labelled = |set: &ImageSet, index: usize| {
-        findings.iter().any(|finding| matches!(set.label(index, *finding), Label::Positive | Label::Negative))
-    };
-    let known: Vec<usize> = (0..real.len()).filter(|&index| labelled(real, index)).collect();
+    let all = real.vocabulary().findings();
+    let known = labelled(real, all);
     let asking = asking(real, &known, settings.bootstrap.seed);
     let (queries, candidates): (Vec<usize>, Vec<usize>) =
         known.into_iter().partition(|index| asking.contains(real.patient(*index)));
-    let made: Vec<usize> = (0..synthetic.len()).filter(|&index| labelled(synthetic, index)).collect();
+    let made = labelled(synthetic, all);
+    let (findings, mut notes) = compared(all, [(real, &queries), (synthetic, &made)]);
+    let gallery: HashSet<&str> = candidates.iter().map(|index| real.patient(*index)).collect();
+    let own = made.iter().filter(|index| gallery.contains(synthetic.patient(**index))).count();
+    if own > 0 {
+        notes.push(format!(
+            "{own} of {} synthetic images that ask are of patients among the candidates, and may find the image that they were made from.",
+            made.len()
+        ));
+    }
 
     let names: Vec<String> = findings.iter().map(|finding| finding.name().to_owned()).collect();
-    let shows = |set: &ImageSet, index: usize, finding: &Finding| set.label(index, *finding) == Label::Positive;
     let has: Vec<bool> =
-        candidates.iter().flat_map(|index| findings.iter().map(|finding| shows(real, *index, finding))).collect();
-    let chosen = |rows: Rows<'_, f32>, indices: &[usize]| -> Vec<f32> {
-        indices.iter().flat_map(|index| rows.row(*index)).copied().collect()
-    };
+        candidates.iter().flat_map(|index| findings.iter().map(|finding| shows(real, *index, *finding))).collect();
     let offered = chosen(of_real, &candidates);
     let offered = Rows::new(&offered, of_real.width()).map_err(RetrievalError::from)?;
+    let theirs = label_sets(real, &candidates, all);
     let row = |set: &ImageSet, rows: Rows<'_, f32>, indices: &[usize]| -> Result<(QueryReport, LabelSetReport), QueryError> {
         let asks = indices.iter().flat_map(|index| (0..findings.len()).map(move |category| (*index, category)));
-        let asks: Vec<(usize, usize)> = asks.filter(|(index, category)| shows(set, *index, &findings[*category])).collect();
+        let asks: Vec<(usize, usize)> = asks.filter(|(index, category)| shows(set, *index, findings[*category])).collect();
         let (places, categories): (Vec<usize>, Vec<usize>) = asks.into_iter().unzip();
         let patients: Vec<&str> = places.iter().map(|index| set.patient(*index)).collect();
         let values = chosen(rows, &places);
         let asked = Rows::new(&values, rows.width()).map_err(RetrievalError::from)?;
         let queries = CategoryQueries { rows: asked, categories: &categories, patients: &patients };
         let of_category = by_category(&names, queries, (offered, &has), settings)?;
-        let labels = |set: &ImageSet, indices: &[usize]| -> Vec<Vec<String>> {
-            let of = |index: usize| findings.iter().filter(move |finding| shows(set, index, finding));
-            indices.iter().map(|index| of(*index).map(|finding| finding.name().to_owned()).collect()).collect()
-        };
-        let (mine, theirs) = (labels(set, indices), labels(real, &candidates));
+        let mine = label_sets(set, indices, all);
         let values = chosen(rows, indices);
-        let all = Rows::new(&values, rows.width()).map_err(RetrievalError::from)?;
-        Ok((of_category, by_label_set((all, &mine), (offered, &theirs), &settings.ks)?))
+        let patients: Vec<&str> = indices.iter().map(|index| set.patient(*index)).collect();
+        let rows = Rows::new(&values, rows.width()).map_err(RetrievalError::from)?;
+        let queries = LabelSetQueries { rows, labels: &mine, patients: &patients };
+        Ok((of_category, by_label_set(queries, (offered, &theirs), settings)?))
     };
     let (synthetic, synthetic_label_sets) = row(synthetic, of_synthetic, &made)?;
     let (real, real_label_sets) = row(real, of_real, &queries)?;
-    Ok(SetRetrieval { synthetic, real, synthetic_label_sets, real_label_sets })
+    Ok(SetRetrieval { synthetic, real, synthetic_label_sets, real_label_sets, notes })
+}
+
+/// Images with a label of one of `findings` that is known.
+fn labelled(set: &ImageSet, findings: &[Finding]) -> Vec<usize> {
+    let known = |index: usize, finding| matches!(set.label(index, finding), Label::Positive | Label::Negative);
+    (0..set.len()).filter(|index| findings.iter().any(|finding| known(*index, *finding))).collect()
+}
+
+fn shows(set: &ImageSet, index: usize, finding: Finding) -> bool {
+    set.label(index, finding) == Label::Positive
+}
+
+fn label_sets(set: &ImageSet, indices: &[usize], findings: &[Finding]) -> Vec<Vec<String>> {
+    let of = |index: usize| findings.iter().filter(move |finding| shows(set, index, **finding));
+    indices.iter().map(|index| of(*index).map(|finding| finding.name().to_owned()).collect()).collect()
+}
+
+/// The rows at `indices`, one after the other.
+fn chosen(rows: Rows<'_, f32>, indices: &[usize]) -> Vec<f32> {
+    indices.iter().flat_map(|index| rows.row(*index)).copied().collect()
+}
+
+/// The findings that both rows ask for, or the synthetic one where no real image asks at all; and what is left out, if anything is.
+fn compared(findings: &[Finding], [real, synthetic]: [(&ImageSet, &Vec<usize>); 2]) -> (Vec<Finding>, Vec<String>) {
+    let asks = |(set, indices): (&ImageSet, &Vec<usize>), finding| indices.iter().any(|index| shows(set, *index, finding));
+    let asked: Vec<Finding> =
+        findings.iter().copied().filter(|finding| asks(real, *finding) || asks(synthetic, *finding)).collect();
+    if real.1.is_empty() {
+        let note = "No real images stand beside it: those with labels are of fewer than two patients.".to_owned();
+        return (asked, vec![note]);
+    }
+    let (both, one): (Vec<Finding>, Vec<Finding>) =
+        asked.into_iter().partition(|finding| asks(real, *finding) && asks(synthetic, *finding));
+    let left_out = one.iter().map(|finding| finding.name()).collect::<Vec<_>>().join(", ");
+    let note = format!("Left out, as only real or only synthetic images ask for them: {left_out}.");
+    (both, if one.is_empty() { Vec::new() } else { vec![note] })
 }
 
 /// A fifth of the patients, at least one where there are two.
@@ -139,9 +180,13 @@ mod tests {
         // Not 1: with two findings, images that have but one of them may be nearer than others with both.
         let chance = good.synthetic.chance.unwrap();
         assert!(precision(&good.synthetic) > 4.0 * chance && precision(&good.real) > 4.0 * chance, "{good:?}");
-        assert_eq!(good.synthetic_label_sets.recall, [1.0, 1.0]);
+        let recall = |report: &LabelSetReport, k: usize| report.recall[k].unwrap().value;
+        assert_eq!([0, 1].map(|k| recall(&good.synthetic_label_sets, k)), [1.0, 1.0]);
         assert!(precision(&bad.synthetic) < precision(&good.synthetic) - 0.3, "{bad:?}");
-        assert!(good.synthetic_label_sets.recall[1] > bad.synthetic_label_sets.recall[1]);
+        assert!(recall(&good.synthetic_label_sets, 1) > recall(&bad.synthetic_label_sets, 1));
+        let asked = |report: &QueryReport| report.categories.iter().map(|one| one.category.clone()).collect::<Vec<_>>();
+        assert_eq!(asked(&good.synthetic), asked(&good.real));
+        assert!(good.notes.iter().any(|note| note.contains("are of patients among the candidates")), "{:?}", good.notes);
         assert!(good.synthetic.candidates < real.len() && good.synthetic.candidates == good.real.candidates);
         let short = Rows::new(&[1.0f32, 2.0], 1).unwrap();
         let error = between_sets((&real, short), (&made, short), &settings).unwrap_err().to_string();
