@@ -180,7 +180,11 @@ impl Wanted {
             }),
             Want::Embedding => choice.file(folder, &EMBEDDING_FILES).map(drop),
             Want::ImageNetwork => {
-                choice.text(&join(folder, "preprocessor_config.json")).and_then(|()| choice.network(folder, Stem::Transformers))
+                let network = choice.text(&join(folder, "preprocessor_config.json"));
+                network.and_then(|()| choice.network(folder, Stem::Transformers)).map(|()| {
+                    // CLIP's, for texts that look for images.
+                    let _ = choice.tokenizer(folder);
+                })
             }
             Want::SingleFile => choice.file(folder, &[]).map(drop),
         };

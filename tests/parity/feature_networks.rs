@@ -6,13 +6,15 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use roentgen::diffusion::text::{EncoderFolder, TextEncoder, TextInput};
 use roentgen::diffusion::weights::{KeyMap, init_with};
 use roentgen::evaluation::features::networks::{
-    Clip, ClipImageConfig, ClipImageKeys, Inception, InceptionKeys, InceptionV3, Lpips, RadDino, VitKeys, load_vit,
+    Clip, ClipImageConfig, ClipImageKeys, ClipTexts, Inception, InceptionKeys, InceptionV3, Lpips, RadDino, VitKeys, load_vit,
 };
 use roentgen::evaluation::features::{FeatureNetwork, ResizePath};
 use roentgen_augment::image::RgbImage;
 use roentgen_classifier::networks::vit::VitConfig;
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
@@ -145,6 +147,63 @@ fn clip_has_transformers_features() {
     assert!(message.contains("images of 56x56, and image_size is 28"), "{message}");
     let message = RadDino::open(both.path(), None, &device).map(drop).unwrap_err().to_string();
     assert!(message.contains("a model of type `clip`") && message.contains("expected a DINOv2"), "{message}");
+}
+
+/// A whole CLIP with the rule's image tower, and the text tower and tokenizer of the small pipeline, in `folder`.
+pub fn write_whole_clip(folder: &Path) {
+    let pipeline = super::fixtures().join("06_pipeline/sd1");
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("config.json"), clip_config().to_string()).unwrap();
+    let mut all = tensors(ClipImageConfig::read(folder).unwrap().init(&Device::flex()), &ClipImageKeys);
+    let bytes = std::fs::read(pipeline.join("text_encoder/model.safetensors")).unwrap();
+    for (name, tensor) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let values = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let name = if name.starts_with("text_model.") { name } else { format!("text_model.{name}") };
+        all.insert(name, (tensor.shape().to_vec(), values));
+    }
+    all.insert("text_projection.weight".to_owned(), (vec![16, 32], projection()));
+    all.insert("logit_scale".to_owned(), (Vec::new(), vec![2.6]));
+    write(&folder.join("model.safetensors"), &all);
+    let text = std::fs::read_to_string(pipeline.join("text_encoder/config.json")).unwrap();
+    let text: Value = serde_json::from_str(&text).unwrap();
+    let whole = json!({"model_type": "clip", "projection_dim": 16, "vision_config": clip_config(), "text_config": text});
+    std::fs::write(folder.join("config.json"), whole.to_string()).unwrap();
+    let processor = processor("CLIPImageProcessor", 28);
+    std::fs::write(folder.join("preprocessor_config.json"), processor.to_string()).unwrap();
+    for file in std::fs::read_dir(pipeline.join("tokenizer")).unwrap().flatten() {
+        std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
+}
+
+fn projection() -> Vec<f32> {
+    rule::tensor(SALT, "text_projection.weight", &[16, 32], false)
+}
+
+/// The pooled state of the text tower, which other cases compare with transformers', times the projection.
+#[test]
+fn clips_texts_are_projected_beside_its_images() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    write_whole_clip(folder.path());
+    let texts = ClipTexts::open(folder.path(), &device).unwrap();
+    let tower = EncoderFolder::read(&super::fixtures().join("06_pipeline/sd1"), &device).unwrap();
+    for text in ["Small right pleural effusion.", ""] {
+        let (found, cut) = texts.embed(text).unwrap();
+        let encoded = tower.tokenizer.encode(&[text], tower.text_length()).unwrap();
+        let pooled = tower.model.encode(TextInput::new(encoded.ids(&device))).pooled.unwrap();
+        let pooled: Vec<f32> = pooled.into_data().try_to_vec().unwrap();
+        let rows = projection();
+        let expected = rows.chunks_exact(32).map(|row| row.iter().zip(&pooled).map(|(a, b)| a * b).sum::<f32>());
+        // Sums of 32 numbers in another order, behind padding or none.
+        assert!(found.len() == 16 && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{found:?}");
+        assert_eq!(cut, 0);
+    }
+    assert!(texts.embed(&"effusion ".repeat(200)).unwrap().1 > 0);
+    let refusal = || ClipTexts::open(folder.path(), &device).map(drop).unwrap_err().to_string();
+    std::fs::remove_file(folder.path().join("merges.txt")).unwrap();
+    assert!(refusal().contains("merges.txt"), "{}", refusal());
+    std::fs::write(folder.path().join("config.json"), clip_config().to_string()).unwrap();
+    assert!(refusal().contains("image tower alone"), "{}", refusal());
 }
 
 fn rad_dino_config() -> Value {

@@ -26,7 +26,7 @@ pub struct ClipTextConfig {
 
 impl ClipTextConfig {
     /// Defaults are those of transformers' `CLIPTextConfig`.
-    pub(in crate::diffusion) fn take(mut options: Options) -> Result<Self, DiffusionError> {
+    pub(crate) fn take(mut options: Options) -> Result<Self, DiffusionError> {
         /// In transformers before 4.31 every configuration says so, whatever the tokenizer's end token.
         const MISTAKEN: i32 = 2;
         let sizes = Sizes {
@@ -68,7 +68,7 @@ impl ClipTextConfig {
         self.sizes.layers
     }
 
-    pub(in crate::diffusion) fn vocabulary_size(&self) -> usize {
+    pub(crate) fn vocabulary_size(&self) -> usize {
         self.sizes.vocabulary
     }
 
@@ -77,7 +77,7 @@ impl ClipTextConfig {
         self
     }
 
-    pub(in crate::diffusion) fn init(&self, device: &Device) -> ClipTextModel {
+    pub(crate) fn init(&self, device: &Device) -> ClipTextModel {
         let Sizes { vocabulary, width, inner, layers, heads, positions, epsilon } = self.sizes;
         let norm = || LayerNormConfig::new(width).with_epsilon(epsilon).init(device);
         let layer = LayerSizes { width, inner, heads, epsilon, activation: self.activation };

@@ -111,7 +111,7 @@ impl Tokenizer {
 
     /// The same beside a text encoder with embeddings of this many ids: a text with another token is refused from now on.
     #[must_use]
-    pub(in crate::diffusion) fn beside(self, embedded: usize) -> Self {
+    pub(crate) fn beside(self, embedded: usize) -> Self {
         Self { embedded, ..self }
     }
 

@@ -21,6 +21,42 @@ use crate::diffusion::options::{LAYERS, Options, SIDE, WIDTH};
 use crate::diffusion::text::{Activation, Encoder, LayerSizes};
 use crate::diffusion::weights::{KeyMap, Loaded, Stem, load};
 
+/// Options of models that write text, which old files have for every model.
+pub(super) const WRITING: [&str; 32] = [
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "cross_attention_hidden_size",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "output_scores",
+    "prefix",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "return_dict_in_generate",
+    "suppress_tokens",
+    "task_specific_params",
+    "temperature",
+    "tf_legacy_loss",
+    "tie_encoder_decoder",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "use_bfloat16",
+];
+
 /// Shape of a [`ClipImageModel`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipImageConfig {
@@ -84,41 +120,7 @@ impl ClipImageConfig {
         options.neutral("pruned_heads", &[json!({})])?;
         options.without_training();
         options.without_influence(&["architectures", "attention_dropout", "dropout", "initializer_factor", "model_type"]);
-        // Options of models that write text, which old files have for every model.
-        options.without_influence(&[
-            "bad_words_ids",
-            "begin_suppress_tokens",
-            "cross_attention_hidden_size",
-            "decoder_start_token_id",
-            "diversity_penalty",
-            "do_sample",
-            "early_stopping",
-            "encoder_no_repeat_ngram_size",
-            "exponential_decay_length_penalty",
-            "forced_bos_token_id",
-            "forced_eos_token_id",
-            "length_penalty",
-            "max_length",
-            "min_length",
-            "no_repeat_ngram_size",
-            "num_beam_groups",
-            "num_beams",
-            "num_return_sequences",
-            "output_scores",
-            "prefix",
-            "remove_invalid_values",
-            "repetition_penalty",
-            "return_dict_in_generate",
-            "suppress_tokens",
-            "task_specific_params",
-            "temperature",
-            "tf_legacy_loss",
-            "tie_encoder_decoder",
-            "top_k",
-            "top_p",
-            "typical_p",
-            "use_bfloat16",
-        ]);
+        options.without_influence(&WRITING);
         options.finish()?;
         Ok(config)
     }
