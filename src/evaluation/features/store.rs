@@ -67,6 +67,8 @@ struct Kept {
     /// Where the features begin, and where the digests do.
     features: u64,
     digests: u64,
+    /// Room for one row's bytes.
+    row: Vec<u8>,
 }
 
 impl FeatureStore {
@@ -107,16 +109,16 @@ impl FeatureStore {
         self.places.contains_key(&digest.0)
     }
 
-    /// The features of an image, if they are there.
+    /// Appends the features of an image to `row`, if they are there.
     ///
     /// # Errors
     /// [`FeatureError::Store`].
     pub(super) fn read(&mut self, digest: &Fingerprint, row: &mut Vec<f32>) -> Result<bool, FeatureError> {
         let (Some(kept), Some(place)) = (&mut self.kept, self.places.get(&digest.0)) else { return Ok(false) };
-        let mut bytes = vec![0; 4 * self.width];
-        let read = kept.file.seek(SeekFrom::Start(kept.features + place * bytes.len() as u64));
-        read.and_then(|_| kept.file.read_exact(&mut bytes)).map_err(failed("read", &self.path))?;
-        row.extend(floats(&bytes));
+        let Kept { file, features, row: bytes, .. } = kept;
+        let found = file.seek(SeekFrom::Start(*features + place * bytes.len() as u64));
+        found.and_then(|_| file.read_exact(bytes)).map_err(|error| failed("read", &self.path)(error))?;
+        row.extend(floats(bytes));
         Ok(true)
     }
 
@@ -265,7 +267,7 @@ impl FeatureStore {
         file.seek(SeekFrom::Start(digests)).map_err(failed("read", &self.path))?;
         (&mut file).take((rows * DIGEST) as u64).read_to_end(&mut names).map_err(failed("read", &self.path))?;
         self.places = names.as_chunks::<DIGEST>().0.iter().copied().zip(0..).collect();
-        self.kept = Some(Kept { file, rows: rows as u64, features, digests });
+        self.kept = Some(Kept { file, rows: rows as u64, features, digests, row: vec![0; 4 * self.width] });
         Ok(())
     }
 }
