@@ -7,20 +7,22 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use roentgen::evaluation::features::networks::Lpips;
 use roentgen::evaluation::run::EvaluationReport;
 use roentgen_augment::batch::InputRange;
-use roentgen_augment::image::{GrayDepth, Preprocess, encode_png};
+use roentgen_augment::image::{GrayDepth, Preprocess, RgbImage, encode_png};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics};
 use roentgen_classifier::networks::{DenseNetConfig, seeded};
 use roentgen_classifier::weights::{Card, save_weights};
 
 use crate::cli::{Study, succeeds};
+use crate::parity::lpips::write_files;
 
 /// Side of the images of these tests.
 const SIDE: usize = 48;
 
 /// A folder with a real set, a synthetic one and a classifier, whose weights are drawn: its features tell pictures apart all the same.
-fn study() -> Study {
+pub fn study() -> Study {
     let study = Study::new();
     set(&study, "real", 80, 1, &PhantomPhysics::reference());
     set(&study, "made", 60, 2, &PhantomPhysics::shifted());
@@ -73,16 +75,16 @@ const ARGS: [&str; 12] = [
     "cpu",
 ];
 
-fn run(study: &Study, out: &str, more: &[&str]) -> Output {
+pub fn run(study: &Study, out: &str, more: &[&str]) -> Output {
     study.roentgen(&[&ARGS[..], &["--out", out], more].concat())
 }
 
-fn report(output: &Output) -> EvaluationReport {
+pub fn report(output: &Output) -> EvaluationReport {
     serde_json::from_str(&succeeds(output)).unwrap()
 }
 
 /// The arguments with other sets.
-fn of<'a>(real: &'a str, synthetic: &'a str) -> Vec<&'a str> {
+pub fn of<'a>(real: &'a str, synthetic: &'a str) -> Vec<&'a str> {
     let mut args = [&ARGS[..], &["--out", "out"]].concat();
     (args[2], args[4]) = (real, synthetic);
     args
@@ -361,4 +363,69 @@ fn copies_are_found_and_judges_judge() {
     assert!(judged.real_images == Some(80) && judged.images == 70);
     let wrong = [&of("real.csv", "made.csv")[..], &["--judge", "classifier:real/000.png"]].concat();
     study.refuses(&wrong, &["real/000.png"]);
+}
+
+#[test]
+fn lpips_is_measured_with_both_files_and_never_with_one() {
+    let study = study();
+    write_files(&study.path("alexnet.pth"), &study.path("lin.pth"));
+    let files = ["--lpips", "alexnet.pth", "--lpips-weights", "lin.pth"];
+    let whole = report(&run(&study, "out", &files));
+    let lpips = whole.diversity.lpips.as_ref().unwrap();
+    // Four images of each text.
+    assert_eq!((lpips.intra_prompt.groups, lpips.intra_prompt.size), (15, Some([SIDE, SIDE])));
+    assert!(lpips.intra_prompt.mean.unwrap() > 0.0 && lpips.real_labels.mean.unwrap() > 0.0, "{lpips:?}");
+    assert!(lpips.paired.undefined.as_ref().unwrap().contains("no synthetic image names a real one"));
+    // The first group by hand, one image at a time.
+    let network = Lpips::open(&study.path("alexnet.pth"), &study.path("lin.pth"), &Device::flex()).unwrap();
+    let look = |image: usize| {
+        let image = RgbImage::open(&study.path(&format!("made/{image:03}.png"))).unwrap();
+        network.look(network.batch(&[image]))
+    };
+    let looks: Vec<_> = (0..60).map(look).collect();
+    let distance = |a: usize, b: usize| f64::from(network.distance(&looks[a], &looks[b]).distance.into_scalar::<f32>());
+    let group = |first: usize| {
+        (0..4).flat_map(|a| (a + 1..4).map(move |b| (first + a, first + b))).map(|(a, b)| distance(a, b)).sum::<f64>() / 6.0
+    };
+    let expected = (0..15).map(|prompt| group(4 * prompt)).sum::<f64>() / 15.0;
+    assert!(near(lpips.intra_prompt.mean.unwrap(), expected), "{lpips:?} {expected}");
+    let page = std::fs::read_to_string(study.path("out/evaluation.html")).unwrap();
+    assert!(page.contains("LPIPS among images of one prompt") && page.contains("Higher is more varied"));
+    let shown = succeeds(&study.roentgen(&[&ARGS[..9], &["--out", "out"], &files[..]].concat()));
+    assert!(shown.contains("LPIPS among images of one prompt: 0."), "{shown}");
+    // One picture, four times.
+    std::fs::copy(study.path("made.csv"), study.path("same.csv")).unwrap();
+    let table = std::fs::read_to_string(study.path("made.csv")).unwrap();
+    let same =
+        (0..60).fold(table, |table, image| table.replace(&format!("made/{image:03}.png"), &format!("same/{image:03}.png")));
+    std::fs::write(study.path("same.csv"), same).unwrap();
+    std::fs::create_dir(study.path("same")).unwrap();
+    for image in 0..60 {
+        std::fs::copy(study.path(&format!("made/{:03}.png", image / 4)), study.path(&format!("same/{image:03}.png"))).unwrap();
+    }
+    let same = report(&study.roentgen(&[&of("real.csv", "same.csv")[..], &files[..]].concat()));
+    assert!(same.diversity.lpips.unwrap().intra_prompt.mean.unwrap().abs() < 1e-6);
+
+    let with = |more: &[&'static str]| [&of("real.csv", "made.csv")[..], more].concat();
+    study.refuses(&with(&files[..2]), &["--lpips-weights"]);
+    study.refuses(&with(&files[2..]), &["--lpips <FILE>"]);
+    let swapped = with(&["--lpips", "lin.pth", "--lpips-weights", "alexnet.pth"]);
+    study.refuses(&swapped, &["lin.pth is no file of torchvision's AlexNet", "missing features.0.weight"]);
+    study.refuses(
+        &with(&["--lpips", "alexnet.pth", "--lpips-weights", "alexnet.pth"]),
+        &["alexnet.pth is no file of lpips's weights"],
+    );
+    study.refuses(&with(&["--lpips", "nowhere.pth", "--lpips-weights", "lin.pth"]), &["nowhere.pth"]);
+    // AlexNet sees nothing of images as small as these.
+    std::fs::create_dir(study.path("small")).unwrap();
+    let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(8, 24, 5)).unwrap();
+    let mut table = "image,report\n".to_owned();
+    for image in 0..8 {
+        std::fs::write(study.path(&format!("small/{image}.png")), encode_png(&phantoms.image(image))).unwrap();
+        writeln!(table, "small/{image}.png,Text.").unwrap();
+    }
+    std::fs::write(study.path("small.csv"), table).unwrap();
+    let small = report(&study.roentgen(&[&of("real.csv", "small.csv")[..], &files[..]].concat()));
+    let why = small.diversity.lpips.unwrap().intra_prompt.undefined.unwrap();
+    assert_eq!(why, "LPIPS needs 31 pixels a side, the images have 24x24");
 }

@@ -21,7 +21,8 @@ use super::Common;
     clip:FOLDER      CLIP with its image tower, as the hub has it\n  \
     classifier:FILE  a classifier trained here: `model.safetensors` of `train` or `compare`\n\n\
     roentgen evaluate --real study.toml --synthetic generated/ --network xrv:densenet121-all.pt --out evaluation\n\
-    roentgen evaluate --real real.csv --synthetic theirs/ --network classifier:runs/first/real/seed-1/model.safetensors --out evaluation\n\n\
+    roentgen evaluate --real real.csv --synthetic theirs/ --network classifier:runs/first/real/seed-1/model.safetensors --out evaluation\n\
+    roentgen evaluate --real study.toml --synthetic generated/ --network clip:FOLDER --texts texts.csv --out evaluation\n\n\
     docs/evaluation.md says what each figure can and can't tell."
 )]
 pub struct EvaluateArgs {
@@ -43,6 +44,21 @@ pub struct EvaluateArgs {
     /// What the generator was trained on: copies of it are looked for. Of a run file, its train split
     #[arg(long, value_name = "PATH")]
     pub train: Option<PathBuf>,
+    /// torchvision's AlexNet (alexnet-owt-7be5be79.pth): LPIPS among images of one prompt, higher where they differ more
+    #[arg(long, value_name = "FILE", requires = "lpips_weights")]
+    pub lpips: Option<PathBuf>,
+    /// lpips's weights of AlexNet's channels (lpips/weights/v0.1/alex.pth)
+    #[arg(long, value_name = "FILE", requires = "lpips")]
+    pub lpips_weights: Option<PathBuf>,
+    /// A table of prompts with findings: texts that look for images in the features of a network. clip:FOLDER encodes them itself
+    #[arg(long, value_name = "TABLE")]
+    pub texts: Option<PathBuf>,
+    /// Embeddings of the texts, a row each, in the space of the network's features: .npy, safetensors or PyTorch
+    #[arg(long, value_name = "FILE", requires = "texts")]
+    pub text_embeddings: Option<PathBuf>,
+    /// The --network that texts look in; the only one, or the only clip:FOLDER, if absent
+    #[arg(long, value_name = "KIND:PATH", requires = "texts")]
+    pub text_network: Option<NetworkChoice>,
     /// How images get to a network's size. A distance depends on it
     #[arg(long, value_name = "WAY")]
     pub resize: Option<ResizeChoice>,
@@ -64,7 +80,7 @@ pub struct EvaluateArgs {
     /// Folder that keeps features, so that no image is looked at twice; `features` in --out if absent
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
-    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv; with --train also pairs.csv and closest.png
+    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv, retrieval.csv; with --train also pairs.csv and closest.png
     #[arg(long)]
     pub out: PathBuf,
     #[command(flatten)]

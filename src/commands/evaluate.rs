@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use roentgen::config::EvaluationConfig;
+use roentgen::config::{EvaluationConfig, LpipsConfig, TextsConfig};
 use roentgen::evaluation::features::{NetworkChoice, ResizePath};
 use roentgen::evaluation::images::{ImageSet, Wanted};
 use roentgen::evaluation::run::{EvaluationJob, evaluate, terminal_table, write};
@@ -28,10 +28,19 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         splits: args.splits,
         batch: args.batch,
         seed: args.seed,
+        // Either flag requires the other.
+        lpips: args.lpips.clone().zip(args.lpips_weights.clone()).map(|(network, weights)| LpipsConfig { network, weights }),
+        texts: args.texts.clone().map(|table| TextsConfig {
+            table,
+            embeddings: args.text_embeddings.clone(),
+            network: args.text_network.clone().map(|choice| choice.resolved(Path::to_owned)),
+        }),
         ..EvaluationConfig::default()
     };
     let networks = config.networks.iter_mut().map(|network| network.asked("--network"));
-    settle(networks.chain(config.judges.iter_mut().map(|judge| judge.asked("--judge"))).collect(), args.common.json)?;
+    let judges = config.judges.iter_mut().map(|judge| judge.asked("--judge"));
+    let texts = config.texts.iter_mut().filter_map(|texts| Some(texts.network.as_mut()?.asked("--text-network")));
+    settle(networks.chain(judges).chain(texts).collect(), args.common.json)?;
     let real = ImageSet::open(&args.real, Wanted::Real(args.real_split.split())).context("--real")?;
     let synthetic = ImageSet::open(&args.synthetic, Wanted::Synthetic).context("--synthetic")?;
     let (real, repeated) = match args.benchmark {

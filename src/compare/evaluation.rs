@@ -11,21 +11,19 @@ use super::seed::seed_folder;
 use crate::config::{ArmConfig, EvaluationConfig, RunConfig};
 use crate::evaluation::features::{NetworkChoice, NetworkKind};
 use crate::evaluation::images::{ImageSet, Wanted};
-use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, evaluate, write};
+use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, check_files, evaluate, write};
 use crate::run_folder::RunFolder;
 use crate::study::StudyData;
 
 /// Most synthetic images that are measured: more would narrow intervals that are narrow already.
 const MOST: usize = 5_000;
 
-/// Refuses an `[evaluation]` table whose networks can't be opened: before anything is trained.
+/// Refuses an `[evaluation]` table whose networks and other files can't be used: before anything is trained.
 ///
 /// # Errors
-/// [`EvaluationError::Features`] names the file.
+/// As [`check_files`].
 pub fn check_networks(config: &RunConfig, device: &Device) -> Result<(), EvaluationError> {
-    let Some(evaluation) = &config.evaluation else { return Ok(()) };
-    let mut named = evaluation.networks.iter().chain(&evaluation.judges);
-    Ok(named.try_for_each(|choice| choice.open(evaluation.resize, device).map(drop))?)
+    config.evaluation.as_ref().map_or(Ok(()), |evaluation| check_files(evaluation, device))
 }
 
 /// What is measured, and by which classifiers if the run file names none.

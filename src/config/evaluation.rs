@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::limits::{MOST_SEED, entries, within};
+use super::measure_files::{LpipsConfig, TextsConfig};
 use crate::evaluation::features::{NetworkChoice, ResizePath};
 use crate::hub::Asked;
 
@@ -35,6 +36,12 @@ pub struct EvaluationConfig {
     pub batch: usize,
     /// Seed of everything that is drawn.
     pub seed: u64,
+    /// The files of LPIPS; it is not measured without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lpips: Option<LpipsConfig>,
+    /// Texts that ask for images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub texts: Option<TextsConfig>,
 }
 
 impl Default for EvaluationConfig {
@@ -50,6 +57,8 @@ impl Default for EvaluationConfig {
             most_prompts: 200,
             batch: 16,
             seed: 0,
+            lpips: None,
+            texts: None,
         }
     }
 }
@@ -60,12 +69,15 @@ impl EvaluationConfig {
         for choice in self.networks.iter_mut().chain(&mut self.judges) {
             *choice = choice.clone().resolved(|path| super::resolve(folder, path));
         }
+        self.lpips.iter_mut().for_each(|lpips| lpips.resolve(folder));
+        self.texts.iter_mut().for_each(|texts| texts.resolve(folder));
     }
 
     /// The networks, which may be names on the hub.
     pub(super) fn checkpoints(&mut self) -> impl Iterator<Item = Asked<'_>> {
         let networks = self.networks.iter_mut().map(|network| network.asked("evaluation.networks"));
-        networks.chain(self.judges.iter_mut().map(|judge| judge.asked("evaluation.judges")))
+        let texts = self.texts.iter_mut().filter_map(|texts| Some(texts.network.as_mut()?.asked("evaluation.texts.network")));
+        networks.chain(self.judges.iter_mut().map(|judge| judge.asked("evaluation.judges"))).chain(texts)
     }
 
     /// Refuses values that parse but are invalid.
@@ -82,6 +94,7 @@ impl EvaluationConfig {
         within("evaluation.most_prompts", self.most_prompts, 1..=100_000)?;
         within("evaluation.batch", self.batch, 1..=1_024)?;
         within("evaluation.seed", self.seed, 0..=MOST_SEED)?;
+        self.network_of_texts()?;
         self.chosen_findings().map(drop)
     }
 

@@ -48,6 +48,26 @@ fn by_rule(case: &Case) -> Outputs {
     outputs(lpips.distance(&a, &b))
 }
 
+/// torchvision's and lpips's files with weights by the rule.
+pub fn write_files(alexnet: &Path, channels: &Path) {
+    let kernels = [(0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3)];
+    let mut network: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (layer, outputs, inputs, side) in kernels {
+        network.insert(format!("features.{layer}.weight"), vec![outputs, inputs, side, side]);
+        network.insert(format!("features.{layer}.bias"), vec![outputs]);
+    }
+    let lins =
+        kernels.iter().enumerate().map(|(at, (_, outputs, ..))| (format!("lin{at}.model.1.weight"), vec![1, *outputs, 1, 1]));
+    let lins: BTreeMap<String, Vec<usize>> = lins.collect();
+    for (path, shapes, positive) in [(alexnet, &network, false), (channels, &lins, true)] {
+        let value = |value: f32| if positive { value.abs() } else { value };
+        let values = |name: &str, shape: &[usize]| rule::tensor("lpips", name, shape, false).into_iter().map(value).collect();
+        let tensors: Vec<(&str, (&[usize], Vec<f32>))> =
+            shapes.iter().map(|(name, shape)| (name.as_str(), (shape.as_slice(), values(name, shape)))).collect();
+        write(path, tensors.iter().map(|(name, tensor)| (name, tensor)));
+    }
+}
+
 fn write<'a>(path: &Path, tensors: impl Iterator<Item = (&'a &'a str, &'a (&'a [usize], Vec<f32>))>) {
     let bytes: Vec<(&str, &[usize], Vec<u8>)> = tensors
         .map(|(name, (shape, values))| (*name, *shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()))

@@ -10,6 +10,7 @@ use crate::evaluation::correctness::CorrectnessError;
 use crate::evaluation::features::{FeatureError, kinds};
 use crate::evaluation::images::ImageSetError;
 use crate::evaluation::memorisation::MemorisationError;
+use crate::evaluation::query::QueryError;
 
 /// Why there is no evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,17 @@ pub enum EvaluationError {
     /// A judge says nothing.
     #[error(transparent)]
     Correctness(#[from] CorrectnessError),
+    /// Embeddings of texts can't be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// Texts that ask for images can't be used.
+    #[error("{}: {what}", path.display())]
+    Texts {
+        /// Their table, or the file of their embeddings.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// A finding that is asked for is none of a set's.
     #[error("{set} has no labels of {finding}: it has {known}")]
     NoFinding {

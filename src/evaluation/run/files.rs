@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::atomic::write_atomic;
 
-use super::{Evaluation, EvaluationError, EvaluationReport, page};
+use super::{Evaluation, EvaluationError, EvaluationReport, page, retrieval};
 use crate::evaluation::memorisation::{contact_sheet, write_pairs};
 
 /// Files of an evaluation.
@@ -17,11 +17,13 @@ pub struct Written {
     pub html: PathBuf,
     /// `fidelity.csv`.
     pub csv: PathBuf,
+    /// `retrieval.csv`.
+    pub retrieval: PathBuf,
     /// `pairs.csv`, and `closest.png`, where a training set was given.
     pub pairs: Vec<PathBuf>,
 }
 
-/// Writes `evaluation.json`, `evaluation.html` and `fidelity.csv` into `folder`, and where a training set was given `pairs.csv` and
+/// Writes `evaluation.json`, `evaluation.html`, `fidelity.csv` and `retrieval.csv` into `folder`, and where a training set was given `pairs.csv` and
 /// `closest.png`, each complete or not at all.
 ///
 /// # Errors
@@ -34,6 +36,7 @@ pub fn write(evaluation: &Evaluation, folder: &Path) -> Result<Written, Evaluati
         done.map(|()| path.clone()).map_err(|source| EvaluationError::Write { path, source })
     };
     let csv = put("fidelity.csv", &|file| csv_of(report, file))?;
+    let retrieval = put("retrieval.csv", &|file| retrieval::csv_of(&report.retrieval, file))?;
     let html = put("evaluation.html", &|file| file.write_all(page(evaluation).as_bytes()))?;
     let json = put("evaluation.json", &|file| {
         serde_json::to_writer_pretty(&mut *file, report)?;
@@ -48,7 +51,7 @@ pub fn write(evaluation: &Evaluation, folder: &Path) -> Result<Written, Evaluati
     if let Some(sheet) = contact_sheet(&evaluation.closest) {
         pairs.push(put("closest.png", &|file| file.write_all(&sheet))?);
     }
-    Ok(Written { json, html, csv, pairs })
+    Ok(Written { json, html, csv, retrieval, pairs })
 }
 
 /// One row per network, finding and figure.

@@ -2,12 +2,14 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `opened` | what is read first: networks, texts |
 //! | `report` | what comes out: `evaluation.json` |
 //! | `sets` | what the images are like before a network sees them |
 //! | `halves`, `fidelity` | how near the sets are, beside floors from halves by patient |
 //! | `correctness` | whether they show what they were asked for |
 //! | `copies` | whether they are copies of what the generator was trained on |
-//! | `diversity` | how varied the images are as pictures |
+//! | `groups`, `diversity`, `lpips` | how varied the images are as pictures |
+//! | `retrieval` | whether images and texts find what they ask for |
 //! | `table`, `page`, `files` | the same for people, and on disk |
 
 mod copies;
@@ -16,9 +18,13 @@ mod diversity;
 mod error;
 mod fidelity;
 mod files;
+mod groups;
 mod halves;
+mod lpips;
+mod opened;
 mod page;
 mod report;
+mod retrieval;
 mod sets;
 mod table;
 
@@ -30,19 +36,24 @@ use roentgen_augment::record::Finding;
 
 use self::copies::{Found, Sets};
 use self::fidelity::Side;
+use self::groups::Compared;
+use self::opened::Opened;
 use crate::config::EvaluationConfig;
-use crate::evaluation::features::{ClassifierScores, Extraction, FeatureNetwork, NetworkChoice, NetworkKind, extract};
+use crate::evaluation::features::{Extraction, FeatureNetwork, NetworkChoice, NetworkKind, extract};
 use crate::evaluation::images::{ImageSet, Look};
 use crate::evaluation::memorisation::{BLIND, Outcome, SheetPair};
 use crate::report::format::count;
 
 pub use error::EvaluationError;
 pub use files::{Written, write};
+pub use lpips::LpipsReport;
+pub use opened::check_files;
 pub use page::{page, sections};
 pub use report::{
     CopiesReport, DiversityReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity, SetReport,
     SizeCount, Spread,
 };
+pub use retrieval::{NetworkRetrieval, ProtocolRetrieval, Retrieved, TextRetrieval};
 pub use table::terminal_table;
 
 /// The synthetic images to evaluate, and all that they are evaluated with.
@@ -86,11 +97,8 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
     let EvaluationJob { real, synthetic, config, .. } = job;
     config.check()?;
     let findings = findings(job)?;
-    // Opened first: a wrong file is found before images are looked at.
-    let networks =
-        config.networks.iter().map(|choice| choice.open(config.resize, job.device)).collect::<Result<Vec<_>, _>>()?;
-    let judges = config.judges.iter().map(|choice| ClassifierScores::open(choice, config.resize, job.device));
-    let judges = judges.collect::<Result<Vec<_>, _>>()?;
+    // First: a wrong file is found before images are looked at.
+    let Opened { networks, judges, lpips, texts } = Opened::of(config, job.device)?;
     let looks = [real.looks(job.progress)?, synthetic.looks(job.progress)?];
     let [real_looks, synthetic_looks] = &looks;
     let train = job.train.map(|train| Ok::<_, EvaluationError>((train, train.looks(job.progress)?))).transpose()?;
@@ -102,7 +110,9 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
     if findings.is_empty() {
         warnings.push("No finding has labels in both sets: there are no figures per finding.".to_owned());
     }
+    warnings.extend(texts.iter().flat_map(|texts| texts.notes.iter().map(|note| sentence(note))));
     let mut fidelity = Vec::with_capacity(networks.len());
+    let mut retrieval = Vec::with_capacity(networks.len());
     let mut copied: Vec<Found> = Vec::new();
     let mut closest = Vec::new();
     if let Some((train, _)) = &train {
@@ -112,7 +122,7 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
         copied.push(found);
         warnings.push(BLIND.to_owned());
     }
-    for (choice, network) in config.networks.iter().zip(&networks) {
+    for (place, (choice, network)) in config.networks.iter().zip(&networks).enumerate() {
         let extraction = Extraction { batch: config.batch, cache: job.cache, progress: job.progress };
         let network: &dyn FeatureNetwork = network.as_ref();
         let of = |set: &ImageSet, looks: &[Look]| extract(network, set, looks, extraction);
@@ -124,6 +134,7 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
             copied.push(copies::in_features(sets, [&of_train, &features[0], &features[1]])?);
         }
         fidelity.push(of_network(job, choice, sides, &findings)?);
+        retrieval.push(retrieval::by(choice, sides, texts.as_ref().filter(|texts| texts.network == place), config));
     }
     warnings.extend(fidelity.iter().filter_map(few));
     if let Some(benchmark) = job.benchmark
@@ -131,7 +142,12 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
     {
         warnings.push(format!("No network is RAD-DINO: no figure here can stand beside the leaderboard of {benchmark}."));
     }
-    let diversity = diversity::measure([real, synthetic], synthetic_looks, config, job.progress)?;
+    let compared = Compared::of([real, synthetic], synthetic_looks, config);
+    let mut diversity = diversity::measure(&compared, job.progress)?;
+    diversity.lpips = match &lpips {
+        Some((files, lpips)) => Some(lpips::measure(lpips, files, &compared, job.progress)?),
+        None => None,
+    };
     let judged = config.judges.iter().zip(&judges);
     let correctness = judged.map(|(choice, scores)| correctness::by(job, choice, scores, [real_looks, synthetic_looks]));
     let correctness = correctness.collect::<Result<Vec<_>, _>>()?;
@@ -148,6 +164,7 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
         copies,
         fidelity,
         diversity,
+        retrieval,
         correctness,
         memorisation,
         warnings,

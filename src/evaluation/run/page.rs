@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::Evaluation;
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, JudgeReport, Measured, NetworkFidelity, SetReport};
 use super::table::{decimals, measured_text, texts};
+use super::{lpips, retrieval};
 use crate::evaluation::correctness::SetCorrectness;
 use crate::evaluation::memorisation::{BLIND, closest_grid};
 use crate::report::format::{auroc_estimate, count, fixed, typographic};
@@ -49,6 +50,7 @@ pub fn sections(evaluation: &Evaluation) -> Markup {
     html! {
         @for network in &report.fidelity { (fidelity(network)) }
         (diversity(report))
+        @for network in &report.retrieval { (retrieval::section(network)) }
         @for judge in &report.correctness { (correctness(judge)) }
         @if !report.memorisation.is_empty() {
             section {
@@ -163,6 +165,7 @@ fn diversity(report: &EvaluationReport) -> Markup {
                     }
                 }
             }
+            @if let Some(report) = &diversity.lpips { (lpips::table(report)) }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lpips::LpipsReport;
+use super::retrieval::NetworkRetrieval;
 use crate::config::EvaluationConfig;
 use crate::evaluation::correctness::{ColumnAgreement, CorrectnessReport};
 use crate::evaluation::memorisation::{Pair, SpaceReport};
@@ -26,6 +28,9 @@ pub struct EvaluationReport {
     pub fidelity: Vec<NetworkFidelity>,
     /// How varied the images are as pictures.
     pub diversity: DiversityReport,
+    /// Whether images and texts find what they ask for, one entry per network.
+    #[serde(default)]
+    pub retrieval: Vec<NetworkRetrieval>,
     /// Whether the images show what they were asked for, one entry per judge.
     #[serde(default)]
     pub correctness: Vec<JudgeReport>,
@@ -197,7 +202,7 @@ impl Spread {
     }
 }
 
-/// How varied the images are as pictures: MS-SSIM, lower where they differ more.
+/// How varied the images are as pictures: MS-SSIM, lower where they differ more, and LPIPS, higher where they do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DiversityReport {
     /// Among synthetic images of one prompt.
@@ -206,6 +211,9 @@ pub struct DiversityReport {
     pub real_labels: Measured,
     /// Between a synthetic image and the real one that it was requested from. Not a measure of variety: higher is more alike.
     pub paired: Measured,
+    /// The same by LPIPS, if its files were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lpips: Option<LpipsReport>,
 }
 
 /// A mean over groups of images, or why there is none.

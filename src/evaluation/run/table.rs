@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity};
+use super::{lpips, retrieval};
 use crate::report::Estimate;
 use crate::report::format::{UNDEFINED, auroc_estimate, count, fixed};
 
@@ -19,10 +20,12 @@ pub fn terminal_table(report: &EvaluationReport) -> String {
         ("MS-SSIM of synthetic images and their sources", &report.diversity.paired),
     ];
     let diversity: String = diversity.iter().map(|(name, measured)| format!("{name}: {}\n", measured_text(measured))).collect();
+    let lpips = report.diversity.lpips.as_ref().map_or_else(String::new, lpips::text);
+    let retrieval: String = report.retrieval.iter().map(retrieval::text).collect();
     let judges: String = report.correctness.iter().map(judge_text).collect();
     let copies: String = report.memorisation.iter().map(copies_text).collect();
     let warnings: String = report.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-    format!("{networks}{diversity}{judges}{copies}{warnings}")
+    format!("{networks}{diversity}{lpips}{retrieval}{judges}{copies}{warnings}")
 }
 
 fn judge_text(judge: &JudgeReport) -> String {
