@@ -11,7 +11,7 @@ use super::seed::seed_folder;
 use crate::config::{ArmConfig, EvaluationConfig, RunConfig};
 use crate::evaluation::features::{NetworkChoice, NetworkKind};
 use crate::evaluation::images::{ImageSet, Wanted};
-use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, check_files, evaluate, write};
+use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, check_measures, evaluate, write};
 use crate::run_folder::RunFolder;
 use crate::study::StudyData;
 
@@ -21,9 +21,9 @@ const MOST: usize = 5_000;
 /// Refuses an `[evaluation]` table whose networks and other files can't be used: before anything is trained.
 ///
 /// # Errors
-/// As [`check_files`].
+/// As [`check_measures`].
 pub fn check_networks(config: &RunConfig, device: &Device) -> Result<(), EvaluationError> {
-    config.evaluation.as_ref().map_or(Ok(()), |evaluation| check_files(evaluation, device))
+    config.evaluation.as_ref().map_or(Ok(()), |evaluation| check_measures(evaluation, device))
 }
 
 /// What is measured, and by which classifiers if the run file names none.

@@ -62,9 +62,9 @@ pub fn write_files(alexnet: &Path, channels: &Path) {
     for (path, shapes, positive) in [(alexnet, &network, false), (channels, &lins, true)] {
         let value = |value: f32| if positive { value.abs() } else { value };
         let values = |name: &str, shape: &[usize]| rule::tensor("lpips", name, shape, false).into_iter().map(value).collect();
-        let tensors: Vec<(&str, (&[usize], Vec<f32>))> =
-            shapes.iter().map(|(name, shape)| (name.as_str(), (shape.as_slice(), values(name, shape)))).collect();
-        write(path, tensors.iter().map(|(name, tensor)| (name, tensor)));
+        let tensors = shapes.iter().map(|(name, shape)| (name.as_str(), (shape.as_slice(), values(name, shape))));
+        let tensors: BTreeMap<&str, (&[usize], Vec<f32>)> = tensors.collect();
+        write(path, tensors.iter());
     }
 }
 

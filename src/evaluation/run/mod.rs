@@ -47,7 +47,7 @@ use crate::report::format::count;
 pub use error::EvaluationError;
 pub use files::{Written, write};
 pub use lpips::LpipsReport;
-pub use opened::check_files;
+pub use opened::check_measures;
 pub use page::{page, sections};
 pub use report::{
     CopiesReport, DiversityReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity, SetReport,

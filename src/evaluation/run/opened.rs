@@ -35,6 +35,6 @@ impl<'a> Opened<'a> {
 ///
 /// # Errors
 /// What [`evaluate`](super::evaluate) would say of them.
-pub fn check_files(config: &EvaluationConfig, device: &Device) -> Result<(), EvaluationError> {
+pub fn check_measures(config: &EvaluationConfig, device: &Device) -> Result<(), EvaluationError> {
     Opened::of(config, device).map(drop)
 }
