@@ -20,7 +20,7 @@ use crate::cli::{Study, succeeds};
 const SIDE: usize = 48;
 
 /// A folder with a real set, a synthetic one and a classifier, whose weights are drawn: its features tell pictures apart all the same.
-fn study() -> Study {
+pub fn study() -> Study {
     let study = Study::new();
     set(&study, "real", 80, 1, &PhantomPhysics::reference());
     set(&study, "made", 60, 2, &PhantomPhysics::shifted());
@@ -29,7 +29,7 @@ fn study() -> Study {
 }
 
 /// Phantoms in a folder, and a table of them beside it.
-fn set(study: &Study, name: &str, images: usize, seed: u64, physics: &PhantomPhysics) {
+pub fn set(study: &Study, name: &str, images: usize, seed: u64, physics: &PhantomPhysics) {
     let config = PhantomDatasetConfig { physics: physics.clone(), ..PhantomDatasetConfig::new(images, SIDE, seed) };
     let phantoms = PhantomDataset::new(config).unwrap();
     let findings: Vec<_> = phantoms.vocabulary().findings().iter().map(|finding| finding.name()).collect();
@@ -77,12 +77,12 @@ fn run(study: &Study, out: &str, more: &[&str]) -> Output {
     study.roentgen(&[&ARGS[..], &["--out", out], more].concat())
 }
 
-fn report(output: &Output) -> EvaluationReport {
+pub fn report(output: &Output) -> EvaluationReport {
     serde_json::from_str(&succeeds(output)).unwrap()
 }
 
 /// The arguments with other sets.
-fn of<'a>(real: &'a str, synthetic: &'a str) -> Vec<&'a str> {
+pub fn of<'a>(real: &'a str, synthetic: &'a str) -> Vec<&'a str> {
     let mut args = [&ARGS[..], &["--out", "out"]].concat();
     (args[2], args[4]) = (real, synthetic);
     args

@@ -5,7 +5,7 @@ use std::path::Path;
 use roentgen_augment::record::Finding;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, ReportsConfig};
 use super::limits::{MOST_SEED, entries, within};
 use crate::evaluation::features::{NetworkChoice, ResizePath};
 use crate::hub::Asked;
@@ -35,6 +35,8 @@ pub struct EvaluationConfig {
     pub batch: usize,
     /// Seed of everything that is drawn.
     pub seed: u64,
+    /// Whether images say what their reports do.
+    pub reports: ReportsConfig,
 }
 
 impl Default for EvaluationConfig {
@@ -50,6 +52,7 @@ impl Default for EvaluationConfig {
             most_prompts: 200,
             batch: 16,
             seed: 0,
+            reports: ReportsConfig::default(),
         }
     }
 }
@@ -60,6 +63,7 @@ impl EvaluationConfig {
         for choice in self.networks.iter_mut().chain(&mut self.judges) {
             *choice = choice.clone().resolved(|path| super::resolve(folder, path));
         }
+        self.reports.resolve(folder);
     }
 
     /// The networks, which may be names on the hub.
@@ -82,6 +86,7 @@ impl EvaluationConfig {
         within("evaluation.most_prompts", self.most_prompts, 1..=100_000)?;
         within("evaluation.batch", self.batch, 1..=1_024)?;
         within("evaluation.seed", self.seed, 0..=MOST_SEED)?;
+        self.reports.validate()?;
         self.chosen_findings().map(drop)
     }
 

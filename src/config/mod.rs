@@ -9,6 +9,7 @@ mod gate;
 mod generator;
 mod images;
 pub mod limits;
+mod reports;
 pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub use evaluation::EvaluationConfig;
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
 pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 pub use images::{ImagesConfig, ImagesFrom};
+pub use reports::ReportsConfig;
 
 /// A whole run file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Evaluation;
+use super::{Evaluation, reports};
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, JudgeReport, Measured, NetworkFidelity, SetReport};
 use super::table::{decimals, measured_text, texts};
 use crate::evaluation::correctness::SetCorrectness;
@@ -63,6 +63,7 @@ pub fn sections(evaluation: &Evaluation) -> Markup {
                 p.note { (BLIND) }
             }
         }
+        @for reports in &report.reports { (reports::section(reports)) }
         (sets(report))
         (reading(report))
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reports::ReportsReport;
 use crate::config::EvaluationConfig;
 use crate::evaluation::correctness::{ColumnAgreement, CorrectnessReport};
 use crate::evaluation::memorisation::{Pair, SpaceReport};
@@ -32,6 +33,9 @@ pub struct EvaluationReport {
     /// Whether they are copies of what the generator was trained on: in pixels, then by each network. Empty without a training set.
     #[serde(default)]
     pub memorisation: Vec<CopiesReport>,
+    /// Whether images say what their reports do: reports of files, then of the decoder on each network. Empty where neither was asked for.
+    #[serde(default)]
+    pub reports: Vec<ReportsReport>,
     /// What a reader must know before quoting a number.
     pub warnings: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
+use super::reports::terminal_lines;
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity};
 use crate::report::Estimate;
 use crate::report::format::{UNDEFINED, auroc_estimate, count, fixed};
@@ -21,8 +22,9 @@ pub fn terminal_table(report: &EvaluationReport) -> String {
     let diversity: String = diversity.iter().map(|(name, measured)| format!("{name}: {}\n", measured_text(measured))).collect();
     let judges: String = report.correctness.iter().map(judge_text).collect();
     let copies: String = report.memorisation.iter().map(copies_text).collect();
+    let reports: String = report.reports.iter().map(terminal_lines).collect();
     let warnings: String = report.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-    format!("{networks}{diversity}{judges}{copies}{warnings}")
+    format!("{networks}{diversity}{judges}{copies}{reports}{warnings}")
 }
 
 fn judge_text(judge: &JudgeReport) -> String {
