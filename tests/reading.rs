@@ -112,8 +112,13 @@ name = "real"
 fn files_of_reports_are_compared_by_image() {
     let study = reported();
     // Perfect reports of real images, and what is said of each synthetic image is what is true of the next.
-    let found = |by: &str, synthetic: &[&str]| report(&study.roentgen(&[&of("real.csv", "made.csv")[..], synthetic].concat())).reports
-        .into_iter().find(|reports| reports.by == by).unwrap();
+    let found = |by: &str, synthetic: &[&str]| {
+        report(&study.roentgen(&[&of("real.csv", "made.csv")[..], synthetic].concat()))
+            .reports
+            .into_iter()
+            .find(|reports| reports.by == by)
+            .unwrap()
+    };
     let own = |name: &str| -> Vec<(String, String)> {
         let table = std::fs::read_to_string(study.path(&format!("{name}.csv"))).unwrap();
         let cells = table.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
@@ -145,7 +150,9 @@ fn files_of_reports_are_compared_by_image() {
         assert!(real.iter().any(|(id, text)| *id == row[2] && *text == row[4]), "{row:?}");
     }
     // Entities: of each image one that both have.
-    let line = |id: &str| format!("{{\"id\": \"{id}\", \"entities\": {{\"1\": {{\"tokens\": \"heart\", \"label\": \"ANAT-DP\"}}}}}}\n");
+    let line = |id: &str| {
+        format!("{{\"id\": \"{id}\", \"entities\": {{\"1\": {{\"tokens\": \"heart\", \"label\": \"ANAT-DP\"}}}}}}\n")
+    };
     let entities: String = real.iter().map(|(id, _)| line(id)).collect();
     std::fs::write(study.path("entities.jsonl"), &entities).unwrap();
     std::fs::write(study.path("fewer.jsonl"), line(&real[0].0)).unwrap();
@@ -156,7 +163,10 @@ fn files_of_reports_are_compared_by_image() {
     let refuses = |more: &[&str], said: &[&str]| study.refuses(&[&of("real.csv", "made.csv")[..], more].concat(), said);
     let fewer = ["--real-reports", "real-reports.csv", "--real-entities", "fewer.jsonl", "fewer.jsonl"];
     refuses(&fewer, &["is in real-reports.csv and not in fewer.jsonl"]);
-    refuses(&["--real-entities", "entities.jsonl", "entities.jsonl"], &["evaluation.reports.real_entities", "evaluation.reports.real"]);
+    refuses(
+        &["--real-entities", "entities.jsonl", "entities.jsonl"],
+        &["evaluation.reports.real_entities", "evaluation.reports.real"],
+    );
     refuses(&["--real-reports", "made-reports.csv"], &["made-reports.csv, line 2: no image of", "is called `made/049.png`"]);
     refuses(&["--real-reports", "nowhere.csv"], &["nowhere.csv"]);
     refuses(&["--real-reports", "real.csv"], &["real.csv, line 1: column `image` is not known"]);
@@ -173,14 +183,22 @@ fn texts_that_are_no_reports_are_not_called_so() {
     let without = decoded("real.csv", "made.csv", None);
     assert!(undefined(&without.real).contains("--train") && undefined(&without.synthetic).contains("--train"));
     // Lists of labels, by their words alone; and real images whose patients the decoder would learn from.
-    write_reports(&study, "made", |_, has| if has("Effusion") { "Chest radiograph: effusion.".into() } else { "No effusion.".into() });
+    write_reports(
+        &study,
+        "made",
+        |_, has| if has("Effusion") { "Chest radiograph: effusion.".into() } else { "No effusion.".into() },
+    );
     let lists = decoded("real.csv", "made.csv", Some("real.csv"));
     assert!(undefined(&lists.synthetic).contains("60 of 60 texts of made.csv are lists of labels"), "{lists:?}");
     assert!(undefined(&lists.real).starts_with("0 images with a report to compare are too few"), "{lists:?}");
     // Template text that says so.
     let table = std::fs::read_to_string(study.path("made.csv")).unwrap();
     std::fs::write(study.path("template.csv"), table.replacen(",report,", ",template,", 1)).unwrap();
-    std::fs::write(study.path("blank.csv"), table.replacen("report,", "", 1).replace("Chest radiograph: effusion.,", "").replace("No effusion.,", "")).unwrap();
+    std::fs::write(
+        study.path("blank.csv"),
+        table.replacen("report,", "", 1).replace("Chest radiograph: effusion.,", "").replace("No effusion.,", ""),
+    )
+    .unwrap();
     let template = decoded("real.csv", "template.csv", Some("real.csv"));
     assert!(undefined(&template.synthetic).contains("all 60 texts of template.csv are template text"), "{template:?}");
     let blank = decoded("real.csv", "blank.csv", Some("real.csv"));

@@ -11,19 +11,20 @@ use super::seed::seed_folder;
 use crate::config::{ArmConfig, EvaluationConfig, RunConfig};
 use crate::evaluation::features::{NetworkChoice, NetworkKind};
 use crate::evaluation::images::{ImageSet, Wanted};
-use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, evaluate, write};
+use crate::evaluation::run::{Evaluation, EvaluationError, EvaluationJob, check_files, evaluate, write};
 use crate::run_folder::RunFolder;
 use crate::study::StudyData;
 
 /// Most synthetic images that are measured: more would narrow intervals that are narrow already.
 const MOST: usize = 5_000;
 
-/// Refuses an `[evaluation]` table whose networks can't be opened: before anything is trained.
+/// Refuses an `[evaluation]` table whose networks or files of reports can't be opened: before anything is trained.
 ///
 /// # Errors
-/// [`EvaluationError::Features`] names the file.
+/// [`EvaluationError::Features`] and [`EvaluationError::Text`] name the file.
 pub fn check_networks(config: &RunConfig, device: &Device) -> Result<(), EvaluationError> {
     let Some(evaluation) = &config.evaluation else { return Ok(()) };
+    check_files(&evaluation.reports)?;
     let mut named = evaluation.networks.iter().chain(&evaluation.judges);
     Ok(named.try_for_each(|choice| choice.open(evaluation.resize, device).map(drop))?)
 }

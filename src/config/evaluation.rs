@@ -5,8 +5,8 @@ use std::path::Path;
 use roentgen_augment::record::Finding;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, ReportsConfig};
 use super::limits::{MOST_SEED, entries, within};
+use super::{ConfigError, ReportsConfig};
 use crate::evaluation::features::{NetworkChoice, ResizePath};
 use crate::hub::Asked;
 

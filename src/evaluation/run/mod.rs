@@ -45,7 +45,7 @@ pub use report::{
     CopiesReport, DiversityReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity, SetReport,
     SizeCount, Spread,
 };
-pub use reports::{FindingRow, ReadReport, ReportsReport, SetText, TextRow};
+pub use reports::{FindingRow, ReadReport, ReportsReport, SetText, TextRow, check_files};
 pub use table::terminal_table;
 
 /// The synthetic images to evaluate, and all that they are evaluated with.
@@ -124,7 +124,8 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
         let of = |set: &ImageSet, looks: &[Look]| extract(network, set, looks, extraction);
         let features = [of(real, real_looks)?, of(synthetic, synthetic_looks)?];
         let sides = [Side { set: real, features: &features[0] }, Side { set: synthetic, features: &features[1] }];
-        let of_train = train.as_ref().map(|(train, looks)| Ok::<_, EvaluationError>((*train, of(train, looks)?))).transpose()?;
+        let of_train =
+            train.as_ref().map(|(train, looks)| Ok::<_, EvaluationError>((*train, of(train, looks)?))).transpose()?;
         if let Some((train, of_train)) = &of_train {
             let sets = Sets { train, real, synthetic };
             copied.push(copies::in_features(sets, [of_train, &features[0], &features[1]])?);

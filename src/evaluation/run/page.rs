@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::{Evaluation, reports};
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, JudgeReport, Measured, NetworkFidelity, SetReport};
 use super::table::{decimals, measured_text, texts};
+use super::{Evaluation, reports};
 use crate::evaluation::correctness::SetCorrectness;
 use crate::evaluation::memorisation::{BLIND, closest_grid};
 use crate::report::format::{auroc_estimate, count, fixed, typographic};

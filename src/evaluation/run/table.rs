@@ -2,8 +2,8 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
-use super::reports::terminal_lines;
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity};
+use super::reports::terminal_lines;
 use crate::report::Estimate;
 use crate::report::format::{UNDEFINED, auroc_estimate, count, fixed};
 

@@ -15,6 +15,7 @@ use roentgen_classifier::metrics::Patients;
 
 use self::texts::{Texts, cleaned};
 use super::{EvaluationError, EvaluationJob};
+use crate::config::ReportsConfig;
 use crate::evaluation::features::Features;
 use crate::evaluation::images::ImageSet;
 use crate::evaluation::text::{
@@ -36,6 +37,20 @@ const REPLICATES: usize = 1_000;
 pub(super) struct Found {
     pub(super) report: ReportsReport,
     pub(super) read: Vec<ReadReport>,
+}
+
+/// Refuses files of reports and of entities that can't be read: before anything is trained.
+///
+/// # Errors
+/// [`TextError`] names the file and the row.
+pub fn check_files(config: &ReportsConfig) -> Result<(), TextError> {
+    for reports in [&config.synthetic, &config.real].into_iter().flatten() {
+        read_reports(reports)?;
+    }
+    for [references, generated] in [&config.synthetic_entities, &config.real_entities].into_iter().flatten() {
+        EntityF1::of_files(references, generated)?;
+    }
+    Ok(())
 }
 
 /// Compares the reports that files give, if there are any.
@@ -225,7 +240,9 @@ impl Found {
         let shared = all - kept.images.len();
         if shared > 0 {
             let (shared, all) = (count(shared), count(all));
-            self.note(format!("{shared} of {all} real images with a report show patients of the training set, and no report is read off them."));
+            self.note(format!(
+                "{shared} of {all} real images with a report show patients of the training set, and no report is read off them."
+            ));
         }
         kept
     }

@@ -37,7 +37,10 @@ impl Texts {
         }
         let (name, texts) = (set.name(), found.texts.len());
         if texts == 0 && templates > 0 {
-            return Err(format!("all {} texts of {name} are template text, made from labels by rule, and no reports", count(templates)));
+            return Err(format!(
+                "all {} texts of {name} are template text, made from labels by rule, and no reports",
+                count(templates)
+            ));
         }
         if texts == 0 {
             return Err(format!("no image of {name} has a report"));
@@ -47,7 +50,10 @@ impl Texts {
         }
         if free > 0 {
             let texts = count(texts);
-            found.notes.push(format!("{} of {texts} texts of {name} are prompts of which nobody says whether they are reports", count(free)));
+            found.notes.push(format!(
+                "{} of {texts} texts of {name} are prompts of which nobody says whether they are reports",
+                count(free)
+            ));
         }
         found.checked(set)
     }

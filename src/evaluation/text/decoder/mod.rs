@@ -219,9 +219,7 @@ impl Scale {
     fn tensor(&self, features: Rows<'_>, images: &[usize], device: &Device) -> Tensor<2> {
         let scaled = |image: &usize| {
             let parts = features.row(*image).iter().zip(&self.mean).zip(&self.deviation);
-            parts.map(|((value, mean), deviation)| {
-                ((value - mean) / deviation).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
-            })
+            parts.map(|((value, mean), deviation)| ((value - mean) / deviation).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS))
         };
         let values: Vec<f32> = images.iter().flat_map(scaled).collect();
         Tensor::from_data(TensorData::new(values, [images.len(), features.width()]), device)

@@ -111,8 +111,7 @@ impl ModuleMapper for Draw {
                 return tensor.zeros_like();
             }
             let bound = 1.0 / (shape[usize::from(are_words)] as f32).sqrt();
-            let values: Vec<f32> =
-                (0..shape.iter().product()).map(|_| self.random.random_range(-bound..=bound)).collect();
+            let values: Vec<f32> = (0..shape.iter().product()).map(|_| self.random.random_range(-bound..=bound)).collect();
             Tensor::from_data(TensorData::new(values, shape), &tensor.device())
         })
     }

@@ -28,7 +28,15 @@ fn made(images: usize, seed: u64) -> (Vec<f32>, Vec<String>, Vec<String>) {
 }
 
 fn small(seed: u64) -> DecoderSettings {
-    DecoderSettings { word_width: 16, state_width: 32, epochs: 25, batch: 16, learning_rate: 1e-2, seed, ..DecoderSettings::default() }
+    DecoderSettings {
+        word_width: 16,
+        state_width: 32,
+        epochs: 25,
+        batch: 16,
+        learning_rate: 1e-2,
+        seed,
+        ..DecoderSettings::default()
+    }
 }
 
 fn train(features: &[f32], reports: &[String], patients: &[String], seed: u64) -> Result<ReportDecoder, DecoderError> {
@@ -86,8 +94,5 @@ fn too_little_and_unequal_lists_are_refused() {
     let single: Vec<String> = (0..60).map(|i| format!("word{i}")).collect();
     assert!(matches!(train(&features, &single, &patients, 0), Err(DecoderError::NoWords { .. })));
     let decoder = train(&features, &reports, &patients, 0).unwrap();
-    assert_eq!(
-        decoder.read(Rows::new(&[0.0; 4], 4).unwrap()).unwrap_err(),
-        DecoderError::Width { expected: 8, found: 4 }
-    );
+    assert_eq!(decoder.read(Rows::new(&[0.0; 4], 4).unwrap()).unwrap_err(), DecoderError::Width { expected: 8, found: 4 });
 }
