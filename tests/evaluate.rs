@@ -31,7 +31,7 @@ pub fn study() -> Study {
 }
 
 /// Phantoms in a folder, and a table of them beside it.
-fn set(study: &Study, name: &str, images: usize, seed: u64, physics: &PhantomPhysics) {
+pub fn set(study: &Study, name: &str, images: usize, seed: u64, physics: &PhantomPhysics) {
     let config = PhantomDatasetConfig { physics: physics.clone(), ..PhantomDatasetConfig::new(images, SIDE, seed) };
     let phantoms = PhantomDataset::new(config).unwrap();
     let findings: Vec<_> = phantoms.vocabulary().findings().iter().map(|finding| finding.name()).collect();

@@ -26,6 +26,7 @@
 //! | `progress` | lines that long commands write where there is no terminal, and how long they say a study takes |
 //! | `reports` | `data label`: labels read from reports, explained, and everything of the kind that is refused |
 //! | `retrieval` | `evaluate` by queries: images and texts that ask for images, and every bad input with its message |
+//! | `reading` | `evaluate` with reports: of a decoder on a classifier's features, of files, of template text, and every bad file with its message |
 //! | `run_folder` | what a folder of every command compares, locks, and leaves behind |
 //! | `shards` | `generate` in parts that are merged into one set |
 //! | `supply` | synthetic images on their way into training: supplies, gate, shards, several processes, the example run files |
@@ -58,6 +59,7 @@ mod pixels;
 mod pool;
 mod probe;
 mod progress;
+mod reading;
 mod reports;
 mod retrieval;
 mod run_folder;

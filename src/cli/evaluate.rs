@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use roentgen::config::limits::MOST_SEED;
 use roentgen::evaluation::features::{NetworkChoice, ResizePath};
+use roentgen::evaluation::text::UncertainAs;
 use roentgen_augment::record::Split;
 
 use super::Common;
@@ -59,6 +60,24 @@ pub struct EvaluateArgs {
     /// The --network that texts look in; the only one, or the only clip:FOLDER, if absent
     #[arg(long, value_name = "KIND:PATH", requires = "texts")]
     pub text_network: Option<NetworkChoice>,
+    /// Train a small report decoder on the images and reports of --train, and compare what it reads off both sets with their reports
+    #[arg(long)]
+    pub report_decoder: bool,
+    /// Reports that another program wrote for the synthetic images: a CSV with the columns id, generated and, where wanted, reference
+    #[arg(long, value_name = "FILE")]
+    pub synthetic_reports: Option<PathBuf>,
+    /// The same for the real images
+    #[arg(long, value_name = "FILE")]
+    pub real_reports: Option<PathBuf>,
+    /// Entities of the references and of the reports of --synthetic-reports, as RadGraph finds them: two files of JSON lines
+    #[arg(long, action = clap::ArgAction::Set, num_args = 2, value_names = ["REFERENCES", "GENERATED"])]
+    pub synthetic_entities: Vec<PathBuf>,
+    /// The same for --real-reports
+    #[arg(long, action = clap::ArgAction::Set, num_args = 2, value_names = ["REFERENCES", "GENERATED"])]
+    pub real_entities: Vec<PathBuf>,
+    /// What a finding counts as that a report is uncertain about; `present` is the convention of F1CheXbert (`rrg`)
+    #[arg(long, value_name = "AS", default_value = "present")]
+    pub uncertain: UncertainChoice,
     /// How images get to a network's size. A distance depends on it
     #[arg(long, value_name = "WAY")]
     pub resize: Option<ResizeChoice>,
@@ -80,7 +99,8 @@ pub struct EvaluateArgs {
     /// Folder that keeps features, so that no image is looked at twice; `features` in --out if absent
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
-    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv, retrieval.csv; with --train also pairs.csv and closest.png
+    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv, retrieval.csv; with --train also pairs.csv and closest.png, with reports also
+    /// reports.csv
     #[arg(long)]
     pub out: PathBuf,
     #[command(flatten)]
@@ -108,6 +128,24 @@ impl RealSplit {
             Self::Valid => Some(Split::Valid),
             Self::Test => Some(Split::Test),
             Self::All => None,
+        }
+    }
+}
+
+/// What a finding counts as that a report is uncertain about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum UncertainChoice {
+    /// It is there
+    Present,
+    /// It is not there
+    Absent,
+}
+
+impl From<UncertainChoice> for UncertainAs {
+    fn from(choice: UncertainChoice) -> Self {
+        match choice {
+            UncertainChoice::Present => Self::Present,
+            UncertainChoice::Absent => Self::Absent,
         }
     }
 }

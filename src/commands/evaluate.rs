@@ -1,10 +1,10 @@
 //! `roentgen evaluate`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use roentgen::config::{EvaluationConfig, LpipsConfig, TextsConfig};
+use roentgen::config::{EvaluationConfig, LpipsConfig, ReportsConfig, TextsConfig};
 use roentgen::evaluation::features::{NetworkChoice, ResizePath};
 use roentgen::evaluation::images::{ImageSet, Wanted};
 use roentgen::evaluation::run::{EvaluationJob, evaluate, terminal_table, write};
@@ -35,6 +35,14 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             embeddings: args.text_embeddings.clone(),
             network: args.text_network.clone().map(|choice| choice.resolved(Path::to_owned)),
         }),
+        reports: ReportsConfig {
+            decoder: args.report_decoder,
+            uncertain: args.uncertain.into(),
+            synthetic: args.synthetic_reports.clone(),
+            real: args.real_reports.clone(),
+            synthetic_entities: pair(&args.synthetic_entities),
+            real_entities: pair(&args.real_entities),
+        },
         ..EvaluationConfig::default()
     };
     let networks = config.networks.iter_mut().map(|network| network.asked("--network"));
@@ -74,4 +82,9 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         print(format!("{}report: {}", terminal_table(report), written.html.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The two files of a flag that takes two.
+fn pair(files: &[PathBuf]) -> Option<[PathBuf; 2]> {
+    files.to_vec().try_into().ok()
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 use roentgen_augment::record::Finding;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
 use super::limits::{MOST_SEED, entries, within};
 use super::measure_files::{LpipsConfig, TextsConfig};
+use super::{ConfigError, ReportsConfig};
 use crate::evaluation::features::{NetworkChoice, ResizePath};
 use crate::hub::Asked;
 
@@ -42,6 +42,8 @@ pub struct EvaluationConfig {
     /// Texts that ask for images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub texts: Option<TextsConfig>,
+    /// Whether images say what their reports do.
+    pub reports: ReportsConfig,
 }
 
 impl Default for EvaluationConfig {
@@ -59,6 +61,7 @@ impl Default for EvaluationConfig {
             seed: 0,
             lpips: None,
             texts: None,
+            reports: ReportsConfig::default(),
         }
     }
 }
@@ -71,6 +74,7 @@ impl EvaluationConfig {
         }
         self.lpips.iter_mut().for_each(|lpips| lpips.resolve(folder));
         self.texts.iter_mut().for_each(|texts| texts.resolve(folder));
+        self.reports.resolve(folder);
     }
 
     /// The networks, which may be names on the hub.
@@ -95,6 +99,7 @@ impl EvaluationConfig {
         within("evaluation.batch", self.batch, 1..=1_024)?;
         within("evaluation.seed", self.seed, 0..=MOST_SEED)?;
         self.network_of_texts()?;
+        self.reports.validate()?;
         self.chosen_findings().map(drop)
     }
 

@@ -10,6 +10,7 @@ mod generator;
 mod images;
 pub mod limits;
 mod measure_files;
+mod reports;
 pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKi
 pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 pub use images::{ImagesConfig, ImagesFrom};
 pub use measure_files::{LpipsConfig, TextsConfig};
+pub use reports::ReportsConfig;
 
 /// A whole run file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -35,4 +35,5 @@ pub use page::render_page;
 pub use report::{EncoderCard, FindingOutcome, Identical, ProbeReport, Settings, TextCard};
 pub use run::{FEWEST_IN_FOLD, Prepared, ProbeConfig, ProbeOutcome, check_folder, usual_blank};
 pub use table::render_table;
+pub(in crate::evaluation) use template::is_list_of_labels;
 pub use texts::{LabelSource, ProbeText, TextSet};

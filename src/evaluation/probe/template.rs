@@ -56,7 +56,7 @@ static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 /// Whether every word of a text is one that a template has, and a finding is named or denied in it: it is a list of labels.
 ///
 /// A terse report (`Large left effusion.`) is such a list too. What tells templates from reports is how many of the texts are.
-pub(super) fn is_list_of_labels(text: &str, vocabulary: &Vocabulary) -> bool {
+pub(in crate::evaluation) fn is_list_of_labels(text: &str, vocabulary: &Vocabulary) -> bool {
     let own: BTreeSet<String> =
         vocabulary.findings().iter().filter(|finding| !finding.is_known()).flat_map(|finding| words(finding.name())).collect();
     let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());

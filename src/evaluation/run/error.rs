@@ -11,6 +11,7 @@ use crate::evaluation::features::{FeatureError, kinds};
 use crate::evaluation::images::ImageSetError;
 use crate::evaluation::memorisation::MemorisationError;
 use crate::evaluation::query::QueryError;
+use crate::evaluation::text::{DecoderError, TextError};
 
 /// Why there is no evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,12 @@ pub enum EvaluationError {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// Reports can't be compared.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The report decoder can't read the images.
+    #[error(transparent)]
+    Decoder(#[from] DecoderError),
     /// A finding that is asked for is none of a set's.
     #[error("{set} has no labels of {finding}: it has {known}")]
     NoFinding {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::atomic::write_atomic;
 
-use super::{Evaluation, EvaluationError, EvaluationReport, page, retrieval};
+use super::{Evaluation, EvaluationError, EvaluationReport, ReadReport, page, retrieval};
 use crate::evaluation::memorisation::{contact_sheet, write_pairs};
 
 /// Files of an evaluation.
@@ -21,10 +21,12 @@ pub struct Written {
     pub retrieval: PathBuf,
     /// `pairs.csv`, and `closest.png`, where a training set was given.
     pub pairs: Vec<PathBuf>,
+    /// `reports.csv`, where reports were compared.
+    pub reports: Option<PathBuf>,
 }
 
-/// Writes `evaluation.json`, `evaluation.html`, `fidelity.csv` and `retrieval.csv` into `folder`, and where a training set was given `pairs.csv` and
-/// `closest.png`, each complete or not at all.
+/// Writes `evaluation.json`, `evaluation.html`, `fidelity.csv` and `retrieval.csv` into `folder`, where a training set was given `pairs.csv` and
+/// `closest.png`, and where reports were compared `reports.csv`, each complete or not at all.
 ///
 /// # Errors
 /// [`EvaluationError::Write`].
@@ -51,7 +53,19 @@ pub fn write(evaluation: &Evaluation, folder: &Path) -> Result<Written, Evaluati
     if let Some(sheet) = contact_sheet(&evaluation.closest) {
         pairs.push(put("closest.png", &|file| file.write_all(&sheet))?);
     }
-    Ok(Written { json, html, csv, retrieval, pairs })
+    let read = (!evaluation.reports.is_empty()).then_some(&evaluation.reports);
+    let reports = read.map(|read| put("reports.csv", &|file| reports_of(read, file))).transpose()?;
+    Ok(Written { json, html, csv, retrieval, pairs, reports })
+}
+
+/// One row per report that was read off an image.
+fn reports_of(reports: &[ReadReport], file: &mut dyn Write) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(file);
+    csv.write_record(["by", "set", "id", "generated", "reference"])?;
+    for ReadReport { by, set, id, generated, reference } in reports {
+        csv.write_record([by.as_str(), set, id, generated, reference])?;
+    }
+    csv.flush()
 }
 
 /// One row per network, finding and figure.

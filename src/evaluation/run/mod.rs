@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `opened` | what is read first: networks, texts |
+//! | `opened` | what is read first: networks, texts, files of reports |
 //! | `report` | what comes out: `evaluation.json` |
 //! | `sets` | what the images are like before a network sees them |
 //! | `halves`, `fidelity` | how near the sets are, beside floors from halves by patient |
@@ -10,6 +10,7 @@
 //! | `copies` | whether they are copies of what the generator was trained on |
 //! | `groups`, `diversity`, `lpips` | how varied the images are as pictures |
 //! | `retrieval` | whether images and texts find what they ask for |
+//! | `reports` | whether they say what their reports do |
 //! | `table`, `page`, `files` | the same for people, and on disk |
 
 mod copies;
@@ -24,6 +25,7 @@ mod lpips;
 mod opened;
 mod page;
 mod report;
+mod reports;
 mod retrieval;
 mod sets;
 mod table;
@@ -53,6 +55,7 @@ pub use report::{
     CopiesReport, DiversityReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity, SetReport,
     SizeCount, Spread,
 };
+pub use reports::{FindingRow, ReadReport, ReportsReport, SetText, TextRow};
 pub use retrieval::{NetworkRetrieval, ProtocolRetrieval, Retrieved, TextRetrieval};
 pub use table::terminal_table;
 
@@ -86,6 +89,8 @@ pub struct Evaluation {
     pub outcomes: Vec<Outcome>,
     /// The pairs that are closest in pixels.
     pub closest: Vec<SheetPair>,
+    /// Every report that was read off an image, with what it is compared with.
+    pub reports: Vec<ReadReport>,
 }
 
 /// Measures the synthetic images of `job`.
@@ -99,6 +104,7 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
     let findings = findings(job)?;
     // First: a wrong file is found before images are looked at.
     let Opened { networks, judges, lpips, texts } = Opened::of(config, job.device)?;
+    let mut reports = Vec::from_iter(reports::from_files(job)?);
     let looks = [real.looks(job.progress)?, synthetic.looks(job.progress)?];
     let [real_looks, synthetic_looks] = &looks;
     let train = job.train.map(|train| Ok::<_, EvaluationError>((train, train.looks(job.progress)?))).transpose()?;
@@ -128,10 +134,15 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
         let of = |set: &ImageSet, looks: &[Look]| extract(network, set, looks, extraction);
         let features = [of(real, real_looks)?, of(synthetic, synthetic_looks)?];
         let sides = [Side { set: real, features: &features[0] }, Side { set: synthetic, features: &features[1] }];
-        if let Some((train, looks)) = &train {
-            let of_train = of(train, looks)?;
+        let of_train =
+            train.as_ref().map(|(train, looks)| Ok::<_, EvaluationError>((*train, of(train, looks)?))).transpose()?;
+        if let Some((train, of_train)) = &of_train {
             let sets = Sets { train, real, synthetic };
-            copied.push(copies::in_features(sets, [&of_train, &features[0], &features[1]])?);
+            copied.push(copies::in_features(sets, [of_train, &features[0], &features[1]])?);
+        }
+        if config.reports.decoder {
+            let of_train = of_train.as_ref().map(|(train, features)| (*train, features));
+            reports.push(reports::by_decoder(job, network.name(), of_train, [&features[0], &features[1]])?);
         }
         fidelity.push(of_network(job, choice, sides, &findings)?);
         retrieval.push(retrieval::by(choice, sides, texts.as_ref().filter(|texts| texts.network == place), config));
@@ -154,7 +165,9 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
     let judged = correctness.iter().filter_map(|judge| judge.correctness.as_ref());
     warnings.extend(judged.flat_map(|judged| judged.notes.iter().map(|note| sentence(note))));
     warnings.extend(copied.iter().flat_map(|copied| copied.report.found.notes.iter().map(|note| sentence(note))));
+    warnings.extend(reports.iter().flat_map(|found| found.report.notes.iter().map(|note| sentence(note))));
     let (memorisation, outcomes) = copied.into_iter().map(|found| (found.report, found.outcome)).unzip();
+    let (reports, read): (_, Vec<_>) = reports.into_iter().map(|found| (found.report, found.read)).unzip();
     let report = EvaluationReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         benchmark: job.benchmark.map(str::to_owned),
@@ -167,9 +180,10 @@ pub fn evaluate(job: &EvaluationJob<'_>) -> Result<Evaluation, EvaluationError> 
         retrieval,
         correctness,
         memorisation,
+        reports,
         warnings,
     };
-    Ok(Evaluation { report, outcomes, closest })
+    Ok(Evaluation { report, outcomes, closest, reports: read.concat() })
 }
 
 fn of_network(

@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 
 use super::EvaluationError;
+use super::reports::check_files;
 use super::retrieval::{self, Texts};
 use crate::config::{EvaluationConfig, LpipsConfig};
 use crate::evaluation::features::networks::Lpips;
@@ -27,6 +28,7 @@ impl<'a> Opened<'a> {
             None => None,
         };
         let texts = retrieval::open(config, &networks, device)?;
+        check_files(&config.reports)?;
         Ok(Self { networks, judges, lpips, texts })
     }
 }

@@ -2,10 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::Evaluation;
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, JudgeReport, Measured, NetworkFidelity, SetReport};
 use super::table::{decimals, measured_text, texts};
-use super::{lpips, retrieval};
+use super::{Evaluation, lpips, reports, retrieval};
 use crate::evaluation::correctness::SetCorrectness;
 use crate::evaluation::memorisation::{BLIND, closest_grid};
 use crate::report::format::{auroc_estimate, count, fixed, typographic};
@@ -65,6 +64,7 @@ pub fn sections(evaluation: &Evaluation) -> Markup {
                 p.note { (BLIND) }
             }
         }
+        @for reports in &report.reports { (reports::section(reports)) }
         (sets(report))
         (reading(report))
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lpips::LpipsReport;
+use super::reports::ReportsReport;
 use super::retrieval::NetworkRetrieval;
 use crate::config::EvaluationConfig;
 use crate::evaluation::correctness::{ColumnAgreement, CorrectnessReport};
@@ -37,6 +38,9 @@ pub struct EvaluationReport {
     /// Whether they are copies of what the generator was trained on: in pixels, then by each network. Empty without a training set.
     #[serde(default)]
     pub memorisation: Vec<CopiesReport>,
+    /// Whether images say what their reports do: reports of files, then of the decoder on each network. Empty where neither was asked for.
+    #[serde(default)]
+    pub reports: Vec<ReportsReport>,
     /// What a reader must know before quoting a number.
     pub warnings: Vec<String>,
 }

@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::report::{CopiesReport, EvaluationReport, FidelityRow, Figure, JudgeReport, Measured, NetworkFidelity};
+use super::reports::terminal_lines;
 use super::{lpips, retrieval};
 use crate::report::Estimate;
 use crate::report::format::{UNDEFINED, auroc_estimate, count, fixed};
@@ -24,8 +25,9 @@ pub fn terminal_table(report: &EvaluationReport) -> String {
     let retrieval: String = report.retrieval.iter().map(retrieval::text).collect();
     let judges: String = report.correctness.iter().map(judge_text).collect();
     let copies: String = report.memorisation.iter().map(copies_text).collect();
+    let reports: String = report.reports.iter().map(terminal_lines).collect();
     let warnings: String = report.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-    format!("{networks}{diversity}{lpips}{retrieval}{judges}{copies}{warnings}")
+    format!("{networks}{diversity}{lpips}{retrieval}{judges}{copies}{reports}{warnings}")
 }
 
 fn judge_text(judge: &JudgeReport) -> String {

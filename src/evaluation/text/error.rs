@@ -82,6 +82,16 @@ pub enum TextError {
         /// What is wrong.
         message: String,
     },
+    /// A row of a file of reports.
+    #[error("{path}, line {line}: {message}; the columns are `id`, `generated` and, where wanted, `reference`")]
+    Reports {
+        /// The file.
+        path: PathBuf,
+        /// The line that the row begins on, from 1.
+        line: u64,
+        /// What is wrong.
+        message: String,
+    },
     /// A report that one of two entity files lacks.
     #[error(
         "report `{id}` is in {has} and not in {lacks}; both need the same reports, one with empty `entities` where nothing was found"

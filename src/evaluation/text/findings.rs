@@ -4,7 +4,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::record::{Finding, Label, Vocabulary};
 use roentgen_augment::text::Labeler;
 use roentgen_classifier::metrics::F1Table;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::TextError;
 
@@ -12,7 +12,7 @@ use super::TextError;
 pub const FIVE: [&str; 5] = ["Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Effusion"];
 
 /// What an uncertain finding counts as. Findings that are denied or not spoken of count as absent either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UncertainAs {
     /// Present: the `rrg` convention of F1CheXbert, which papers on report generation print.

@@ -5,16 +5,20 @@
 //! differ by ten points on the same texts.
 
 mod bleu;
+mod decoder;
 mod entities;
 mod error;
 mod findings;
+mod given;
 mod report;
 mod rouge;
 mod words;
 
 pub use bleu::{Bleu, BleuCounts, BleuTokens, NltkCounts};
+pub use decoder::{DecoderCard, DecoderError, DecoderSettings, Pairs, ReportDecoder};
 pub use entities::{Entities, Entity, EntityF1, Overlap, entity_f1, read_entities};
 pub use error::TextError;
 pub use findings::{FIVE, FindingsF1, UncertainAs, findings_f1, label_reports};
+pub use given::{GivenReport, read_reports};
 pub use report::{ReportText, TextFigure, TextOptions, report_text};
 pub use rouge::{MOST_TOKENS, Rouge, RougeScore};
