@@ -108,31 +108,31 @@ impl NetworkConfig {
     /// What is doubtful about the weights, a sentence each.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let folder = self.weights.as_deref().filter(|path| path.is_dir());
+        let folder = self.weights.as_deref().and_then(|path| if path.is_dir() { Some(path) } else { path.parent() });
         folder.and_then(|folder| self.other_pixels(folder)).into_iter().collect()
     }
 
-    /// What a folder's `preprocessor_config.json` says of pixels, if `input` makes others. A file that is absent or says nothing is no
-    /// reason for doubt.
+    /// What a `preprocessor_config.json` of transformers says of pixels, if `input` makes others. A file that is absent or says nothing is
+    /// no reason for doubt.
     fn other_pixels(&self, folder: &Path) -> Option<String> {
-        let text = std::fs::read_to_string(folder.join("preprocessor_config.json")).ok()?;
-        let says: Value = serde_json::from_str(&text).ok()?;
+        let path = folder.join("preprocessor_config.json");
+        let says: Value = serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok()?;
         let three = |key: &str| -> Option<[f32; 3]> { serde_json::from_value(says.get(key)?.clone()).ok() };
-        let (mean, deviation) = (three("image_mean")?, three("image_std")?);
-        let ours = self.input.mean_and_deviation();
-        let same = [mean, deviation]
-            .iter()
-            .zip(ours)
-            .all(|(theirs, ours)| theirs.iter().zip(ours).all(|(theirs, ours)| (theirs - ours).abs() < SAME_PIXELS));
-        (!same).then(|| {
-            format!(
-                "network.weights were trained on pixels less {mean:?} over {deviation:?} (preprocessor_config.json), and network.input = {} takes {:?} and \
-                 {:?}: features are not quite those of the weights' authors",
-                serde_json::to_string(&self.input).unwrap_or_default(),
-                ours[0],
-                ours[1]
-            )
-        })
+        let (theirs, ours) = ([three("image_mean")?, three("image_std")?], self.input.mean_and_deviation());
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < SAME_PIXELS;
+        if theirs.as_flattened().iter().zip(ours.as_flattened()).all(near) {
+            return None;
+        }
+        Some(format!(
+            "network.weights were trained on pixels with mean {:?} and deviation {:?} taken out ({}), and network.input = {} takes {:?} and {:?}: \
+             their features are not quite what they were",
+            theirs[0],
+            theirs[1],
+            path.display(),
+            serde_json::to_string(&self.input).expect("a range has a name"),
+            ours[0],
+            ours[1]
+        ))
     }
 }
 
@@ -161,14 +161,15 @@ mod tests {
     #[test]
     fn weights_of_other_pixels_are_noted() {
         let folder = tempfile::tempdir().unwrap();
-        let with = |input| NetworkConfig { weights: Some(folder.path().to_owned()), ..vit(input) };
+        let with = |input| NetworkConfig { weights: Some(folder.path().join("model.safetensors")), ..vit(input) };
+        let folder_with = |input| NetworkConfig { weights: Some(folder.path().to_owned()), ..vit(input) };
         assert_eq!(with(InputRange::Imagenet).notes(), [""; 0]);
         let write = |text: &str| std::fs::write(folder.path().join("preprocessor_config.json"), text).unwrap();
         // microsoft/rad-dino's and facebook/dinov2-base's.
         write(r#"{"image_mean": [0.5307, 0.5307, 0.5307], "image_std": [0.2583, 0.2583, 0.2583]}"#);
         let notes = with(InputRange::Imagenet).notes();
         assert!(notes.len() == 1 && notes[0].contains("0.5307") && notes[0].contains("\"imagenet\""), "{notes:?}");
-        assert_eq!(with(InputRange::Signed).notes().len(), 1);
+        assert_eq!(folder_with(InputRange::Signed).notes().len(), 1);
         write(r#"{"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#);
         assert_eq!(with(InputRange::Imagenet).notes(), [""; 0]);
         assert_eq!(with(InputRange::Signed).notes().len(), 1);
