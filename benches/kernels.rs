@@ -163,6 +163,61 @@ fn conv_train(bencher: Bencher, shape: Convolution) {
     });
 }
 
+/// A depthwise convolution reads batch, channels, kernel, and pixels per side.
+#[derive(Clone, Copy)]
+struct DepthwiseShape {
+    batch: usize,
+    channels: usize,
+    kernel: usize,
+    side: usize,
+}
+
+impl fmt::Display for DepthwiseShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { batch, channels, kernel, side } = self;
+        write!(f, "b{batch}_c{channels}_k{kernel}_{side}px")
+    }
+}
+
+/// ConvNeXt-Tiny at 224 px: the first and the last stage.
+const DEPTHWISE: [DepthwiseShape; 2] = [
+    DepthwiseShape { batch: 4, channels: 96, kernel: 7, side: 56 },
+    DepthwiseShape { batch: 4, channels: 768, kernel: 7, side: 7 },
+];
+
+impl DepthwiseShape {
+    /// Input and weight.
+    fn operands(self, device: &Device) -> [Tensor<4>; 2] {
+        device.seed(0);
+        let Self { batch, channels, kernel, side } = self;
+        [normal([batch, channels, side, side], device), normal([channels, 1, kernel, kernel], device)]
+    }
+
+    fn compute(self, input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+        conv2d(input, weight, None, ConvOptions::new([1, 1], [self.kernel / 2; 2], [1, 1], self.channels))
+    }
+}
+
+/// No gradients.
+#[divan::bench(args = DEPTHWISE, max_time = 2)]
+fn depthwise_forward(bencher: Bencher, shape: DepthwiseShape) {
+    let [input, weight] = shape.operands(&Device::flex());
+    bencher.bench_local(|| shape.compute(black_box(input.clone()), weight.clone()).into_data());
+}
+
+/// Forward and the gradients w.r.t. input and weight.
+#[divan::bench(args = DEPTHWISE, max_time = 4)]
+fn depthwise_train(bencher: Bencher, shape: DepthwiseShape) {
+    let device = Device::flex().autodiff();
+    let [input, weight] = shape.operands(&device).map(Tensor::require_grad);
+    let towards = normal(input.dims(), &device);
+    bencher.bench_local(|| {
+        let output = shape.compute(black_box(input.clone()), weight.clone());
+        let mut grads = (output * towards.clone()).sum().backward();
+        [&input, &weight].map(|x| x.grad_remove(&mut grads).expect("it was required").into_data())
+    });
+}
+
 /// A linear layer reads rows, inputs and outputs.
 #[derive(Clone, Copy)]
 struct Layer {

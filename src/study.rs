@@ -36,7 +36,7 @@ impl StudyData {
         let rows = train.data().rows().len();
         let images = config.generator.as_ref().and_then(|generator| generator.images.as_ref());
         let images = images.filter(|_| config.arms.iter().any(|arm| arm.pool_size(rows) > 0));
-        let mut notes = train.data().notes().to_vec();
+        let mut notes = [train.data().notes().to_vec(), config.network.notes()].concat();
         if images.is_none_or(|images| images.from != ImagesFrom::Data) {
             let remedy =
                 "they are a pool; `generator = { kind = \"images\", images = { from = \"data\" } }` lets arms draw from it";

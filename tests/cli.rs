@@ -421,6 +421,27 @@ fn a_resnet_is_trained_and_predicts() {
     study.refuses(&["train", "run.toml", "--out", "two"], &["one/model.safetensors", "holds a ResNet", "ConvNeXt"]);
 }
 
+/// All of it in one step: a network of 87 million weights takes a while and 1.4 GB of disk.
+#[test]
+fn a_vision_transformer_is_trained_and_predicts() {
+    let study = Study::new();
+    let run = RUN.replacen("\"small\"", "\"vit-b14\"", 1);
+    study.write_run(&run);
+    let refused = ["run.toml, line 11", "preprocess.size is 32", "a multiple of 14", "such as 42"];
+    study.refuses(&["train", "run.toml", "--out", "one"], &refused);
+    let run = run.replacen("steps = 4", "steps = 1", 1).replacen("eval_every = 2", "eval_every = 1", 1);
+    study.write_run(&run.replacen("size = 32", "size = 42", 1));
+    succeeds(&study.roentgen(&["train", "run.toml", "--out", "one", "--json"]));
+    // Whatever the run file says of networks, the weights' own counts.
+    study.write_run(RUN);
+    let weights = ["--weights", "one/model.safetensors"];
+    let shown =
+        succeeds(&study.roentgen(&[&["predict", "run.toml"], &weights[..], &["--out", "scores.csv", "--json"]].concat()));
+    assert!(shown.contains("macro_auroc"), "{shown}");
+    study.edit_run("architecture = \"small\"", "architecture = \"resnet50\"\nweights = \"one/model.safetensors\"");
+    study.refuses(&["train", "run.toml", "--out", "two"], &["one/model.safetensors", "holds a DINOv2", "ResNet"]);
+}
+
 #[test]
 fn help_teaches_and_unknown_devices_are_refused() {
     let study = Study::new();

@@ -112,6 +112,16 @@ impl InputRange {
         }
     }
 
+    /// What pixels from 0 to 1 are less, and what they are divided by, in three channels or in the one three times.
+    #[must_use]
+    pub fn mean_and_deviation(self) -> [[f32; 3]; 2] {
+        match self {
+            Self::Xrv => [[0.5; 3], [0.5 / 1024.0; 3]],
+            Self::Signed => [[0.5; 3], [0.5; 3]],
+            Self::Imagenet => [IMAGENET_MEAN, IMAGENET_STD],
+        }
+    }
+
     /// Stacks images of one size into `[B, C, H, W]`.
     ///
     /// # Panics
@@ -162,6 +172,15 @@ mod tests {
             |range: InputRange| range.stack(std::slice::from_ref(&image), &device).into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(values(InputRange::Xrv), [-1024.0, 1024.0]);
         assert_eq!(values(InputRange::Signed), [-1.0, 1.0]);
+        for range in [InputRange::Xrv, InputRange::Signed, InputRange::Imagenet] {
+            let [mean, deviation] = range.mean_and_deviation();
+            for (channel, pixels) in values(range).chunks_exact(2).enumerate() {
+                for (level, pixel) in [0.0, 1.0].into_iter().zip(pixels) {
+                    let expected = (level - mean[channel]) / deviation[channel];
+                    assert!((pixel - expected).abs() < 1e-6 * expected.abs(), "{range:?}: {pixel}, {expected}");
+                }
+            }
+        }
         let imagenet = values(InputRange::Imagenet);
         assert_eq!(imagenet.len(), 6);
         assert!((imagenet[0] + 0.485 / 0.229).abs() < 1e-6 && (imagenet[5] - (1.0 - 0.406) / 0.225).abs() < 1e-6);

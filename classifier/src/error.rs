@@ -92,10 +92,10 @@ pub enum ClassifierError {
         /// Kind of the file's.
         found: Family,
     },
-    /// A file is not a classifier of ours, torchvision's or torchxrayvision's.
+    /// A file is not a classifier of ours, torchvision's, torchxrayvision's or transformers'.
     #[error(
         "{} is no classifier that can be read: it looks like {looks_like}; give a .safetensors or PyTorch file of a DenseNet, ResNet or \
-         ConvNeXt, of this program, torchvision or torchxrayvision",
+         ConvNeXt, of this program, torchvision or torchxrayvision, or a DINOv2 of this program or transformers",
         path.display()
     )]
     NotWeights {
@@ -138,7 +138,7 @@ pub enum ClassifierError {
     NonFiniteWeight {
         /// The file.
         path: PathBuf,
-        /// torchvision's name.
+        /// Its name in the file.
         tensor: String,
         /// Element in row-major order.
         index: usize,
@@ -150,7 +150,7 @@ pub enum ClassifierError {
     WeightType {
         /// The file.
         path: PathBuf,
-        /// torchvision's name.
+        /// Its name in the file.
         tensor: String,
         /// The stored type.
         found: String,

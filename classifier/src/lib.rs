@@ -1,4 +1,4 @@
-//! The learning side of `roentgen`: classifiers (DenseNet, ResNet, ConvNeXt), masked losses, training, prediction, and the statistics that compare
+//! The learning side of `roentgen`: classifiers (DenseNet, ResNet, ConvNeXt, DINOv2), masked losses, training, prediction, and the statistics that compare
 //! classifiers.
 //!
 //! ```

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use roentgen::compare::macro_auroc;
-use roentgen::config::{RunConfig, SplitConfig};
+use roentgen::config::{NetworkConfig, RunConfig, SplitConfig};
 use roentgen::data;
 use roentgen::memory::{Estimate, machine_bytes};
 use roentgen_augment::batch::CxrBatcher;
@@ -31,6 +31,8 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let dicom = config.preprocess.dicom.or(preprocess.dicom);
     let preprocess = Preprocess { bit_depth: stated.or(trained), dicom, ..preprocess };
     config.preprocess = preprocess;
+    // The network is the weights', too: these pictures are of its size, whatever the run file's takes.
+    config.network = NetworkConfig::default();
     config.data.findings = Some(card.findings.clone());
     // Findings that the classifier learnt are known, whatever the run file says.
     config.data.custom_findings.extend(card.findings.iter().cloned());

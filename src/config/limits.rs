@@ -17,6 +17,8 @@ pub const MOST_STEPS: u64 = 1_000_000_000;
 pub const MOST_BATCH: usize = 65_536;
 /// Threads that load images.
 pub const MOST_WORKERS: usize = 256;
+/// Least side of a picture in pixels.
+pub const LEAST_SIDE: usize = 32;
 /// Side of an image in pixels.
 pub const MOST_PIXELS: usize = MAX_SIDE;
 /// Samples of an arm, a plan or a set of images.

@@ -10,19 +10,20 @@ mod generator;
 mod images;
 pub mod limits;
 mod measure_files;
+mod network;
 mod reports;
 pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 
-use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::Preprocess;
 use roentgen_classifier::SettingError;
-use roentgen_classifier::networks::{ConvNeXtConfig, DenseNetConfig, NetworkShape, ResNetConfig};
-use roentgen_classifier::training::{TrainConfig, TrainedPart};
+use roentgen_classifier::training::TrainConfig;
 use serde::{Deserialize, Serialize};
 
-use self::limits::{MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STEPS, MOST_WORKERS, entries, within};
+use self::limits::{
+    LEAST_SIDE, MOST_BATCH, MOST_PIXELS, MOST_REPLICATES, MOST_SEED, MOST_STEPS, MOST_WORKERS, entries, within,
+};
 use crate::hub::Asked;
 use crate::memory::Estimate;
 
@@ -36,6 +37,7 @@ pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKi
 pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 pub use images::{ImagesConfig, ImagesFrom};
 pub use measure_files::{LpipsConfig, TextsConfig};
+pub use network::{Architecture, NetworkConfig};
 pub use reports::ReportsConfig;
 
 /// A whole run file.
@@ -85,70 +87,6 @@ fn default_baseline() -> String {
 
 fn default_seeds() -> Vec<u64> {
     vec![1, 2, 3]
-}
-
-/// The `[network]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NetworkConfig {
-    /// Architecture.
-    pub architecture: Architecture,
-    /// Pixel range and channels.
-    pub input: InputRange,
-    /// Weights to start from (safetensors or PyTorch); from scratch if absent. The head is replaced if it has other findings.
-    pub weights: Option<PathBuf>,
-    /// What training changes: `whole`, or `head`, the linear classifier alone on the features of `weights`.
-    #[serde(skip_serializing_if = "TrainedPart::is_whole")]
-    pub train: TrainedPart,
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        Self { architecture: Architecture::Densenet121, input: InputRange::Signed, weights: None, train: TrainedPart::Whole }
-    }
-}
-
-/// Architecture of the classifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Architecture {
-    /// DenseNet-121, 7 million parameters.
-    Densenet121,
-    /// A DenseNet of 0.1 million parameters for small images and small machines.
-    Small,
-    /// ResNet-50, 24 million parameters.
-    Resnet50,
-    /// ConvNeXt-Tiny, 28 million parameters.
-    ConvnextTiny,
-}
-
-impl NetworkConfig {
-    /// Shape of the net for this many findings.
-    #[must_use]
-    pub fn shape(&self, findings: usize) -> NetworkShape {
-        let channels = self.input.channels();
-        match self.architecture {
-            Architecture::Densenet121 => DenseNetConfig::densenet121(channels, findings).into(),
-            Architecture::Small => DenseNetConfig::small(channels, findings).into(),
-            Architecture::Resnet50 => ResNetConfig::resnet50(channels, findings).into(),
-            Architecture::ConvnextTiny => ConvNeXtConfig::tiny(channels, findings).into(),
-        }
-    }
-
-    /// Name for people.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let name = match self.architecture {
-            Architecture::Densenet121 => "DenseNet-121",
-            Architecture::Small => "small DenseNet (growth 12, blocks 2-4-6-4)",
-            Architecture::Resnet50 => "ResNet-50",
-            Architecture::ConvnextTiny => "ConvNeXt-Tiny",
-        };
-        match self.train {
-            TrainedPart::Whole => name.to_owned(),
-            TrainedPart::Head => format!("{name}, of which the linear head is trained"),
-        }
-    }
 }
 
 /// The `[bootstrap]` table.
@@ -266,13 +204,9 @@ impl RunConfig {
             return Err(ConfigError::value("seeds", format!("{:?}", self.seeds), "seeds that differ"));
         }
         self.seeds.iter().try_for_each(|seed| within("seeds", *seed, 0..=MOST_SEED))?;
-        within("preprocess.size", self.preprocess.size, 32..=MOST_PIXELS)?;
+        within("preprocess.size", self.preprocess.size, LEAST_SIDE..=MOST_PIXELS)?;
         within("bootstrap.replicates", self.bootstrap.replicates, 1..=MOST_REPLICATES)?;
-        if self.network.train == TrainedPart::Head && self.network.weights.is_none() {
-            let expected =
-                "`whole`, or `network.weights` beside it: without weights the features that the head learns from are random";
-            return Err(ConfigError::value("network.train", "head", expected));
-        }
+        self.network.validate(self.preprocess.size)?;
         self.validate_training()
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use roentgen_augment::AugmentError;
 use roentgen_augment::record::Split;
+use roentgen_classifier::ClassifierError;
 
 use super::record::Difference;
 
@@ -27,6 +28,9 @@ pub enum RunFolderError {
     /// An image of the study can't be read.
     #[error(transparent)]
     Image(#[from] AugmentError),
+    /// A folder of weights is no classifier's.
+    #[error(transparent)]
+    Weights(#[from] ClassifierError),
     /// Images of a pool that are radiographs of validation or test.
     #[error(
         "{images} synthetic image(s) are byte for byte files of radiographs of validation or test, such as `{image}` of `{radiograph}` ({split}); synthetic data never judges: check generator.images.from, and drop their rows"

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use roentgen_augment::dataset::CxrDataset;
 use roentgen_augment::digest::Fingerprint;
+use roentgen_classifier::weights::weights_file;
 use serde_json::Value;
 use toml::Table;
 
@@ -129,7 +130,7 @@ impl StudyStart<'_> {
         ];
         for (name, path) in weights {
             if let Some(path) = path {
-                now.digests.insert(name.to_owned(), file_digest(path)?.to_string());
+                now.digests.insert(name.to_owned(), file_digest(&weights_file(path)?)?.to_string());
             }
         }
         folder.begin(now, earlier, &data, &self.config.to_toml())?;

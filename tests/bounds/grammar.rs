@@ -101,7 +101,10 @@ pub const STUDY: &[(&str, Kind)] = &[
     ("title", Text),
     ("baseline", Of(&["\"a\"", "\"b\"", "\"\""])),
     ("seeds", Of(SEEDS)),
-    ("network.architecture", Of(&["\"small\"", "\"densenet121\"", "\"resnet50\"", "\"convnext-tiny\"", "\"large\""])),
+    (
+        "network.architecture",
+        Of(&["\"small\"", "\"densenet121\"", "\"resnet50\"", "\"convnext-tiny\"", "\"vit-b14\"", "\"large\""]),
+    ),
     ("network.input", Of(&["\"signed\"", "\"xrv\"", "\"imagenet\"", "\"none\""])),
     ("network.weights", Text),
     ("network.train", Of(&["\"whole\"", "\"head\"", "\"tail\""])),

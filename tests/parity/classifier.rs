@@ -14,7 +14,7 @@ use roentgen_classifier::loss::{KnownLabels, MaskedBce, Reduction};
 use roentgen_classifier::networks::{DenseNetConfig, Family, Network, NetworkShape, StochasticDepth};
 use roentgen_classifier::predict::op_norm;
 use roentgen_classifier::training::{OptimizerKind, Recipe, StepBatch, TrainConfig, TrainedPart, Trainee};
-use roentgen_classifier::weights::{Card, LoadOptions, infer_config, load_weights, save_weights, torchvision_name};
+use roentgen_classifier::weights::{Card, LoadOptions, infer_config, load_weights, published_name, save_weights};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -284,7 +284,7 @@ pub(super) fn norms_by_name(net: &Network, grads: &GradientsParams, order: &Valu
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(grad) = self.grads.get::<D>(param.id) {
-                let name = torchvision_name(self.family, &self.path.join(".")).expect("every parameter has a torchvision name");
+                let name = published_name(self.family, &self.path.join(".")).expect("every parameter has a published name");
                 self.norms.insert(name, grad.square().sum().into_scalar::<f64>().sqrt());
             }
         }

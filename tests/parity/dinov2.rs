@@ -34,6 +34,10 @@ fn forward(case: &Case) -> Outputs {
     let images = if channels == 1 { images.expand([batch, 3, height, width]) } else { images };
     let network = network(case);
     let feature = network.forward(images.clone());
+    // What a classifier's head sees: the class token, then the mean of the patches.
+    let pooled = network.pooled(images.clone(), None);
+    let [class, mean] = [0, 1].map(|half| pooled.clone().narrow(1, half * network.width(), network.width()));
+    assert_eq!(class.into_data(), feature.clone().into_data());
     let states = network.forward_detailed(images);
     let tokens = states.last_hidden_state.dims()[1];
     let patches = states.last_hidden_state.clone().narrow(1, 1, tokens - 1);
@@ -41,7 +45,7 @@ fn forward(case: &Case) -> Outputs {
     let mut outputs = vec![
         ("last_hidden_state".to_owned(), array(states.last_hidden_state)),
         ("pooler_output".to_owned(), array(feature)),
-        ("patch_mean".to_owned(), array(patches.clone().mean_dim(1).squeeze_dim::<2>(1))),
+        ("patch_mean".to_owned(), array(mean)),
         ("patch_tokens".to_owned(), array(patches)),
         ("embeddings".to_owned(), array(states.embeddings.clone())),
         ("layer.0.norm1".to_owned(), array(first.norm1)),

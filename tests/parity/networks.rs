@@ -125,7 +125,7 @@ fn forward(case: &Case, net: &Network, config: &Value) -> Outputs {
             all.extend([("pooled".into(), array(out.pooled)), ("features".into(), array(out.features))]);
             out.logits
         }
-        Network::DenseNet(_) => panic!("{} is not of DenseNets", case.name),
+        Network::DenseNet(_) | Network::Vit(_) => panic!("{} is of a {}", case.name, net.family()),
     };
     all.push(("logits".into(), array(logits.clone())));
     let probabilities = array(sigmoid(logits));

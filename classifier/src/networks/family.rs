@@ -11,11 +11,13 @@ pub enum Family {
     ResNet,
     /// [`ConvNeXt`](super::ConvNeXt)
     ConvNeXt,
+    /// [`VitClassifier`](super::vit::VitClassifier)
+    Vit,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::DenseNet, Self::ResNet, Self::ConvNeXt];
+    pub const ALL: [Self; 4] = [Self::DenseNet, Self::ResNet, Self::ConvNeXt, Self::Vit];
 
     /// The name that its authors gave it.
     #[must_use]
@@ -24,6 +26,7 @@ impl Family {
             Self::DenseNet => "DenseNet",
             Self::ResNet => "ResNet",
             Self::ConvNeXt => "ConvNeXt",
+            Self::Vit => "DINOv2",
         }
     }
 }

@@ -8,12 +8,12 @@ use rand_distr::StandardNormal;
 
 use super::{Family, Network};
 
-/// Deviation of ConvNeXt's initial weights.
-const CONVNEXT_DEVIATION: f32 = 0.02;
+/// Deviation of the initial weights of ConvNeXt and of DINOv2 (transformers' `initializer_range`).
+const DEVIATION: f32 = 0.02;
 /// Initial value of ConvNeXt's layer scales.
 const LAYER_SCALE: f32 = 1e-6;
 
-/// torchvision's initialisation, drawn on the host: runs of one seed start with equal weights, whatever the device, the threads
+/// torchvision's initialisation, of a vision transformer transformers' (5.23.0), drawn on the host: runs of one seed start with equal weights, whatever the device, the threads
 /// or earlier draws. Each tensor has its own stream, so nets that differ in the number of findings still share every convolution.
 ///
 /// | network | convolutions | linear layers |
@@ -21,8 +21,9 @@ const LAYER_SCALE: f32 = 1e-6;
 /// | DenseNet | He-normal by fan in | uniform within `1 / sqrt(fan in)`, biases 0 |
 /// | ResNet | He-normal by fan out | uniform within `1 / sqrt(fan in)`, biases too |
 /// | ConvNeXt | normal with deviation 0.02, biases 0 | the same; layer scales are 1e-6 |
+/// | DINOv2 | normal with deviation 0.02, biases 0 | the same, the class token and places too; layer scales are 1 |
 ///
-/// Norms are 1 and 0. (torchvision cuts ConvNeXt's normal off at 100 deviations, which no draw reaches.)
+/// Norms are 1 and 0. (torchvision and transformers cut the normal off at 100 deviations, which no draw reaches.)
 #[must_use]
 pub fn seeded(net: impl Into<Network>, seed: u64) -> Network {
     let net = net.into();
@@ -51,8 +52,10 @@ impl Draw {
             (Family::ResNet, [outputs, _, kernel @ ..]) if kernel.len() == 2 => {
                 Some(normal((2.0 / (outputs * kernel.iter().product::<usize>()) as f32).sqrt()))
             }
-            (Family::ConvNeXt, [_, _, _, _] | [_, _]) => Some(normal(CONVNEXT_DEVIATION)),
+            (Family::ConvNeXt, [_, _, _, _] | [_, _]) => Some(normal(DEVIATION)),
             (Family::ConvNeXt, [_, 1, 1]) => Some(vec![LAYER_SCALE; count]),
+            (Family::Vit, [_, _, ..]) => Some(normal(DEVIATION)),
+            (Family::Vit, [_]) if self.path.last().is_some_and(|name| name == "bias") => Some(vec![0.0; count]),
             // burn's linear weight is [in, out].
             (_, [fan_in, _]) => {
                 self.fan_in = *fan_in;
@@ -100,6 +103,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::networks::vit::VitClassifierConfig;
     use crate::networks::{ConvNeXtConfig, DenseNetConfig, ResNetConfig};
 
     fn logits(seed: u64) -> Vec<f32> {
@@ -138,9 +142,9 @@ mod tests {
         visitor.by_path
     }
 
-    /// Expected values from the formulas of torchvision 0.29.2; a normal of 10,000 draws is within 3 % of its deviation.
+    /// Expected values from the formulas of torchvision 0.29.2 and transformers 5.23.0; a normal of 10,000 draws is within 3 % of its deviation.
     #[test]
-    fn weights_are_drawn_as_torchvision_draws_them() {
+    fn weights_are_drawn_as_torchvision_and_transformers_draw_them() {
         let device = Device::flex();
         let near = |found: f32, expected: f32| assert!((found / expected - 1.0).abs() < 0.03, "{found}, expected {expected}");
         let resnet = ResNetConfig { layers: vec![1, 1], planes: vec![16, 64], stem: 64, ..ResNetConfig::resnet50(3, 100) };
@@ -157,5 +161,24 @@ mod tests {
         assert_eq!(convnext["stages.0.blocks.0.layer_scale"], 1e-6);
         assert_eq!(convnext["stages.0.blocks.0.depthwise.bias"], 0.0);
         assert_eq!(convnext["stages.0.blocks.0.norm.gamma"], 1.0);
+        let vit =
+            VitClassifierConfig { hidden_size: 128, num_hidden_layers: 1, grid: 9, ..VitClassifierConfig::base14(3, 100) };
+        let vit = deviations(&seeded(vit.init(&device), 1));
+        for name in [
+            "embeddings.position_embeddings",
+            "embeddings.patch_embeddings.projection.weight",
+            "encoder.layer.0.mlp.Gelu.fc1.weight",
+        ] {
+            near(vit[&format!("dinov2.{name}")], 0.02);
+        }
+        near(vit["classifier.weight"], 0.02);
+        // 128 draws: three standard errors of the deviation.
+        assert!((vit["dinov2.embeddings.cls_token"] / 0.02 - 1.0).abs() < 3.0 / 256f32.sqrt());
+        for (name, expected) in
+            [("attention.attention.key.bias", 0.0), ("layer_scale1.lambda1", 1.0), ("norm2.gamma", 1.0), ("norm2.beta", 0.0)]
+        {
+            assert_eq!(vit[&format!("dinov2.encoder.layer.0.{name}")], expected, "{name}");
+        }
+        assert_eq!(vit["dinov2.embeddings.patch_embeddings.projection.bias"], 0.0);
     }
 }

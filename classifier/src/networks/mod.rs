@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `densenet`, `resnet`, `convnext` | the networks |
-//! | `vit` | DINOv2, which makes features; no classifier yet |
+//! | `vit` | DINOv2, which makes features, and a classifier on them |
 //! | `network`, `shape`, `family` | any of them: what training, prediction and weights files work with |
 //! | `init` | initial weights |
 //! | `stochastic_depth` | branches that a step leaves out |

@@ -4,6 +4,7 @@ use burn::module::{Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault
 use burn::tensor::{Device, Tensor};
 
 use super::trainable::num_trainable;
+use super::vit::VitClassifier;
 use super::{ConvNeXt, DenseNet, Family, ResNet, StochasticDepth};
 
 /// A classifier of any kind; logits come without a sigmoid.
@@ -17,6 +18,8 @@ pub enum Network {
     ResNet(ResNet),
     /// ConvNeXt-Tiny and the like.
     ConvNeXt(ConvNeXt),
+    /// DINOv2's ViT-B/14 and the like.
+    Vit(VitClassifier),
 }
 
 /// An expression of the network within.
@@ -26,6 +29,7 @@ macro_rules! within {
             Network::DenseNet($net) => $result,
             Network::ResNet($net) => $result,
             Network::ConvNeXt($net) => $result,
+            Network::Vit($net) => $result,
         }
     };
 }
@@ -38,6 +42,7 @@ impl Network {
             Self::DenseNet(_) => Family::DenseNet,
             Self::ResNet(_) => Family::ResNet,
             Self::ConvNeXt(_) => Family::ConvNeXt,
+            Self::Vit(_) => Family::Vit,
         }
     }
 
@@ -55,11 +60,13 @@ impl Network {
     pub fn forward_in_training(&self, images: Tensor<4>, depth: &StochasticDepth) -> Tensor<2> {
         match self {
             Self::ConvNeXt(net) => net.forward_in_training(images, depth),
+            Self::Vit(net) => net.forward_in_training(images, depth),
             Self::DenseNet(_) | Self::ResNet(_) => self.forward(images),
         }
     }
 
-    /// What the linear head sees: the last feature map averaged over its pixels, `W` numbers per image.
+    /// What the linear head sees: the last feature map averaged over its pixels, of a vision transformer the class token and the mean of the
+    /// patches; `W` numbers per image.
     ///
     /// # Shapes
     /// - images: as for [`forward`](Self::forward)
@@ -99,6 +106,12 @@ impl From<ResNet> for Network {
 impl From<ConvNeXt> for Network {
     fn from(net: ConvNeXt) -> Self {
         Self::ConvNeXt(net)
+    }
+}
+
+impl From<VitClassifier> for Network {
+    fn from(net: VitClassifier) -> Self {
+        Self::Vit(net)
     }
 }
 

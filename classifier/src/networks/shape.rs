@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::vit::VitClassifierConfig;
 use super::{ConvNeXtConfig, DenseNetConfig, Family, Network, ResNetConfig};
 
 /// Shape of a [`Network`].
@@ -19,6 +20,8 @@ pub enum NetworkShape {
     ResNet(ResNetConfig),
     /// Of a ConvNeXt.
     ConvNeXt(ConvNeXtConfig),
+    /// Of a vision transformer.
+    Vit(VitClassifierConfig),
 }
 
 /// Networks whose JSON names their family.
@@ -27,6 +30,7 @@ pub enum NetworkShape {
 enum Named {
     ResNet(ResNetConfig),
     ConvNeXt(ConvNeXtConfig),
+    Vit(VitClassifierConfig),
 }
 
 impl NetworkShape {
@@ -37,6 +41,7 @@ impl NetworkShape {
             Self::DenseNet(_) => Family::DenseNet,
             Self::ResNet(_) => Family::ResNet,
             Self::ConvNeXt(_) => Family::ConvNeXt,
+            Self::Vit(_) => Family::Vit,
         }
     }
 
@@ -47,6 +52,7 @@ impl NetworkShape {
             Self::DenseNet(config) => config.in_channels,
             Self::ResNet(config) => config.in_channels,
             Self::ConvNeXt(config) => config.in_channels,
+            Self::Vit(config) => config.in_channels,
         }
     }
 
@@ -57,6 +63,7 @@ impl NetworkShape {
             Self::DenseNet(config) => config.num_classes,
             Self::ResNet(config) => config.num_classes,
             Self::ConvNeXt(config) => config.num_classes,
+            Self::Vit(config) => config.num_classes,
         }
     }
 
@@ -67,6 +74,7 @@ impl NetworkShape {
             Self::DenseNet(config) => config.num_features(),
             Self::ResNet(config) => config.num_features(),
             Self::ConvNeXt(config) => config.num_features(),
+            Self::Vit(config) => config.num_features(),
         }
     }
 
@@ -78,19 +86,31 @@ impl NetworkShape {
             Self::DenseNet(config) => (config.num_init_features, 2),
             Self::ResNet(config) => (config.stem, 2),
             Self::ConvNeXt(config) => (config.channels.first().copied().unwrap_or_default(), 4),
+            Self::Vit(config) => (config.hidden_size, config.patch_size),
         }
     }
 
-    /// A network of this shape. All weights are zero until they are loaded or drawn from a seed ([`seeded`](super::seeded)).
+    /// Pixels per side of which an image's side must be a multiple, so that the network sees all of it: 1 but for the patches of a vision
+    /// transformer, which drops what is left at the bottom and right.
+    #[must_use]
+    pub fn patch(&self) -> usize {
+        match self {
+            Self::DenseNet(_) | Self::ResNet(_) | Self::ConvNeXt(_) => 1,
+            Self::Vit(config) => config.patch_size,
+        }
+    }
+
+    /// A network of this shape, whose weights are still to be loaded or drawn from a seed ([`seeded`](super::seeded)).
     ///
     /// # Panics
-    /// If any count is zero, or lists by stage are not of one length.
+    /// If any count is zero, lists by stage are not of one length, or a transformer's width is no multiple of 64.
     #[must_use]
     pub fn init(&self, device: &Device) -> Network {
         match self {
             Self::DenseNet(config) => config.init(device).into(),
             Self::ResNet(config) => config.init(device).into(),
             Self::ConvNeXt(config) => config.init(device).into(),
+            Self::Vit(config) => config.init(device).into(),
         }
     }
 }
@@ -113,6 +133,12 @@ impl From<ConvNeXtConfig> for NetworkShape {
     }
 }
 
+impl From<VitClassifierConfig> for NetworkShape {
+    fn from(config: VitClassifierConfig) -> Self {
+        Self::Vit(config)
+    }
+}
+
 impl TryFrom<Value> for NetworkShape {
     type Error = serde_json::Error;
 
@@ -123,6 +149,7 @@ impl TryFrom<Value> for NetworkShape {
         serde_json::from_value(value).map(|named| match named {
             Named::ResNet(config) => Self::ResNet(config),
             Named::ConvNeXt(config) => Self::ConvNeXt(config),
+            Named::Vit(config) => Self::Vit(config),
         })
     }
 }
@@ -133,6 +160,7 @@ impl From<NetworkShape> for Value {
             NetworkShape::DenseNet(config) => serde_json::to_value(config),
             NetworkShape::ResNet(config) => serde_json::to_value(Named::ResNet(config)),
             NetworkShape::ConvNeXt(config) => serde_json::to_value(Named::ConvNeXt(config)),
+            NetworkShape::Vit(config) => serde_json::to_value(Named::Vit(config)),
         };
         value.expect("a configuration is plain data")
     }
@@ -142,11 +170,12 @@ impl From<NetworkShape> for Value {
 mod tests {
     use super::*;
 
-    fn shapes() -> [NetworkShape; 3] {
+    fn shapes() -> [NetworkShape; 4] {
         [
             NetworkShape::DenseNet(DenseNetConfig::densenet121(1, 18)),
             NetworkShape::ResNet(ResNetConfig::resnet50(3, 14)),
             NetworkShape::ConvNeXt(ConvNeXtConfig::tiny(3, 14)),
+            NetworkShape::Vit(VitClassifierConfig::base14(3, 14)),
         ]
     }
 
@@ -169,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_misspelt_is_named() {
-        let [_, resnet, _] = shapes();
+        let [_, resnet, ..] = shapes();
         let json = serde_json::to_string(&resnet).unwrap();
         for (from, to, message) in [("stem", "stme", "stme"), ("resnet", "resent", "resent")] {
             let error = serde_json::from_str::<NetworkShape>(&json.replace(from, to)).unwrap_err().to_string();

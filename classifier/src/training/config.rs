@@ -40,7 +40,7 @@ pub struct TrainConfig {
     /// Largest global gradient norm; 0 disables clipping.
     pub clip_norm: f32,
     /// Probability that a step leaves the last residual branch out for an image, growing evenly from 0 at the first one (Huang et al., arXiv
-    /// 1603.09382); of ConvNeXt, other networks have none.
+    /// 1603.09382); of ConvNeXt and of vision transformers, which have two in each layer. Other networks have none.
     #[serde(skip_serializing_if = "is_usual_depth")]
     pub stochastic_depth: f64,
     /// How the loss is averaged.

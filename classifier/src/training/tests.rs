@@ -18,6 +18,7 @@ use roentgen_augment::progress::Silent;
 use roentgen_augment::record::LabelPolicy;
 
 use super::*;
+use crate::networks::vit::VitClassifierConfig;
 use crate::networks::{ConvNeXtConfig, DenseNetConfig, NetworkShape, ResNetConfig, seeded};
 
 const SIZE: usize = 32;
@@ -79,6 +80,12 @@ fn convnext() -> NetworkShape {
 /// A small ResNet.
 fn resnet() -> NetworkShape {
     ResNetConfig { layers: vec![1, 1], planes: vec![4, 8], stem: 8, ..ResNetConfig::resnet50(1, FINDINGS) }.into()
+}
+
+/// A small vision transformer, its places resampled.
+fn vit() -> NetworkShape {
+    let base = VitClassifierConfig::base14(1, FINDINGS);
+    VitClassifierConfig { hidden_size: 64, num_hidden_layers: 2, grid: 3, patch_size: 8, ..base }.into()
 }
 
 fn run(splits: &Splits, config: &TrainConfig, folder: &Path) -> Result<Trained, ClassifierError> {
@@ -162,17 +169,19 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
 fn stochastic_depth_resumes_bit_for_bit() {
     let config = TrainConfig { select: Selection::Last, stochastic_depth: 0.5, ..config() };
     let healthy = splits(Prevalence::enriched(), usize::MAX);
-    let train =
-        |splits: &Splits, config: &TrainConfig, folder: &Path| run_of(&convnext(), TrainedPart::Whole, splits, config, folder);
-    let folder = tempfile::tempdir().unwrap();
-    let uninterrupted = outcome(&train(&healthy, &config, folder.path()).unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let loads = healthy.valid().len() * 2 + config.batch_size * (config.eval_every + 1);
-    train(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err();
-    assert!(outcome(&train(&healthy, &config, folder.path()).unwrap()) == uninterrupted);
-    let folder = tempfile::tempdir().unwrap();
-    let whole = TrainConfig { stochastic_depth: 0.0, ..config };
-    assert!(outcome(&train(&healthy, &whole, folder.path()).unwrap()) != uninterrupted);
+    for shape in [convnext(), vit()] {
+        let train =
+            |splits: &Splits, config: &TrainConfig, folder: &Path| run_of(&shape, TrainedPart::Whole, splits, config, folder);
+        let folder = tempfile::tempdir().unwrap();
+        let uninterrupted = outcome(&train(&healthy, &config, folder.path()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let loads = healthy.valid().len() * 2 + config.batch_size * (config.eval_every + 1);
+        train(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err();
+        assert!(outcome(&train(&healthy, &config, folder.path()).unwrap()) == uninterrupted, "{shape:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let whole = TrainConfig { stochastic_depth: 0.0, ..config.clone() };
+        assert!(outcome(&train(&healthy, &whole, folder.path()).unwrap()) != uninterrupted, "{shape:?}");
+    }
 }
 
 #[test]
@@ -188,7 +197,7 @@ fn networks_of_every_kind_learn_their_training_images() {
         select: Selection::Last,
         ..TrainConfig::default()
     };
-    for shape in [densenet(), resnet(), convnext()] {
+    for shape in [densenet(), resnet(), convnext(), vit()] {
         let folder = tempfile::tempdir().unwrap();
         let trained = run_of(&shape, TrainedPart::Whole, &healthy, &config, folder.path()).unwrap();
         let losses: Vec<f64> = trained.history.rounds().iter().map(|round| round.train_loss).collect();
@@ -200,7 +209,7 @@ fn networks_of_every_kind_learn_their_training_images() {
 fn a_head_alone_changes_nothing_before_it() {
     let healthy = splits(Prevalence::enriched(), usize::MAX);
     let config = TrainConfig { steps: 40, eval_every: 10, learning_rate: 3e-2, select: Selection::Last, ..config() };
-    for shape in [densenet(), resnet(), convnext()] {
+    for shape in [densenet(), resnet(), convnext(), vit()] {
         let folder = tempfile::tempdir().unwrap();
         let before = weights(&seeded(shape.init(&Device::flex()), 4));
         let trained = run_of(&shape, TrainedPart::Head, &healthy, &config, folder.path()).unwrap();

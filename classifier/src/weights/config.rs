@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot};
 
-use super::families::{Shapes, naming, torchvision_name};
+use super::families::{Shapes, naming, published_name};
 use super::source::Source;
 use crate::ClassifierError;
 use crate::networks::{Family, Network, NetworkShape};
@@ -23,7 +23,7 @@ pub(super) fn shapes_of(net: &Network) -> Shapes {
 }
 
 pub(super) fn name_of(family: Family, module_path: &str) -> String {
-    torchvision_name(family, module_path).expect("each tensor of a net is in the table of its family")
+    published_name(family, module_path).expect("each tensor of a net is in the table of its family")
 }
 
 /// The configuration of the net in a file: from the tensors' shapes, and in our own files checked against the card.

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::card::{Card, METADATA_KEY};
 use super::config::name_of;
-use super::families::counter_beside;
+use super::families::{counter_beside, naming};
 use crate::ClassifierError;
 use crate::networks::Network;
 
@@ -29,9 +29,14 @@ pub(super) enum Kind {
     I64,
 }
 
-/// A net's state dict: torchvision's names and order, with the counters that its strict loading requires.
+/// A net's state dict: torchvision's names and order, with the counters that its strict loading requires; of a DINOv2 the names in
+/// transformers' files, with the mask token that these have.
 pub(super) fn state_dict(net: &Network) -> Vec<Entry> {
     let mut entries = Vec::new();
+    entries.extend(naming(net.family()).unused.map(|name| {
+        let width = net.shape().num_features() / 2;
+        Entry { name: name.to_owned(), kind: Kind::F32, shape: vec![1, width], bytes: vec![0; 4 * width] }
+    }));
     // `valid` settles the norms: in training the newest batch's statistics are still pending.
     for tensor in net.valid().collect(None, Some(Box::new(BurnToPyTorchAdapter)), true) {
         let name = name_of(net.family(), &tensor.name);
@@ -45,7 +50,7 @@ pub(super) fn state_dict(net: &Network) -> Vec<Entry> {
 }
 
 /// Writes `net` and its card as safetensors under torchvision's names, so that torchvision's `load_state_dict(strict=True)` takes
-/// the result of `safetensors.torch.load_file`. Written completely or not at all; equal nets and cards give equal bytes.
+/// the result of `safetensors.torch.load_file`; of a DINOv2 under those in transformers' files. Written completely or not at all; equal nets and cards give equal bytes.
 ///
 /// # Errors
 /// [`ClassifierError::Card`] if the card is of another net, [`ClassifierError::Io`].

@@ -1,4 +1,4 @@
-//! An open weights file of any format: tensors under torchvision's current names, not yet read.
+//! An open weights file of any format: tensors under the current names of its kind of net, not yet read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::card::{self, Card};
 use super::families::{COUNTER, Naming, OP_THRESHS, Shapes, naming};
+use super::folder::weights_file;
 use super::pytorch::open_pytorch;
 use super::safetensors::{MAX_HEADER, SafetensorsFile, open_safetensors};
 use super::stored::StoredTensor;
@@ -24,7 +25,7 @@ pub(super) enum Format {
 pub(super) struct Source {
     /// The kind of net that they are of.
     pub(super) family: Family,
-    /// By torchvision's current name.
+    /// By current name.
     pub(super) tensors: BTreeMap<String, StoredTensor>,
     /// torchxrayvision's operating thresholds.
     pub(super) op_threshs: Option<StoredTensor>,
@@ -45,7 +46,9 @@ pub fn open_tensors(path: &Path) -> Result<BTreeMap<String, StoredTensor>, Class
 }
 
 impl Source {
+    /// Of a file, or of a folder of transformers.
     pub(super) fn open(path: &Path) -> Result<Self, ClassifierError> {
+        let path = &weights_file(path)?;
         match format_of(path)? {
             Format::Safetensors => {
                 let SafetensorsFile { tensors, notes } = open_safetensors(path)?;
@@ -75,7 +78,7 @@ impl Source {
                 continue;
             }
             match stored.strip_prefix(&prefix).map(naming.current) {
-                Some(name) if is_counter(naming, &name) => {}
+                Some(name) if is_counter(naming, &name) || naming.unused == Some(&name) => {}
                 Some(name) if (naming.module_path)(&name).is_some() && !source.tensors.contains_key(&name) => {
                     source.tensors.insert(name, tensor);
                 }
@@ -96,9 +99,11 @@ const CONTAINERS: [&str; 4] = ["state_dict.", "model_state_dict.", "model.", "ne
 /// The kind of net whose names these are, and what stands before them: nothing, `module.` (`DataParallel`), `state_dict.module.`, …
 fn net_among<'a>(names: &[&'a str]) -> Option<(Family, &'a str)> {
     let before = |family| {
-        let mark = naming(family).mark;
-        let before = move |name: &&'a str| name.strip_suffix(mark).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'));
-        names.iter().filter_map(before).map(move |prefix| (family, prefix))
+        let before = |mark: &'static str, name: &'a str| {
+            name.strip_suffix(mark).filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+        };
+        let marks = naming(family).marks.iter();
+        marks.flat_map(move |mark| names.iter().filter_map(move |name| Some((family, before(mark, name)?))))
     };
     Family::ALL.into_iter().flat_map(before).min_by_key(|(_, prefix)| prefix.len())
 }
@@ -146,7 +151,7 @@ pub(super) fn format_of(path: &Path) -> Result<Format, ClassifierError> {
 /// The kind of net that has tensors of these names, if it is known.
 fn looks_like(names: &[&str]) -> String {
     /// A part of a name that only this kind of net has.
-    const KINDS: [(&str, &str); 9] = [
+    const KINDS: [(&str, &str); 10] = [
         ("down_blocks.0.", "a diffusion model (U-Net or autoencoder)"),
         ("model.diffusion_model.", "a Stable Diffusion checkpoint"),
         ("text_model.", "a CLIP text encoder"),
@@ -154,6 +159,7 @@ fn looks_like(names: &[&str]) -> String {
         ("convnext.encoder.stages.", "a ConvNeXt with transformers' names, torchvision's are read"),
         ("attention.self.query.", "a BERT"),
         ("encoder_layer_0.", "a vision transformer"),
+        ("blocks.0.ls1.gamma", "a DINOv2 with the names of its authors or timm, transformers' are read"),
         ("blocks.0.attn.", "a vision transformer"),
         ("features.0.", "a VGG, EfficientNet or MobileNet"),
     ];
@@ -204,6 +210,7 @@ mod tests {
         for (name, kind) in [
             ("stages.0.blocks.0.conv_dw.weight", "a ConvNeXt with timm's names"),
             ("down_blocks.0.resnets.0.conv1.weight", "a diffusion model"),
+            ("blocks.0.ls1.gamma", "a DINOv2 with the names of its authors or timm"),
             ("head.weight", "another net: it has 1 tensors, the first is `head.weight`"),
         ] {
             let Err(error) = open(&serialize(&[floats(name, &[1], &[0.0])], None)) else { panic!("{name} was taken") };

@@ -18,7 +18,7 @@ use crate::networks::Network;
 /// Where `torch.save` puts storages, so that they can be mapped into memory.
 const ALIGNMENT: u16 = 64;
 
-/// Writes `net` as a PyTorch state dict (`.pt`) under torchvision's names; `torch.load(weights_only=True)` reads it. It holds the
+/// Writes `net` as a PyTorch state dict (`.pt`) under the names of [`save_weights`](super::save_weights); `torch.load(weights_only=True)` reads it. It holds the
 /// weights alone: keep [`save_weights`](super::save_weights)'s file for the findings and the input range.
 ///
 /// # Errors

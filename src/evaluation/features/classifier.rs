@@ -182,3 +182,45 @@ impl FeatureNetwork for ClassifierFeatures {
 fn no(path: &Path, expected: &str, found: &str) -> FeatureError {
     FeatureError::Network { path: PathBuf::from(path), expected: expected.to_owned(), found: found.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use roentgen_classifier::networks::seeded;
+    use roentgen_classifier::networks::vit::VitClassifierConfig;
+    use roentgen_classifier::weights::{Card, save_state_dict, save_weights};
+
+    use super::*;
+
+    /// A vision transformer that was trained here: its head sees two numbers per channel of a token.
+    #[test]
+    fn features_are_what_the_head_sees() {
+        let device = Device::flex();
+        let base = VitClassifierConfig::base14(1, 2);
+        let config = VitClassifierConfig { hidden_size: 64, num_hidden_layers: 1, grid: 3, ..base };
+        let net = seeded(config.init(&device), 5);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let card = Card {
+            config: net.shape(),
+            findings: ["Mass", "Edema"].map(str::to_owned).to_vec(),
+            input_range: InputRange::Signed,
+            image_size: 42,
+            preprocess: serde_json::to_value(Preprocess::new(42)).unwrap(),
+        };
+        save_weights(&net, &path, &card).unwrap();
+        let features = ClassifierFeatures::trained(&path, &device).unwrap();
+        let samples = (0..50 * 50 * 3).map(|i| (i * 31 % 251) as u8).collect();
+        let images = [RgbImage { width: 50, height: 50, samples }];
+        let row = features.features(&images).unwrap();
+        assert_eq!((features.width(), row.len()), (128, 128));
+        let head = net.head(Tensor::<1>::from_floats(row.as_slice(), &device).unsqueeze());
+        assert_eq!(head.into_data(), features.logits(&images).into_data());
+        let said = ClassifierFeatures::xrv(&path, ResizePath::CleanFid, &device).unwrap_err().to_string();
+        assert!(said.contains("trained here"), "{said}");
+        // Without a card it might be anybody's, and torchxrayvision has no vision transformer.
+        let bare = folder.path().join("bare.pt");
+        save_state_dict(&net, &bare).unwrap();
+        let said = ClassifierFeatures::xrv(&bare, ResizePath::CleanFid, &device).unwrap_err().to_string();
+        assert!(said.contains("it holds a DINOv2, which torchxrayvision has none of"), "{said}");
+    }
+}

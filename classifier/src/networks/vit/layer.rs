@@ -110,16 +110,25 @@ impl Layer {
         }
     }
 
-    pub(super) fn forward(&self, x: Tensor<3>) -> LayerStates {
+    /// `factors`: what the branches of attention and of the feed-forward block are multiplied with for each image, `[B, 1, 1]`.
+    pub(super) fn forward(&self, x: Tensor<3>, factors: Option<[Tensor<3>; 2]>) -> LayerStates {
+        let [first, second] = factors.map_or([None, None], |factors| factors.map(Some));
         let norm1 = self.norm1.forward(x.clone());
         let attention = self.attention.forward(norm1.clone());
         let layer_scale1 = self.layer_scale1.forward(attention.clone());
-        let x = x + layer_scale1.clone();
+        let x = x + times(layer_scale1.clone(), first);
         let norm2 = self.norm2.forward(x.clone());
         let mlp = self.mlp.forward(norm2.clone());
         let layer_scale2 = self.layer_scale2.forward(mlp.clone());
-        let output = x + layer_scale2.clone();
+        let output = x + times(layer_scale2.clone(), second);
         LayerStates { norm1, attention, layer_scale1, norm2, mlp, layer_scale2, output }
+    }
+}
+
+fn times(branch: Tensor<3>, factor: Option<Tensor<3>>) -> Tensor<3> {
+    match factor {
+        Some(factor) => branch * factor,
+        None => branch,
     }
 }
 

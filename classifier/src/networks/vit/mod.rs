@@ -4,6 +4,7 @@
 //!
 //! Letters: `B` batch, `C` channels, `H` height, `W` width, `L` tokens, `D` width of a token.
 
+mod classifier;
 mod config;
 mod embeddings;
 mod layer;
@@ -15,10 +16,12 @@ use self::embeddings::Embeddings;
 use self::layer::Layer;
 use crate::nn::LayerNorm;
 
+pub(crate) use classifier::HEAD;
+pub use classifier::{VitClassifier, VitClassifierConfig};
 pub use config::VitConfig;
 pub use layer::LayerStates;
 
-/// A vision transformer without a head.
+/// A vision transformer without a head; [`VitClassifier`] has one.
 ///
 /// Should be created using [`VitConfig`].
 #[derive(Module, Debug)]
@@ -54,9 +57,45 @@ impl Vit {
     /// # Panics
     /// If an image is smaller than a patch, or has other channels.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let tokens = self.encoder.layer.iter().fold(self.embeddings.forward(images), |x, layer| layer.forward(x).output);
-        let class = tokens.narrow(1, 0, 1);
+        let class = self.tokens(images, None).narrow(1, 0, 1);
         self.layernorm.forward(class).squeeze_dim::<2>(1)
+    }
+
+    /// What a linear classifier sees in DINOv2's own evaluation: the class token after the last norm, then the mean of the patches after it
+    /// (`cat([cls, patches.mean(1)])` of `Dinov2ForImageClassification`).
+    ///
+    /// # Shapes
+    /// - images: as for [`Vit::forward`]
+    /// - factors: what the branches of each layer, attention's before the feed-forward block's, are multiplied with for each image,
+    ///   `[2 * layers, B]`; see [`branch_factors`](super::branch_factors)
+    /// - output: `[B, 2 * D]`
+    ///
+    /// # Panics
+    /// As [`Vit::forward`], and if `factors` has other rows.
+    pub fn pooled(&self, images: Tensor<4>, factors: Option<Tensor<2>>) -> Tensor<2> {
+        let states = self.layernorm.forward(self.tokens(images, factors));
+        let patches = states.dims()[1] - 1;
+        let class = states.clone().narrow(1, 0, 1);
+        Tensor::cat(vec![class, states.narrow(1, 1, patches).mean_dim(1)], 2).squeeze_dim::<2>(1)
+    }
+
+    /// Residual branches of all layers: two in each.
+    #[must_use]
+    pub fn num_branches(&self) -> usize {
+        2 * self.encoder.layer.len()
+    }
+
+    /// The tokens before the last norm, `[B, L, D]`.
+    fn tokens(&self, images: Tensor<4>, factors: Option<Tensor<2>>) -> Tensor<3> {
+        let batch = images.dims()[0];
+        if let Some(factors) = &factors {
+            assert_eq!(factors.dims(), [self.num_branches(), batch], "a factor for each branch and image");
+        }
+        let factor = |row: usize| factors.as_ref().map(|all| all.clone().narrow(0, row, 1).reshape([batch, 1, 1]));
+        self.encoder.layer.iter().enumerate().fold(self.embeddings.forward(images), |x, (i, layer)| {
+            let factors = factor(2 * i).zip(factor(2 * i + 1)).map(<[_; 2]>::from);
+            layer.forward(x, factors).output
+        })
     }
 
     /// The forward pass with its intermediate values, which are all held at once.
@@ -71,7 +110,7 @@ impl Vit {
         let mut layers: Vec<LayerStates> = Vec::with_capacity(self.encoder.layer.len());
         for layer in &self.encoder.layer {
             let x = layers.last().map_or_else(|| embeddings.clone(), |before| before.output.clone());
-            layers.push(layer.forward(x));
+            layers.push(layer.forward(x, None));
         }
         let last = layers.last().map_or_else(|| embeddings.clone(), |last| last.output.clone());
         VitOutput { embeddings, layers, last_hidden_state: self.layernorm.forward(last) }
@@ -96,15 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn the_feature_is_the_first_of_the_last_states() {
+    fn features_are_of_the_last_states() {
         let device = Device::flex();
         let net = VitConfig::small().init(&device);
         for size in [[56, 56], [28, 70], [60, 45]] {
             let images = images(size, &device);
             let states = net.forward_detailed(images.clone()).last_hidden_state;
             assert_eq!(states.dims(), [2, 1 + (size[0] / 14) * (size[1] / 14), 32]);
-            let class = states.narrow(1, 0, 1).squeeze_dim::<2>(1);
-            class.into_data().assert_approx_eq::<f32>(&net.forward(images).into_data(), Tolerance::absolute(1e-6));
+            let patches = states.dims()[1] - 1;
+            let class = states.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
+            let mean = states.narrow(1, 1, patches).mean_dim(1).squeeze_dim::<2>(1);
+            let close = Tolerance::absolute(1e-6);
+            class.clone().into_data().assert_approx_eq::<f32>(&net.forward(images.clone()).into_data(), close);
+            let pooled = Tensor::cat(vec![class, mean], 1);
+            pooled.into_data().assert_approx_eq::<f32>(&net.pooled(images, None).into_data(), close);
         }
     }
 

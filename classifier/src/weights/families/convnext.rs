@@ -14,9 +14,10 @@ use super::{Naming, Shapes, count, index, shape};
 use crate::networks::{ConvNeXtConfig, NetworkShape};
 
 pub(super) const NAMING: Naming = Naming {
-    mark: "features.1.0.layer_scale",
+    marks: &["features.1.0.layer_scale"],
     first: "features.0.0.weight",
     head: ["classifier.2.weight", "classifier.2.bias"],
+    unused: None,
     current: str::to_owned,
     module_path,
     file_name,

@@ -15,9 +15,10 @@ use super::{Naming, Shapes, index, is_norm, shape};
 use crate::networks::{DenseNetConfig, NetworkShape};
 
 pub(super) const NAMING: Naming = Naming {
-    mark: "features.conv0.weight",
+    marks: &["features.conv0.weight"],
     first: "features.conv0.weight",
     head: ["classifier.weight", "classifier.bias"],
+    unused: None,
     current,
     module_path,
     file_name,

@@ -3,12 +3,13 @@
 mod convnext;
 mod densenet;
 mod resnet;
+mod vit;
 
 use std::collections::BTreeMap;
 
 use crate::networks::{Family, NetworkShape};
 
-/// Shapes in PyTorch's layout by torchvision's names.
+/// Shapes in PyTorch's layout by the names in files.
 pub(super) type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// torchxrayvision's operating thresholds, one per finding.
@@ -19,12 +20,14 @@ pub(super) const COUNTER: &str = "num_batches_tracked";
 
 /// How files of a kind of network name its tensors.
 pub(super) struct Naming {
-    /// A tensor that every network of the kind has and no other, by which kind and prefix are found.
-    pub(super) mark: &'static str,
+    /// A tensor that every network of the kind has and no other, by which kind and prefix are found; under every name that files give it.
+    pub(super) marks: &'static [&'static str],
     /// The weight of the first convolution, `[O, C, K, K]`.
     pub(super) first: &'static str,
     /// Weight `[F, C]` and bias `[F]` of the linear head.
     pub(super) head: [&'static str; 2],
+    /// A tensor that files have and no forward pass uses, `[1, C]` for features of `2 * C`.
+    pub(super) unused: Option<&'static str>,
     /// The current name for a current or legacy one.
     pub(super) current: fn(&str) -> String,
     /// The module path of a current name; `None` where no module has that name.
@@ -41,12 +44,14 @@ pub(super) fn naming(family: Family) -> &'static Naming {
         Family::DenseNet => &densenet::NAMING,
         Family::ResNet => &resnet::NAMING,
         Family::ConvNeXt => &convnext::NAMING,
+        Family::Vit => &vit::NAMING,
     }
 }
 
-/// torchvision's name of the parameter at `path` in a network of `family`; layer norms have `gamma` and `beta` here, `weight` and `bias` there.
+/// torchvision's name (of a DINOv2 transformers') of the parameter at `path` in a network of `family`; layer norms have `gamma` and `beta` here,
+/// `weight` and `bias` there.
 #[must_use]
-pub fn torchvision_name(family: Family, path: &str) -> Option<String> {
+pub fn published_name(family: Family, path: &str) -> Option<String> {
     let path = match path.rsplit_once('.') {
         Some((layer, "gamma")) => format!("{layer}.weight"),
         Some((layer, "beta")) => format!("{layer}.bias"),
@@ -65,7 +70,7 @@ pub(super) fn is_first(name: &str) -> bool {
     Family::ALL.iter().any(|family| naming(*family).first == name)
 }
 
-/// The counter beside a norm's `running_var`, by torchvision name.
+/// The counter beside a norm's `running_var`, by name in files.
 pub(super) fn counter_beside(name: &str) -> Option<String> {
     Some(format!("{}{COUNTER}", name.strip_suffix("running_var")?))
 }
@@ -103,12 +108,14 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::networks::vit::VitClassifierConfig;
     use crate::networks::{ConvNeXtConfig, DenseNetConfig, ResNetConfig, ResidualBlock};
 
     /// Networks of all kinds, small and of odd widths.
     fn shapes() -> Vec<NetworkShape> {
         let (resnet, convnext) = (ResNetConfig::resnet50(2, 5), ConvNeXtConfig::tiny(1, 2));
         let (basic, layers) = (ResidualBlock::Basic, vec![1, 3, 1, 2]);
+        let vit = VitClassifierConfig { hidden_size: 128, num_hidden_layers: 3, grid: 2, ..VitClassifierConfig::base14(3, 2) };
         vec![
             NetworkShape::DenseNet(DenseNetConfig::small(1, 3)),
             NetworkShape::DenseNet(DenseNetConfig { bn_size: 1, block_config: vec![1], ..DenseNetConfig::small(3, 1) }),
@@ -122,6 +129,8 @@ mod tests {
             NetworkShape::ResNet(ResNetConfig { block: basic, layers: vec![1], planes: vec![3], stem: 2, ..resnet }),
             NetworkShape::ConvNeXt(ConvNeXtConfig { channels: vec![3, 5, 4], layers: vec![2, 1, 3], ..convnext.clone() }),
             NetworkShape::ConvNeXt(ConvNeXtConfig { channels: vec![7], layers: vec![1], ..convnext }),
+            NetworkShape::Vit(VitClassifierConfig { hidden_size: 64, mlp_ratio: 1, grid: 1, patch_size: 3, ..vit.clone() }),
+            NetworkShape::Vit(vit),
         ]
     }
 
@@ -137,7 +146,7 @@ mod tests {
         for shape in shapes() {
             let naming = naming(shape.family());
             let names = super::super::config::shapes_of(&shape.init(&Device::flex()));
-            for name in [naming.mark, naming.first, naming.head[0], naming.head[1]] {
+            for name in [naming.marks[0], naming.first, naming.head[0], naming.head[1]] {
                 assert!(names.contains_key(name), "{shape:?} has no {name}");
             }
             for name in names.keys() {
@@ -153,7 +162,8 @@ mod tests {
         for shape in shapes() {
             let names = super::super::config::shapes_of(&shape.init(&Device::flex()));
             for family in Family::ALL {
-                assert_eq!(names.contains_key(naming(family).mark), family == shape.family(), "{family} of {shape:?}");
+                let marked = naming(family).marks.iter().any(|mark| names.contains_key(*mark));
+                assert_eq!(marked, family == shape.family(), "{family} of {shape:?}");
             }
         }
     }

@@ -12,9 +12,10 @@ use super::{Naming, Shapes, count, index, is_norm, shape};
 use crate::networks::{NetworkShape, ResNetConfig, ResidualBlock};
 
 pub(super) const NAMING: Naming = Naming {
-    mark: "layer1.0.conv1.weight",
+    marks: &["layer1.0.conv1.weight"],
     first: "conv1.weight",
     head: ["fc.weight", "fc.bias"],
+    unused: None,
     current: str::to_owned,
     module_path,
     file_name,
