@@ -1,11 +1,14 @@
 //! Figures of image sets at the sizes in which they are reported.
 
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use roentgen::evaluation::Rows;
 use roentgen::evaluation::diversity::{intra_prompt, ms_ssim};
 use roentgen::evaluation::fidelity::{KidConfig, Moments, frechet, kid, prdc, vendi, whole_kid};
+use roentgen_classifier::networks::vit::VitConfig;
 
 fn main() {
     divan::main();
@@ -88,4 +91,16 @@ fn msssim_prompt_of_4_px(bencher: Bencher, side: usize) {
     let images: Vec<&[f32]> = pictures.iter().map(Vec::as_slice).collect();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     bencher.bench_local(|| one.install(|| intra_prompt(black_box(&images), side, side)));
+}
+
+/// Features of images of 518 px by RAD-DINO's network, ViT-B/14, with weights as drawn.
+#[divan::bench(args = [2], sample_count = 3, sample_size = 1)]
+fn dino_features_518px(bencher: Bencher, images: usize) {
+    let device = Device::flex();
+    device.seed(0);
+    let network = VitConfig::base14().init(&device);
+    // Drawn now, not in the timed part.
+    assert!(network.num_params() > 80_000_000, "all weights");
+    let pixels = Tensor::<4>::random([images, 3, 518, 518], Distribution::Normal(0.0, 1.0), &device);
+    bencher.bench_local(|| network.forward(black_box(pixels.clone())).into_data());
 }

@@ -37,6 +37,7 @@ BENCHES = {
     "fid": "evaluation",
     "kid": "evaluation",
     "prdc": "evaluation",
+    "dino": "evaluation",
     "msssim": "evaluation",
 }
 
@@ -57,6 +58,7 @@ TARGETS = {
     "fid_2048_features/50000": 1.0,
     "kid_768_features/10000": 1.0,
     "prdc_768_features/10000": 1.0,
+    "dino_features_518px/2": 1.0,
     "msssim_pair_px/512": 1.0,
 }
 TARGET_MEMORY = 0.6

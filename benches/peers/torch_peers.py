@@ -455,6 +455,21 @@ def prdc(rows, width):
     return work
 
 
+def dino_features(images, side):
+    """transformers' DINOv2 with the shape of RAD-DINO."""
+    torch = seeded()
+    from transformers import Dinov2Config, Dinov2Model
+
+    network = Dinov2Model(Dinov2Config(image_size=518, patch_size=14)).eval()
+    pixels = torch.randn(images, 3, side, side)
+
+    def work():
+        with torch.inference_mode():
+            return network(pixels).pooler_output
+
+    return work
+
+
 def ms_ssim(images, side):
     """All pairs of these images, on one core."""
     torch = seeded()
@@ -596,6 +611,7 @@ WORKS = {
     "fid_2048_features_of_few/1000": (lambda: fid(1_000, 2048), 2),
     "kid_768_features/10000": (lambda: kid(10_000, 768), 2),
     "prdc_768_features/10000": (lambda: prdc(10_000, 768), 2),
+    "dino_features_518px/2": (lambda: dino_features(2, 518), 3),
     "msssim_pair_px/256": (lambda: ms_ssim(2, 256), 20),
     "msssim_pair_px/512": (lambda: ms_ssim(2, 512), 20),
     "msssim_prompt_of_4_px/512": (lambda: ms_ssim(4, 512), 10),
