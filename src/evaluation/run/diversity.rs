@@ -4,7 +4,7 @@ use roentgen_augment::AugmentError;
 use roentgen_augment::image::{Filter, GrayImage, PixelRange, Pixels};
 use roentgen_augment::progress::Progress;
 
-use super::groups::{Compared, PictureGroups};
+use super::compared::{Compared, PictureGroups};
 use super::report::{DiversityReport, Measured};
 use crate::evaluation::diversity::{IntraPrompt, Prompts, intra_prompt};
 use crate::evaluation::images::ImageSet;

@@ -7,7 +7,7 @@ use roentgen_augment::image::{Filter, GrayDepth, GrayImage, RgbImage};
 use roentgen_augment::progress::Progress;
 use serde::{Deserialize, Serialize};
 
-use super::groups::{Compared, PictureGroups};
+use super::compared::{Compared, PictureGroups};
 use super::report::{Measured, Spread};
 use super::table::measured_text;
 use crate::config::LpipsConfig;

@@ -8,7 +8,7 @@
 //! | `halves`, `fidelity` | how near the sets are, beside floors from halves by patient |
 //! | `correctness` | whether they show what they were asked for |
 //! | `copies` | whether they are copies of what the generator was trained on |
-//! | `groups`, `diversity`, `lpips` | how varied the images are as pictures |
+//! | `compared`, `diversity`, `lpips` | how varied the images are as pictures |
 //! | `retrieval` | whether images and texts find what they ask for |
 //! | `reports` | whether they say what their reports do |
 //! | `table`, `page`, `files` | the same for people, and on disk |
@@ -19,7 +19,7 @@ mod diversity;
 mod error;
 mod fidelity;
 mod files;
-mod groups;
+mod compared;
 mod halves;
 mod lpips;
 mod opened;
@@ -38,7 +38,7 @@ use roentgen_augment::record::Finding;
 
 use self::copies::{Found, Sets};
 use self::fidelity::Side;
-use self::groups::Compared;
+use self::compared::Compared;
 use self::opened::Opened;
 use crate::config::EvaluationConfig;
 use crate::evaluation::features::{Extraction, FeatureNetwork, NetworkChoice, NetworkKind, extract};
