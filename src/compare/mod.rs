@@ -17,7 +17,7 @@ pub use agreement::{ClassifierJudge, JudgeParts};
 pub use assess::{ArmAssessment, assess};
 pub use card::sample_grid;
 pub use evaluation::check_networks;
-pub use fairness::{Attribute, JudgedRun, attributes, fairness, group_rows};
+pub use fairness::{Attribute, FairnessJob, JudgedRun, attributes, group_rows};
 pub use outlook::outlook;
 pub use pool::{Filled, Pools, fill, notes_after, pools};
 pub use run::{CompareError, Compared, Comparison};

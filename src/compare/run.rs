@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
 use super::evaluation::StudyEvaluation;
-use super::fairness::{JudgedRun, attributes, fairness, group_rows, without_names};
+use super::fairness::{FairnessJob, JudgedRun, attributes, group_rows};
 use super::outlook::outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
@@ -253,8 +253,8 @@ impl Comparison<'_> {
             known.iter().map(|row| (row.record.id.as_str(), row.record.as_ref())).collect();
         let rows = &finished[0][0].1.rows;
         let records: Vec<_> = rows.iter().map(|row| by_name.get(row.image.as_str()).copied()).collect();
-        let mut attributes = attributes(&records);
-        warnings.extend(without_names(&mut attributes));
+        let (attributes, notes) = attributes(&records, &self.config.fairness);
+        warnings.extend(notes);
         if attributes.is_empty() {
             return Ok(None);
         }
@@ -276,7 +276,8 @@ impl Comparison<'_> {
             csv.write_record(&row).expect("writing to memory");
         }
         self.folder.write("fairness.csv", &csv.into_inner().expect("writing to memory"))?;
-        Ok(fairness(&arms, &attributes, bootstrap).map_err(ClassifierError::from)?)
+        let job = FairnessJob { arms: &arms, attributes: &attributes, config: &self.config.fairness, bootstrap };
+        Ok(job.report().map_err(ClassifierError::from)?)
     }
 
     /// Predictions of a finished run on the validation images, which choose its operating points: those written before, or by its weights.
