@@ -1,15 +1,15 @@
-//! `compare` by groups of patients, as a user types it: a planted gap is found, and nothing else is.
+//! `compare` and `evaluate` by groups of patients, as a user types them: a planted gap is found, and nothing else is.
 
 use std::fmt::Write as _;
 
+use roentgen::evaluation::run::EvaluationReport;
 use roentgen::report::{ComparisonReport, FairnessAttribute, FairnessGap};
 use roentgen_augment::image::{GrayDepth, GrayImage, encode_png};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 
 use crate::cli::{Study, succeeds};
 
-/// Images, and pixels per side.
-const IMAGES: usize = 800;
+/// Pixels per side.
 const SIDE: usize = 32;
 
 const RUN: &str = r#"
@@ -48,9 +48,9 @@ const COMPARE: [&str; 6] = ["compare", "run.toml", "--out", "out", "--device", "
 
 /// Phantoms whose sex in the table is drawn by patient and has nothing to do with their bodies, as has the scanner; those of women are
 /// mostly noise if it is planted.
-fn study(is_planted: bool) -> Study {
-    let study = Study::new();
-    let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(IMAGES, SIDE, 11)).unwrap();
+fn set(study: &Study, name: &str, (images, seed): (usize, u64), is_planted: bool) {
+    let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(images, SIDE, seed)).unwrap();
+    std::fs::create_dir(study.path(name)).unwrap();
     let names: Vec<_> = phantoms.vocabulary().findings().iter().map(|finding| finding.name()).collect();
     let mut table = format!("image,patient_id,sex,scanner,{}\n", names.join(","));
     for (i, record) in phantoms.records().iter().enumerate() {
@@ -60,11 +60,16 @@ fn study(is_planted: bool) -> Study {
         let drawn = number.wrapping_mul(0x9E37_79B1) >> 16;
         let (sex, scanner) = (["F", "M"][drawn as usize & 1], ["old", "new"][drawn as usize >> 1 & 1]);
         let image = if is_planted && sex == "F" { noisy(&phantoms.image(i), i) } else { phantoms.image(i) };
-        std::fs::write(study.path(&format!("phantoms/{i}.png")), encode_png(&image)).unwrap();
+        std::fs::write(study.path(&format!("{name}/{i}.png")), encode_png(&image)).unwrap();
         let labels: Vec<_> = record.labels.iter().map(|label| label.cell()).collect();
-        writeln!(table, "phantoms/{i}.png,{patient},{sex},{scanner},{}", labels.join(",")).unwrap();
+        writeln!(table, "{name}/{i}.png,{name}-{patient},{sex},{scanner},{}", labels.join(",")).unwrap();
     }
-    std::fs::write(study.path("sexes.csv"), table).unwrap();
+    std::fs::write(study.path(&format!("{name}.csv")), table).unwrap();
+}
+
+fn study(is_planted: bool) -> Study {
+    let study = Study::new();
+    set(&study, "sexes", (800, 11), is_planted);
     study.write_run(RUN);
     study
 }
@@ -112,16 +117,45 @@ fn the_sex_whose_images_are_noise_is_served_worse() {
     let weights = study.path("out/arms/real/seed-1/model.safetensors");
     let before = std::fs::metadata(&weights).unwrap().modified().unwrap();
     let other = "columns = [\"sex\", \"view\"]\noperating_point = { sensitivity = 0.95 }";
-    study.write_run(&RUN.replace("columns = [\"sex\", \"scanner\"]", other).replace("[preprocess]", "extra_columns = [\"scanner\"]\n[preprocess]"));
+    study.write_run(
+        &RUN.replace("columns = [\"sex\", \"scanner\"]", other)
+            .replace("[preprocess]", "extra_columns = [\"scanner\"]\n[preprocess]"),
+    );
     succeeds(&study.roentgen(&COMPARE));
     assert_eq!(std::fs::metadata(&weights).unwrap().modified().unwrap(), before);
     let again = report(&study);
     let fairness = again.fairness.as_ref().unwrap();
     assert!(fairness.operating_point.as_ref().unwrap().contains("sensitivity of at least 0.95"), "{fairness:?}");
     assert!(again.warnings.iter().any(|warning| warning.contains("no figures by view")), "{:?}", again.warnings);
-    let missed = |report: &ComparisonReport| by(report, "sex").arms[0].underdiagnosis.iter().map(|rate| rate.unwrap().value).sum::<f64>();
+    let missed = |report: &ComparisonReport| {
+        by(report, "sex").arms[0].underdiagnosis.iter().map(|rate| rate.unwrap().value).sum::<f64>()
+    };
     // Whoever has one of two findings is called at either threshold.
     assert!(missed(&again) < missed(&first), "{} and {}", missed(&again), missed(&first));
+}
+
+/// Women of the second set are noise, and those of the first are not: only what was made fails them.
+#[test]
+fn a_generator_that_fails_one_sex_is_told_from_a_judge_that_does() {
+    let study = study(false);
+    succeeds(&study.roentgen(&COMPARE));
+    set(&study, "real", (400, 12), false);
+    set(&study, "made", (400, 13), true);
+    let judge = "classifier:out/arms/real/seed-1/model.safetensors";
+    let args = ["evaluate", "--real", "real.csv", "--synthetic", "made.csv", "--network", judge, "--judge", judge];
+    let shown = succeeds(&study.roentgen(&[&args[..], &["--splits", "2", "--out", "eval", "--device", "cpu"]].concat()));
+    assert!(shown.contains("Widest gap by") && shown.contains("synthetic: female"), "{shown}");
+    let json = std::fs::read_to_string(study.path("eval/evaluation.json")).unwrap();
+    let report: EvaluationReport = serde_json::from_str(&json).unwrap();
+    let [made, real] = &report.correctness[0].groups[..] else { panic!("two sets") };
+    let [auroc, missed] = gaps(&made.attributes[0]);
+    assert!(auroc.worst == "female" && auroc.size.low > 0.0, "{auroc:?}");
+    // The prevalence of the judge's training decides who reaches 0.5, so the rate alone says little; it is there all the same.
+    assert!(missed.size.value >= 0.0 && made.operating_point.as_ref().unwrap().contains("0.5"), "{missed:?}");
+    let [auroc, _] = gaps(&real.attributes[0]);
+    assert!(auroc.size.low < 0.0, "{auroc:?}");
+    let page = std::fs::read_to_string(study.path("eval/evaluation.html")).unwrap();
+    assert!(page.matches("By sex").count() == 2 && page.contains("worst: female"), "{page}");
 }
 
 #[test]

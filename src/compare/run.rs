@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
 use super::evaluation::StudyEvaluation;
-use super::fairness::{FairnessJob, JudgedRun, attributes, group_rows};
 use super::outlook::outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
+use crate::evaluation::fairness::{FairnessJob, JudgedRun, attributes, group_rows, thresholds};
 use crate::evaluation::run::{Evaluation, EvaluationError};
 use crate::report::{ArmReport, ComparisonReport, FairnessReport, Outlook, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
@@ -265,7 +265,8 @@ impl Comparison<'_> {
                     seed,
                     source: Box::new(source),
                 })?;
-                Ok(JudgedRun { test: test.clone(), valid })
+                let chosen = valid.map(|valid| thresholds(self.config.fairness.operating_point, &valid)).transpose();
+                Ok(JudgedRun { test: test.clone(), thresholds: chosen.map_err(ClassifierError::from)? })
             });
             Ok((arm.name.clone(), judged.collect::<Result<Vec<_>, CompareError>>()?))
         });
@@ -276,7 +277,9 @@ impl Comparison<'_> {
             csv.write_record(&row).expect("writing to memory");
         }
         self.folder.write("fairness.csv", &csv.into_inner().expect("writing to memory"))?;
-        let job = FairnessJob { arms: &arms, attributes: &attributes, config: &self.config.fairness, bootstrap };
+        let config = &self.config.fairness;
+        let operating_point = format!("per finding and run, {}", config.operating_point);
+        let job = FairnessJob { arms: &arms, attributes: &attributes, config, operating_point: &operating_point, bootstrap };
         Ok(job.report().map_err(ClassifierError::from)?)
     }
 

@@ -1,5 +1,7 @@
 //! The `[fairness]` table: by which groups of test patients the arms are judged.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::limits::{entries, within};
@@ -40,6 +42,23 @@ pub enum OperatingPoint {
     Sensitivity(f64),
     /// The smallest with at least this specificity, above 0 and below 1.
     Specificity(f64),
+}
+
+impl fmt::Display for OperatingPoint {
+    /// What is chosen, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Youden => {
+                f.write_str("the threshold with the largest sensitivity plus specificity on the validation images (Youden)")
+            }
+            Self::Sensitivity(least) => {
+                write!(f, "the largest threshold with a sensitivity of at least {least} on the validation images")
+            }
+            Self::Specificity(least) => {
+                write!(f, "the smallest threshold with a specificity of at least {least} on the validation images")
+            }
+        }
+    }
 }
 
 impl Default for FairnessConfig {
@@ -125,7 +144,8 @@ mod tests {
     use crate::config::{FairnessConfig, OperatingPoint, RunConfig};
 
     fn parse(format: &str, fairness: &str) -> Result<RunConfig, String> {
-        let text = format!("[data]\nformat = \"{format}\"\nlabels = \"t.csv\"\n[fairness]\n{fairness}\n[[arms]]\nname = \"real\"\n");
+        let text =
+            format!("[data]\nformat = \"{format}\"\nlabels = \"t.csv\"\n[fairness]\n{fairness}\n[[arms]]\nname = \"real\"\n");
         let config = RunConfig::parse(&text, Path::new("r.toml"), Path::new("")).map_err(|error| error.to_string())?;
         config.validate().map_err(|error| error.to_string())?;
         Ok(config)
@@ -133,13 +153,17 @@ mod tests {
 
     #[test]
     fn operating_points_are_a_word_or_a_share() {
-        let of = |text: &str| parse("table", &format!("operating_point = {text}")).map(|config| config.fairness.operating_point);
+        let of =
+            |text: &str| parse("table", &format!("operating_point = {text}")).map(|config| config.fairness.operating_point);
         assert_eq!(of("\"youden\""), Ok(OperatingPoint::Youden));
         assert_eq!(of("{ sensitivity = 0.9 }"), Ok(OperatingPoint::Sensitivity(0.9)));
         assert_eq!(of("{ specificity = 0.95 }"), Ok(OperatingPoint::Specificity(0.95)));
         for share in ["0.0", "1.0", "-0.5", "nan", "90"] {
             let message = of(&format!("{{ sensitivity = {share} }}")).unwrap_err();
-            assert!(message.contains("fairness.operating_point.sensitivity is ") && message.contains("above 0 and below 1"), "{message}");
+            assert!(
+                message.contains("fairness.operating_point.sensitivity is ") && message.contains("above 0 and below 1"),
+                "{message}"
+            );
         }
         assert!(of("\"best\"").unwrap_err().contains("youden"));
         assert!(of("{ sensitivity = 0.9, specificity = 0.9 }").is_err());
@@ -161,7 +185,9 @@ mod tests {
     #[test]
     fn bands_rise_and_groups_have_a_size() {
         assert_eq!(parse("table", "ages = [18, 65]").unwrap().fairness.ages, [18, 65]);
-        for (ages, said) in [("[60, 40]", "rising"), ("[40, 40]", "rising"), ("[]", "at least one"), ("[0, 40]", "at least 1"), ("[-3]", "-3")] {
+        for (ages, said) in
+            [("[60, 40]", "rising"), ("[40, 40]", "rising"), ("[]", "at least one"), ("[0, 40]", "at least 1"), ("[-3]", "-3")]
+        {
             let message = parse("table", &format!("ages = {ages}")).unwrap_err();
             assert!(message.contains("ages") && message.contains(said), "{message}");
         }

@@ -12,7 +12,8 @@ use super::{ArmReport, ComparisonReport, FairnessArm, FairnessAttribute, Fairnes
 pub fn terminal_table(report: &ComparisonReport) -> String {
     let mut table = Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    let groups = report.fairness.iter().map(|fairness| format!("\n{}", groups(table.clone(), fairness, report)));
+    let groups =
+        report.fairness.iter().map(|fairness| format!("\n{}", groups(table.clone(), fairness, report.protocol.confidence)));
     let groups: String = groups.collect();
     lay_out(table, report) + &groups
 }
@@ -97,11 +98,11 @@ fn align(table: &mut Table) {
 }
 
 /// The widest gaps between groups of patients: one row per attribute.
-fn groups(mut table: Table, fairness: &FairnessReport, report: &ComparisonReport) -> String {
-    let level = format::confidence(report.protocol.confidence);
+pub(crate) fn groups(mut table: Table, fairness: &FairnessReport, confidence: f64) -> String {
+    let level = format::confidence(confidence);
     rule(&mut table);
-    let head = ["Widest gap by".to_owned(), format!("AUROC [{level} CI]"), "Arm: worst".to_owned()];
-    let missed = [format!("Under-diagnosis [{level} CI]"), "Arm: worst".to_owned()];
+    let head = ["Widest gap by".to_owned(), format!("AUROC [{level} CI]"), "Worst served".to_owned()];
+    let missed = [format!("Under-diagnosis [{level} CI]"), "Worst served".to_owned()];
     table.set_header(head.into_iter().chain(missed.into_iter().filter(|_| fairness.operating_point.is_some())));
     for attribute in &fairness.attributes {
         let [auroc, of_auroc] = widest(attribute, |arm| arm.auroc_gap.as_ref());
@@ -247,7 +248,7 @@ mod tests {
         view.name = "view".to_owned();
         view.arms.iter_mut().for_each(|arm| (arm.auroc_gap, arm.underdiagnosis_gap) = (None, None));
         fairness.attributes.push(view);
-        let shown = |report: &ComparisonReport| groups(Table::new(), report.fairness.as_ref().unwrap(), report);
+        let shown = |report: &ComparisonReport| groups(Table::new(), report.fairness.as_ref().unwrap(), 0.95);
         let text = shown(&report);
         assert!(text.contains("0.062 [-0.013, 0.083]") && text.contains("real+synth-3: male"), "{text}");
         assert!(text.contains("0.041 [0.006, 0.083]") && text.contains("real-only: female"), "{text}");

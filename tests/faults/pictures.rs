@@ -102,7 +102,8 @@ fn rows(world: &World) -> Vec<Row> {
 
 /// Images of one finding each, both sides and both sexes among them.
 fn shown(set: &Set) -> [usize; TILES] {
-    let alone = |finding: usize| move |asked: &Asked| asked.labels().iter().sum::<f64>() == 1.0 && asked.labels()[finding] == 1.0;
+    let alone =
+        |finding: usize| move |asked: &Asked| asked.labels().iter().sum::<f64>() == 1.0 && asked.labels()[finding] == 1.0;
     let find = |wanted: &dyn Fn(&Asked) -> bool| set.asked.iter().position(wanted).unwrap();
     let sided = |side: &'static str| move |asked: &Asked| alone(1)(asked) && asked.side().as_deref() == Some(side);
     let healthy = |sex| move |asked: &Asked| asked.labels().iter().sum::<f64>() == 0.0 && asked.request.sex == Some(sex);

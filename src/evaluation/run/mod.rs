@@ -5,7 +5,7 @@
 //! | `report` | what comes out: `evaluation.json` |
 //! | `sets` | what the images are like before a network sees them |
 //! | `halves`, `fidelity` | how near the sets are, beside floors from halves by patient |
-//! | `correctness` | whether they show what they were asked for |
+//! | `correctness`, `groups` | whether they show what they were asked for, and for every group of patients alike |
 //! | `copies` | whether they are copies of what the generator was trained on |
 //! | `diversity` | how varied the images are as pictures |
 //! | `table`, `page`, `files` | the same for people, and on disk |
@@ -16,6 +16,7 @@ mod diversity;
 mod error;
 mod fidelity;
 mod files;
+mod groups;
 mod halves;
 mod page;
 mod report;

@@ -14,17 +14,24 @@ pub(super) fn section(report: &ComparisonReport) -> Markup {
         @if let Some(fairness) = &report.fairness {
             section #fairness {
                 h2 { "By group of patients" }
-                p {
-                    "AUROC: mean over the findings with at least " (fairness.fewest) " positive and " (fairness.fewest)
-                    " negative test images in every group, the same findings in all of them. "
-                    (underdiagnosis(fairness)) " "
-                    "Gap: largest minus smallest group. Groups of fewer than " (fairness.fewest_patients) " patients are not judged. Brackets: "
-                    (format::confidence(report.protocol.confidence)) " intervals over test patients; runs are held fixed. That of a gap "
-                    "holds for all pairs of groups at once: where it reaches below 0, these two groups could not be told apart."
-                }
-                @for attribute in &fairness.attributes { (table(fairness, attribute)) }
+                (by_group(fairness, "Arm", report.protocol.confidence))
             }
         }
+    }
+}
+
+/// A table of each attribute, and how to read it. `rows` is what a row is, `confidence` that of the intervals.
+pub(crate) fn by_group(fairness: &FairnessReport, rows: &str, confidence: f64) -> Markup {
+    html! {
+        p {
+            "AUROC: mean over the findings with at least " (fairness.fewest) " positive and " (fairness.fewest)
+            " negative images in every group, the same findings in all of them. "
+            (underdiagnosis(fairness)) " "
+            "Gap: largest minus smallest group. Groups of fewer than " (fairness.fewest_patients) " patients are not judged. Brackets: "
+            (format::confidence(confidence)) " intervals over patients; classifiers are held fixed. That of a gap "
+            "holds for all pairs of groups at once: where it reaches below 0, these two groups could not be told apart."
+        }
+        @for attribute in &fairness.attributes { (table(fairness, attribute, rows)) }
     }
 }
 
@@ -48,7 +55,7 @@ fn underdiagnosis(fairness: &FairnessReport) -> Markup {
     }
 }
 
-fn table(fairness: &FairnessReport, attribute: &FairnessAttribute) -> Markup {
+fn table(fairness: &FairnessReport, attribute: &FairnessAttribute, rows: &str) -> Markup {
     html! {
         h3 { "By " (attribute.name) }
         div.scroll {
@@ -65,7 +72,7 @@ fn table(fairness: &FairnessReport, attribute: &FairnessAttribute) -> Markup {
                 }
                 thead {
                     tr {
-                        th scope="col" { "Arm" }
+                        th scope="col" { (rows) }
                         @for group in &attribute.groups {
                             th.number scope="col" {
                                 (group.name) br;

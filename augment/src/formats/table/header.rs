@@ -85,7 +85,8 @@ impl Header {
             let found = quoted(sheet.columns.iter());
             return Err(TableError::NoImageColumn { path: sheet.path.clone(), found }.into());
         }
-        let kept: Vec<_> = declared.kept.iter().filter_map(|name| Some((name.clone(), kept_column(sheet, name).ok()?))).collect();
+        let kept: Vec<_> =
+            declared.kept.iter().filter_map(|name| Some((name.clone(), kept_column(sheet, name).ok()?))).collect();
         let is_kept = |at: usize| kept.iter().any(|(_, column)| *column == at);
         let unknown = sheet.columns.iter().enumerate();
         let unknown = unknown.filter(|(at, name)| uses[*at].is_none() && !is_extra(name) && !is_kept(*at));

@@ -383,7 +383,8 @@ fn columns_that_are_asked_for_are_kept_whatever_they_are() {
         read(text, |table| table.kept_columns = kept_columns)
     };
     let data = keep(&["scanner", "split"]).unwrap();
-    let cells = |row: usize| data.record(row).details.columns.iter().map(|(n, c)| format!("{n}={c}")).collect::<Vec<_>>().join(" ");
+    let cells =
+        |row: usize| data.record(row).details.columns.iter().map(|(n, c)| format!("{n}={c}")).collect::<Vec<_>>().join(" ");
     assert_eq!([cells(0), cells(1)], ["scanner=A1 split=train", "split=test"]);
     assert_eq!(data.record(1).split, Some(Split::Test));
     assert_eq!(

@@ -215,7 +215,13 @@ mod tests {
             detail("Pleural_Thickening", None, None, Some(Location::Apex)),
         ];
         let columns = [("scanner".to_owned(), "A, 2".to_owned())].into();
-        let details = Details { race: Some("Asian".to_owned()), template: Some("A mass.".to_owned()), findings, columns, ..Details::default() };
+        let details = Details {
+            race: Some("Asian".to_owned()),
+            template: Some("A mass.".to_owned()),
+            findings,
+            columns,
+            ..Details::default()
+        };
         CxrRecord { id: "c.png".to_owned(), details, ..real() }
     }
 

@@ -44,7 +44,9 @@ pub(super) fn gap(values: &[Option<f64>], replicates: &[&[Option<f64>]]) -> Opti
     let pairs = defined.iter().enumerate().flat_map(|(at, a)| defined[..at].iter().map(move |b| (*a, *b)));
     let pairs: Vec<Pair> = pairs.filter_map(|(a, b)| pair(a, b)).filter(|pair| pair.error > 0.0).collect();
     // Undefined pairs are NaN, which `max` leaves out.
-    let largest = |row: usize| pairs.iter().map(|pair| (pair.replicates[row] - pair.difference).abs() / pair.error).fold(f64::NAN, f64::max);
+    let largest = |row: usize| {
+        pairs.iter().map(|pair| (pair.replicates[row] - pair.difference).abs() / pair.error).fold(f64::NAN, f64::max)
+    };
     let mut largest: Vec<f64> = (0..replicates.len()).map(largest).filter(|value| !value.is_nan()).collect();
     largest.sort_unstable_by(f64::total_cmp);
     // Equal values of two groups are the first and the last of them: they are two all the same.

@@ -1,4 +1,4 @@
-//! Whether the classifiers of each arm serve every group of patients equally well.
+//! Whether classifiers serve every group of patients equally well.
 
 mod attribute;
 mod gap;
@@ -17,6 +17,7 @@ use crate::config::FairnessConfig;
 use crate::report::{Estimate, FairnessArm, FairnessAttribute, FairnessGap, FairnessGroup, FairnessReport};
 
 pub use attribute::{Attribute, attributes, group_rows};
+pub use point::thresholds;
 
 /// The label that says that nothing was found.
 const NO_FINDING: &str = "No Finding";
@@ -24,29 +25,29 @@ const NO_FINDING: &str = "No Finding";
 /// Predictions of one run.
 #[derive(Clone, Debug)]
 pub struct JudgedRun {
-    /// On the test images.
+    /// On the images that are grouped.
     pub test: Predictions,
-    /// On the validation images, which choose the operating points; `None` if the weights are gone.
-    pub valid: Option<Predictions>,
+    /// A score at or above it is called, one per finding; `None` for a finding without one, and for a run of which none is known.
+    pub thresholds: Option<Vec<Option<f64>>>,
 }
 
-/// Arms to be judged by groups of test images.
+/// Arms to be judged by groups of images.
 #[derive(Clone, Copy, Debug)]
 pub struct FairnessJob<'a> {
     /// Names of the arms, and their runs; at least one of each.
     pub arms: &'a [(String, Vec<JudgedRun>)],
-    /// What divides the test images.
+    /// What divides the images.
     pub attributes: &'a [Attribute],
     /// How groups are judged.
     pub config: &'a FairnessConfig,
+    /// How thresholds were chosen, for people.
+    pub operating_point: &'a str,
     /// The resamples that intervals come from.
     pub bootstrap: Bootstrap,
 }
 
-/// Thresholds of every run, and what has none.
+/// What has thresholds.
 struct Points {
-    /// `[arm][run][finding]`.
-    thresholds: Vec<Vec<Option<Vec<Option<f64>>>>>,
     /// Columns that stay out of under-diagnosis.
     left_out: Vec<usize>,
     /// Findings among them that lack a threshold, of any run: all arms and seeds are asked about the same diseases.
@@ -70,10 +71,10 @@ impl FairnessJob<'_> {
         if self.attributes.is_empty() {
             return Ok(None);
         }
-        let points = self.points()?;
+        let points = self.points();
         let attributes = self.attributes.iter().map(|attribute| self.attribute(attribute, &points));
         Ok(Some(FairnessReport {
-            operating_point: points.is_known.then(|| point::words(self.config.operating_point)),
+            operating_point: points.is_known.then(|| self.operating_point.to_owned()),
             fewest: self.config.least_images,
             fewest_patients: self.config.least_patients,
             attributes: attributes.collect::<Result<_, _>>()?,
@@ -85,29 +86,25 @@ impl FairnessJob<'_> {
         &self.arms[0].1[0].test
     }
 
-    fn points(&self) -> Result<Points, MetricsError> {
-        let of_run = |run: &JudgedRun| {
-            run.valid.as_ref().map(|valid| point::thresholds(self.config.operating_point, valid)).transpose()
-        };
-        let of_arm = self.arms.iter().map(|(_, runs)| runs.iter().map(of_run).collect::<Result<Vec<_>, _>>());
-        let thresholds: Vec<Vec<_>> = of_arm.collect::<Result<_, _>>()?;
-        let has_valid = thresholds.iter().flatten().all(Option::is_some);
+    fn points(&self) -> Points {
+        let runs = || self.arms.iter().flat_map(|(_, runs)| runs);
+        let has_any = runs().all(|run| run.thresholds.is_some());
         let names = &self.first().findings;
         let healthy = |column: &usize| names[*column] == NO_FINDING;
-        let pointless = |column: &usize| thresholds.iter().flatten().flatten().any(|points| points[*column].is_none());
-        let without = (0..names.len()).filter(|column| has_valid && !healthy(column) && pointless(column));
+        let pointless = |column: &usize| runs().flat_map(|run| &run.thresholds).any(|points| points[*column].is_none());
+        let without = (0..names.len()).filter(|column| has_any && !healthy(column) && pointless(column));
         let without = without.map(|column| names[column].clone()).collect();
         let left_out: Vec<usize> = (0..names.len()).filter(|column| healthy(column) || pointless(column)).collect();
-        let is_known = has_valid && left_out.len() < names.len();
-        Ok(Points { thresholds, left_out, without, is_known })
+        let is_known = has_any && left_out.len() < names.len();
+        Points { left_out, without, is_known }
     }
 
     /// The scores of every run of an arm by group.
     fn sorted(&self, arm: usize, attribute: &Attribute, points: &Points) -> Result<Vec<Subgroups>, MetricsError> {
         let first = self.first();
         let findings = first.findings.len();
-        let of_run = |(run, points_of_run): (&JudgedRun, &Option<Vec<Option<f64>>>)| {
-            let point = |finding: usize| points_of_run.as_ref().and_then(|points| points[finding]).unwrap_or(f64::INFINITY);
+        let of_run = |run: &JudgedRun| {
+            let point = |finding: usize| run.thresholds.as_ref().and_then(|points| points[finding]).unwrap_or(f64::INFINITY);
             Subgroups::new(&GroupedScores {
                 table: ScoreTable::new(&run.test.scores, &first.targets, findings)?,
                 groups: &attribute.of_row,
@@ -116,7 +113,7 @@ impl FairnessJob<'_> {
                 left_out: &points.left_out,
             })
         };
-        self.arms[arm].1.iter().zip(&points.thresholds[arm]).map(of_run).collect()
+        self.arms[arm].1.iter().map(of_run).collect()
     }
 
     fn attribute(&self, attribute: &Attribute, points: &Points) -> Result<FairnessAttribute, MetricsError> {
@@ -274,6 +271,10 @@ mod tests {
         Attribute::new(name.to_owned(), of_row)
     }
 
+    fn run(point: OperatingPoint, valid: &Predictions) -> JudgedRun {
+        JudgedRun { test: predictions(0), thresholds: Some(thresholds(point, valid).unwrap()) }
+    }
+
     fn sexes() -> Attribute {
         let sex = |i: usize| (i < 396).then(|| (0, if i.is_multiple_of(2) { "female" } else { "male" }.to_owned()));
         attribute("sex", (0..400).map(sex).collect())
@@ -286,12 +287,12 @@ mod tests {
 
     fn judged(arms: &[(String, Vec<JudgedRun>)], attributes: &[Attribute], config: &FairnessConfig) -> FairnessReport {
         let bootstrap = Bootstrap { replicates: 200, seed: 1 };
-        FairnessJob { arms, attributes, config, bootstrap }.report().unwrap().unwrap()
+        FairnessJob { arms, attributes, config, operating_point: "stated", bootstrap }.report().unwrap().unwrap()
     }
 
     #[test]
     fn the_harder_sex_is_named_with_its_gap() {
-        let runs = vec![JudgedRun { test: predictions(0), valid: Some(predictions(1)) }];
+        let runs = vec![run(OperatingPoint::Youden, &predictions(1))];
         let report = of(runs, &[sexes()]);
         let sex = &report.attributes[0];
         assert_eq!((sex.name.as_str(), sex.unknown, sex.findings.len()), ("sex", 4, 3));
@@ -312,7 +313,7 @@ mod tests {
 
     #[test]
     fn swapped_names_swap_and_two_equal_runs_are_one() {
-        let run = || JudgedRun { test: predictions(0), valid: Some(predictions(1)) };
+        let run = || run(OperatingPoint::Youden, &predictions(1));
         let mut swapped = sexes();
         swapped.of_row.iter_mut().flatten().for_each(|group| *group = 1 - *group);
         let (here, there) = (of(vec![run()], &[sexes()]), of(vec![run(), run()], &[swapped]));
@@ -328,7 +329,7 @@ mod tests {
             "race",
             (0..400).map(|i| Some((0, ["a", "b", "c"][if i < 15 { 2 } else { i % 2 }].to_owned()))).collect(),
         );
-        let report = of(vec![JudgedRun { test: predictions(0), valid: Some(predictions(1)) }], &[view, race]);
+        let report = of(vec![run(OperatingPoint::Youden, &predictions(1))], &[view, race]);
         let [view, race] = &report.attributes[..] else { panic!() };
         assert!(view.groups[0].is_small && !view.groups[1].is_small);
         assert_eq!((view.arms[0].auroc[0], view.arms[0].underdiagnosis[0]), (None, None));
@@ -339,14 +340,14 @@ mod tests {
 
     #[test]
     fn without_validation_there_is_no_operating_point() {
-        let report = of(vec![JudgedRun { test: predictions(0), valid: None }], &[sexes()]);
+        let report = of(vec![JudgedRun { test: predictions(0), thresholds: None }], &[sexes()]);
         assert_eq!(report.operating_point, None);
         let arm = &report.attributes[0].arms[0];
         assert!(arm.auroc_gap.is_some() && arm.underdiagnosis_gap.is_none() && arm.underdiagnosis.iter().all(Option::is_none));
         // One class only on validation: that finding has none.
         let mut valid = predictions(1);
         valid.targets.chunks_mut(3).for_each(|row| row[1] = 0.0);
-        let report = of(vec![JudgedRun { test: predictions(0), valid: Some(valid) }], &[sexes()]);
+        let report = of(vec![run(OperatingPoint::Youden, &valid)], &[sexes()]);
         assert_eq!(report.without_operating_point, ["Mass"]);
         assert!(report.operating_point.is_some() && report.attributes[0].arms[0].underdiagnosis_gap.is_some());
     }
@@ -355,7 +356,7 @@ mod tests {
     fn groups_by_chance_are_not_told_apart() {
         // Whoever has an even number of another order than the sexes have.
         let coin = attribute("coin", (0..400).map(|i| Some((0, ["heads", "tails"][i / 2 * 7 % 11 % 2].to_owned()))).collect());
-        let arm = &of(vec![JudgedRun { test: predictions(0), valid: Some(predictions(1)) }], &[coin]).attributes[0].arms[0];
+        let arm = &of(vec![run(OperatingPoint::Youden, &predictions(1))], &[coin]).attributes[0].arms[0];
         for gap in [arm.auroc_gap.as_ref().unwrap(), arm.underdiagnosis_gap.as_ref().unwrap()] {
             assert!(gap.size.low < 0.0 && gap.size.value >= 0.0 && gap.size.high > 0.0, "{gap:?}");
         }
@@ -363,17 +364,18 @@ mod tests {
 
     #[test]
     fn the_operating_point_and_the_sizes_are_those_of_the_run_file() {
-        let arms = [("real".to_owned(), vec![JudgedRun { test: predictions(0), valid: Some(predictions(1)) }])];
-        let of = |config: &FairnessConfig| judged(&arms, &[sexes()], config);
-        let at = |point| of(&FairnessConfig { operating_point: point, ..FairnessConfig::default() });
-        let (few, many) = (at(OperatingPoint::Sensitivity(0.99)), at(OperatingPoint::Specificity(0.99)));
-        assert!(few.operating_point.unwrap().contains("sensitivity of at least 0.99"));
+        let of = |point: OperatingPoint, config: &FairnessConfig| {
+            judged(&[("real".to_owned(), vec![run(point, &predictions(1))])], &[sexes()], config)
+        };
+        let usual = FairnessConfig::default();
+        let (few, many) = (of(OperatingPoint::Sensitivity(0.99), &usual), of(OperatingPoint::Specificity(0.99), &usual));
+        assert_eq!(few.operating_point.as_deref(), Some("stated"));
         let missed = |report: &FairnessReport| report.attributes[0].arms[0].underdiagnosis[0].unwrap().value;
-        assert!(missed(&FairnessReport { operating_point: None, ..few }) + 0.2 < missed(&many), "{many:?}");
+        assert!(missed(&few) + 0.2 < missed(&many), "{many:?}");
         // 198 of each sex, a fifth to a quarter of them with a finding.
-        let large = of(&FairnessConfig { least_images: 60, ..FairnessConfig::default() });
+        let large = of(OperatingPoint::Youden, &FairnessConfig { least_images: 60, ..FairnessConfig::default() });
         assert_eq!((large.attributes[0].findings.len(), large.fewest), (1, 60));
-        let none = of(&FairnessConfig { least_patients: 199, ..FairnessConfig::default() });
+        let none = of(OperatingPoint::Youden, &FairnessConfig { least_patients: 199, ..FairnessConfig::default() });
         assert!(none.attributes[0].groups.iter().all(|group| group.is_small) && none.attributes[0].arms[0].auroc_gap.is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What divides the test images into groups.
+//! What divides images into groups.
 
 use roentgen_augment::record::{CxrRecord, Sex, View};
 
@@ -7,7 +7,7 @@ use crate::config::{ATTRIBUTES, FairnessConfig};
 /// Most groups of an attribute that is a text; more are names, not groups.
 const MOST_GROUPS: usize = 12;
 
-/// What divides the test images into groups.
+/// What divides images into groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
     /// Its name.
@@ -35,11 +35,11 @@ pub fn attributes(records: &[Option<&CxrRecord>], config: &FairnessConfig) -> (V
             count @ (0 | 1) => notes.push(format!(
                 "There are no figures by {}: {}.",
                 attribute.name,
-                if count == 0 { "no test image has it" } else { "all test images that have it are in one group" }
+                if count == 0 { "no image has it" } else { "all images that have it are in one group" }
             )),
             2..=MOST_GROUPS => judged.push(attribute),
             count => notes.push(format!(
-                "The test images have {count} different values of {}: more than {MOST_GROUPS} are no groups, and there are no figures by it.",
+                "The images have {count} different values of {}: more than {MOST_GROUPS} are no groups, and there are no figures by it.",
                 attribute.name
             )),
         }
@@ -49,16 +49,12 @@ pub fn attributes(records: &[Option<&CxrRecord>], config: &FairnessConfig) -> (V
 
 impl Attribute {
     /// Groups in the order of their numbers, then of their names.
-    pub(super) fn new(name: String, of_row: Vec<Option<Named>>) -> Self {
+    pub(in crate::evaluation) fn new(name: String, of_row: Vec<Option<Named>>) -> Self {
         let mut groups: Vec<&Named> = of_row.iter().flatten().collect();
         groups.sort();
         groups.dedup();
         let place = |group: &Option<Named>| groups.binary_search(&group.as_ref()?).ok();
-        Self {
-            name,
-            of_row: of_row.iter().map(place).collect(),
-            groups: groups.iter().map(|(_, name)| name.clone()).collect(),
-        }
+        Self { name, of_row: of_row.iter().map(place).collect(), groups: groups.iter().map(|(_, name)| name.clone()).collect() }
     }
 }
 
@@ -97,7 +93,7 @@ fn age_band(age: f32, ages: &[u32]) -> Option<Named> {
     Some((begun, name))
 }
 
-/// The group of every test image as a table: `image`, then one column per attribute, blank where it is not recorded.
+/// The group of every image as a table: `image`, then one column per attribute, blank where it is not recorded.
 #[must_use]
 pub fn group_rows(images: &[String], attributes: &[Attribute]) -> Vec<Vec<String>> {
     let head = ["image".to_owned()].into_iter().chain(attributes.iter().map(|attribute| attribute.name.clone())).collect();
@@ -144,7 +140,7 @@ mod tests {
         let (judged, notes) = attributes(&[Some(&one), None], &named(&["sex", "race"]));
         assert!(judged.is_empty());
         assert!(notes[0].contains("by sex") && notes[0].contains("in one group"), "{notes:?}");
-        assert!(notes[1].contains("by race") && notes[1].contains("no test image has it"), "{notes:?}");
+        assert!(notes[1].contains("by race") && notes[1].contains("no image has it"), "{notes:?}");
         let rows = group_rows(
             &["a.png".to_owned(), "b.png".to_owned()],
             &[Attribute::new("sex".to_owned(), vec![None, Some((0, "male".to_owned()))])],

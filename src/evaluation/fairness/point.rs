@@ -7,7 +7,10 @@ use crate::config::OperatingPoint;
 
 /// The threshold of each finding on the validation images: a score at or above it is called positive. `None` for a finding without both
 /// classes there, and for one that no threshold gives what is asked for.
-pub(super) fn thresholds(point: OperatingPoint, valid: &Predictions) -> Result<Vec<Option<f64>>, MetricsError> {
+///
+/// # Errors
+/// [`MetricsError`] for scores that are not numbers.
+pub fn thresholds(point: OperatingPoint, valid: &Predictions) -> Result<Vec<Option<f64>>, MetricsError> {
     let table = ScoreTable::new(&valid.scores, &valid.targets, valid.findings.len())?;
     Ok((0..table.findings()).map(|finding| threshold(point, &table.ranking(finding))).collect())
 }
@@ -26,22 +29,6 @@ fn threshold(point: OperatingPoint, ranking: &Ranking) -> Option<f64> {
         OperatingPoint::Specificity(least) => points.rfind(|at| specificity(*at) >= least),
     };
     chosen.map(|at| curve.thresholds[at])
-}
-
-/// How it is chosen, for people.
-pub(super) fn words(point: OperatingPoint) -> String {
-    match point {
-        OperatingPoint::Youden => {
-            "per finding and run, the threshold with the largest sensitivity plus specificity on the validation images (Youden)"
-                .to_owned()
-        }
-        OperatingPoint::Sensitivity(least) => {
-            format!("per finding and run, the largest threshold with a sensitivity of at least {least} on the validation images")
-        }
-        OperatingPoint::Specificity(least) => {
-            format!("per finding and run, the smallest threshold with a specificity of at least {least} on the validation images")
-        }
-    }
 }
 
 #[cfg(test)]
