@@ -82,6 +82,7 @@ pub(crate) fn source(config: &DataConfig, preprocess: Preprocess, missing: Missi
         columns: config.columns.clone(),
         custom_findings: config.custom_findings.clone(),
         extra_columns: config.extra_columns.clone(),
+        kept_columns: config.kept_columns.clone(),
         report: config.report.clone(),
         readers: config.readers,
         delimiter: config.delimiter,

@@ -13,6 +13,7 @@
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `evaluate` | `evaluate` on phantoms: figures and floors, kills, and every bad input with its message |
 //! | `docs` | links of the pages, and paths and names of the map, lead somewhere |
+//! | `fairness` | `compare` by groups of patients: a planted gap is found, and nothing else is |
 //! | `faults` | planted faults on phantoms, and what every measure of images makes of them |
 //! | `finetune` | `finetune` on a tiny pipeline: kills, interruptions and full disks, and every bad input with its message |
 //! | `generate` | `generate`, `inspect` and `dev` on a tiny pipeline, and every broken checkpoint |
@@ -45,6 +46,7 @@ mod demo;
 mod dicom;
 mod docs;
 mod evaluate;
+mod fairness;
 mod faults;
 mod finetune;
 mod generate;

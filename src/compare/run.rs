@@ -21,12 +21,12 @@ use serde::{Deserialize, Serialize};
 use super::adherence::AdherenceJob;
 use super::card::{data_card, protocol, warnings};
 use super::evaluation::StudyEvaluation;
-use super::fairness::{JudgedRun, attributes, fairness, group_rows, without_names};
 use super::outlook::outlook;
 use super::seed::{SeedRun, batcher, macro_auroc, seed_folder};
 use super::{ArmAssessment, assess};
 use super::{Pools, notes_after};
 use crate::config::{ArmConfig, RunConfig};
+use crate::evaluation::fairness::{FairnessJob, JudgedRun, attributes, group_rows, thresholds};
 use crate::evaluation::run::{Evaluation, EvaluationError};
 use crate::report::{ArmReport, ComparisonReport, FairnessReport, Outlook, RunReport};
 use crate::run_folder::{RunFolder, RunFolderError};
@@ -253,8 +253,8 @@ impl Comparison<'_> {
             known.iter().map(|row| (row.record.id.as_str(), row.record.as_ref())).collect();
         let rows = &finished[0][0].1.rows;
         let records: Vec<_> = rows.iter().map(|row| by_name.get(row.image.as_str()).copied()).collect();
-        let mut attributes = attributes(&records);
-        warnings.extend(without_names(&mut attributes));
+        let (attributes, notes) = attributes(&records, &self.config.fairness);
+        warnings.extend(notes);
         if attributes.is_empty() {
             return Ok(None);
         }
@@ -265,7 +265,8 @@ impl Comparison<'_> {
                     seed,
                     source: Box::new(source),
                 })?;
-                Ok(JudgedRun { test: test.clone(), valid })
+                let chosen = valid.map(|valid| thresholds(self.config.fairness.operating_point, &valid)).transpose();
+                Ok(JudgedRun { test: test.clone(), thresholds: chosen.map_err(ClassifierError::from)? })
             });
             Ok((arm.name.clone(), judged.collect::<Result<Vec<_>, CompareError>>()?))
         });
@@ -276,7 +277,10 @@ impl Comparison<'_> {
             csv.write_record(&row).expect("writing to memory");
         }
         self.folder.write("fairness.csv", &csv.into_inner().expect("writing to memory"))?;
-        Ok(fairness(&arms, &attributes, bootstrap).map_err(ClassifierError::from)?)
+        let config = &self.config.fairness;
+        let operating_point = format!("per finding and run, {}", config.operating_point);
+        let job = FairnessJob { arms: &arms, attributes: &attributes, config, operating_point: &operating_point, bootstrap };
+        Ok(job.report().map_err(ClassifierError::from)?)
     }
 
     /// Predictions of a finished run on the validation images, which choose its operating points: those written before, or by its weights.

@@ -38,6 +38,9 @@ pub struct DataConfig {
     /// Columns of the table to ignore.
     #[serde(default)]
     pub extra_columns: Vec<String>,
+    /// Columns of the table that are kept for `[fairness]`, which names them.
+    #[serde(skip)]
+    pub kept_columns: Vec<String>,
     /// The table's column of reports; `report` if absent.
     #[serde(default)]
     pub report: Option<String>,
@@ -147,6 +150,14 @@ impl DataConfig {
     pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let also = self.also.iter_mut().flat_map(Self::paths_mut);
         self.labels.iter_mut().chain(self.images.iter_mut()).chain(also).collect()
+    }
+
+    /// Tells the sets that are tables of any columns to keep these.
+    pub(super) fn keep(&mut self, columns: &[String]) {
+        if self.format.has_columns {
+            self.kept_columns = columns.to_vec();
+        }
+        self.also.iter_mut().for_each(|set| set.keep(columns));
     }
 
     /// The data sets that are read: this one and those beside it.

@@ -5,6 +5,7 @@ mod data;
 mod diffusion;
 mod error;
 mod evaluation;
+mod fairness;
 mod gate;
 mod generator;
 mod images;
@@ -33,6 +34,7 @@ pub(crate) use diffusion::sampler_named;
 pub use diffusion::{ComputeType, DiffusionConfig, DiffusionKeys, USUAL_STRENGTH};
 pub use error::ConfigError;
 pub use evaluation::EvaluationConfig;
+pub use fairness::{ATTRIBUTES, FairnessConfig, OperatingPoint};
 pub use gate::{AgreementConfig, CopiesConfig, FindingLimits, GateConfig, JudgeKind};
 pub use generator::{GeneratorConfig, GeneratorKind, PlanConfig, SupplyMode};
 pub use images::{ImagesConfig, ImagesFrom};
@@ -73,6 +75,9 @@ pub struct RunConfig {
     /// How the synthetic images are measured beside the arms; they are not if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<EvaluationConfig>,
+    /// By which groups of test patients the arms are judged.
+    #[serde(default)]
+    pub fairness: FairnessConfig,
     /// How intervals are drawn.
     #[serde(default)]
     pub bootstrap: BootstrapConfig,
@@ -139,6 +144,7 @@ impl RunConfig {
     pub fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text)
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })?;
+        config.data.keep(&config.fairness.kept_columns());
         let data = config.data.paths_mut();
         let weights = config.network.weights.iter_mut();
         let cache = config.generator.iter_mut().filter_map(|generator| generator.cache.as_mut());
@@ -195,6 +201,7 @@ impl RunConfig {
         }
         self.gate.validate()?;
         self.evaluation.iter().try_for_each(EvaluationConfig::validate)?;
+        self.fairness.validate(&self.data)?;
         if self.seeds.is_empty() {
             return Err(ConfigError::value("seeds", "empty", "at least one seed"));
         }

@@ -1,7 +1,8 @@
-//! Whether images are any good: features, fidelity, diversity, correctness, retrieval, text, memorisation.
+//! Whether images are any good: features, fidelity, diversity, correctness, fairness, retrieval, text, memorisation.
 
 pub mod correctness;
 pub mod diversity;
+pub mod fairness;
 pub mod features;
 pub mod fidelity;
 pub mod images;

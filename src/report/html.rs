@@ -1,7 +1,7 @@
 //! `report.html`: one page that works without network and scripts.
 
 mod adherence;
-mod fairness;
+pub(crate) mod fairness;
 mod findings;
 mod gate;
 mod headline;

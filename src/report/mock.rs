@@ -155,13 +155,17 @@ fn adherence((place, finding): (usize, &str)) -> AdherenceFinding {
 
 fn fairness(arms: &[String]) -> FairnessReport {
     let near = |value: f64| Some(Estimate { value, low: value - 0.03, high: value + 0.03 });
-    let gap = |worst: &str| FairnessGap { size: Estimate { value: 0.041, low: 0.006, high: 0.083 }, worst: worst.to_owned() };
+    let gap = |worst: &str, best: &str| FairnessGap {
+        size: Estimate { value: 0.041, low: 0.006, high: 0.083 },
+        worst: worst.to_owned(),
+        best: best.to_owned(),
+    };
     let arm = |name: &String| FairnessArm {
         arm: name.clone(),
         auroc: vec![near(0.64), near(0.681), None],
-        auroc_gap: Some(gap("female")),
+        auroc_gap: Some(gap("female", "male")),
         underdiagnosis: vec![near(0.31), near(0.269), None],
-        underdiagnosis_gap: Some(gap("female")),
+        underdiagnosis_gap: Some(gap("female", "male")),
     };
     let group = |(name, images): (&str, usize)| FairnessGroup {
         name: name.to_owned(),
@@ -174,6 +178,7 @@ fn fairness(arms: &[String]) -> FairnessReport {
         operating_point: Some("per finding and run, the threshold of Youden on the validation images".to_owned()),
         without_operating_point: vec!["Hernia".to_owned()],
         fewest: 10,
+        fewest_patients: 20,
         attributes: vec![FairnessAttribute {
             name: "sex".to_owned(),
             unknown: 7,

@@ -1,7 +1,7 @@
 //! The results of a comparison for people: `report.json`, a self-contained `report.html`, and tables for terminal and Markdown.
 
 pub(crate) mod format;
-mod html;
+pub(crate) mod html;
 mod lookup;
 #[cfg(test)]
 mod mock;
@@ -10,7 +10,7 @@ pub(crate) mod page;
 mod plot;
 mod sample_grid;
 mod schema;
-mod table;
+pub(crate) mod table;
 mod verdict;
 
 pub use html::render_html;

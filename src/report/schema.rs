@@ -71,11 +71,12 @@ pub struct AdherenceFinding {
 pub struct FairnessReport {
     /// How the thresholds of the under-diagnosis rate were chosen; `None` if they could not be: the weights of a run were deleted.
     pub operating_point: Option<String>,
-    /// Findings without both classes in validation, which have no threshold and stay out of the under-diagnosis rate.
+    /// Findings that validation gives no threshold, which stay out of the under-diagnosis rate.
     pub without_operating_point: Vec<String>,
-    /// Fewest positive and negative images of a finding in every group, and fewest ill images of a group, that are judged; groups of fewer
-    /// than twice as many patients are not.
+    /// Fewest positive and negative images of a finding in every group, and fewest ill images of a group, that are judged.
     pub fewest: usize,
+    /// Fewest patients of a group that is judged.
+    pub fewest_patients: usize,
     /// One entry per attribute that the data set records.
     pub attributes: Vec<FairnessAttribute>,
 }
@@ -128,10 +129,13 @@ pub struct FairnessArm {
 /// How far apart groups are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FairnessGap {
-    /// Largest minus smallest, with its interval over resampled patients.
+    /// Largest minus smallest. The interval over resampled patients holds for the differences of all pairs of groups at once, and reaches
+    /// below 0 where these two can't be told apart.
     pub size: Estimate,
     /// Name of the group that is served worst.
     pub worst: String,
+    /// Name of the group that is served best.
+    pub best: String,
 }
 
 /// The data set and its splits.

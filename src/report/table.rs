@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 use super::lookup::{NO_MACRO, PHANTOM_CAVEAT, TEST};
-use super::{ArmReport, ComparisonReport, format};
+use super::{ArmReport, ComparisonReport, FairnessArm, FairnessAttribute, FairnessGap, FairnessReport, format};
 
 /// The headline for the terminal: one row per arm, then one sentence per arm and the report's warnings.
 ///
@@ -12,7 +12,10 @@ use super::{ArmReport, ComparisonReport, format};
 pub fn terminal_table(report: &ComparisonReport) -> String {
     let mut table = Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    lay_out(table, report)
+    let groups =
+        report.fairness.iter().map(|fairness| format!("\n{}", groups(table.clone(), fairness, report.protocol.confidence)));
+    let groups: String = groups.collect();
+    lay_out(table, report) + &groups
 }
 
 /// The headline for `docs/results.md`: one row per arm, then one sentence per arm.
@@ -62,20 +65,12 @@ fn lay_out(mut table: Table, report: &ComparisonReport) -> String {
         let kept = row.into_iter().enumerate().filter(move |(place, _)| !(is_narrow && *place == RELATIVE));
         kept.map(move |(_, cell)| if is_broken { cell.replace(" [", "\n[").replace(" / ", "\n/ ") } else { cell })
     };
-    // Rules above, below and under the head, as in a printed table; rows need none.
-    table.load_preset(presets::NOTHING);
-    let rules = [TableComponent::TopBorder, TableComponent::HeaderLines, TableComponent::BottomBorder];
-    let crossings = [TableComponent::TopBorderIntersections, TableComponent::BottomBorderIntersections];
-    for rule in rules.into_iter().chain(crossings) {
-        table.set_style(rule, '─');
-    }
+    rule(&mut table);
     table.set_header(fitted(headline_head(report), true));
     for arm in &report.arms {
         table.add_row(fitted(headline_row(report, arm), is_narrow));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align(&mut table);
     let sentences = report.compared_arms().map(|arm| format!("{}: {}\n", arm.name, report.sentence(arm)));
     let phantom = report.on_phantom().then_some(PHANTOM_CAVEAT);
     let warnings =
@@ -83,6 +78,49 @@ fn lay_out(mut table: Table, report: &ComparisonReport) -> String {
     let adherence = report.adherence.iter().map(|adherence| format!("{}\n", report.adherence_sentence(adherence)));
     let lines: String = sentences.chain(adherence).chain(warnings).collect();
     format!("{}\n{lines}", table.trim_fmt())
+}
+
+/// Rules above, below and under the head, as in a printed table; rows need none.
+fn rule(table: &mut Table) {
+    table.load_preset(presets::NOTHING);
+    let rules = [TableComponent::TopBorder, TableComponent::HeaderLines, TableComponent::BottomBorder];
+    let crossings = [TableComponent::TopBorderIntersections, TableComponent::BottomBorderIntersections];
+    for rule in rules.into_iter().chain(crossings) {
+        table.set_style(rule, '─');
+    }
+}
+
+/// Numbers to the right.
+fn align(table: &mut Table) {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+/// The widest gaps between groups of patients: one row per attribute.
+pub(crate) fn groups(mut table: Table, fairness: &FairnessReport, confidence: f64) -> String {
+    let level = format::confidence(confidence);
+    rule(&mut table);
+    let head = ["Widest gap by".to_owned(), format!("AUROC [{level} CI]"), "Worst served".to_owned()];
+    let missed = [format!("Under-diagnosis [{level} CI]"), "Worst served".to_owned()];
+    table.set_header(head.into_iter().chain(missed.into_iter().filter(|_| fairness.operating_point.is_some())));
+    for attribute in &fairness.attributes {
+        let [auroc, of_auroc] = widest(attribute, |arm| arm.auroc_gap.as_ref());
+        let [missed, of_missed] = widest(attribute, |arm| arm.underdiagnosis_gap.as_ref());
+        let missed = [missed, of_missed].into_iter().filter(|_| fairness.operating_point.is_some());
+        table.add_row([attribute.name.clone(), auroc, of_auroc].into_iter().chain(missed));
+    }
+    align(&mut table);
+    table.trim_fmt() + "\n"
+}
+
+/// The widest gap of an attribute over all arms, and whose it is.
+fn widest(attribute: &FairnessAttribute, gap: impl Fn(&FairnessArm) -> Option<&FairnessGap>) -> [String; 2] {
+    let gaps = attribute.arms.iter().filter_map(|arm| Some((arm, gap(arm)?)));
+    match gaps.reduce(|widest, other| if other.1.size.value > widest.1.size.value { other } else { widest }) {
+        Some((arm, gap)) => [format::auroc_estimate(&gap.size), format!("{}: {}", arm.arm, gap.worst)],
+        None => [format::UNDEFINED.to_owned(), String::new()],
+    }
 }
 
 fn headline_head(report: &ComparisonReport) -> [String; 7] {
@@ -197,6 +235,28 @@ mod tests {
     fn undefined_is_said() {
         let text = markdown_findings(&mock::typical());
         assert!(text.contains("| Hernia | 0 | undefined (no positives in test) |"), "{text}");
+    }
+
+    #[test]
+    fn the_widest_gap_of_every_attribute_is_shown() {
+        let mut report = mock::typical();
+        let fairness = report.fairness.as_mut().unwrap();
+        // The third arm has the widest gap of the AUROC; nobody has one by view.
+        let widest = fairness.attributes[0].arms[2].auroc_gap.as_mut().unwrap();
+        (widest.size.value, widest.size.low, widest.worst) = (0.062, -0.013, "male".to_owned());
+        let mut view = fairness.attributes[0].clone();
+        view.name = "view".to_owned();
+        view.arms.iter_mut().for_each(|arm| (arm.auroc_gap, arm.underdiagnosis_gap) = (None, None));
+        fairness.attributes.push(view);
+        let shown = |report: &ComparisonReport| groups(Table::new(), report.fairness.as_ref().unwrap(), 0.95);
+        let text = shown(&report);
+        assert!(text.contains("0.062 [-0.013, 0.083]") && text.contains("real+synth-3: male"), "{text}");
+        assert!(text.contains("0.041 [0.006, 0.083]") && text.contains("real-only: female"), "{text}");
+        assert!(text.lines().any(|line| line.contains("view") && line.matches(format::UNDEFINED).count() == 2), "{text}");
+        // Without thresholds there is no rate to be far apart in.
+        report.fairness.as_mut().unwrap().operating_point = None;
+        assert!(!shown(&report).contains("Under-diagnosis"));
+        assert!(terminal_table(&report).contains("Widest gap by"));
     }
 
     #[test]

@@ -180,6 +180,14 @@ pub const STUDY: &[(&str, Kind)] = &[
     ("gate.agreement.weights", Text),
     ("gate.agreement.seed", Whole),
     ("gate.copies.quantile", Real),
+    ("fairness.columns", Of(&["[\"sex\"]", "[]", "[\"site\"]", "[\" \"]", "[\"age\", \"age\"]"])),
+    ("fairness.ages", Of(&["[40, 60]", "[60, 40]", "[]", "[99999999999]", "[-1]"])),
+    (
+        "fairness.operating_point",
+        Of(&["\"youden\"", "{ sensitivity = 0.9 }", "{ specificity = nan }", "{ sensitivity = -1 }", "1"]),
+    ),
+    ("fairness.least_images", Whole),
+    ("fairness.least_patients", Whole),
     ("bootstrap.replicates", Whole),
     ("bootstrap.seed", Whole),
 ];

@@ -76,7 +76,7 @@ fn the_closest_pairs_are_the_copies() {
         nearest: world.train.images[pair.train].clone(),
     });
     let sheet = contact_sheet(&pairs.collect::<Vec<_>>()).unwrap();
-    if let Some(folder) = std::env::var_os("ROENTGEN_PICTURES") {
-        std::fs::write(std::path::Path::new(&folder).join("closest_pairs.png"), sheet).unwrap();
+    if let Some(folder) = super::pictures::folder() {
+        std::fs::write(folder.join("closest_pairs.png"), sheet).unwrap();
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! `world` draws phantoms and trains the one classifier that is judge and feature network; `measures` measures a set with it; the tables
 //! here say what each fault does to which measure. A measure moves if it leaves the range of four faithful sets of the same size by more
-//! than that range's width, and stays if it keeps within one and a half widths.
+//! than that range's width, and stays if it keeps within one and a half widths. `pictures` draws both for the documentation.
 
 mod bad;
 mod harmless;
 mod measures;
+mod pictures;
 mod plant;
 mod world;
 

@@ -328,9 +328,19 @@ fn parquet(source: &DataSource) -> Result<CxrDataset, AugmentError> {
 
 fn own_table(source: &DataSource, path: PathBuf) -> Table {
     let DataSource {
-        findings, unlabelled, columns, custom_findings, extra_columns, report, synthetic, missing, delimiter, ..
+        findings,
+        unlabelled,
+        columns,
+        custom_findings,
+        extra_columns,
+        kept_columns,
+        report,
+        synthetic,
+        missing,
+        delimiter,
+        ..
     } = source.clone();
-    let table = Table { columns, findings, unlabelled, custom_findings, extra_columns, ..Table::new(path) };
+    let table = Table { columns, findings, unlabelled, custom_findings, extra_columns, kept_columns, ..Table::new(path) };
     Table { report, synthetic, missing, delimiter, ..table }
 }
 

@@ -31,6 +31,8 @@ pub struct DataSource {
     pub custom_findings: Vec<String>,
     /// Columns of the table to ignore.
     pub extra_columns: Vec<String>,
+    /// Columns of the table whose cells are kept; of layouts that have [columns](Format::has_columns).
+    pub kept_columns: Vec<String>,
     /// The table's column of reports; `None` for `report`.
     pub report: Option<String>,
     /// Whether rows that don't say what they are, are synthetic, as in a pool of images made elsewhere.

@@ -1,5 +1,6 @@
 //! Details of an image that only some data sets have.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,9 @@ pub struct Details {
     /// Which of a patient's images comes first: a date as a number (2019-03-31 is 20190331, the time of day behind the point), or a
     /// follow-up number. Compared within a data set only, as most of them shift their dates.
     pub order: Option<f64>,
+    /// Cells of the columns that were to be kept, by the names under which they were asked for; what is blank is absent. They group images
+    /// and say nothing else.
+    pub columns: BTreeMap<String, String>,
 }
 
 impl Details {

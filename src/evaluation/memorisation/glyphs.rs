@@ -1,9 +1,9 @@
 //! Letters for captions inside a picture: 5 by 7 pixels.
 
 /// Columns of a letter, and one of space.
-pub(super) const ADVANCE: usize = 6;
+pub const ADVANCE: usize = 6;
 /// Rows of a letter.
-pub(super) const HEIGHT: usize = 7;
+pub const HEIGHT: usize = 7;
 
 /// The columns of a letter from left to right, bit 0 on top. Small letters are drawn as capitals; what has no drawing is a box.
 fn columns(letter: char) -> [u8; 5] {
@@ -56,7 +56,7 @@ fn columns(letter: char) -> [u8; 5] {
 }
 
 /// Calls `dot(column, row)` for every pixel of the text that is set, as far as `width` columns reach.
-pub(super) fn write(text: &str, width: usize, mut dot: impl FnMut(usize, usize)) {
+pub fn write(text: &str, width: usize, mut dot: impl FnMut(usize, usize)) {
     for (place, letter) in text.chars().take(width / ADVANCE).enumerate() {
         for (column, bits) in columns(letter).into_iter().enumerate() {
             for row in (0..HEIGHT).filter(|row| bits >> row & 1 == 1) {

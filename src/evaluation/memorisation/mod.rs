@@ -8,7 +8,7 @@
 //! [`BLIND`] says what no such distance can see; it goes wherever the numbers go.
 
 mod comparison;
-mod glyphs;
+pub mod glyphs;
 mod nearest;
 mod report;
 mod sets;

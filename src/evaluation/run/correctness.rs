@@ -2,6 +2,7 @@
 
 use roentgen_classifier::metrics::Bootstrap;
 
+use super::groups::by_groups;
 use super::report::JudgeReport;
 use super::{EvaluationError, EvaluationJob};
 use crate::evaluation::correctness::{Columns, CorrectnessError, CorrectnessSettings, Judged, agreements, judge};
@@ -30,8 +31,8 @@ pub(super) fn by(
         ..CorrectnessSettings::default()
     };
     let (labels, real_labels) = (names(job.synthetic), names(job.real));
-    let judged = synthetic.judged(scores, &labels);
-    let (correctness, undefined) = match judge(&judged, Some(&real.judged(scores, &real_labels)), &settings) {
+    let (judged, real_judged) = (synthetic.judged(scores, &labels), real.judged(scores, &real_labels));
+    let (correctness, undefined) = match judge(&judged, Some(&real_judged), &settings) {
         Ok(report) => (Some(report), None),
         Err(error @ CorrectnessError::NothingShared { .. }) => (None, Some(error.to_string())),
         Err(error) => return Err(error.into()),
@@ -39,7 +40,11 @@ pub(super) fn by(
     let records = || (0..job.synthetic.len()).map(|image| job.synthetic.record(image));
     let columns = Columns::of_records(records());
     let agreements = agreements(&judged, &columns, &settings)?;
-    Ok(JudgeReport { weights: choice.to_string(), preparation: scores.preparation(), correctness, undefined, agreements })
+    let sets = [("synthetic", job.synthetic, &judged), ("real", job.real, &real_judged)];
+    let groups = correctness.iter().flat_map(|found| sets.map(|set| by_groups(set, found, settings.bootstrap)));
+    let groups = groups.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    let (weights, preparation) = (choice.to_string(), scores.preparation());
+    Ok(JudgeReport { weights, preparation, correctness, undefined, agreements, groups })
 }
 
 /// Scores and targets of one set.

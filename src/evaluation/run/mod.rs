@@ -6,20 +6,21 @@
 //! | `report` | what comes out: `evaluation.json` |
 //! | `sets` | what the images are like before a network sees them |
 //! | `halves`, `fidelity` | how near the sets are, beside floors from halves by patient |
-//! | `correctness` | whether they show what they were asked for |
+//! | `correctness`, `groups` | whether they show what they were asked for, and for every group of patients alike |
 //! | `copies` | whether they are copies of what the generator was trained on |
 //! | `compared`, `diversity`, `lpips` | how varied the images are as pictures |
 //! | `retrieval` | whether images and texts find what they ask for |
 //! | `reports` | whether they say what their reports do |
 //! | `table`, `page`, `files` | the same for people, and on disk |
 
+mod compared;
 mod copies;
 mod correctness;
 mod diversity;
 mod error;
 mod fidelity;
 mod files;
-mod compared;
+mod groups;
 mod halves;
 mod lpips;
 mod opened;
@@ -36,9 +37,9 @@ use burn::tensor::Device;
 use roentgen_augment::progress::Progress;
 use roentgen_augment::record::Finding;
 
+use self::compared::Compared;
 use self::copies::{Found, Sets};
 use self::fidelity::Side;
-use self::compared::Compared;
 use self::opened::Opened;
 use crate::config::EvaluationConfig;
 use crate::evaluation::features::{Extraction, FeatureNetwork, NetworkChoice, NetworkKind, extract};

@@ -8,6 +8,7 @@ use super::{Evaluation, lpips, reports, retrieval};
 use crate::evaluation::correctness::SetCorrectness;
 use crate::evaluation::memorisation::{BLIND, closest_grid};
 use crate::report::format::{auroc_estimate, count, fixed, typographic};
+use crate::report::html::fairness::by_group;
 use crate::report::{Estimate, page};
 
 /// The page of an evaluation: everything in one file, nothing loaded from elsewhere.
@@ -222,6 +223,7 @@ fn correctness(judge: &JudgeReport) -> Markup {
                     " of " (count(column.cases)) " images."
                 }
             }
+            @for found in &judge.groups { (by_group(found, "Images", 0.95)) }
         }
     }
 }

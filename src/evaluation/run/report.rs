@@ -8,6 +8,7 @@ use super::retrieval::NetworkRetrieval;
 use crate::config::EvaluationConfig;
 use crate::evaluation::correctness::{ColumnAgreement, CorrectnessReport};
 use crate::evaluation::memorisation::{Pair, SpaceReport};
+use crate::report::FairnessReport;
 
 /// One evaluation of synthetic images beside real ones.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub struct JudgeReport {
     /// Against the sex, age and view that they were asked for, where an output is named after one (`Sex=F`).
     #[serde(default)]
     pub agreements: Vec<ColumnAgreement>,
+    /// The same by sex, age, view and race: of the synthetic images and of the real ones, where they record any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<FairnessReport>,
 }
 
 /// How near the images are to those of the training set.

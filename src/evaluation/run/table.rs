@@ -7,6 +7,7 @@ use super::reports::terminal_lines;
 use super::{lpips, retrieval};
 use crate::report::Estimate;
 use crate::report::format::{UNDEFINED, auroc_estimate, count, fixed};
+use crate::report::table::groups;
 
 /// Decimals of the figures of a row, in its order: FID in hundredths, KID in ten thousandths, shares in thousandths.
 const DECIMALS: [usize; 7] = [2, 4, 3, 3, 3, 3, 1];
@@ -43,7 +44,8 @@ fn judge_text(judge: &JudgeReport) -> String {
         (None, Some(reason)) => format!("{UNDEFINED} ({reason})"),
         (None, None) => UNDEFINED.to_owned(),
     };
-    format!("Asked for and shown, by {}: {text}\n", judge.weights)
+    let by_group: String = judge.groups.iter().map(|found| groups(Table::new(), found, 0.95)).collect();
+    format!("Asked for and shown, by {}: {text}\n{by_group}", judge.weights)
 }
 
 fn copies_text(copies: &CopiesReport) -> String {

@@ -14,17 +14,24 @@ pub(super) fn section(report: &ComparisonReport) -> Markup {
         @if let Some(fairness) = &report.fairness {
             section #fairness {
                 h2 { "By group of patients" }
-                p {
-                    "AUROC: mean over the findings with at least " (fairness.fewest) " positive and " (fairness.fewest)
-                    " negative test images in every group, the same findings in all of them. "
-                    (underdiagnosis(fairness))
-                    " Gap: largest minus smallest group; it is never below 0, and above 0 by chance alone, the more so the smaller and the more "
-                    "the groups. Groups of fewer than " (2 * fairness.fewest) " patients are not judged. Brackets: "
-                    (format::confidence(report.protocol.confidence)) " intervals over test patients; runs are held fixed."
-                }
-                @for attribute in &fairness.attributes { (table(fairness, attribute)) }
+                (by_group(fairness, "Arm", report.protocol.confidence))
             }
         }
+    }
+}
+
+/// A table of each attribute, and how to read it. `rows` is what a row is, `confidence` that of the intervals.
+pub(crate) fn by_group(fairness: &FairnessReport, rows: &str, confidence: f64) -> Markup {
+    html! {
+        p {
+            "AUROC: mean over the findings with at least " (fairness.fewest) " positive and " (fairness.fewest)
+            " negative images in every group, the same findings in all of them. "
+            (underdiagnosis(fairness)) " "
+            "Gap: largest minus smallest group. Groups of fewer than " (fairness.fewest_patients) " patients are not judged. Brackets: "
+            (format::confidence(confidence)) " intervals over patients; classifiers are held fixed. That of a gap "
+            "holds for all pairs of groups at once: where it reaches below 0, these two groups could not be told apart."
+        }
+        @for attribute in &fairness.attributes { (table(fairness, attribute, rows)) }
     }
 }
 
@@ -35,8 +42,11 @@ fn underdiagnosis(fairness: &FairnessReport) -> Markup {
                 "Under-diagnosis: share of the images with at least one finding on which no finding reaches its threshold. Operating point: "
                 (point) "."
                 @if !fairness.without_operating_point.is_empty() {
-                    " Left out of it, as validation lacks a class: " (fairness.without_operating_point.join(", ")) "."
+                    " Left out of it, as validation gives them no threshold: " (fairness.without_operating_point.join(", ")) "."
                 }
+            },
+            None if !fairness.without_operating_point.is_empty() => {
+                "Under-diagnosis is not judged: validation gives no finding a threshold."
             },
             None => {
                 "Under-diagnosis is not judged: it needs thresholds chosen on validation images, and the weights of a run are gone."
@@ -45,7 +55,7 @@ fn underdiagnosis(fairness: &FairnessReport) -> Markup {
     }
 }
 
-fn table(fairness: &FairnessReport, attribute: &FairnessAttribute) -> Markup {
+fn table(fairness: &FairnessReport, attribute: &FairnessAttribute, rows: &str) -> Markup {
     html! {
         h3 { "By " (attribute.name) }
         div.scroll {
@@ -62,7 +72,7 @@ fn table(fairness: &FairnessReport, attribute: &FairnessAttribute) -> Markup {
                 }
                 thead {
                     tr {
-                        th scope="col" { "Arm" }
+                        th scope="col" { (rows) }
                         @for group in &attribute.groups {
                             th.number scope="col" {
                                 (group.name) br;
@@ -129,7 +139,10 @@ mod tests {
         let mut report = mock::typical();
         report.fairness.as_mut().unwrap().operating_point = None;
         let page = section(&report).into_string();
-        assert!(page.contains("Under-diagnosis is not judged") && !page.contains("Under-diagnosis rate"), "{page}");
+        assert!(page.contains("validation gives no finding a threshold") && !page.contains("Under-diagnosis rate"), "{page}");
+        report.fairness.as_mut().unwrap().without_operating_point.clear();
+        let page = section(&report).into_string();
+        assert!(page.contains("weights of a run are gone") && !page.contains("Under-diagnosis rate"), "{page}");
         report.fairness = None;
         assert!(section(&report).into_string().is_empty());
     }

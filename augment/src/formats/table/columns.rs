@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::Field;
-use super::header::{Declared, Header};
+use super::header::{Declared, Header, kept_column};
 use super::lists::{Cells, Lists};
 use super::paths::{patient_folder, split_of};
 use crate::AugmentError;
@@ -121,6 +121,11 @@ impl Columns {
             };
             files.push((sheet, header, lists));
         }
+        // The rows of a file without the column have none.
+        let is_lost = |name: &&String| files.iter().all(|(_, header, _)| header.kept.iter().all(|(kept, _)| kept != *name));
+        if let (Some(name), Some((sheet, ..))) = (declared.kept.iter().find(is_lost), files.first()) {
+            kept_column(sheet, name)?;
+        }
         // A finding of one file is negative in another whose lists don't name it.
         let seen: BTreeSet<Finding> = files.iter().filter_map(|(.., lists)| lists.as_ref()).flat_map(Cells::findings).collect();
         files.into_iter().map(|(sheet, header, lists)| Self::of_file(sheet, header, lists, &seen, wanted)).collect()
@@ -167,7 +172,7 @@ impl Columns {
             sheet.column(Field::Prompt.name())?;
         }
         let columns = &BTreeMap::new();
-        let header = Header::of(sheet, Declared { columns, report: None, custom, extra, guess: false })?;
+        let header = Header::of(sheet, Declared { columns, report: None, custom, extra, kept: &[], guess: false })?;
         Ok(Self { header, labels: Labels::Columns, patient_of_path: false, synthetic: false })
     }
 
@@ -214,6 +219,12 @@ impl Columns {
         findings.iter().filter_map(|finding| detail(finding).transpose()).collect()
     }
 
+    /// Cells of the columns that are kept.
+    fn kept(&self, line: &Line) -> BTreeMap<String, String> {
+        let cells = self.header.kept.iter().map(|(name, column)| (name, line.cell(*column)));
+        cells.filter(|(_, cell)| !cell.is_empty()).map(|(name, cell)| (name.clone(), cell.to_owned())).collect()
+    }
+
     pub(in crate::formats) fn vocabulary(&self) -> Result<Vocabulary, AugmentError> {
         match &self.labels {
             Labels::Columns => Vocabulary::new(self.header.findings.iter().map(|(finding, _)| *finding)),
@@ -245,6 +256,7 @@ impl Columns {
                 template: text(Field::Template)?,
                 findings: self.finding_details(sheet, line)?,
                 order: self.optional(sheet, line, Field::Order, ORDER)?,
+                columns: self.kept(line),
             },
         };
         if self.optional(sheet, line, Field::Origin, ORIGIN)?.unwrap_or(self.synthetic) {

@@ -21,6 +21,8 @@ pub(in crate::formats) struct Declared<'a> {
     pub(in crate::formats) custom: &'a [Finding],
     /// Columns to ignore.
     pub(in crate::formats) extra: &'a [String],
+    /// Columns whose cells are kept, whatever else they are.
+    pub(in crate::formats) kept: &'a [String],
     /// Whether well-known names of other tables are taken for fields.
     pub(in crate::formats) guess: bool,
 }
@@ -35,6 +37,8 @@ pub(in crate::formats) struct Header {
     pub(super) sides: Vec<(Finding, usize)>,
     pub(super) severities: Vec<(Finding, usize)>,
     pub(super) locations: Vec<(Finding, usize)>,
+    /// Columns that are kept, by the names under which they were asked for; those that this file has.
+    pub(super) kept: Vec<(String, usize)>,
     /// What is doubtful, a sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -81,14 +85,18 @@ impl Header {
             let found = quoted(sheet.columns.iter());
             return Err(TableError::NoImageColumn { path: sheet.path.clone(), found }.into());
         }
-        let unknown = sheet.columns.iter().enumerate().filter(|(at, name)| uses[*at].is_none() && !is_extra(name));
+        let kept: Vec<_> =
+            declared.kept.iter().filter_map(|name| Some((name.clone(), kept_column(sheet, name).ok()?))).collect();
+        let is_kept = |at: usize| kept.iter().any(|(_, column)| *column == at);
+        let unknown = sheet.columns.iter().enumerate();
+        let unknown = unknown.filter(|(at, name)| uses[*at].is_none() && !is_extra(name) && !is_kept(*at));
         let unknown: Vec<&String> = unknown.map(|(_, name)| name).collect();
         if let Some(first) = unknown.first().filter(|_| declared.columns.is_empty()) {
             return Err(unknown_column(sheet, first, &unknown, declared.guess));
         }
         let mut notes = guess_note(sheet, &uses, &guessed).into_iter().collect::<Vec<_>>();
         notes.extend(ignored_note(sheet, &unknown));
-        Ok(Self { guessed, ..Self::sorted(&uses, notes) })
+        Ok(Self { guessed, kept, ..Self::sorted(&uses, notes) })
     }
 
     fn sorted(uses: &[Option<Use>], notes: Vec<String>) -> Self {
@@ -99,6 +107,7 @@ impl Header {
             sides: Vec::new(),
             severities: Vec::new(),
             locations: Vec::new(),
+            kept: Vec::new(),
             notes,
         };
         for (at, found) in uses.iter().enumerate() {
@@ -160,6 +169,11 @@ fn of_key(name: &str, custom: &[Finding]) -> Result<Use, AugmentError> {
             "image, patient_id, labels, age, sex, view, split, report or another column of the table, or the name of a finding";
         AugmentError::setting("data.columns", format!("a table with the key `{name}`"), known)
     })
+}
+
+/// The place of a column that is to be kept.
+pub(super) fn kept_column(sheet: &Sheet, name: &str) -> Result<usize, AugmentError> {
+    named_column(sheet, "fairness.columns", name)
 }
 
 /// The column called `name`: exactly, or else in another case.

@@ -57,6 +57,8 @@ pub struct Table {
     pub custom_findings: Vec<String>,
     /// Columns to ignore.
     pub extra_columns: Vec<String>,
+    /// Columns whose cells are kept in [`Details::columns`](crate::record::Details), whatever else they are; one file of the table has each.
+    pub kept_columns: Vec<String>,
     /// The column of reports; `None` for `report`, if there is one.
     pub report: Option<String>,
     /// What becomes of a row without its image.
@@ -130,6 +132,7 @@ impl Table {
             columns: BTreeMap::new(),
             custom_findings: Vec::new(),
             extra_columns: Vec::new(),
+            kept_columns: Vec::new(),
             report: None,
             missing: MissingImages::Refuse,
             delimiter: None,
@@ -197,6 +200,7 @@ impl Table {
             report: self.report.as_deref(),
             custom: &custom,
             extra: &self.extra_columns,
+            kept: &self.kept_columns,
             guess: true,
         };
         let Self { unlabelled, synthetic, .. } = *self;

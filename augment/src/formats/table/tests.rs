@@ -374,3 +374,28 @@ proptest! {
         prop_assert_eq!(cells(&lists), cells(&columns));
     }
 }
+
+#[test]
+fn columns_that_are_asked_for_are_kept_whatever_they_are() {
+    let text = "image,Mass,split,Scanner\na.png,1,train,  A1 \nb.png,0,test,n/a\n";
+    let keep = |names: &[&str]| {
+        let kept_columns = names.iter().map(|name| (*name).to_owned()).collect();
+        read(text, |table| table.kept_columns = kept_columns)
+    };
+    let data = keep(&["scanner", "split"]).unwrap();
+    let cells =
+        |row: usize| data.record(row).details.columns.iter().map(|(n, c)| format!("{n}={c}")).collect::<Vec<_>>().join(" ");
+    assert_eq!([cells(0), cells(1)], ["scanner=A1 split=train", "split=test"]);
+    assert_eq!(data.record(1).split, Some(Split::Test));
+    assert_eq!(
+        keep(&["scanner", "site"]).unwrap_err(),
+        "fairness.columns is `site`, expected a column of t.csv: `image`, `Mass`, `split`, `Scanner`"
+    );
+    // It is neither unknown nor ignored.
+    assert!(keep(&[]).unwrap_err().contains("`Scanner` is neither"));
+    let ignored = read(text, |table| {
+        table.extra_columns = vec!["Scanner".to_owned()];
+        table.kept_columns = vec!["Scanner".to_owned()];
+    });
+    assert_eq!(ignored.unwrap().record(0).details.columns["Scanner"], "A1");
+}

@@ -1,9 +1,11 @@
 //! Writing the table that [`Table`](super::Table) reads.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
 use super::columns::{FIELDS, LOCATION_COLUMN, OPTIONAL, PROVENANCE, SELDOM, SEVERITY_COLUMN, SIDE_COLUMN};
+use super::field::alike;
 use crate::AugmentError;
 use crate::atomic::write_atomic;
 use crate::record::{CxrRecord, Finding, Laterality, Origin, Sex, View, Vocabulary};
@@ -33,15 +35,16 @@ pub fn write_table(path: &Path, vocabulary: &Vocabulary, rows: &[TableRow<'_>]) 
     written.map_err(|source| AugmentError::Io { action: "write", path: path.to_owned(), source })
 }
 
-/// The table of `rows`, from which [`Table`](super::Table) reads the same records back. Columns of [`Details`](crate::record::Details) are
-/// written if any row knows them, those of provenance if any row is synthetic; negative prompts and adapters if any row has them.
+/// The table of `rows`, from which [`Table`](super::Table), told of the columns that are kept, reads the same
+/// records back. Columns of [`Details`](crate::record::Details) are written if any row knows them, those of provenance if any row is synthetic; negative prompts and adapters if any row has them.
 ///
 /// # Panics
 /// If a record has not one label per finding of `vocabulary`.
 #[must_use]
 pub fn table_bytes(vocabulary: &Vocabulary, rows: &[TableRow<'_>]) -> Vec<u8> {
     let synthetic = rows.iter().any(|row| row.record.origin.is_synthetic());
-    let columns: Vec<Column> = columns(vocabulary, synthetic).filter(|column| column.is_wanted(rows)).collect();
+    let mut columns: Vec<Column> = columns(vocabulary, synthetic).filter(|column| column.is_wanted(rows)).collect();
+    columns.extend(kept(rows, &columns));
     let header: Vec<String> = columns.iter().map(Column::name).collect();
     let mut csv = csv::Writer::from_writer(Vec::new());
     const IN_MEMORY: &str = "memory takes every row, and rows are as long as the header";
@@ -62,6 +65,7 @@ enum Column {
     Severity(Finding),
     Location(Finding),
     Provenance(&'static str),
+    Kept(String),
 }
 
 /// Every column that a table can have, in order.
@@ -74,10 +78,18 @@ fn columns(vocabulary: &Vocabulary, synthetic: bool) -> impl Iterator<Item = Col
     fields.chain(labels).chain(details).chain(PROVENANCE.into_iter().filter(move |_| synthetic).map(Column::Provenance))
 }
 
+/// The columns that rows were read with and that are to be kept, but for those that `written` has.
+fn kept(rows: &[TableRow<'_>], written: &[Column]) -> Vec<Column> {
+    let names: BTreeSet<&String> = rows.iter().flat_map(|row| row.record.details.columns.keys()).collect();
+    let is_new = |name: &&String| written.iter().all(|column| !alike(&column.name(), name));
+    names.into_iter().filter(is_new).map(|name| Column::Kept(name.clone())).collect()
+}
+
 impl Column {
     fn name(&self) -> String {
         match self {
             Self::Field(name) | Self::Optional(name) | Self::Provenance(name) => (*name).to_owned(),
+            Self::Kept(name) => name.clone(),
             Self::Label(finding, _) => finding.name().to_owned(),
             Self::Side(finding) => format!("{}{SIDE_COLUMN}", finding.name()),
             Self::Severity(finding) => format!("{}{SEVERITY_COLUMN}", finding.name()),
@@ -87,7 +99,7 @@ impl Column {
 
     fn is_wanted(&self, rows: &[TableRow<'_>]) -> bool {
         match self {
-            Self::Field(_) | Self::Label(..) => true,
+            Self::Field(_) | Self::Label(..) | Self::Kept(_) => true,
             Self::Provenance(name) if !SELDOM.contains(name) => true,
             Self::Optional(_) | Self::Side(_) | Self::Severity(_) | Self::Location(_) | Self::Provenance(_) => {
                 rows.iter().any(|row| !self.cell(row).is_empty())
@@ -110,6 +122,7 @@ impl Column {
             Self::Severity(finding) => text(record.details.of(*finding).and_then(|detail| detail.severity)),
             Self::Location(finding) => text(record.details.of(*finding).and_then(|detail| detail.location)),
             Self::Provenance(name) => provenance_cell(row, name),
+            Self::Kept(name) => record.details.columns.get(name).cloned().unwrap_or_default(),
         }
     }
 }
@@ -201,7 +214,14 @@ mod tests {
             detail("Mass", Some(Laterality::Right), None, Some(Location::UpperLobe)),
             detail("Pleural_Thickening", None, None, Some(Location::Apex)),
         ];
-        let details = Details { race: Some("Asian".to_owned()), template: Some("A mass.".to_owned()), findings, order: None };
+        let columns = [("scanner".to_owned(), "A, 2".to_owned())].into();
+        let details = Details {
+            race: Some("Asian".to_owned()),
+            template: Some("A mass.".to_owned()),
+            findings,
+            columns,
+            ..Details::default()
+        };
         CxrRecord { id: "c.png".to_owned(), details, ..real() }
     }
 
@@ -227,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_is_kept_is_written_once() {
+        let vocabulary = Vocabulary::parse(["Effusion", "Mass", "Pleural_Thickening", "No Finding"]).unwrap();
+        let columns = ["Sex", "mass", "site"].map(|name| (name.to_owned(), "1".to_owned())).into();
+        let record = CxrRecord { details: Details { columns, ..Details::default() }, ..real() };
+        let text = table_bytes(&vocabulary, &[TableRow { image: "a.png", record: &record, card: None }]);
+        let header = String::from_utf8(text).unwrap().lines().next().unwrap().to_owned();
+        assert!(header.ends_with(",No Finding,site") && header.matches("ex").count() == 1, "{header}");
+    }
+
+    #[test]
     fn records_come_back_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
         let vocabulary = Vocabulary::parse(["Effusion", "Mass", "Pleural_Thickening", "No Finding"]).unwrap();
@@ -249,7 +279,8 @@ mod tests {
             let path = folder.path().join("out/manifest.csv");
             let rows: Vec<_> = records.iter().map(|record| TableRow { image: &record.id, record, card: Some(&card) }).collect();
             write_table(&path, &vocabulary, &rows).unwrap();
-            let table = Table { missing: MissingImages::Keep, ..Table::new(&path) };
+            let kept = records.iter().flat_map(|record| record.details.columns.keys().cloned()).collect();
+            let table = Table { missing: MissingImages::Keep, kept_columns: kept, ..Table::new(&path) };
             let read = table.read().unwrap();
             assert_eq!(**read.vocabulary(), vocabulary);
             assert_eq!(read.rows().iter().map(|row| CxrRecord::clone(&row.record)).collect::<Vec<_>>(), records);
