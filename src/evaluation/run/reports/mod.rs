@@ -360,6 +360,21 @@ fn most_frequent(reports: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::text::UncertainAs;
+
+    #[test]
+    fn a_reader_that_is_no_better_than_chance_on_real_images_is_called_so() {
+        let of = |low: f64, shuffled: f64| {
+            let (name, interval) = (HEADLINE.to_owned(), Some([low, 0.7]));
+            let row = TextRow { name, value: 0.5, interval, shuffled: Some(shuffled), most_frequent: None };
+            let real = SetText { figures: vec![row], ..SetText::default() };
+            let (by, uncertain) = ("files".to_owned(), UncertainAs::Present);
+            let report = ReportsReport { by, decoder: None, uncertain, synthetic: SetText::default(), real, notes: Vec::new() };
+            Found { report, read: Vec::new() }.with_doubts().report.notes
+        };
+        assert!(of(0.4, 0.3).is_empty());
+        assert!(of(0.4, 0.4)[0].contains("(findings F1, micro 0.500, from 0.400; dealt to other images 0.400)"));
+    }
 
     #[test]
     fn nobody_keeps_his_own_report_and_the_most_frequent_one_is_found() {

@@ -93,7 +93,7 @@ mod tests {
         let report = "1. Small left-sided effusion (2.5 cm), no x-ray sign of edema. Stable: 50% smaller?";
         let vocabulary = WordVocabulary::new([report, report, "Once only."].into_iter(), 100);
         // "." is in three reports, all others in two.
-        assert_eq!((vocabulary.words[0].as_str(), vocabulary.len(), vocabulary.size()), (".", 20, 24));
+        assert_eq!((vocabulary.words[0].as_str(), vocabulary.len(), vocabulary.size()), (".", 21, 25));
         assert_eq!(vocabulary.text(&vocabulary.numbers(report)), report);
         assert_eq!(vocabulary.numbers("Once edema"), [OTHER, vocabulary.numbers["edema"]]);
         assert_eq!(vocabulary.text(&[BEGIN, OTHER, PAD, END]), "");
