@@ -30,7 +30,7 @@ pub enum RunFolderError {
     Image(#[from] AugmentError),
     /// A folder of weights is no classifier's.
     #[error(transparent)]
-    Weights(#[from] ClassifierError),
+    Weights(Box<ClassifierError>),
     /// Images of a pool that are radiographs of validation or test.
     #[error(
         "{images} synthetic image(s) are byte for byte files of radiographs of validation or test, such as `{image}` of `{radiograph}` ({split}); synthetic data never judges: check generator.images.from, and drop their rows"
@@ -98,6 +98,12 @@ pub enum RunFolderError {
         /// What is missing.
         reason: &'static str,
     },
+}
+
+impl From<ClassifierError> for RunFolderError {
+    fn from(error: ClassifierError) -> Self {
+        Self::Weights(Box::new(error))
+    }
 }
 
 impl RunFolderError {
