@@ -419,10 +419,10 @@ fn lpips_is_measured_with_both_files_and_never_with_one() {
     // AlexNet sees nothing of images as small as these.
     std::fs::create_dir(study.path("small")).unwrap();
     let phantoms = PhantomDataset::new(PhantomDatasetConfig::new(8, 24, 5)).unwrap();
-    let mut table = "image,report\n".to_owned();
+    let mut table = "image,report,Mass\n".to_owned();
     for image in 0..8 {
         std::fs::write(study.path(&format!("small/{image}.png")), encode_png(&phantoms.image(image))).unwrap();
-        writeln!(table, "small/{image}.png,Text.").unwrap();
+        writeln!(table, "small/{image}.png,Text.,1").unwrap();
     }
     std::fs::write(study.path("small.csv"), table).unwrap();
     let small = report(&study.roentgen(&[&of("real.csv", "small.csv")[..], &files[..]].concat()));

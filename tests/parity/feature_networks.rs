@@ -157,6 +157,10 @@ pub fn write_whole_clip(folder: &Path) {
     let mut all = tensors(ClipImageConfig::read(folder).unwrap().init(&Device::flex()), &ClipImageKeys);
     let bytes = std::fs::read(pipeline.join("text_encoder/model.safetensors")).unwrap();
     for (name, tensor) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        // Positions as whole numbers, which old files have.
+        if tensor.dtype() != Dtype::F32 {
+            continue;
+        }
         let values = tensor.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         let name = if name.starts_with("text_model.") { name } else { format!("text_model.{name}") };
         all.insert(name, (tensor.shape().to_vec(), values));

@@ -157,10 +157,13 @@ fn a_protocol_draws_queries_of_other_patients() {
         assert_eq!((report.queries, report.candidates, report.chance), (6, 16, Some(0.5)), "{who}");
         assert!(macro_at(report, 0).unwrap() > 0.75 && macro_at(report, 2).is_none(), "{who}: {report:?}");
     }
-    // All synthetic images are of candidates' patients.
-    let own = by_protocol(&protocol, [&real, &real], None, &settings());
-    let left = own.synthetic.unwrap();
-    assert!(own.texts.is_none() && left.found.is_none_or(|found| found.queries == 6));
+    // Synthetic images that were made from candidates ask for nothing.
+    let label = |image, finding| real.set.label(image, finding);
+    let drawn = protocol.draw(real.set.len(), label, |image| real.set.patient(image)).unwrap();
+    let copied: Vec<usize> = drawn.candidates.iter().map(|(image, _)| *image).collect();
+    let copies = Part { set: real.set.select(&copied), features: real.features.select(&copied) };
+    let own = by_protocol(&protocol, [&real, &copies], None, &settings()).synthetic.unwrap().undefined.unwrap();
+    assert!(own.contains("has 0 images"), "{own}");
     let greedy = Protocol { candidates: 10_000, ..protocol.clone() };
     let why = by_protocol(&greedy, [&real, &made], None, &settings()).undefined.unwrap();
     assert!(why.contains("10003 are needed"), "{why}");
