@@ -152,6 +152,10 @@ mod tests {
         ImageSet::of(CxrDataset::from_phantom(phantoms).unwrap(), Wanted::Real(None)).unwrap()
     }
 
+    fn count(set: &ImageSet, finding: Finding) -> usize {
+        (0..set.len()).filter(|index| shows(set, *index, finding)).count()
+    }
+
     /// The labels themselves as features, or nothing of them.
     fn features(set: &ImageSet, honest: bool) -> Vec<f32> {
         let findings = set.vocabulary().findings();
@@ -188,6 +192,16 @@ mod tests {
         assert_eq!(asked(&good.synthetic), asked(&good.real));
         assert!(good.notes.iter().any(|note| note.contains("are of patients among the candidates")), "{:?}", good.notes);
         assert!(good.synthetic.candidates < real.len() && good.synthetic.candidates == good.real.candidates);
+        // A finding that no synthetic image asks for is asked for by nobody.
+        let finding = real.vocabulary().findings().iter().copied().max_by_key(|finding| count(&real, *finding)).unwrap();
+        let kept: Vec<usize> = (0..made.len()).filter(|index| !shows(&made, *index, finding)).collect();
+        let without = made.select(&kept);
+        let (ours, theirs) = (features(&real, true), features(&without, true));
+        let [ours, theirs] = [&ours, &theirs].map(|values| Rows::new(values, width).unwrap());
+        let fewer = between_sets((&real, ours), (&without, theirs), &settings).unwrap();
+        assert_eq!(asked(&fewer.synthetic), asked(&fewer.real));
+        assert!(!asked(&fewer.real).contains(&finding.name().to_owned()));
+        assert!(fewer.notes.iter().any(|note| note.contains("Left out") && note.contains(finding.name())), "{:?}", fewer.notes);
         let short = Rows::new(&[1.0f32, 2.0], 1).unwrap();
         let error = between_sets((&real, short), (&made, short), &settings).unwrap_err().to_string();
         assert_eq!(error, "2 rows for 150 images; give one each, in the same order");

@@ -72,6 +72,7 @@ impl Part {
 /// Queries with what each asks for and whose it is.
 struct Queries {
     values: Vec<f32>,
+    width: usize,
     categories: Vec<usize>,
     people: Vec<String>,
 }
@@ -81,7 +82,7 @@ impl Queries {
     fn of(part: &Part, images: &[(usize, usize)]) -> Self {
         let (places, categories): (Vec<usize>, Vec<usize>) = images.iter().copied().unzip();
         let people = places.iter().map(|image| part.set.patient(*image).to_owned()).collect();
-        Self { values: part.features.select(&places).values, categories, people }
+        Self { values: part.features.select(&places).values, width: part.features.width, categories, people }
     }
 
     /// Texts, each with its category.
@@ -90,7 +91,7 @@ impl Queries {
         let values = asked.iter().flat_map(|(text, _)| rows.row(*text)).copied().collect();
         // Texts are of nobody: each is resampled by itself.
         let people = asked.iter().map(|(text, _)| text.to_string()).collect();
-        Self { values, categories: asked.iter().map(|(_, category)| *category).collect(), people }
+        Self { values, width: rows.width(), categories: asked.iter().map(|(_, category)| *category).collect(), people }
     }
 
     /// What they find among candidates, each of which may have several categories.
@@ -100,7 +101,7 @@ impl Queries {
         (candidates, has): (&Features, &[bool]),
         settings: &QuerySettings,
     ) -> Result<QueryReport, QueryError> {
-        let rows = Rows::new(&self.values, candidates.width).map_err(RetrievalError::from)?;
+        let rows = Rows::new(&self.values, self.width).map_err(RetrievalError::from)?;
         let people: Vec<&str> = self.people.iter().map(String::as_str).collect();
         let queries = CategoryQueries { rows, categories: &self.categories, patients: &people };
         by_category(names, queries, (candidates.rows().map_err(RetrievalError::from)?, has), settings)

@@ -151,6 +151,7 @@ fn a_protocol_draws_queries_of_other_patients() {
     let [a, b] = categories;
     let asked = texts(&real, &[&[a], &[b], &[a, b], &[a], &[b], &[a], &[b]]);
     let found = by_protocol(&protocol, [&real, &made], Some(&asked), &settings());
+    assert_eq!(first_texts(&asked, &protocol).unwrap(), [(0, 0), (3, 0), (5, 0), (1, 1), (4, 1), (6, 1)]);
     assert_eq!(found.undefined, None);
     for (who, retrieved) in [("real", &found.real), ("synthetic", &found.synthetic), ("texts", &found.texts)] {
         let report = retrieved.as_ref().unwrap().found.as_ref().unwrap_or_else(|| panic!("{who}: {retrieved:?}"));
