@@ -17,7 +17,7 @@ use crate::study::StudyData;
 
 /// Settings that change no trained network and no score: texts, paths, names of columns, threads, statistics, the number of seeds. The rows
 /// and images that they lead to are compared separately.
-const MAY_CHANGE: [&str; 29] = [
+const MAY_CHANGE: [&str; 30] = [
     "title",
     "baseline",
     "seeds",
@@ -30,6 +30,7 @@ const MAY_CHANGE: [&str; 29] = [
     "data.labels",
     "data.images",
     "data.columns",
+    "data.extra_columns",
     "data.delimiter",
     "data.missing",
     "data.cache_mib",
@@ -263,12 +264,13 @@ mod tests {
     #[test]
     fn only_what_changes_a_result_is_compared() {
         let of = |change: fn(&mut RunConfig)| differences(StudyCommand::Compare, change);
-        let same: [fn(&mut RunConfig); 9] = [
+        let same: [fn(&mut RunConfig); 10] = [
             |_| {},
             |config| config.title = "Another".into(),
             |config| config.seeds.push(9),
             |config| config.bootstrap.replicates = 7,
             |config| config.fairness.ages = vec![65],
+            |config| config.data.extra_columns = vec!["site".into()],
             |config| config.data.labels = Some("elsewhere.csv".into()),
             |config| config.arms[0].description = "Words".into(),
             |config| config.generator.as_mut().unwrap().diffusion.as_mut().unwrap().pipeline = "elsewhere".into(),
