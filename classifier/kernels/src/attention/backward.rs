@@ -151,20 +151,19 @@ impl Pass<'_> {
         let Self { problem, inputs, .. } = self;
         let scores = &mut scratch.scores[..keys.len() * rows.padded];
         let slopes = &mut scratch.slopes[..keys.len() * rows.padded];
-        for (out, scale, columns, values) in
-            [(&mut *scores, problem.scale(), &scratch.query, inputs.key), (&mut *slopes, 1.0, &scratch.gradient, inputs.value)]
+        for (out, columns, values) in
+            [(&mut *scores, &scratch.query, inputs.key), (&mut *slopes, &scratch.gradient, inputs.value)]
         {
             let product = Product {
                 lhs: transposed(columns, rows),
                 rhs: Matrix { values: problem.tokens(values, pair, keys.clone()), row: 1, column: problem.width() },
                 depth: problem.size,
-                scale,
             };
             product.to_slice(out, [rows.padded, keys.len()], [1, rows.padded], false);
         }
         hide(problem, pair, rows, keys.start, scores);
         let (norms, means) = (&scratch.norms[..rows.padded], &scratch.means[..rows.padded]);
-        isa::run(Slope { scores, gradients: slopes, norms, means });
+        isa::run(Slope { scores, gradients: slopes, scale: problem.scale(), norms, means });
     }
 
     /// What a tile gives to the gradients, those by its values and keys in `blocks`. That by the queries stays in the scratch; `more`
@@ -172,14 +171,13 @@ impl Pass<'_> {
     fn add(self, pair: usize, rows: Rows, keys: Range<usize>, blocks: &mut [Block; 2], more: bool, scratch: &mut Scratch) {
         let Self { problem, inputs, .. } = self;
         let width = problem.width();
-        let from = [(1.0, &scratch.scores, self.outputs.gradient), (problem.scale(), &scratch.slopes, inputs.query)];
-        for (out, (scale, weights, values)) in blocks.iter_mut().zip(from) {
+        let from = [(&scratch.scores, self.outputs.gradient), (&scratch.slopes, inputs.query)];
+        for (out, (weights, values)) in blocks.iter_mut().zip(from) {
             let queries = &values[problem.query(pair, rows.start)..];
             let product = Product {
                 lhs: Matrix { values: queries, row: 1, column: width },
                 rhs: transposed(weights, rows),
                 depth: rows.count,
-                scale,
             };
             // The first tile of queries writes what the others add to.
             product.to_block(out, rows.start > 0);
@@ -188,7 +186,6 @@ impl Pass<'_> {
             lhs: transposed(&scratch.slopes, rows),
             rhs: Matrix { values: problem.tokens(inputs.key, pair, keys.clone()), row: width, column: 1 },
             depth: keys.len(),
-            scale: problem.scale(),
         };
         product.to_slice(&mut scratch.towards_query, [rows.padded, problem.size], [1, rows.padded], more);
     }

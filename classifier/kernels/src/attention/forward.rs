@@ -81,11 +81,10 @@ fn attend(problem: &Problem, inputs: Inputs, pair: usize, rows: Rows, scratch: &
             lhs: transposed(query, rows),
             rhs: Matrix { values: problem.tokens(inputs.key, pair, keys.clone()), row: 1, column: problem.width() },
             depth: problem.size,
-            scale: problem.scale(),
         };
         product.to_slice(scores, [rows.padded, keys.len()], [1, rows.padded], false);
         hide(problem, pair, rows, first, scores);
-        isa::run(Step { scores, maximum, sum, rescale });
+        isa::run(Step { scores, scale: problem.scale(), maximum, sum, rescale });
         if first > 0 {
             isa::run(Rescale { rows: results, factors: rescale });
         }
@@ -93,7 +92,6 @@ fn attend(problem: &Problem, inputs: Inputs, pair: usize, rows: Rows, scratch: &
             lhs: transposed(scores, rows),
             rhs: Matrix { values: problem.tokens(inputs.value, pair, keys.clone()), row: problem.width(), column: 1 },
             depth: keys.len(),
-            scale: 1.0,
         };
         product.to_slice(results, [rows.padded, problem.size], [1, rows.padded], first > 0);
     }
@@ -114,7 +112,8 @@ unsafe fn finish(problem: &Problem, pair: usize, rows: Rows, scratch: &mut Scrat
     for (rescale, sum) in scratch.rescale[..rows.padded].iter_mut().zip(&scratch.sum) {
         *rescale = if *sum != 0.0 { 1.0 / sum } else { 0.0 };
     }
-    let norm = |(maximum, sum): (&f32, &f32)| if *sum != 0.0 { maximum + sum.ln() } else { f32::INFINITY };
+    let scale = problem.scale();
+    let norm = |(maximum, sum): (&f32, &f32)| if *sum != 0.0 { scale * maximum + sum.ln() } else { f32::INFINITY };
     norms.append(rows.count, scratch.maximum.iter().zip(&scratch.sum).map(norm));
     let columns = &mut scratch.results[..problem.size * rows.padded];
     isa::run(Rescale { rows: columns, factors: &scratch.rescale[..rows.padded] });

@@ -121,7 +121,7 @@ impl Correlation<'_> {
                     Matrix { values: matrix, row: 1, column: row }
                 };
                 let rhs = weights.part(&outputs, &some, turned);
-                let product = Product { lhs: seen, rhs, depth: some.len() * self.taps(), scale: 1.0 };
+                let product = Product { lhs: seen, rhs, depth: some.len() * self.taps() };
                 match &mut sums {
                     Sums::InPlace(block) => product.to_block(block, self.bias.is_some() || first > 0),
                     Sums::Apart { values, points, row } => {

@@ -97,7 +97,7 @@ impl WeightGradient<'_> {
                     let of_outputs = Matrix { values: gradients, row: 1, column: row };
                     /// Sums over the points of a tile.
                     fn product<'a>(lhs: Matrix<'a>, rhs: Matrix<'a>, depth: usize) -> Product<'a> {
-                        Product { lhs: lhs.transposed(), rhs, depth, scale: 1.0 }
+                        Product { lhs: lhs.transposed(), rhs, depth }
                     }
                     if one_term {
                         let all = self.source.channels * taps;

@@ -84,7 +84,7 @@ impl Bottleneck {
             scratch.resize((channels + outputs) * columns, 0.0);
             let (normal, product) = scratch.split_at_mut(channels * columns);
             isa::run(|| normalise(&lines, maps.values(), [maps.capacity, plane], tile, normal));
-            let work = Product { lhs: self.weights(), rhs: rows(normal, columns), depth: channels, scale: 1.0 };
+            let work = Product { lhs: self.weights(), rhs: rows(normal, columns), depth: channels };
             // A tile's pixels of all output channels of an image.
             let block = |image: usize| {
                 let (at, sizes) = (layout.first(image, tile), [outputs, tile.pixels.len()]);
@@ -184,9 +184,9 @@ impl Pull<'_> {
             let (by_normal, rest) = rest.split_at_mut(channels * columns);
             isa::run(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
             let gradient = self.gradient_of(tile, &mut rest[..outputs * columns]);
-            let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns, scale: 1.0 };
+            let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns };
             by_weight.to_slice(&mut share.weight, [outputs, channels], [channels, 1], i > 0);
-            let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs, scale: 1.0 };
+            let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs };
             by_tile.to_slice(by_normal, [channels, columns], [columns, 1], false);
             isa::run(ThroughNorm { pull: self, tile, normal, by_normal, totals: &mut share.sums });
         }

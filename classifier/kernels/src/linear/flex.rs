@@ -52,7 +52,6 @@ impl LinearBackend for Flex {
                     lhs: x.matrix(image, 0, some_inputs.start).transposed(),
                     rhs: gradient.matrix(image, 0, some_outputs.start),
                     depth: x.rows,
-                    scale: 1.0,
                 };
                 product.to_block(&mut out, image > 0);
             }
@@ -99,7 +98,6 @@ fn rows_times(x: &View, weight: Weight, outputs: usize, bias: Option<&[f32]>) ->
             lhs: x.matrix(image, rows.start, 0),
             rhs: Matrix { values: &weight.values[some.start * column..], row, column },
             depth: x.columns,
-            scale: 1.0,
         };
         product.to_block(&mut out, bias.is_some());
     });
