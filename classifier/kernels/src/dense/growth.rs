@@ -192,7 +192,7 @@ impl Growth {
             values[part.clone()].chunks(plane).zip(gradient[part].chunks(plane)).zip(channels.clone())
         });
         let planes: Vec<_> = planes.collect();
-        let mut output = Output::new(maps.shape(count));
+        let mut output = Output::<f32>::new(maps.shape(count));
         let mut whole = output.whole();
         let at_a_time = (PIECE / plane).max(1);
         whole.par_chunks(at_a_time * plane).zip(planes.par_chunks(at_a_time)).for_each(|(mut out, planes)| {

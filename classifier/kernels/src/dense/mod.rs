@@ -22,7 +22,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
-use crate::applies;
+use crate::applies_in_32_bits;
 use crate::memory::values::{Values, vector};
 use crate::shapes::{check_filled, check_vectors};
 use bottleneck::Bottleneck;
@@ -50,7 +50,7 @@ impl DenseFeatures {
     /// Whether blocks that begin with such maps can be computed here.
     #[must_use]
     pub fn take(x: &Tensor<4>) -> bool {
-        applies(x)
+        applies_in_32_bits(x)
     }
 
     /// `[B, C, H, W]`, with room for `capacity` channels; only where they are [taken](Self::take).
@@ -115,7 +115,7 @@ impl DenseFeatures {
         check_vectors("bottleneck", &weight, self.channels, &vectors);
         let dims = weight.dims();
         assert!(dims[1..] == [self.channels, 1, 1], "bottleneck of {} channels: the weight is {dims:?}", self.channels);
-        assert!(applies(&weight), "bottleneck of 32-bit floats: the weight is of {:?}", weight.dtype());
+        assert!(applies_in_32_bits(&weight), "bottleneck of 32-bit floats: the weight is of {:?}", weight.dtype());
         Tensor::from_dispatch(Dispatch::dense_bottleneck(
             self.order.clone().into_dispatch(),
             weight.into_dispatch(),

@@ -1,19 +1,20 @@
-//! Matrix products on parts of buffers, on the calling thread.
+//! Matrix products on parts of buffers, on the calling thread. Sums are of 32 bits, whatever the factors' type.
 
 #[cfg(not(miri))]
 use gemm::Parallelism;
 
+use super::float::Float;
 use super::output::Block;
 
 /// A matrix in memory: values from its first element on, and the steps to the next row and to the next column.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    pub(crate) values: &'a [f32],
+pub(crate) struct Matrix<'a, E = f32> {
+    pub(crate) values: &'a [E],
     pub(crate) row: usize,
     pub(crate) column: usize,
 }
 
-impl Matrix<'_> {
+impl<E> Matrix<'_, E> {
     pub(crate) fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
     }
@@ -21,23 +22,26 @@ impl Matrix<'_> {
 
 /// `lhs [M, K] × rhs [K, N]`
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a> {
-    pub(crate) lhs: Matrix<'a>,
-    pub(crate) rhs: Matrix<'a>,
+pub(crate) struct Product<'a, E = f32> {
+    pub(crate) lhs: Matrix<'a, E>,
+    pub(crate) rhs: Matrix<'a, E>,
     /// `K`
     pub(crate) depth: usize,
 }
 
-impl Product<'_> {
+impl<E: Float> Product<'_, E> {
     /// Writes the product to a block `[M, N]`, or adds it to what is there.
-    pub(crate) fn to_block(self, out: &mut Block, add: bool) {
+    ///
+    /// # Panics
+    /// If sums do not grow in places of this type.
+    pub(crate) fn to_block(self, out: &mut Block<E>, add: bool) {
         let sizes = out.sizes();
         self.check(sizes);
         let (first, steps) = out.before_product(add);
         // SAFETY: both factors hold their sizes, as seen; the block is of this size and this task's alone. A product writes every
         // element, and reads them only to add.
         unsafe {
-            self.compute(sizes, first, steps, add);
+            E::multiply(self, sizes, first, steps, add);
             out.after_product();
         }
     }
@@ -47,24 +51,26 @@ impl Product<'_> {
         self.check(sizes);
         assert!(reach(sizes, steps) <= out.len(), "a product of {sizes:?} in steps of {steps:?} for {} places", out.len());
         // SAFETY: both factors and the slice hold their sizes, as seen.
-        unsafe { self.compute(sizes, out.as_mut_ptr(), steps, add) };
+        unsafe { E::multiply(self, sizes, out.as_mut_ptr(), steps, add) };
     }
 
     fn check(&self, [m, n]: [usize; 2]) {
         let Self { lhs, rhs, depth } = self;
         assert!(m * n * depth > 0, "a product of [{m}, {depth}] and [{depth}, {n}]");
-        let holds = |matrix: &Matrix, sizes| reach(sizes, [matrix.row, matrix.column]) <= matrix.values.len();
+        let holds = |matrix: &Matrix<E>, sizes| reach(sizes, [matrix.row, matrix.column]) <= matrix.values.len();
         assert!(
             holds(lhs, [m, *depth]) && holds(rhs, [*depth, n]),
             "the factors of a product [{m}, {n}] over {depth} are too short"
         );
     }
+}
 
+impl Product<'_> {
     /// # Safety
     /// The factors hold their sizes; `out` is the first element of places that this thread alone uses, and which hold numbers if
     /// `add` is set.
     #[cfg(not(miri))]
-    unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
+    pub(super) unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
         let Self { lhs, rhs, depth } = self;
         let step = |step: usize| isize::try_from(step).expect("no buffer is larger than the address space");
         // SAFETY: the caller's promise.
@@ -98,7 +104,7 @@ impl Product<'_> {
     /// # Safety
     /// As above.
     #[cfg(miri)]
-    unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
+    pub(super) unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
         let Self { lhs, rhs, depth } = self;
         for (row, column) in (0..m).flat_map(|row| (0..n).map(move |column| (row, column))) {
             let factors = (0..depth).map(|k| [row * lhs.row + k * lhs.column, k * rhs.row + column * rhs.column]);
@@ -153,7 +159,7 @@ mod tests {
         product().to_block(&mut block, false);
         product().to_block(&mut block, true);
         drop((first, block));
-        assert_eq!(Values::of(out.tensor()).as_slice(), [1.0, 14.0, 10.0, 1.0, 32.0, 22.0]);
+        assert_eq!(Values::<f32>::of(out.tensor()).as_slice(), [1.0, 14.0, 10.0, 1.0, 32.0, 22.0]);
     }
 
     #[test]
