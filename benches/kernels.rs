@@ -3,7 +3,7 @@
 use std::fmt;
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
@@ -23,6 +23,14 @@ fn machine_matmul(bencher: Bencher, side: usize) {
     let device = Device::flex();
     let (a, b): (Tensor<2>, Tensor<2>) = (normal([side, side], &device), normal([side, side], &device));
     bencher.counter(ItemsCount::new(2 * side.pow(3))).bench_local(|| black_box(a.clone()).matmul(b.clone()).into_data());
+}
+
+/// The machine's arithmetic in brain floats, where products of them are fastest: a linear layer, counted likewise.
+#[divan::bench(args = [1024, 2048], max_time = 2)]
+fn machine_matmul_brain(bencher: Bencher, side: usize) {
+    let device = Device::flex();
+    let [a, b] = [0, 1].map(|_| normal::<2>([side, side], &device).cast(FloatDType::BF16));
+    bencher.counter(ItemsCount::new(2 * side.pow(3))).bench_local(|| linear(black_box(a.clone()), b.clone(), None).into_data());
 }
 
 /// The machine's memory: one copy by all threads, counting the bytes read and those written.
@@ -73,7 +81,17 @@ fn tokens(shape: Attention, device: &Device) -> [Tensor<3>; 3] {
 /// No gradients.
 #[divan::bench(args = ATTENTION, max_time = 2)]
 fn attention_forward(bencher: Bencher, shape: Attention) {
-    let [query, key, value] = tokens(shape, &Device::flex());
+    attend(bencher, shape, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = ATTENTION, max_time = 2)]
+fn attention_forward_brain(bencher: Bencher, shape: Attention) {
+    attend(bencher, shape, FloatDType::BF16);
+}
+
+fn attend(bencher: Bencher, shape: Attention, dtype: FloatDType) {
+    let [query, key, value] = tokens(shape, &Device::flex()).map(|x| x.cast(dtype));
     bencher.bench_local(|| {
         attention(black_box(query.clone()), key.clone(), value.clone(), shape.heads, &Visible::default()).into_data()
     });
@@ -82,9 +100,19 @@ fn attention_forward(bencher: Bencher, shape: Attention) {
 /// Forward and the gradients w.r.t. queries, keys and values.
 #[divan::bench(args = ATTENTION, max_time = 4)]
 fn attention_train(bencher: Bencher, shape: Attention) {
+    attend_and_pull(bencher, shape, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = ATTENTION, max_time = 4)]
+fn attention_train_brain(bencher: Bencher, shape: Attention) {
+    attend_and_pull(bencher, shape, FloatDType::BF16);
+}
+
+fn attend_and_pull(bencher: Bencher, shape: Attention, dtype: FloatDType) {
     let device = Device::flex().autodiff();
-    let [query, key, value] = tokens(shape, &device).map(Tensor::require_grad);
-    let towards = normal([shape.batch, shape.queries, shape.heads * shape.size], &device);
+    let [query, key, value] = tokens(shape, &device).map(|x| x.cast(dtype).detach().require_grad());
+    let towards = normal([shape.batch, shape.queries, shape.heads * shape.size], &device).cast(dtype);
     bencher.bench_local(|| {
         let results = attention(black_box(query.clone()), key.clone(), value.clone(), shape.heads, &Visible::default());
         let mut grads = (results * towards.clone()).sum().backward();
@@ -146,16 +174,36 @@ impl Convolution {
 /// No gradients.
 #[divan::bench(args = CONVOLUTIONS, max_time = 2)]
 fn conv_forward(bencher: Bencher, shape: Convolution) {
-    let [input, weight] = shape.operands(&Device::flex());
+    convolve(bencher, shape, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = CONVOLUTIONS, max_time = 2)]
+fn conv_forward_brain(bencher: Bencher, shape: Convolution) {
+    convolve(bencher, shape, FloatDType::BF16);
+}
+
+fn convolve(bencher: Bencher, shape: Convolution, dtype: FloatDType) {
+    let [input, weight] = shape.operands(&Device::flex()).map(|x| x.cast(dtype));
     bencher.bench_local(|| shape.compute(black_box(input.clone()), weight.clone()).into_data());
 }
 
 /// Forward and the gradients w.r.t. input and weight.
 #[divan::bench(args = CONVOLUTIONS, max_time = 4)]
 fn conv_train(bencher: Bencher, shape: Convolution) {
+    convolve_and_pull(bencher, shape, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = CONVOLUTIONS, max_time = 4)]
+fn conv_train_brain(bencher: Bencher, shape: Convolution) {
+    convolve_and_pull(bencher, shape, FloatDType::BF16);
+}
+
+fn convolve_and_pull(bencher: Bencher, shape: Convolution, dtype: FloatDType) {
     let device = Device::flex().autodiff();
-    let [input, weight] = shape.operands(&device).map(Tensor::require_grad);
-    let towards = normal(shape.compute(input.clone(), weight.clone()).dims(), &device);
+    let [input, weight] = shape.operands(&device).map(|x| x.cast(dtype).detach().require_grad());
+    let towards = normal(shape.compute(input.clone(), weight.clone()).dims(), &device).cast(dtype);
     bencher.bench_local(|| {
         let output = shape.compute(black_box(input.clone()), weight.clone());
         let mut grads = (output * towards.clone()).sum().backward();
@@ -254,17 +302,39 @@ impl Layer {
 /// No gradients.
 #[divan::bench(args = LAYERS, max_time = 2)]
 fn linear_forward(bencher: Bencher, layer: Layer) {
+    map(bencher, layer, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = LAYERS, max_time = 2)]
+fn linear_forward_brain(bencher: Bencher, layer: Layer) {
+    map(bencher, layer, FloatDType::BF16);
+}
+
+fn map(bencher: Bencher, layer: Layer, dtype: FloatDType) {
     let (x, weight, bias) = layer.operands(&Device::flex());
+    let (x, weight, bias) = (x.cast(dtype), weight.cast(dtype), bias.cast(dtype));
     bencher.bench_local(|| linear(black_box(x.clone()), weight.clone(), Some(bias.clone())).into_data());
 }
 
 /// Forward and the gradients w.r.t. input, weight and bias.
 #[divan::bench(args = LAYERS, max_time = 4)]
 fn linear_train(bencher: Bencher, layer: Layer) {
+    map_and_pull(bencher, layer, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = LAYERS, max_time = 4)]
+fn linear_train_brain(bencher: Bencher, layer: Layer) {
+    map_and_pull(bencher, layer, FloatDType::BF16);
+}
+
+fn map_and_pull(bencher: Bencher, layer: Layer, dtype: FloatDType) {
     let device = Device::flex().autodiff();
     let (x, weight, bias) = layer.operands(&device);
-    let (x, weight, bias) = (x.require_grad(), weight.require_grad(), bias.require_grad());
-    let towards = normal([layer.rows, layer.outputs], &device);
+    let (x, weight) = (x.cast(dtype).detach().require_grad(), weight.cast(dtype).detach().require_grad());
+    let bias = bias.cast(dtype).detach().require_grad();
+    let towards = normal([layer.rows, layer.outputs], &device).cast(dtype);
     bencher.bench_local(|| {
         let output = linear(black_box(x.clone()), weight.clone(), Some(bias.clone()));
         let mut grads = (output * towards.clone()).sum().backward();

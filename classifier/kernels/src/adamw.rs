@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
-use crate::applies;
+use crate::applies_in_32_bits;
 use crate::isa;
 use crate::memory::values::{PIECE, Values, overwrite};
 
@@ -77,7 +77,7 @@ impl AdamWStep {
                 weight.1
             );
         }
-        if applies(&before.weight) && !before.weight.device().is_autodiff() {
+        if applies_in_32_bits(&before.weight) && !before.weight.device().is_autodiff() {
             self.in_one_pass(before, gradient)
         } else {
             self.by_tensors(before, gradient)

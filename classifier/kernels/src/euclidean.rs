@@ -6,6 +6,7 @@ use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
 use crate::applies;
 use crate::isa;
+use crate::memory::float::{Float, by_float};
 use crate::memory::values::{PIECE, Values};
 
 /// The Euclidean norm of each tensor, in their order; all of one device and without autodiff.
@@ -24,24 +25,28 @@ pub fn euclidean_norms(tensors: Vec<Tensor<1>>) -> Vec<f64> {
 
 /// Pieces are of a fixed size, and summed in order.
 fn norm(tensor: Tensor<1>) -> f64 {
-    let values = Values::of(tensor.try_into_primitive::<Flex>().expect("the tensor is on the CPU"));
-    let of = |piece: &[f32]| isa::run(|| squares(piece));
+    let tensor = tensor.try_into_primitive::<Flex>().expect("the tensor is on the CPU");
+    by_float!(tensor, E => norm_of(&Values::<E>::of(tensor)))
+}
+
+fn norm_of<E: Float>(values: &Values<E>) -> f64 {
+    let of = |piece: &[E]| isa::run(|| squares(piece));
     let pieces: Vec<f64> = values.as_slice().par_chunks(PIECE).with_max_len(1).map(of).collect();
     pieces.iter().sum::<f64>().sqrt()
 }
 
 /// In 64 bits, whose squares stay in range whatever the values; in lanes, which fill vector registers.
 #[inline(always)]
-fn squares(values: &[f32]) -> f64 {
+fn squares<E: Float>(values: &[E]) -> f64 {
     const LANES: usize = 16;
     let mut lanes = [0f64; LANES];
     let (rows, rest) = values.as_chunks::<LANES>();
     for row in rows {
         for (lane, value) in lanes.iter_mut().zip(row) {
-            *lane += f64::from(*value) * f64::from(*value);
+            *lane += f64::from(value.wide()).powi(2);
         }
     }
-    let rest = rest.iter().map(|value| f64::from(*value).powi(2));
+    let rest = rest.iter().map(|value| f64::from(value.wide()).powi(2));
     lanes.into_iter().chain(rest).sum()
 }
 

@@ -2,12 +2,13 @@
 //! or on one thread.
 //!
 //! Each kernel that gradients go through is a burn backend extension with its own backward pass, behind a function on tensors that
-//! has the semantics of burn's own composition. It is used for 32-bit floats on the CPU; on every other backend and type that
-//! composition runs.
+//! has the semantics of burn's own composition. It is used for 32-bit floats and brain floats (bfloat16) on the CPU; on every other
+//! backend and type that composition runs.
 //!
 //! | room | kernel |
 //! |---|---|
 //! | `attention` | scaled dot-product attention of several heads |
+//! | `brain` | matrix products of brain floats |
 //! | `conv` | convolution |
 //! | `dense` | the buffer of a dense block, and the first half of its layers |
 //! | `elementwise` | ReLU, SiLU, GELU, quick GELU; a gate's GELU times a value |
@@ -19,6 +20,10 @@
 //! | `memory` | inputs, outputs that are written once, matrix products |
 //! | `shapes` | what is asked of every shape |
 //!
+//! # Types
+//! All tensors of a call are of one type. Brain floats are what is read and written: sums, softmax and norms are of 32 bits, and each
+//! result is rounded to nearest, ties to even. Vectors of a norm may be of 32 bits beside brain floats; AdamW takes 32 bits alone.
+//!
 //! # Shapes
 //! Every function compares the shapes that it is given and panics, with their numbers, where they do not fit: that is a mistake of the
 //! caller, as for burn's own operations. No axis of a norm's input may be empty; other kernels give empty outputs for empty inputs.
@@ -27,6 +32,7 @@
 //! Kernels write every element of a fresh buffer exactly once without clearing it first, and call the matrix product of the `gemm`
 //! crate on raw pointers. Both are done by `memory`, whose blocks count what they have written and whose products see that their
 //! factors are long enough. What is left to kernels is to claim blocks that do not overlap; debug builds and tests check that, too.
+//! Products of brain floats use instructions that not every processor has, which `isa` asks for, and some of them by assembly.
 //! Every block of unsafe code states why it is sound, and no other crate of the workspace has any. `sanitize.sh` runs the tests under
 //! Miri and AddressSanitizer.
 #![allow(unsafe_code)]
@@ -35,6 +41,7 @@
 
 mod adamw;
 mod attention;
+mod brain;
 mod conv;
 mod dense;
 mod elementwise;
@@ -67,6 +74,11 @@ pub use pool::{average_pool, max_pool};
 
 /// Whether the kernels compute this tensor.
 fn applies<const D: usize>(tensor: &Tensor<D>) -> bool {
+    matches!(tensor.dtype(), DType::F32 | DType::BF16) && on_cpu(&tensor.device())
+}
+
+/// Whether the kernels that take no brain floats compute this tensor.
+fn applies_in_32_bits<const D: usize>(tensor: &Tensor<D>) -> bool {
     tensor.dtype() == DType::F32 && on_cpu(&tensor.device())
 }
 

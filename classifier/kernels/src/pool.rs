@@ -12,6 +12,7 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use crate::applies;
+use crate::memory::float::{Float, by_float};
 use crate::memory::output::{Block, Output};
 use crate::memory::values::{PIECE, Values};
 
@@ -104,21 +105,21 @@ impl PoolBackend for Flex {
     }
 
     fn average_pool_2x2(x: FlexTensor) -> FlexTensor {
-        mean_of_blocks(&Values::of(x))
+        by_float!(x, E => mean_of_blocks(&Values::<E>::of(x)))
     }
 }
 
 impl PoolGradients for Flex {
     fn max_pool_with_places(x: FlexTensor) -> (FlexTensor, Vec<u8>) {
-        largest_of_windows(&Values::of(x))
+        by_float!(x, E => largest_of_windows(&Values::<E>::of(x)))
     }
 
     fn max_pool_backward(shape: Shape, places: &[u8], gradient: FlexTensor) -> FlexTensor {
-        to_the_largest(shape, places, &Values::of(gradient))
+        by_float!(gradient, E => to_the_largest(shape, places, &Values::<E>::of(gradient)))
     }
 
     fn average_pool_backward(shape: Shape, gradient: FlexTensor) -> FlexTensor {
-        to_the_block(shape, &Values::of(gradient))
+        by_float!(gradient, E => to_the_block(shape, &Values::<E>::of(gradient)))
     }
 }
 
@@ -189,10 +190,10 @@ impl Sizes {
 }
 
 /// The largest of every window, and where it was.
-fn largest_of_windows(x: &Values) -> (FlexTensor, Vec<u8>) {
+fn largest_of_windows<E: Float>(x: &Values<E>) -> (FlexTensor, Vec<u8>) {
     let (shape, sizes) = (x.shape(), Sizes::of_windows(&x.shape()));
     let images = sizes.images_at_a_time();
-    let mut output = Output::new(with_images(&shape, sizes.pooled));
+    let mut output = Output::<E>::new(with_images(&shape, sizes.pooled));
     let mut whole = output.whole();
     let mut places = vec![0u8; whole.len()];
     let pieces = whole.par_chunks(images * sizes.pooled()).zip(places.par_chunks_mut(images * sizes.pooled()));
@@ -219,10 +220,12 @@ fn largest_of_windows(x: &Values) -> (FlexTensor, Vec<u8>) {
 }
 
 /// A row of the image behind a border of one; `None` and rows below the image are border alone.
-fn border(x: &[f32], sizes: Sizes, row: Option<usize>, bordered: &mut [f32]) {
+fn border<E: Float>(x: &[E], sizes: Sizes, row: Option<usize>, bordered: &mut [f32]) {
     let [height, width] = sizes.full;
     match row.filter(|row| *row < height) {
-        Some(row) => bordered[1..=width].copy_from_slice(&x[row * width..][..width]),
+        Some(row) => {
+            bordered[1..=width].iter_mut().zip(&x[row * width..][..width]).for_each(|(to, x)| *to = x.wide());
+        }
         None => bordered.fill(f32::NEG_INFINITY),
     }
 }
@@ -249,32 +252,44 @@ const NONE: u8 = u8::MAX;
 const CENTRE: u8 = 4;
 
 /// Each gradient goes to the largest of its window.
-fn to_the_largest(shape: Shape, places: &[u8], gradient: &Values) -> FlexTensor {
+fn to_the_largest<E: Float>(shape: Shape, places: &[u8], gradient: &Values<E>) -> FlexTensor {
     let sizes = Sizes::of_windows(&shape);
     let images = sizes.images_at_a_time();
-    let mut output = Output::new(shape);
+    let mut output = Output::<E>::new(shape);
     let mut whole = output.whole();
     let pieces = gradient.as_slice().par_chunks(images * sizes.pooled()).zip(places.par_chunks(images * sizes.pooled()));
     whole.par_chunks(images * sizes.full()).zip(pieces).for_each(|(mut out, (gradient, places))| {
-        let out = out.append(out.len(), std::iter::repeat(0.0));
         let windows = gradient.chunks_exact(sizes.pooled()).zip(places.chunks_exact(sizes.pooled()));
-        for (out, (gradient, places)) in out.chunks_exact_mut(sizes.full()).zip(windows) {
-            for (window, (gradient, place)) in gradient.iter().zip(places).enumerate() {
-                let (row, column) = (window / sizes.pooled[1], window % sizes.pooled[1]);
-                let (i, j) = (usize::from(place / 3), usize::from(place % 3));
-                out[(2 * row + i - 1) * sizes.full[1] + 2 * column + j - 1] += gradient;
-            }
+        if E::IS_WIDE {
+            let out: &mut [f32] = bytemuck::cast_slice_mut(out.append(out.len(), std::iter::repeat(0.0)));
+            let images = out.chunks_exact_mut(sizes.full()).zip(windows);
+            return images.for_each(|(out, (gradient, places))| add_to_the_largest(gradient, places, sizes, out));
+        }
+        let mut sums = vec![0f32; sizes.full()];
+        for (gradient, places) in windows {
+            sums.fill(0.0);
+            add_to_the_largest(gradient, places, sizes, &mut sums);
+            out.append(sizes.full(), sums.iter().copied());
         }
     });
     drop(whole);
     output.tensor()
 }
 
+/// The same for one image; windows share elements, which get up to four gradients.
+fn add_to_the_largest<E: Float>(gradient: &[E], places: &[u8], sizes: Sizes, sums: &mut [f32]) {
+    for (window, (gradient, place)) in gradient.iter().zip(places).enumerate() {
+        let (row, column) = (window / sizes.pooled[1], window % sizes.pooled[1]);
+        let (i, j) = (usize::from(place / 3), usize::from(place % 3));
+        sums[(2 * row + i - 1) * sizes.full[1] + 2 * column + j - 1] += gradient.wide();
+    }
+}
+
 /// The mean of every block.
-fn mean_of_blocks(x: &Values) -> FlexTensor {
+fn mean_of_blocks<E: Float>(x: &Values<E>) -> FlexTensor {
     let (shape, sizes) = (x.shape(), Sizes::of_blocks(&x.shape()));
     let images = sizes.images_at_a_time();
-    let mut output = Output::new(with_images(&shape, sizes.pooled));
+    let mut output = Output::<E>::new(with_images(&shape, sizes.pooled));
     let mut whole = output.whole();
     let pieces = whole.par_chunks(images * sizes.pooled()).zip(x.as_slice().par_chunks(images * sizes.full()));
     pieces.for_each(|(mut out, x)| {
@@ -282,18 +297,25 @@ fn mean_of_blocks(x: &Values) -> FlexTensor {
         for rows in x.chunks_exact(sizes.full()).flat_map(|x| x.chunks_exact(2 * width)) {
             let (above, below) = rows.split_at(width);
             let blocks = above.chunks_exact(2).zip(below.chunks_exact(2));
-            out.append(sizes.pooled[1], blocks.map(|(above, below)| (above[0] + above[1] + below[0] + below[1]) * 0.25));
+            out.append(sizes.pooled[1], blocks.map(mean));
         }
     });
     drop(whole);
     output.tensor()
 }
 
+/// Of the halves of a block.
+#[inline(always)]
+fn mean<E: Float>((above, below): (&[E], &[E])) -> f32 {
+    let [a, b, c, d] = [above[0], above[1], below[0], below[1]].map(Float::wide);
+    (a + b + c + d) * 0.25
+}
+
 /// Each gradient goes to its block in equal parts.
-fn to_the_block(shape: Shape, gradient: &Values) -> FlexTensor {
+fn to_the_block<E: Float>(shape: Shape, gradient: &Values<E>) -> FlexTensor {
     let sizes = Sizes::of_blocks(&shape);
     let images = sizes.images_at_a_time();
-    let mut output = Output::new(shape);
+    let mut output = Output::<E>::new(shape);
     let mut whole = output.whole();
     let pieces = whole.par_chunks(images * sizes.full()).zip(gradient.as_slice().par_chunks(images * sizes.pooled()));
     pieces.for_each(|(mut out, gradient)| {
@@ -305,10 +327,10 @@ fn to_the_block(shape: Shape, gradient: &Values) -> FlexTensor {
 }
 
 /// Every element of an image: a quarter of its block's gradient, 0 outside all blocks. `row` ends with these zeros.
-fn spread(out: &mut Block, gradient: &[f32], sizes: Sizes, row: &mut [f32]) {
+fn spread<E: Float>(out: &mut Block<E>, gradient: &[E], sizes: Sizes, row: &mut [f32]) {
     let [height, width] = sizes.full;
     for gradient in gradient.chunks_exact(sizes.pooled[1]) {
-        row.chunks_exact_mut(2).zip(gradient).for_each(|(block, gradient)| block.fill(gradient * 0.25));
+        row.chunks_exact_mut(2).zip(gradient).for_each(|(block, gradient)| block.fill(gradient.wide() * 0.25));
         out.append(width, row.iter().copied());
         out.append(width, row.iter().copied());
     }
@@ -321,7 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{Draws, with_gradients};
+    use crate::testing::{Draws, assert_rounded, brain, numbers, tracked_alike, wide, with_gradients};
 
     type Pool = fn(Tensor<4>) -> Tensor<4>;
 
@@ -343,6 +365,31 @@ mod tests {
                 for (ours, plain) in ours.iter().zip(&plain) {
                     ours.assert_approx_eq::<f32>(plain, Tolerance::absolute(1e-6));
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn brain_floats_are_rounded_once(
+            batch in 1usize..3, channels in 1usize..5, height in 2usize..20, width in 2usize..40, levels in 1u8..20, seed: u64,
+        ) {
+            let mut draws = Draws::new(seed);
+            let x = draws.tensor::<4>([batch, channels, height, width], Distribution::Uniform(-1.0, 1.0));
+            let x = brain(&((x * f64::from(levels)).round() / f64::from(levels)));
+            for pool in [max_pool as Pool, average_pool] {
+                let towards = brain(&draws.normal(pool(x.clone()).dims()));
+                let run = |x: &Tensor<4>, towards: &Tensor<4>| {
+                    let dtype = x.dtype();
+                    let x = tracked_alike(x);
+                    let output = pool(x.clone());
+                    let mut grads = (output.clone() * towards.clone().autodiff()).sum().backward();
+                    [output, x.grad_remove(&mut grads).unwrap()].map(|x| numbers(x, dtype))
+                };
+                let (got, exact) = (run(&x, &towards), run(&wide(&x), &wide(&towards)));
+                assert_rounded("output", &got[0], &exact[0]);
+                assert_rounded("gradient", &got[1], &exact[1]);
             }
         }
     }

@@ -4,14 +4,15 @@ use burn::tensor::{DType, Tensor};
 
 use crate::applies;
 
-/// Vectors of `length` values that belong to `x`, and are 32-bit floats where `x` goes through a kernel.
+/// Vectors of `length` values that belong to `x`, and are of its type or of 32 bits where `x` goes through a kernel.
 #[track_caller]
 pub(crate) fn check_vectors<const D: usize>(kernel: &str, x: &Tensor<D>, length: usize, vectors: &[(&str, &Tensor<1>)]) {
     for (name, vector) in vectors {
         let [count] = vector.dims();
         assert!(count == length, "{kernel} of {:?}: {name} has {count} values, not {length}", x.dims());
         let dtype = vector.dtype();
-        assert!(!applies(x) || dtype == DType::F32, "{kernel} of 32-bit floats: {name} is of {dtype:?}");
+        let fits = dtype == x.dtype() || dtype == DType::F32;
+        assert!(!applies(x) || fits, "{kernel} of {:?}: {name} is of {dtype:?}", x.dtype());
     }
 }
 

@@ -2,12 +2,12 @@
 //! counts is that no memory is misused, and that all gradients come and are finite.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Distribution, Tensor, TensorData};
+use burn::tensor::{Distribution, FloatDType, Tensor, TensorData};
 
-use crate::testing::{Draws, affine_map, tracked, with_affine_gradients, with_gradients};
+use crate::testing::{Draws, affine_map, brain, tracked, tracked_alike, with_affine_gradients, with_gradients};
 use crate::{
     Activation, AdamWNumbers, AdamWStep, BottleneckOptions, DenseFeatures, Norm, Over, Stepped, Visible, attention,
-    average_pool, batch_norm, conv2d, euclidean_norms, fixed_norm, geglu, group_norm, layer_norm, linear, max_pool,
+    average_pool, batch_norm, conv2d, euclidean_norms, fixed_norm, geglu, gelu, group_norm, layer_norm, linear, max_pool,
 };
 
 fn finite(all: impl IntoIterator<Item = TensorData>) {
@@ -93,6 +93,28 @@ fn miri_dense_block() {
         let output = if finished { maps.with(new).finish() } else { new };
         let mut grads = output.sum().backward();
         finite([x.grad_remove(&mut grads).unwrap().into_data(), weight.grad_remove(&mut grads).unwrap().into_data()]);
+    }
+}
+
+#[test]
+fn miri_brain_floats() {
+    let mut draws = Draws::new(9);
+    let mut of = |shape| tracked_alike(&brain(&draws.normal::<4>(shape)));
+    let vectors = |count| affine_map(count).map(|vector| tracked_alike(&brain(&vector)));
+    let [x, kernel] = [of([2, 4, 4, 3]), of([3, 4, 3, 3])];
+    let [bias, _] = vectors(3);
+    let y = conv2d(x.clone(), kernel.clone(), Some(bias), ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+    let norm = |over| Norm { over, epsilon: 1e-5, activation: Activation::Silu };
+    let y = group_norm(y, vectors(3), norm(Over::Groups(3)))
+        + batch_norm(x.clone(), vectors(4), norm(Over::Batch)).output.narrow(1, 0, 3);
+    let pooled = max_pool(y.clone()).reshape([2, 3, 4]) + average_pool(y).reshape([2, 3, 2]).repeat_dim(2, 2);
+    let weight = of([1, 1, 4, 8]).reshape([4, 8]);
+    let [_, bias] = vectors(8);
+    let tokens = layer_norm(geglu(gelu(linear(pooled, weight, Some(bias)))), vectors(4), norm(Over::Last));
+    let seen = attention(tokens.clone(), tokens.clone(), tokens, 2, &Visible::default());
+    let mut grads = seen.sum().backward();
+    for input in [x, kernel] {
+        finite([input.grad_remove(&mut grads).unwrap().cast(FloatDType::F32).into_data()]);
     }
 }
 

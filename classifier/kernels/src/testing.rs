@@ -1,9 +1,11 @@
 //! Inputs that repeat, and outputs and gradients of kernels beside those of the composition.
 
-use burn::tensor::{Device, Distribution, Int, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, FloatDType, Int, Shape, Tensor, TensorData, bf16};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+
+use crate::memory::float::Float;
 
 /// Random inputs from a seed of their own: burn's generator is one for all tests, and its draws depend on which of them run first.
 pub(super) struct Draws(ChaCha8Rng);
@@ -84,4 +86,63 @@ pub(crate) fn loss<const D: usize>(output: Tensor<D>) -> Tensor<1> {
     let weights = Tensor::<1, Int>::arange(0..count, &output.device()).float();
     let weights = (weights * 0.7 + 0.3).sin().reshape(output.shape());
     (output * weights).sum()
+}
+
+/// Rounded to brain floats.
+pub(crate) fn brain<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    x.clone().cast(FloatDType::BF16)
+}
+
+/// The same numbers in 32 bits.
+pub(crate) fn wide<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    x.clone().cast(FloatDType::F32)
+}
+
+/// Tracked, in its own type.
+pub(crate) fn tracked_alike<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    x.clone().autodiff().require_grad()
+}
+
+/// The numbers of a result, whose type is checked.
+pub(crate) fn numbers<const D: usize>(x: Tensor<D>, dtype: DType) -> Vec<f64> {
+    assert_eq!(x.dtype(), dtype, "a result has its inputs' type");
+    wide(&x).into_data().iter::<f64>().collect()
+}
+
+/// Whether brain floats are these numbers of 32 bits, each rounded once.
+pub(crate) fn assert_rounded(name: &str, got: &[f64], exact: &[f64]) {
+    assert_eq!(got.len(), exact.len(), "{name}");
+    for (i, (got, exact)) in got.iter().zip(exact).enumerate() {
+        let rounded = f64::from(<bf16 as Float>::rounded(*exact as f32).wide());
+        assert!(*got == rounded || got.is_nan() && rounded.is_nan(), "{name} [{i}] is {got}, not {exact} rounded");
+    }
+}
+
+/// Rounding to a brain float of 8 bits changes a number by at most this share of it (Higham 2002, theorem 2.2).
+pub(crate) const BRAIN_ROUNDING: f64 = 1.0 / 256.0;
+
+/// The error of a sum of so many terms in 32 bits, as a share of the sum of their sizes, whatever their order (Higham 2002, equation
+/// 3.5).
+pub(crate) fn sum_error(terms: usize) -> f64 {
+    let roundings = terms as f64 * 2f64.powi(-24);
+    roundings / (1.0 - roundings)
+}
+
+/// Whether brain floats are these numbers, which are known to `errors`, each rounded once.
+pub(crate) fn assert_nearly_rounded(name: &str, got: &[f64], expected: &[f64], errors: &[f64]) {
+    assert_eq!([got.len(), errors.len()], [expected.len(); 2], "{name}");
+    for (i, ((got, expected), error)) in got.iter().zip(expected).zip(errors).enumerate() {
+        let bound = error + BRAIN_ROUNDING * (expected.abs() + error);
+        assert!((got - expected).abs() <= bound, "{name} [{i}] is {got}, not {expected} to {bound:e}");
+    }
+}
+
+/// Results of a kernel that is linear in each of its inputs: of brain floats, of the same numbers in 32 bits, and of their absolute
+/// values, which give the sums of the terms' sizes. `terms` are the most terms of a sum in each result.
+pub(crate) fn assert_sums_are_rounded(names: &[&str], terms: &[usize], [got, wide, sizes]: [Vec<Vec<f64>>; 3]) {
+    for (i, name) in names.iter().enumerate() {
+        // Both have the error of a sum.
+        let errors: Vec<f64> = sizes[i].iter().map(|size| 2.0 * sum_error(terms[i]) * size).collect();
+        assert_nearly_rounded(name, &got[i], &wide[i], &errors);
+    }
 }

@@ -4,30 +4,33 @@ use super::problem::{Problem, Rows};
 use super::softmax::{Rescale, Step};
 use super::tile::{for_each_task, hide, queries, to_columns, transposed};
 use crate::isa;
+use crate::memory::float::{Float, narrowed};
 use crate::memory::output::Places;
 use crate::memory::product::{Matrix, Product};
 use crate::memory::values::Values;
 
 /// Queries, keys and values.
 #[derive(Clone, Copy)]
-pub(super) struct Inputs<'a> {
-    pub(super) query: &'a [f32],
-    pub(super) key: &'a [f32],
-    pub(super) value: &'a [f32],
+pub(super) struct Inputs<'a, E> {
+    pub(super) query: &'a [E],
+    pub(super) key: &'a [E],
+    pub(super) value: &'a [E],
 }
 
-impl<'a> Inputs<'a> {
-    pub(super) fn of([query, key, value]: &'a [Values; 3]) -> Self {
+impl<'a, E: Float> Inputs<'a, E> {
+    pub(super) fn of([query, key, value]: &'a [Values<E>; 3]) -> Self {
         Self { query: query.as_slice(), key: key.as_slice(), value: value.as_slice() }
     }
 }
 
 /// The scratch memory of a task.
-struct Scratch {
+struct Scratch<E> {
     /// `[size, queries]`
-    query: Vec<f32>,
+    query: Vec<E>,
     /// `[keys, queries]`
     scores: Vec<f32>,
+    /// The scores' exponentials in the inputs' type, if it is another one.
+    weights: Vec<E>,
     /// `[size, queries]`
     results: Vec<f32>,
     maximum: Vec<f32>,
@@ -35,13 +38,14 @@ struct Scratch {
     rescale: Vec<f32>,
 }
 
-impl Scratch {
+impl<E: Float> Scratch<E> {
     fn new(problem: &Problem) -> Self {
         let row = problem.most_padded();
         let rows = |count: usize| vec![0f32; count * row];
         Self {
-            query: rows(problem.size),
+            query: vec![E::default(); problem.size * row],
             scores: rows(problem.most_keys()),
+            weights: vec![E::default(); if E::IS_WIDE { 0 } else { problem.most_keys() * row }],
             results: rows(problem.size),
             maximum: rows(1),
             sum: rows(1),
@@ -52,9 +56,9 @@ impl Scratch {
 
 /// Writes the results `[B, Lq, heads * size]`, and the logarithms of the sums of exponentials `[B, heads, Lq]`, infinite for a
 /// query that sees no key.
-pub(super) fn forward(problem: &Problem, inputs: Inputs, results: &Places, norms: &Places) {
+pub(super) fn forward<E: Float>(problem: &Problem, inputs: Inputs<E>, results: &Places<E>, norms: &Places) {
     let tiles = problem.query_tiles();
-    let run = |scratch: &mut Scratch, task: usize| {
+    let run = |scratch: &mut Scratch<E>, task: usize| {
         let (pair, rows) = (task / tiles, problem.rows(task % tiles));
         attend(problem, inputs, pair, rows, scratch);
         // SAFETY: no other task has these queries of this pair.
@@ -64,8 +68,8 @@ pub(super) fn forward(problem: &Problem, inputs: Inputs, results: &Places, norms
 }
 
 /// The results of some queries, not yet divided by the sums.
-fn attend(problem: &Problem, inputs: Inputs, pair: usize, rows: Rows, scratch: &mut Scratch) {
-    let Scratch { query, scores, results, maximum, sum, rescale } = scratch;
+fn attend<E: Float>(problem: &Problem, inputs: Inputs<E>, pair: usize, rows: Rows, scratch: &mut Scratch<E>) {
+    let Scratch { query, scores, weights, results, maximum, sum, rescale } = scratch;
     let [maximum, sum, rescale] = [maximum, sum, rescale].map(|row| &mut row[..rows.padded]);
     to_columns(problem, pair, rows, inputs.query, query);
     maximum.fill(f32::MIN);
@@ -81,19 +85,19 @@ fn attend(problem: &Problem, inputs: Inputs, pair: usize, rows: Rows, scratch: &
             lhs: transposed(query, rows),
             rhs: Matrix { values: problem.tokens(inputs.key, pair, keys.clone()), row: 1, column: problem.width() },
             depth: problem.size,
-            scale: problem.scale(),
         };
         product.to_slice(scores, [rows.padded, keys.len()], [1, rows.padded], false);
         hide(problem, pair, rows, first, scores);
-        isa::run(Step { scores, maximum, sum, rescale });
+        isa::run(Step { scores, scale: problem.scale(), maximum, sum, rescale });
         if first > 0 {
             isa::run(Rescale { rows: results, factors: rescale });
         }
+        let room = if E::IS_WIDE { 0 } else { scores.len() };
+        let weights = narrowed(scores, &mut weights[..room]);
         let product = Product {
-            lhs: transposed(scores, rows),
+            lhs: transposed(weights, rows),
             rhs: Matrix { values: problem.tokens(inputs.value, pair, keys.clone()), row: problem.width(), column: 1 },
             depth: keys.len(),
-            scale: 1.0,
         };
         product.to_slice(results, [rows.padded, problem.size], [1, rows.padded], first > 0);
     }
@@ -103,7 +107,14 @@ fn attend(problem: &Problem, inputs: Inputs, pair: usize, rows: Rows, scratch: &
 ///
 /// # Safety
 /// No other task may have these queries of this pair.
-unsafe fn finish(problem: &Problem, pair: usize, rows: Rows, scratch: &mut Scratch, results: &Places, norms: &Places) {
+unsafe fn finish<E: Float>(
+    problem: &Problem,
+    pair: usize,
+    rows: Rows,
+    scratch: &mut Scratch<E>,
+    results: &Places<E>,
+    norms: &Places,
+) {
     // SAFETY: the caller's promise; norms are of queries, too.
     let (mut results, mut norms) = unsafe {
         (
@@ -114,7 +125,8 @@ unsafe fn finish(problem: &Problem, pair: usize, rows: Rows, scratch: &mut Scrat
     for (rescale, sum) in scratch.rescale[..rows.padded].iter_mut().zip(&scratch.sum) {
         *rescale = if *sum != 0.0 { 1.0 / sum } else { 0.0 };
     }
-    let norm = |(maximum, sum): (&f32, &f32)| if *sum != 0.0 { maximum + sum.ln() } else { f32::INFINITY };
+    let scale = problem.scale();
+    let norm = |(maximum, sum): (&f32, &f32)| if *sum != 0.0 { scale * maximum + sum.ln() } else { f32::INFINITY };
     norms.append(rows.count, scratch.maximum.iter().zip(&scratch.sum).map(norm));
     let columns = &mut scratch.results[..problem.size * rows.padded];
     isa::run(Rescale { rows: columns, factors: &scratch.rescale[..rows.padded] });

@@ -21,6 +21,7 @@ use self::backward::{Outputs, Pass};
 use self::forward::{Inputs, forward};
 pub use self::problem::Problem;
 use crate::applies;
+use crate::memory::float::{Float, by_float};
 use crate::memory::output::Output;
 use crate::memory::values::Values;
 
@@ -56,7 +57,8 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usiz
     if let Some(seen) = &visible.keys {
         assert_eq!(seen.dims(), [batch, keys], "which of [batch, keys] are seen");
     }
-    if ![&query, &key, &value].into_iter().all(applies) || batch * queries * keys * width == 0 {
+    let alike = [&key, &value].into_iter().all(|x| x.dtype() == query.dtype());
+    if !alike || !applies(&query) || batch * queries * keys * width == 0 {
         return composition(query, key, value, heads, visible);
     }
     let seen = visible.keys.clone().map(|seen| seen.into_data().iter::<bool>().collect());
@@ -118,11 +120,7 @@ impl AttentionBackend for Flex {
 
 impl TiledAttention for Flex {
     fn tiles(inputs: [FlexTensor; 3], problem: &Problem) -> [FlexTensor; 2] {
-        let inputs = inputs.map(Values::of);
-        let results = Output::new(inputs[0].shape());
-        let norms = Output::new(Shape::new([problem.batch, problem.heads, problem.queries]));
-        forward(problem, Inputs::of(&inputs), results.places(), norms.places());
-        [results.tensor(), norms.tensor()]
+        by_float!(inputs[0], E => attend::<E>(inputs, problem))
     }
 
     fn tiles_backward(
@@ -131,14 +129,31 @@ impl TiledAttention for Flex {
         gradient: FlexTensor,
         problem: &Problem,
     ) -> [FlexTensor; 3] {
-        let inputs = inputs.map(Values::of);
-        let ([results, norms], gradient) = (outputs.map(Values::of), Values::of(gradient));
-        let outputs = Outputs { results: results.as_slice(), norms: norms.as_slice(), gradient: gradient.as_slice() };
-        let [query, key, value] = inputs.each_ref().map(|input| Output::new(input.shape()));
-        let (towards_key, towards_value) = (key.places(), value.places());
-        let query = Pass { problem, inputs: Inputs::of(&inputs), outputs, towards_key, towards_value }.run(query);
-        [query, key.tensor(), value.tensor()]
+        by_float!(gradient, E => pull::<E>(inputs, outputs, gradient, problem))
     }
+}
+
+fn attend<E: Float>(inputs: [FlexTensor; 3], problem: &Problem) -> [FlexTensor; 2] {
+    let inputs = inputs.map(Values::<E>::of);
+    let results = Output::<E>::new(inputs[0].shape());
+    let norms = Output::<f32>::new(Shape::new([problem.batch, problem.heads, problem.queries]));
+    forward(problem, Inputs::of(&inputs), results.places(), norms.places());
+    [results.tensor(), norms.tensor()]
+}
+
+fn pull<E: Float>(
+    inputs: [FlexTensor; 3],
+    [results, norms]: [FlexTensor; 2],
+    gradient: FlexTensor,
+    problem: &Problem,
+) -> [FlexTensor; 3] {
+    let inputs = inputs.map(Values::<E>::of);
+    let (results, norms, gradient) = (Values::<E>::of(results), Values::<f32>::of(norms), Values::<E>::of(gradient));
+    let outputs = Outputs { results: results.as_slice(), norms: norms.as_slice(), gradient: gradient.as_slice() };
+    let [key, value] = [1, 2].map(|i| Output::<E>::new(inputs[i].shape()));
+    let (towards_key, towards_value) = (key.places(), value.places());
+    let query = Pass { problem, inputs: Inputs::of(&inputs), outputs, towards_key, towards_value }.run(inputs[0].shape());
+    [query, key.tensor(), value.tensor()]
 }
 
 impl<B: TiledAttention, C: CheckpointStrategy> AttentionBackend for Autodiff<B, C> {
@@ -181,5 +196,7 @@ impl<B: TiledAttention, C: CheckpointStrategy> AttentionBackend for Autodiff<B, 
     }
 }
 
+#[cfg(test)]
+mod brain_tests;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ impl Problem {
     }
 
     /// The part of a `[B, Lk, heads * size]` buffer from the first of some keys of a pair to the last.
-    pub(super) fn tokens<'a>(&self, values: &'a [f32], pair: usize, keys: Range<usize>) -> &'a [f32] {
+    pub(super) fn tokens<'a, E>(&self, values: &'a [E], pair: usize, keys: Range<usize>) -> &'a [E] {
         &values[self.key(pair, keys.start)..][..(keys.len() - 1) * self.width() + self.size]
     }
 

@@ -8,9 +8,10 @@ use crate::elementwise::exp::exp_or_zero;
 
 /// The softmax over keys, one tile of keys after another (Milakov and Gimelshein 2018).
 ///
-/// Scores become `e^(score - maximum)`.
+/// Scores become `e^(scale (score - maximum))`.
 pub(super) struct Step<'a> {
     pub(super) scores: &'a mut [f32],
+    pub(super) scale: f32,
     /// Of all tiles so far; the least number before the first.
     pub(super) maximum: &'a mut [f32],
     /// Of all tiles so far.
@@ -28,17 +29,17 @@ impl WithSimd for Step<'_> {
         let (maximum, _) = S::as_mut_simd_f32s(self.maximum);
         let (sum, _) = S::as_mut_simd_f32s(self.sum);
         let (rescale, _) = S::as_mut_simd_f32s(self.rescale);
-        let row = maximum.len();
+        let (row, scale) = (maximum.len(), simd.splat_f32s(self.scale));
         for column in 0..row {
             let before = maximum[column];
             let mut most = before;
             for scores in scores.chunks_exact(row) {
                 most = simd.max_f32s(most, scores[column]);
             }
-            let factor = exp_or_zero(simd, simd.sub_f32s(before, most));
+            let factor = exp_or_zero(simd, simd.mul_f32s(scale, simd.sub_f32s(before, most)));
             let mut total = simd.mul_f32s(sum[column], factor);
             for scores in scores.chunks_exact_mut(row) {
-                scores[column] = exp_or_zero(simd, simd.sub_f32s(scores[column], most));
+                scores[column] = exp_or_zero(simd, simd.mul_f32s(scale, simd.sub_f32s(scores[column], most)));
                 total = simd.add_f32s(total, scores[column]);
             }
             (maximum[column], sum[column], rescale[column]) = (most, total, factor);
@@ -64,10 +65,11 @@ impl WithSimd for Rescale<'_> {
 }
 
 /// The gradient of the softmax: scores become weights `p`, and gradients w.r.t. weights become those w.r.t. scores, `p (g -
-/// mean of g)`.
+/// mean of g)`, times the scale.
 pub(super) struct Slope<'a> {
     pub(super) scores: &'a mut [f32],
     pub(super) gradients: &'a mut [f32],
+    pub(super) scale: f32,
     /// Logarithm of the sum of exponentials of a query's scores; infinite for one that sees no key.
     pub(super) norms: &'a [f32],
     /// Mean of a query's gradients w.r.t. its weights.
@@ -83,11 +85,11 @@ impl WithSimd for Slope<'_> {
         let (gradients, _) = S::as_mut_simd_f32s(self.gradients);
         let (norms, _) = S::as_simd_f32s(self.norms);
         let (means, _) = S::as_simd_f32s(self.means);
-        let row = norms.len();
+        let (row, scale) = (norms.len(), simd.splat_f32s(self.scale));
         for (scores, gradients) in scores.chunks_exact_mut(row).zip(gradients.chunks_exact_mut(row)) {
             for (((score, gradient), norm), mean) in scores.iter_mut().zip(gradients).zip(norms).zip(means) {
-                *score = exp_or_zero(simd, simd.sub_f32s(*score, *norm));
-                *gradient = simd.mul_f32s(*score, simd.sub_f32s(*gradient, *mean));
+                *score = exp_or_zero(simd, simd.sub_f32s(simd.mul_f32s(*score, scale), *norm));
+                *gradient = simd.mul_f32s(simd.mul_f32s(*score, scale), simd.sub_f32s(*gradient, *mean));
             }
         }
     }

@@ -11,7 +11,7 @@ fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.to_data().try_to_vec().unwrap()
 }
 
-fn mask(seen: &[bool], shape: [usize; 2]) -> Tensor<2, Bool> {
+pub(super) fn mask(seen: &[bool], shape: [usize; 2]) -> Tensor<2, Bool> {
     Tensor::from_data(TensorData::new(seen.to_vec(), shape), &Device::flex())
 }
 
@@ -23,7 +23,7 @@ fn assert_close(got: &[f32], want: &[f32], tolerance: f32) {
 }
 
 /// Queries, keys and values.
-fn inputs(draws: &mut Draws, batch: usize, [queries, keys]: [usize; 2], width: usize) -> [Tensor<3>; 3] {
+pub(super) fn inputs(draws: &mut Draws, batch: usize, [queries, keys]: [usize; 2], width: usize) -> [Tensor<3>; 3] {
     [draws.normal([batch, queries, width]), draws.normal([batch, keys, width]), draws.normal([batch, keys, width])]
 }
 
@@ -67,7 +67,7 @@ fn by_definition(qkv: &[Tensor<3>; 3], heads: usize, sees: impl Fn(usize, usize,
 }
 
 /// Lengths within a tile, and over several.
-fn length() -> impl Strategy<Value = usize> {
+pub(super) fn length() -> impl Strategy<Value = usize> {
     prop_oneof![4 => 1usize..40, 1 => 180usize..600]
 }
 

@@ -3,6 +3,7 @@
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::problem::{Problem, Rows};
+use crate::memory::float::Float;
 use crate::memory::output::{Block, Places};
 use crate::memory::product::Matrix;
 use crate::memory::transpose::transpose_slice;
@@ -21,12 +22,12 @@ pub(super) fn for_each_task<S>(tasks: usize, work: usize, scratch: impl Fn() -> 
 }
 
 /// A tile's numbers with every query in a column: `[size, queries]`, padded with zeros.
-pub(super) fn to_columns(problem: &Problem, pair: usize, rows: Rows, values: &[f32], columns: &mut [f32]) {
+pub(super) fn to_columns<E: Float>(problem: &Problem, pair: usize, rows: Rows, values: &[E], columns: &mut [E]) {
     let columns = &mut columns[..problem.size * rows.padded];
     let values = &values[problem.query(pair, rows.start)..][..(rows.count - 1) * problem.width() + problem.size];
     transpose_slice([rows.count, problem.size], values, columns, [problem.width(), rows.padded]);
     for row in columns.chunks_exact_mut(rows.padded) {
-        row[rows.count..].fill(0.0);
+        row[rows.count..].fill(E::default());
     }
 }
 
@@ -34,13 +35,13 @@ pub(super) fn to_columns(problem: &Problem, pair: usize, rows: Rows, values: &[f
 ///
 /// # Safety
 /// No other task may use the places of these queries of this pair.
-pub(super) unsafe fn queries<'a>(problem: &Problem, pair: usize, rows: Rows, places: &'a Places) -> Block<'a> {
+pub(super) unsafe fn queries<'a, E: Float>(problem: &Problem, pair: usize, rows: Rows, places: &'a Places<E>) -> Block<'a, E> {
     // SAFETY: a pair's queries are apart by the width of all heads; the rest is the caller's promise.
     unsafe { places.claim(problem.query(pair, rows.start), [rows.count, problem.size], [problem.width(), 1]) }
 }
 
 /// `[keys, queries]` or `[size, queries]` as the transposed matrix: queries are its rows.
-pub(super) fn transposed(values: &[f32], rows: Rows) -> Matrix<'_> {
+pub(super) fn transposed<E>(values: &[E], rows: Rows) -> Matrix<'_, E> {
     Matrix { values, row: 1, column: rows.padded }
 }
 

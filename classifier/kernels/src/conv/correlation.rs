@@ -6,9 +6,10 @@ use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::lattice::Axis;
 use super::patches::{Patches, Source};
-use super::tiles::{DEPTH, LANES, fair, part, stride, tiles};
+use super::tiles::{LANES, depth, fair, part, stride, tiles};
 use super::weights::Weights;
 use crate::isa;
+use crate::memory::float::Float;
 use crate::memory::output::{Block, Places};
 use crate::memory::product::{Matrix, Product};
 use crate::memory::scratch::with_scratch;
@@ -21,22 +22,22 @@ const MOST_OUTPUTS: usize = 640;
 const MOST_TURNS: usize = 2;
 
 /// Every output of every point of a grid: the sum over channels and taps of weight times source, and the bias.
-pub(super) struct Correlation<'a> {
+pub(super) struct Correlation<'a, E> {
     pub(super) axes: [&'a Axis; 2],
     pub(super) batch: usize,
     pub(super) outputs: usize,
-    pub(super) source: Source<'a>,
-    pub(super) weights: Weights<'a>,
+    pub(super) source: Source<'a, E>,
+    pub(super) weights: Weights<'a, E>,
     /// One for each output.
-    pub(super) bias: Option<&'a [f32]>,
+    pub(super) bias: Option<&'a [E]>,
 }
 
-impl Correlation<'_> {
+impl<E: Float> Correlation<'_, E> {
     /// Writes every point of the grid, in a target `[B, outputs, H, W]`.
     ///
     /// # Safety
     /// The target is as large as that, and nobody else writes those points.
-    pub(super) unsafe fn write(&self, target: &Places) {
+    pub(super) unsafe fn write(&self, target: &Places<E>) {
         if self.taps() == 0 {
             // Inputs that strides pass over.
             let [y, x] = self.axes;
@@ -72,7 +73,7 @@ impl Correlation<'_> {
 
     /// Channels whose taps one product sums.
     fn channels_at_once(&self) -> usize {
-        (DEPTH / self.taps()).clamp(1, self.source.channels)
+        (depth::<E>() / self.taps()).clamp(1, self.source.channels)
     }
 
     fn area(&self) -> usize {
@@ -81,33 +82,35 @@ impl Correlation<'_> {
 
     /// # Safety
     /// As for [`write`](Self::write), of these points and outputs alone.
-    unsafe fn write_tile(&self, tile: &Range<usize>, outputs: Range<usize>, weights: Weights, target: &Places) {
+    unsafe fn write_tile(&self, tile: &Range<usize>, outputs: Range<usize>, weights: Weights<E>, target: &Places<E>) {
         let patches = Patches::new(self.axes, tile);
         let area = self.area();
         let (image, point) = (tile.start / area, tile.start % area);
         let in_one_image = point + tile.len() <= area;
         let channels = self.channels_at_once();
         let row = stride(tile.len());
-        // Where the points follow each other in the target, sums grow where they stay.
-        let in_place = in_one_image && self.axes.iter().all(|axis| axis.is_dense());
+        // Where the points follow each other in the target, sums of its type grow where they stay.
+        let dense = in_one_image && self.axes.iter().all(|axis| axis.is_dense());
+        let in_place = dense && E::IS_WIDE;
         // Where they do in the source too, it is the matrix of patches.
-        let direct = in_place && patches.are_pointwise();
+        let direct = dense && patches.are_pointwise();
         let gathered = if direct { [0, 0] } else { [patches.copy_len(channels), patches.matrix_len(channels, row)] };
         let sums_apart = if in_place { 0 } else { outputs.len() * row };
         let turned = weights.scratch_len(outputs.len(), channels);
-        with_scratch([gathered[0], gathered[1], sums_apart, turned], |[copy, matrix, apart, turned]| {
-            copy.fill(0.0);
+        with_scratch([gathered[0], gathered[1], turned], [sums_apart], |[copy, matrix, turned], [apart]| {
+            copy.fill(E::default());
             let mut sums = if in_place {
                 let at = (image * self.outputs + outputs.start) * area + point;
                 // SAFETY: the grid is the whole target, whose planes are of its area; the rest is the caller's promise.
                 let mut block = unsafe { target.claim(at, [outputs.len(), tile.len()], [area, 1]) };
                 if let Some(bias) = self.bias {
-                    block.fill_rows(|output| std::iter::repeat(bias[outputs.start + output]));
+                    block.fill_rows(|output| std::iter::repeat(bias[outputs.start + output].wide()));
                 }
                 Sums::InPlace(block.transposed())
             } else {
                 // A few more points cost nothing if there is room for them.
-                Sums::Apart { values: apart, points: tile.len().next_multiple_of(LANES), row }
+                let points = if direct { tile.len() } else { tile.len().next_multiple_of(LANES) };
+                Sums::Apart { values: apart, points, row }
             };
             for first in (0..self.source.channels).step_by(channels) {
                 let some = first..self.source.channels.min(first + channels);
@@ -121,7 +124,7 @@ impl Correlation<'_> {
                     Matrix { values: matrix, row: 1, column: row }
                 };
                 let rhs = weights.part(&outputs, &some, turned);
-                let product = Product { lhs: seen, rhs, depth: some.len() * self.taps(), scale: 1.0 };
+                let product = Product { lhs: seen, rhs, depth: some.len() * self.taps() };
                 match &mut sums {
                     Sums::InPlace(block) => product.to_block(block, self.bias.is_some() || first > 0),
                     Sums::Apart { values, points, row } => {
@@ -145,12 +148,12 @@ impl Correlation<'_> {
         patches: &Patches,
         outputs: &Range<usize>,
         rows: impl Iterator<Item = &'a [f32]>,
-        target: &Places,
+        target: &Places<E>,
     ) {
         let [y, x] = self.axes;
         let runs = patches.runs();
         for (output, sums) in outputs.clone().zip(rows) {
-            let bias = self.bias.map_or(0.0, |bias| bias[output]);
+            let bias = self.bias.map_or(0.0, |bias| bias[output].wide());
             // Rows of one image from the same column on are one block.
             for runs in runs.chunk_by(|run, next| run.is_above(next)) {
                 let run = runs[0];
@@ -166,9 +169,9 @@ impl Correlation<'_> {
 }
 
 /// Where sums of points by outputs grow.
-enum Sums<'a> {
+enum Sums<'a, E> {
     /// In the target.
-    InPlace(Block<'a>),
+    InPlace(Block<'a, E>),
     /// In scratch, a row of `row` values for each output.
     Apart { values: &'a mut [f32], points: usize, row: usize },
 }

@@ -11,6 +11,7 @@ use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
 use crate::isa;
+use crate::memory::float::Float;
 use crate::memory::output::Output;
 use crate::memory::scratch::with_scratch;
 use crate::memory::values::Values;
@@ -75,30 +76,37 @@ impl Plane {
 
     /// Writes the plane into `padded`, whose other values are 0; its first row is behind `above` rows of padding, its first column behind
     /// `before` columns.
-    fn pad(self, plane: &[f32], [above, before]: [usize; 2], padded: &mut [f32]) {
+    fn pad<E: Float>(self, plane: &[E], [above, before]: [usize; 2], padded: &mut [f32]) {
         padded.fill(0.0);
         for (row, values) in plane.chunks_exact(self.width).enumerate() {
-            padded[(row + above) * self.row() + before..][..self.width].copy_from_slice(values);
+            let to = &mut padded[(row + above) * self.row() + before..][..self.width];
+            to.iter_mut().zip(values).for_each(|(to, value)| *to = value.wide());
         }
     }
 }
 
 /// The output, or with `turned` kernels the gradient w.r.t. the input.
-pub(super) fn correlated(input: &Values, weight: &Values, bias: Option<&Values>, turned: bool) -> FlexTensor {
+pub(super) fn correlated<E: Float>(
+    input: &Values<E>,
+    weight: &Values<E>,
+    bias: Option<&Values<E>>,
+    turned: bool,
+) -> FlexTensor {
     let (dims, [channels, _, side, _]) = (input.shape().dims::<4>(), weight.shape().dims::<4>());
     let plane = Plane::new(dims, side);
-    let mut output = Output::new(Shape::new(dims));
+    let mut output = Output::<E>::new(Shape::new(dims));
     let (input, weight, bias) = (input.as_slice(), weight.as_slice(), bias.map(Values::as_slice));
     let mut whole = output.whole();
     whole.par_chunks(plane.len()).enumerate().for_each(|(i, mut out)| {
         let channel = i % channels;
-        let mut kernel = weight[channel * side * side..][..side * side].to_vec();
+        let kernel = &weight[channel * side * side..][..side * side];
+        let mut kernel: Vec<f32> = kernel.iter().map(|weight| weight.wide()).collect();
         if turned {
             kernel.reverse();
         }
-        with_scratch([plane.padded(), plane.computed()], |[padded, computed]| {
+        with_scratch::<E, _, _>([], [plane.padded(), plane.computed()], |[], [padded, computed]| {
             plane.pad(&input[i * plane.len()..][..plane.len()], [plane.border(); 2], padded);
-            let start = bias.map_or(0.0, |bias| bias[channel]);
+            let start = bias.map_or(0.0, |bias| bias[channel].wide());
             isa::run(Correlate { plane, padded, kernel: &kernel, start, out: computed });
             for row in computed.chunks_exact(plane.row()).take(plane.height) {
                 out.append(plane.width, row[..plane.width].iter().copied());
@@ -138,14 +146,14 @@ impl WithSimd for Correlate<'_> {
 }
 
 /// The gradient w.r.t. the weight: for every channel, and of every image in turn.
-pub(super) fn by_weight(input: &Values, gradient: &Values, weight: [usize; 4]) -> FlexTensor {
+pub(super) fn by_weight<E: Float>(input: &Values<E>, gradient: &Values<E>, weight: [usize; 4]) -> FlexTensor {
     let dims @ [batch, channels, ..] = input.shape().dims::<4>();
     let plane = Plane::new(dims, weight[2]);
     let taps = plane.side * plane.side;
     let mut sums = vec![0f32; channels * taps];
     let (input, gradient) = (input.as_slice(), gradient.as_slice());
     sums.par_chunks_mut(taps).enumerate().for_each(|(channel, sums)| {
-        with_scratch([plane.padded(), plane.padded()], |[padded, pulls]| {
+        with_scratch::<E, _, _>([], [plane.padded(), plane.padded()], |[], [padded, pulls]| {
             for image in 0..batch {
                 let values = (image * channels + channel) * plane.len()..(image * channels + channel + 1) * plane.len();
                 plane.pad(&input[values.clone()], [plane.border(); 2], padded);
@@ -154,7 +162,7 @@ pub(super) fn by_weight(input: &Values, gradient: &Values, weight: [usize; 4]) -
             }
         });
     });
-    let mut output = Output::new(Shape::new(weight));
+    let mut output = Output::<E>::new(Shape::new(weight));
     let mut whole = output.whole();
     whole.append(sums.len(), sums);
     drop(whole);

@@ -41,7 +41,8 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, opti
     check(input_dims, weight_dims, bias.as_ref().map(|bias| bias.dims()[0]), &options);
     let filled = input_dims.iter().chain(&weight_dims).all(|&size| size > 0);
     let is_grouped = options.groups != 1 && !is_depthwise(input_dims, weight_dims, &options);
-    if is_grouped || !filled || !applies(&input) || !applies(&weight) || !bias.as_ref().is_none_or(applies) {
+    let alike = weight.dtype() == input.dtype() && bias.as_ref().is_none_or(|bias| bias.dtype() == input.dtype());
+    if is_grouped || !filled || !alike || !applies(&input) {
         return module::conv2d(input, weight, bias, options);
     }
     let (input, weight) = (input.into_dispatch(), weight.into_dispatch());

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::lattice::Axis;
+use crate::memory::float::Float;
 
 /// Values that are copied at once.
 ///
@@ -141,7 +142,13 @@ impl<'a> Patches<'a> {
     ///
     /// `copy` is of zeros for the first channels of a tile, and what this left of it for the others.
     #[inline(always)]
-    pub(super) fn fill(&self, source: Source, channels: Range<usize>, [copy, matrix]: [&mut [f32]; 2], stride: usize) {
+    pub(super) fn fill<E: Float>(
+        &self,
+        source: Source<E>,
+        channels: Range<usize>,
+        [copy, matrix]: [&mut [E]; 2],
+        stride: usize,
+    ) {
         let x = self.axes[1];
         if self.are_pointwise() {
             for (channel, to) in channels.zip(matrix.chunks_mut(stride)) {
@@ -186,22 +193,22 @@ impl<'a> Patches<'a> {
 
 /// Images, `[B, channels, H, W]`.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) values: &'a [f32],
+pub(super) struct Source<'a, E> {
+    pub(super) values: &'a [E],
     pub(super) channels: usize,
 }
 
-impl<'a> Source<'a> {
+impl<'a, E> Source<'a, E> {
     /// The row at `[image, channel, row]`.
     #[inline(always)]
-    fn line(self, [image, channel, row]: [usize; 3], [y, x]: [&Axis; 2]) -> &'a [f32] {
+    fn line(self, [image, channel, row]: [usize; 3], [y, x]: [&Axis; 2]) -> &'a [E] {
         &self.values[((image * self.channels + channel) * y.source + row) * x.source..][..x.source]
     }
 }
 
 /// Fills `to` with the first values of `from`. Runs are too short to pay for a call of `memcpy`.
 #[inline(always)]
-fn copy_values(to: &mut [f32], from: &[f32]) {
+fn copy_values<E: Copy>(to: &mut [E], from: &[E]) {
     let (to, last) = to.as_chunks_mut::<CHUNK>();
     let (from, rest) = from[..to.len() * CHUNK + last.len()].as_chunks::<CHUNK>();
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);

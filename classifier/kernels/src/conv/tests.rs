@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData, Tolerance
 use proptest::prelude::*;
 
 use super::{conv2d, windows};
-use crate::testing::Draws;
+use crate::testing::{Draws, assert_sums_are_rounded, brain, numbers, tracked_alike, wide};
 
 /// Sums of up to 1,000 terms below 1, in another order.
 const CLOSE: f32 = 2e-4;
@@ -162,4 +162,106 @@ fn a_frozen_weight_has_no_gradient_and_the_input_has() {
     let mut grads = conv2d(input.clone(), weight.clone(), None, options(1, 1)).sum().backward();
     assert!(input.grad_remove(&mut grads).is_some());
     assert!(weight.grad_remove(&mut grads).is_none());
+}
+
+/// A convolution's inputs, and the gradient w.r.t. its output.
+struct Whole {
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    options: ConvOptions<2>,
+    towards: Tensor<4>,
+}
+
+impl Whole {
+    /// Inputs rounded to brain floats; `None` where the kernel does not fit.
+    fn new(draws: &mut Draws, input: [usize; 4], outputs: usize, kernel: [usize; 2], options: ConvOptions<2>) -> Option<Self> {
+        let weight = [outputs, input[1] / options.groups, kernel[0], kernel[1]];
+        let [y, x] = windows(input, weight, &options).map(|window| window.output());
+        let towards = brain(&draws.normal([input[0], outputs, y?, x?]));
+        let [input, weight] = [input, weight].map(|shape| brain(&draws.normal(shape)));
+        Some(Self { input, weight, bias: brain(&draws.normal([outputs])), options, towards })
+    }
+
+    fn map(&self, f: fn(Tensor<4>) -> Tensor<4>, bias: fn(Tensor<1>) -> Tensor<1>) -> Self {
+        let [input, weight, towards] = [&self.input, &self.weight, &self.towards].map(|x| f(x.clone()));
+        Self { input, weight, bias: bias(self.bias.clone()), options: self.options.clone(), towards }
+    }
+
+    /// The output, and the gradients w.r.t. input, weight and bias.
+    fn run(&self) -> Vec<Vec<f64>> {
+        let dtype = self.input.dtype();
+        let (input, weight, bias) = (tracked_alike(&self.input), tracked_alike(&self.weight), tracked_alike(&self.bias));
+        let output = conv2d(input.clone(), weight.clone(), Some(bias.clone()), self.options.clone());
+        let mut grads = (output.clone() * self.towards.clone().autodiff()).sum().backward();
+        vec![
+            numbers(output, dtype),
+            numbers(input.grad_remove(&mut grads).unwrap(), dtype),
+            numbers(weight.grad_remove(&mut grads).unwrap(), dtype),
+            numbers(bias.grad_remove(&mut grads).unwrap(), dtype),
+        ]
+    }
+
+    fn assert_brain_floats_are_rounded_sums(&self) {
+        let in_32_bits = self.map(|x| wide(&x), |x| wide(&x));
+        let sizes = in_32_bits.map(Tensor::abs, Tensor::abs);
+        let [outputs, channels, height, width] = self.weight.dims();
+        let [batch, _, rows, columns] = self.towards.dims();
+        let points = batch * rows * columns;
+        let terms = [channels * height * width + 1, outputs * height * width, points, points];
+        let all = [self.run(), in_32_bits.run(), sizes.run()];
+        assert_sums_are_rounded(&["output", "by input", "by weight", "by bias"], &terms, all);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn brain_floats_are_the_sums_rounded_once(
+        (batch, channels, outputs) in (1usize..4, 1usize..7, 1usize..9),
+        size in [1usize..24, 1usize..24],
+        kernel in [1usize..5, 1usize..5],
+        stride in [1usize..4, 1usize..4],
+        padding in [0usize..3, 0usize..3],
+        dilation in [1usize..3, 1usize..3],
+        seed: u64,
+    ) {
+        let options = ConvOptions::new(stride, padding, dilation, 1);
+        let whole = Whole::new(&mut Draws::new(seed), [batch, channels, size[0], size[1]], outputs, kernel, options);
+        prop_assume!(whole.is_some());
+        whole.unwrap().assert_brain_floats_are_rounded_sums();
+    }
+}
+
+/// The sizes of [`equals_burn_however_work_is_cut`], and a channel by itself.
+#[test]
+fn brain_floats_are_the_sums_however_work_is_cut() {
+    let mut draws = Draws::new(1);
+    let by_itself = ConvOptions::new([1, 1], [3, 3], [1, 1], 5);
+    for (input, outputs, kernel, options) in [
+        ([2, 40, 20, 70], 33, [3, 3], options(1, 1)),
+        ([1, 3, 3, 520], 5, [3, 3], options(1, 1)),
+        ([1, 2, 3, 256], 4, [3, 3], options(2, 1)),
+        ([9, 30, 2, 2], 17, [3, 3], options(1, 1)),
+        ([3, 300, 4, 4], 130, [1, 1], options(1, 0)),
+        ([2, 70, 19, 23], 66, [1, 1], options(1, 0)),
+        ([2, 1, 45, 61], 24, [7, 7], options(2, 3)),
+        ([2, 6, 9, 8], 7, [1, 1], options(2, 0)),
+        ([1, 150, 5, 5], 70, [3, 3], options(1, 1)),
+        ([1, 70, 9, 9], 65, [3, 3], options(2, 1)),
+        ([2, 5, 11, 13], 5, [7, 7], by_itself),
+    ] {
+        Whole::new(&mut draws, input, outputs, kernel, options).unwrap().assert_brain_floats_are_rounded_sums();
+    }
+}
+
+#[test]
+fn bits_of_brain_floats_do_not_depend_on_threads() {
+    let mut draws = Draws::new(1);
+    let whole = Whole::new(&mut draws, [2, 40, 20, 37], 70, [3, 3], options(1, 1)).unwrap();
+    let with = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| whole.run());
+    let once = with(1);
+    for threads in [2, 5, 64] {
+        assert!(with(threads) == once, "{threads} threads");
+    }
 }

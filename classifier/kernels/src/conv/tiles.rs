@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::lattice::Axis;
 
 /// Terms of a sum that one matrix product adds: its operands' panels then fit the first-level cache.
-pub(super) const DEPTH: usize = 256;
+pub(super) const fn depth<E>() -> usize {
+    1024 / size_of::<E>()
+}
 /// Values of the longest vector register.
 pub(super) const LANES: usize = 16;
 /// Fewest rows of a part for which gathering its patches again is worth it.

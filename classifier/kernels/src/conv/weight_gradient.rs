@@ -6,8 +6,9 @@ use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, IntoParallel
 
 use super::lattice::Axis;
 use super::patches::{Patches, Source};
-use super::tiles::{DEPTH, part, stride, tiles};
+use super::tiles::{depth, part, stride, tiles};
 use crate::isa;
+use crate::memory::float::Float;
 use crate::memory::output::Places;
 use crate::memory::product::{Matrix, Product};
 use crate::memory::scratch::with_scratch;
@@ -21,30 +22,30 @@ const MOST_WEIGHTS: usize = 768;
 const SEEN: usize = 512;
 
 /// For each output, channel and tap: the sum over all points of the output's gradient times what it saw.
-pub(super) struct WeightGradient<'a> {
+pub(super) struct WeightGradient<'a, E> {
     pub(super) axes: [&'a Axis; 2],
     pub(super) batch: usize,
     pub(super) outputs: usize,
-    pub(super) source: Source<'a>,
+    pub(super) source: Source<'a, E>,
     /// By the outputs, `[B, outputs, points, points]`.
-    pub(super) gradient: &'a [f32],
+    pub(super) gradient: &'a [E],
 }
 
-impl WeightGradient<'_> {
+impl<E: Float> WeightGradient<'_, E> {
     /// Writes a target `[outputs, channels, taps, taps]`.
     ///
     /// Threads share the weights, not the points: each sum has one order, whatever their number.
     ///
     /// # Safety
     /// The target is as large as that, and nobody else writes it.
-    pub(super) unsafe fn write(&self, target: &Places) {
+    pub(super) unsafe fn write(&self, target: &Places<E>) {
         let most_channels = MOST_WEIGHTS.div_ceil(self.taps());
         let outputs = part(self.outputs, self.source.channels.div_ceil(most_channels), MOST_OUTPUTS);
         let parts = self.outputs.div_ceil(outputs);
         let weights = part(self.source.channels * self.taps(), parts, MOST_WEIGHTS);
         let channels = weights.div_ceil(self.taps());
         // Not cut by threads: tiles are the terms of sums.
-        let tiles = tiles(self.axes, self.batch, DEPTH);
+        let tiles = tiles(self.axes, self.batch, depth::<E>());
         let tiles: Vec<_> = tiles.into_iter().map(|tile| (Patches::new(self.axes, &tile), tile)).collect();
         (0..parts * self.source.channels.div_ceil(channels)).into_par_iter().for_each(|task| {
             let (output, channel) = (task % parts * outputs, task / parts * channels);
@@ -64,7 +65,7 @@ impl WeightGradient<'_> {
 
     /// # Safety
     /// As for [`write`](Self::write), of these outputs and channels alone.
-    unsafe fn write_part(&self, tiles: &[(Patches, Range<usize>)], [outputs, channels]: [Range<usize>; 2], target: &Places) {
+    unsafe fn write_part(&self, tiles: &[(Patches, Range<usize>)], [outputs, channels]: [Range<usize>; 2], target: &Places<E>) {
         let (taps, area) = (self.taps(), self.area());
         let at_once = (SEEN / taps).clamp(1, channels.len());
         let points = tiles.iter().map(|(_, tile)| tile.len()).max().unwrap_or(0);
@@ -72,13 +73,13 @@ impl WeightGradient<'_> {
         let copy = tiles.iter().map(|(patches, _)| patches.copy_len(at_once)).max().unwrap_or(0);
         let matrix = tiles.iter().map(|(patches, _)| patches.matrix_len(at_once, row)).max().unwrap_or(0);
         let (wide, weights) = (outputs.len(), channels.len() * taps);
-        // A sum of one term is written to its place; others accumulate in the caches.
-        let one_term = tiles.len() == 1;
+        // A sum of one term is written to its place, if that is of its type; others accumulate in the caches.
+        let one_term = tiles.len() == 1 && E::IS_WIDE;
         let sums = if one_term { 0 } else { weights * wide };
-        with_scratch([copy, matrix, wide * row, sums], |[copy, matrix, gradients, sums]| {
+        with_scratch([copy, matrix, wide * row], [sums], |[copy, matrix, gradients], [sums]| {
             for (i, (patches, tile)) in tiles.iter().enumerate() {
                 self.gather(tile, &outputs, gradients.chunks_mut(row));
-                copy.fill(0.0);
+                copy.fill(E::default());
                 let (image, point) = (tile.start / area, tile.start % area);
                 // Where the points follow each other in the source, it is the matrix.
                 let direct = patches.are_pointwise() && point + tile.len() <= area;
@@ -96,8 +97,8 @@ impl WeightGradient<'_> {
                     };
                     let of_outputs = Matrix { values: gradients, row: 1, column: row };
                     /// Sums over the points of a tile.
-                    fn product<'a>(lhs: Matrix<'a>, rhs: Matrix<'a>, depth: usize) -> Product<'a> {
-                        Product { lhs: lhs.transposed(), rhs, depth, scale: 1.0 }
+                    fn product<'a, E>(lhs: Matrix<'a, E>, rhs: Matrix<'a, E>, depth: usize) -> Product<'a, E> {
+                        Product { lhs: lhs.transposed(), rhs, depth }
                     }
                     if one_term {
                         let all = self.source.channels * taps;
@@ -122,7 +123,7 @@ impl WeightGradient<'_> {
     }
 
     /// A row of each output's gradients at the points of a tile.
-    fn gather<'a>(&self, tile: &Range<usize>, outputs: &Range<usize>, rows: impl Iterator<Item = &'a mut [f32]>) {
+    fn gather<'a>(&self, tile: &Range<usize>, outputs: &Range<usize>, rows: impl Iterator<Item = &'a mut [E]>) {
         let area = self.area();
         for (output, row) in outputs.clone().zip(rows) {
             let mut at = tile.start;
@@ -138,20 +139,21 @@ impl WeightGradient<'_> {
 }
 
 /// For each output, the sum of its gradient `[B, outputs, area]` over batch and area.
-pub(super) fn bias_gradient(gradient: &[f32], outputs: usize, area: usize) -> Vec<f32> {
+pub(super) fn bias_gradient<E: Float>(gradient: &[E], outputs: usize, area: usize) -> Vec<E> {
     /// Sums that grow side by side, as a vector.
     const SIDE_BY_SIDE: usize = 16;
-    let plane = |values: &[f32]| {
+    let plane = |values: &[E]| {
         let (values, rest) = values.as_chunks::<SIDE_BY_SIDE>();
         let mut sums = [0f32; SIDE_BY_SIDE];
         for values in values {
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value.wide());
         }
-        sums.iter().chain(rest).map(|&value| f64::from(value)).sum::<f64>()
+        sums.into_iter().chain(rest.iter().map(|value| value.wide())).map(f64::from).sum::<f64>()
     };
-    let mut sums = vec![0f32; outputs];
+    let mut sums = vec![E::default(); outputs];
     sums.par_iter_mut().enumerate().for_each(|(output, sum)| {
-        *sum = gradient.chunks(area).skip(output).step_by(outputs).map(plane).sum::<f64>() as f32;
+        let total: f64 = gradient.chunks(area).skip(output).step_by(outputs).map(plane).sum();
+        *sum = E::rounded(total as f32);
     });
     sums
 }

@@ -4,23 +4,24 @@ use std::ops::Range;
 
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSliceMut};
 
+use crate::memory::float::Float;
 use crate::memory::product::Matrix;
 
 /// The weights of a correlation.
 #[derive(Clone, Copy)]
-pub(super) enum Weights<'a> {
+pub(super) enum Weights<'a, E> {
     /// `[outputs, channels, taps]`, unchanged.
-    Straight { values: &'a [f32], channels: usize, taps: usize },
+    Straight { values: &'a [E], channels: usize, taps: usize },
     /// Those of a convolution, to give the gradient w.r.t. its input: its outputs are the channels here, its channels the
     /// outputs.
-    Turned(Turned<'a>),
+    Turned(Turned<'a, E>),
 }
 
 /// The weights of a convolution with the roles of outputs and channels exchanged, and the taps in the opposite order.
 #[derive(Clone, Copy)]
-pub(super) struct Turned<'a> {
+pub(super) struct Turned<'a, E> {
     /// `[channels, outputs, kernel]`
-    pub(super) values: &'a [f32],
+    pub(super) values: &'a [E],
     pub(super) outputs: usize,
     /// Values of a kernel.
     pub(super) kernel: usize,
@@ -28,7 +29,7 @@ pub(super) struct Turned<'a> {
     pub(super) taps: &'a [usize],
 }
 
-impl<'a> Weights<'a> {
+impl<'a, E: Float> Weights<'a, E> {
     /// Scratch that a [`part`](Self::part) needs; none if the weights can be read in place.
     pub(super) fn scratch_len(&self, outputs: usize, channels: usize) -> usize {
         match self {
@@ -39,7 +40,7 @@ impl<'a> Weights<'a> {
 
     /// The weights of some outputs, channels and all taps: a column for each output. It reads these weights or `scratch`, which is
     /// of the length above.
-    pub(super) fn part<'s>(&self, outputs: &Range<usize>, channels: &Range<usize>, scratch: &'s mut [f32]) -> Matrix<'s>
+    pub(super) fn part<'s>(&self, outputs: &Range<usize>, channels: &Range<usize>, scratch: &'s mut [E]) -> Matrix<'s, E>
     where
         'a: 's,
     {
@@ -70,12 +71,12 @@ impl<'a> Weights<'a> {
 /// Rows that are written side by side, while the weights are read in their order.
 const ROWS: usize = 16;
 
-impl Turned<'_> {
+impl<E: Float> Turned<'_, E> {
     /// A copy of all, `[outputs, channels, taps]`.
-    pub(super) fn all(&self) -> Vec<f32> {
+    pub(super) fn all(&self) -> Vec<E> {
         let channels = self.values.len() / (self.outputs * self.kernel);
         let row = channels * self.taps.len();
-        let mut copy = vec![0.0; self.outputs * row];
+        let mut copy = vec![E::default(); self.outputs * row];
         copy.par_chunks_mut(ROWS * row).enumerate().for_each(|(part, rows)| {
             let first = part * ROWS;
             self.fill(first..first + rows.len() / row, 0..channels, rows);
@@ -84,7 +85,7 @@ impl Turned<'_> {
     }
 
     /// Writes `[outputs, channels, taps]` of these.
-    fn fill(&self, outputs: Range<usize>, channels: Range<usize>, rows: &mut [f32]) {
+    fn fill(&self, outputs: Range<usize>, channels: Range<usize>, rows: &mut [E]) {
         let (taps, row) = (self.taps.len(), channels.len() * self.taps.len());
         for (i, channel) in channels.enumerate() {
             let kernels = &self.values[(channel * self.outputs + outputs.start) * self.kernel..][..outputs.len() * self.kernel];
@@ -95,10 +96,10 @@ impl Turned<'_> {
     }
 
     #[inline(always)]
-    fn turn(&self, from: &[f32], to: &mut [f32]) {
+    fn turn(&self, from: &[E], to: &mut [E]) {
         /// By far the usual kernel, whose length the compiler then knows.
         const USUAL: usize = 3 * 3;
-        if let (Ok(from), Ok(to)) = (<&[f32; USUAL]>::try_from(from), <&mut [f32; USUAL]>::try_from(&mut *to)) {
+        if let (Ok(from), Ok(to)) = (<&[E; USUAL]>::try_from(from), <&mut [E; USUAL]>::try_from(&mut *to)) {
             *to = *from;
             to.reverse();
         } else {

@@ -1,6 +1,5 @@
 //! Norm, ReLU and 1x1 convolution of the maps so far, tile by tile.
 
-use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSlice};
@@ -10,20 +9,22 @@ use super::growth::Maps;
 use super::tile::Tile;
 use crate::elementwise::function::{Function, Relu};
 use crate::isa;
+use crate::memory::float::{Float, widened};
 use crate::memory::output::{Block, Output, Shared};
 use crate::memory::product::{Matrix, Product};
-use crate::memory::values::{Values, vector};
+use crate::memory::scratch::with_scratch;
+use crate::memory::values::Values;
 use crate::norm::moments::sums;
 use crate::norm::plane::Line;
 
 /// A layer's first half. All vectors are of the channels so far.
-pub(super) struct Bottleneck {
+pub(super) struct Bottleneck<E> {
     /// `[O, C, 1, 1]`
-    pub(super) weight: Values,
-    pub(super) gamma: Values,
-    pub(super) beta: Values,
+    pub(super) weight: Values<E>,
+    pub(super) gamma: Vec<f32>,
+    pub(super) beta: Vec<f32>,
     /// Mean and variance, `[2, C]`.
-    pub(super) statistics: Values,
+    pub(super) statistics: Vec<f32>,
     pub(super) options: BottleneckOptions,
 }
 
@@ -49,9 +50,9 @@ struct Share {
     sums: Vec<[f64; 2]>,
 }
 
-impl Bottleneck {
+impl<E: Float> Bottleneck<E> {
     fn channels(&self) -> usize {
-        self.gamma.as_slice().len()
+        self.gamma.len()
     }
 
     fn outputs(&self) -> usize {
@@ -60,16 +61,16 @@ impl Bottleneck {
 
     /// Mean and reciprocal deviation.
     fn scale(&self, channel: usize) -> [f64; 2] {
-        let (means, variances) = self.statistics.as_slice().split_at(self.channels());
+        let (means, variances) = self.statistics.split_at(self.channels());
         [f64::from(means[channel]), 1.0 / (f64::from(variances[channel]) + self.options.epsilon).sqrt()]
     }
 
     fn lines(&self) -> Vec<Line> {
-        let affine = self.gamma.as_slice().iter().zip(self.beta.as_slice());
+        let affine = self.gamma.iter().zip(&self.beta);
         affine.enumerate().map(|(channel, (gamma, beta))| Line::normalising(self.scale(channel), [*gamma, *beta])).collect()
     }
 
-    fn weights(&self) -> Matrix<'_> {
+    fn weights(&self) -> Matrix<'_, E> {
         rows(self.weight.as_slice(), self.channels())
     }
 
@@ -78,33 +79,33 @@ impl Bottleneck {
         let tiles = Tile::all(maps.batch, plane, channels);
         let lines = self.lines();
         let layout = OutputLayout { channels: outputs, plane };
-        let output = Output::new(maps.shape(outputs));
-        tiles.par_iter().with_max_len(1).for_each_init(Vec::new, |scratch, tile| {
-            let columns = tile.columns();
-            scratch.resize((channels + outputs) * columns, 0.0);
-            let (normal, product) = scratch.split_at_mut(channels * columns);
-            isa::run(|| normalise(&lines, maps.values(), [maps.capacity, plane], tile, normal));
-            let work = Product { lhs: self.weights(), rhs: rows(normal, columns), depth: channels, scale: 1.0 };
-            // A tile's pixels of all output channels of an image.
-            let block = |image: usize| {
-                let (at, sizes) = (layout.first(image, tile), [outputs, tile.pixels.len()]);
-                // SAFETY: no other tile has these pixels.
-                unsafe { output.places().claim(at, sizes, [plane, 1]) }
-            };
-            if tile.images.len() == 1 {
-                work.to_block(&mut block(tile.images.start), false);
-                return;
-            }
-            work.to_slice(product, [outputs, columns], [columns, 1], false);
-            for (i, image) in tile.images.clone().enumerate() {
-                block(image).fill_rows(|channel| product[channel * columns + i * plane..][..plane].iter().copied());
-            }
+        let output = Output::<E>::new(maps.shape(outputs));
+        tiles.par_iter().with_max_len(1).for_each(|tile| {
+            let (columns, pixels) = (tile.columns(), tile.pixels.len());
+            with_scratch([channels * columns], [outputs * columns], |[normal], [product]| {
+                isa::run(|| normalise(&lines, maps.values::<E>(), [maps.capacity, plane], tile, normal));
+                let work = Product { lhs: self.weights(), rhs: rows(normal, columns), depth: channels };
+                // A tile's pixels of all output channels of an image.
+                let block = |image: usize| {
+                    let (at, sizes) = (layout.first(image, tile), [outputs, pixels]);
+                    // SAFETY: no other tile has these pixels.
+                    unsafe { output.places().claim(at, sizes, [plane, 1]) }
+                };
+                if tile.images.len() == 1 && E::IS_WIDE {
+                    work.to_block(&mut block(tile.images.start), false);
+                    return;
+                }
+                work.to_slice(product, [outputs, columns], [columns, 1], false);
+                for (i, image) in tile.images.clone().enumerate() {
+                    block(image).fill_rows(|channel| product[channel * columns + i * pixels..][..pixels].iter().copied());
+                }
+            });
         });
         output.tensor()
     }
 
-    /// The gradients w.r.t. weight, gamma and beta; that w.r.t. the maps is added to theirs.
-    pub(super) fn backward(&self, maps: &mut Maps, gradient: &Values) -> (FlexTensor, FlexTensor, FlexTensor) {
+    /// The gradients w.r.t. weight, `[O, C]`, and gamma and beta; that w.r.t. the maps is added to theirs.
+    pub(super) fn backward(&self, maps: &mut Maps, gradient: &Values<E>) -> (Vec<f32>, [Vec<f64>; 2]) {
         let tiles = Tile::all(maps.batch, maps.plane(), self.channels());
         // Two shares per thread even out their speeds. The tiles of a share depend on the number of threads, not on their
         // timing.
@@ -112,7 +113,7 @@ impl Bottleneck {
         let shares: Vec<Share> = {
             let lines = self.lines();
             let (capacity, plane) = (maps.capacity, maps.plane());
-            let (values, by_maps) = maps.values_and_gradient();
+            let (values, by_maps) = maps.values_and_gradient::<E>();
             let by_maps = &Shared::new(by_maps);
             let work = Pull { layer: self, lines: &lines, values, gradient: gradient.as_slice(), by_maps, capacity, plane };
             let part = tiles.len().div_ceil(shares);
@@ -126,67 +127,66 @@ impl Bottleneck {
             totals.iter_mut().zip(&share.sums).for_each(|(total, part)| *total = [total[0] + part[0], total[1] + part[1]]);
         }
         let count = (maps.batch * maps.plane()) as f64;
-        let (mut of_gamma, mut of_beta) = (vec![0f32; channels], vec![0f32; channels]);
+        let [mut of_gamma, mut of_beta] = [0; 2].map(|_| vec![0f64; channels]);
         for (channel, [sum, product]) in totals.into_iter().enumerate() {
             let [mean, rstd] = self.scale(channel);
-            of_gamma[channel] = (product * rstd) as f32;
-            of_beta[channel] = sum as f32;
+            of_gamma[channel] = product * rstd;
+            of_beta[channel] = sum;
             if self.options.of_batch {
                 // As in `Pullback`; the part of the gradient w.r.t. z is in the buffer already.
-                let gamma = f64::from(self.gamma.as_slice()[channel]);
+                let gamma = f64::from(self.gamma[channel]);
                 let [first, second] = [gamma * sum / count, gamma * product * rstd / count];
                 let of_x = -rstd * rstd * second;
                 maps.add_pending(channel, [of_x, -rstd * first - of_x * mean]);
             }
         }
-        let shape = Shape::new([outputs, channels, 1, 1]);
-        (vector(weight).reshape(shape), vector(of_gamma), vector(of_beta))
+        (weight, [of_gamma, of_beta])
     }
 }
 
 /// Rows of `width` elements.
-fn rows(values: &[f32], width: usize) -> Matrix<'_> {
+fn rows<E>(values: &[E], width: usize) -> Matrix<'_, E> {
     Matrix { values, row: width, column: 1 }
 }
 
 /// `max(z, 0)` of a tile, a row for each channel.
 #[inline(always)]
-fn normalise(lines: &[Line], values: &[f32], [capacity, plane]: [usize; 2], tile: &Tile, out: &mut [f32]) {
+fn normalise<E: Float>(lines: &[Line], values: &[E], [capacity, plane]: [usize; 2], tile: &Tile, out: &mut [E]) {
     let pixels = tile.pixels.len();
     for (channel, (line, row)) in lines.iter().zip(out.chunks_mut(tile.columns())).enumerate() {
         for (image, out) in tile.images.clone().zip(row.chunks_mut(pixels)) {
             let x = &values[(image * capacity + channel) * plane + tile.pixels.start..][..pixels];
-            out.iter_mut().zip(x).for_each(|(out, x)| *out = Relu::value(line.at(*x)));
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = E::rounded(Relu::value(line.at(x.wide()))));
         }
     }
 }
 
 /// The backward pass of one layer.
-struct Pull<'a> {
-    layer: &'a Bottleneck,
+struct Pull<'a, E> {
+    layer: &'a Bottleneck<E>,
     lines: &'a [Line],
-    values: &'a [f32],
-    gradient: &'a [f32],
+    values: &'a [E],
+    gradient: &'a [E],
     by_maps: &'a Shared<'a>,
     capacity: usize,
     plane: usize,
 }
 
-impl Pull<'_> {
+impl<E: Float> Pull<'_, E> {
     fn share(&self, tiles: &[Tile]) -> Share {
         let (channels, outputs) = (self.layer.channels(), self.layer.outputs());
         let mut share = Share { weight: vec![0.0; outputs * channels], sums: vec![[0.0; 2]; channels] };
         let widest = tiles.iter().map(Tile::columns).max().unwrap_or(0);
-        let mut scratch = vec![0f32; (2 * channels + outputs) * widest];
+        let [mut normals, mut gathered] = [channels, outputs].map(|rows| vec![E::default(); rows * widest]);
+        let mut by_normals = vec![0f32; channels * widest];
         for (i, tile) in tiles.iter().enumerate() {
             let columns = tile.columns();
-            let (normal, rest) = scratch.split_at_mut(channels * columns);
-            let (by_normal, rest) = rest.split_at_mut(channels * columns);
+            let (normal, by_normal) = (&mut normals[..channels * columns], &mut by_normals[..channels * columns]);
             isa::run(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
-            let gradient = self.gradient_of(tile, &mut rest[..outputs * columns]);
-            let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns, scale: 1.0 };
+            let gradient = self.gradient_of(tile, &mut gathered[..outputs * columns]);
+            let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns };
             by_weight.to_slice(&mut share.weight, [outputs, channels], [channels, 1], i > 0);
-            let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs, scale: 1.0 };
+            let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs };
             by_tile.to_slice(by_normal, [channels, columns], [columns, 1], false);
             isa::run(ThroughNorm { pull: self, tile, normal, by_normal, totals: &mut share.sums });
         }
@@ -194,7 +194,7 @@ impl Pull<'_> {
     }
 
     /// By the output, `[O, columns]`: in place if the tile is in one image, else gathered.
-    fn gradient_of<'g>(&'g self, tile: &Tile, gathered: &'g mut [f32]) -> Matrix<'g> {
+    fn gradient_of<'g>(&'g self, tile: &Tile, gathered: &'g mut [E]) -> Matrix<'g, E> {
         let output = OutputLayout { channels: self.layer.outputs(), plane: self.plane };
         if tile.images.len() == 1 {
             return rows(&self.gradient[output.first(tile.images.start, tile)..], self.plane);
@@ -209,7 +209,7 @@ impl Pull<'_> {
 
     /// Adds to the gradient w.r.t. the maps, and to the sums of each channel.
     #[inline(always)]
-    fn through_norm(&self, tile: &Tile, normal: &[f32], by_normal: &mut [f32], totals: &mut [[f64; 2]]) {
+    fn through_norm(&self, tile: &Tile, normal: &[E], by_normal: &mut [f32], totals: &mut [[f64; 2]]) {
         let (columns, pixels) = (tile.columns(), tile.pixels.len());
         let first = |image: usize| image * self.capacity * self.plane + tile.pixels.start;
         let block = |image: usize| {
@@ -217,14 +217,15 @@ impl Pull<'_> {
             unsafe { self.by_maps.rows(first(image), [self.lines.len(), pixels], self.plane) }
         };
         let mut by_maps: Vec<Block> = tile.images.clone().map(block).collect();
-        let means = &self.layer.statistics.as_slice()[..self.lines.len()];
+        let means = &self.layer.statistics[..self.lines.len()];
+        let mut room = vec![0f32; pixels];
         let each = normal.chunks(columns).zip(by_normal.chunks_mut(columns)).zip(totals);
         for (channel, (((normal, dz), total), (line, mean))) in each.zip(self.lines.iter().zip(means)).enumerate() {
             for (dz, normal) in dz.iter_mut().zip(normal) {
-                *dz = if *normal > 0.0 { *dz } else { 0.0 };
+                *dz = if normal.wide() > 0.0 { *dz } else { 0.0 };
             }
             for ((image, by_x), dz) in tile.images.clone().zip(&mut by_maps).zip(dz.chunks(pixels)) {
-                let x = &self.values[first(image) + channel * self.plane..][..pixels];
+                let x = widened(&self.values[first(image) + channel * self.plane..][..pixels], &mut room);
                 let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
                 *total = [total[0] + sum, total[1] + product];
                 by_x.row(channel).iter_mut().zip(dz).for_each(|(by_x, dz)| *by_x += line.scale * dz);
@@ -234,15 +235,15 @@ impl Pull<'_> {
 }
 
 /// [`Pull::through_norm`]
-struct ThroughNorm<'a> {
-    pull: &'a Pull<'a>,
+struct ThroughNorm<'a, E> {
+    pull: &'a Pull<'a, E>,
     tile: &'a Tile,
-    normal: &'a [f32],
+    normal: &'a [E],
     by_normal: &'a mut [f32],
     totals: &'a mut [[f64; 2]],
 }
 
-impl WithSimd for ThroughNorm<'_> {
+impl<E: Float> WithSimd for ThroughNorm<'_, E> {
     type Output = ();
 
     #[inline(always)]

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use burn::tensor::{Bytes, DType, Shape};
-use burn_flex::{FlexTensor, Layout};
+use burn::tensor::{DType, Shape};
+use burn_flex::FlexTensor;
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice};
 
 use crate::isa;
+use crate::memory::float::{Float, by_dtype, by_float};
 use crate::memory::output::Output;
-use crate::memory::values::{PIECE, Values};
+use crate::memory::values::{PIECE, Values, overwritable, vector, wide_vector};
 use crate::norm::moments::Moments;
 
 /// One forward pass's buffers, shared by the operations that write and read them.
@@ -24,18 +25,15 @@ pub(super) struct Maps {
     /// Capacity in channels.
     pub(super) capacity: usize,
     sides: [usize; 2],
-    values: Storage,
+    /// Held here alone until all channels are taken.
+    values: FlexTensor,
+    taken: bool,
     /// Moments of each channel so far, where the batch's statistics are wanted.
     moments: Option<Vec<Moments>>,
     /// By the maps, `[B, C, H, W]`, without what is pending; empty until there is one.
     gradient: Vec<f32>,
     /// For each channel, `a` and `b` of a part `a x + b` of the gradient.
     pending: Vec<[f64; 2]>,
-}
-
-enum Storage {
-    Growing(Vec<f32>),
-    Whole(FlexTensor),
 }
 
 impl Maps {
@@ -48,22 +46,19 @@ impl Maps {
         Shape::new([self.batch, channels, self.sides[0], self.sides[1]])
     }
 
-    pub(super) fn values(&self) -> &[f32] {
-        match &self.values {
-            Storage::Growing(values) => values,
-            Storage::Whole(tensor) => tensor.as_slice().expect("the tensor was made contiguous and of 32-bit floats"),
-        }
+    pub(super) fn dtype(&self) -> DType {
+        self.values.dtype()
+    }
+
+    pub(super) fn values<E: Float>(&self) -> &[E] {
+        self.values.as_slice().expect("the tensor was made contiguous, and layers are of its type")
     }
 
     /// Maps and the buffer of gradients, which begins with zeros if nothing has come to it yet: a loss may be of layers alone.
-    pub(super) fn values_and_gradient(&mut self) -> (&[f32], &mut [f32]) {
-        let Self { values, gradient, .. } = self;
-        gradient.resize(self.batch * self.capacity * self.sides[0] * self.sides[1], 0.0);
-        let values = match values {
-            Storage::Growing(values) => values,
-            Storage::Whole(tensor) => tensor.as_slice().expect("the tensor was made contiguous and of 32-bit floats"),
-        };
-        (values, gradient)
+    pub(super) fn values_and_gradient<E: Float>(&mut self) -> (&[E], &mut [f32]) {
+        self.gradient.resize(self.batch * self.capacity * self.sides[0] * self.sides[1], 0.0);
+        let values = self.values.as_slice().expect("the tensor was made contiguous, and layers are of its type");
+        (values, &mut self.gradient)
     }
 
     /// Adds `a x + b` to the gradient w.r.t. a channel.
@@ -82,12 +77,14 @@ impl Maps {
 }
 
 impl Growth {
-    pub(super) fn new([batch, capacity, height, width]: [usize; 4], with_moments: bool) -> Self {
+    pub(super) fn new(dims @ [batch, capacity, height, width]: [usize; 4], dtype: DType, with_moments: bool) -> Self {
+        let zeros = by_dtype!(dtype, E => vector(vec![E::default(); dims.iter().product()]));
         Self(Arc::new(Mutex::new(Maps {
             batch,
             capacity,
             sides: [height, width],
-            values: Storage::Growing(vec![0.0; batch * capacity * height * width]),
+            values: zeros.reshape(Shape::new(dims)),
+            taken: false,
             moments: with_moments.then(Vec::new),
             gradient: Vec::new(),
             pending: vec![[0.0; 2]; capacity],
@@ -103,7 +100,11 @@ impl Growth {
     }
 
     /// Copies `x` to the channels from `at` on, and computes their moments.
-    pub(super) fn put(&self, x: &Values, at: usize) {
+    pub(super) fn put(&self, x: FlexTensor, at: usize) {
+        by_float!(x, E => self.put_values(&Values::<E>::of(x), at));
+    }
+
+    fn put_values<E: Float>(&self, x: &Values<E>, at: usize) {
         let mut maps = self.lock();
         let (plane, batch) = (maps.plane(), maps.batch);
         let new = x.shape()[1];
@@ -117,9 +118,10 @@ impl Growth {
             maps.sides[1],
         );
         let image = maps.capacity * plane;
-        let Maps { values: Storage::Growing(values), moments, .. } = &mut *maps else {
-            panic!("channels are put before all are taken")
-        };
+        assert!(!maps.taken, "channels are put before all are taken");
+        assert_eq!(maps.dtype(), E::dtype(), "all maps of a block are of one type");
+        let Maps { values, moments, .. } = &mut *maps;
+        let values = overwritable::<E>(values).expect("maps that grow are held here alone");
         let mut channels: Vec<_> = (0..new).map(|_| Vec::with_capacity(batch)).collect();
         for image in values.chunks_mut(image) {
             for (channel, to) in channels.iter_mut().zip(image[at * plane..].chunks_mut(plane)) {
@@ -127,7 +129,7 @@ impl Growth {
             }
         }
         let wanted = moments.is_some();
-        let copy = |(channel, to): (usize, Vec<&mut [f32]>)| {
+        let copy = |(channel, to): (usize, Vec<&mut [E]>)| {
             let from = x.as_slice().chunks(plane).skip(channel).step_by(new);
             isa::run(|| {
                 from.zip(to).fold(Moments::default(), |so_far, (from, to)| {
@@ -156,23 +158,15 @@ impl Growth {
     /// The maps as a tensor; nothing can be added after that.
     pub(super) fn take(&self) -> FlexTensor {
         let mut maps = self.lock();
-        let shape = maps.shape(maps.capacity);
-        let tensor = match &mut maps.values {
-            Storage::Growing(values) => {
-                let bytes = Bytes::from_elems(std::mem::take(values));
-                FlexTensor::new(bytes, Layout::contiguous(shape), DType::F32)
-            }
-            Storage::Whole(tensor) => tensor.clone(),
-        };
-        maps.values = Storage::Whole(tensor.clone());
-        tensor
+        maps.taken = true;
+        maps.values.clone()
     }
 
     /// Adds the gradient w.r.t. all maps to those of layers.
     pub(super) fn add_gradient(&self, gradient: FlexTensor) {
         let mut maps = self.lock();
         assert_eq!(gradient.layout().shape(), &maps.shape(maps.capacity), "a gradient has its output's shape");
-        let whole: Vec<f32> = gradient.to_contiguous().into_data().try_into_vec().expect("gradients are of 32-bit floats");
+        let whole = wide_vector(gradient);
         if maps.gradient.is_empty() {
             maps.gradient = whole;
         } else {
@@ -182,24 +176,29 @@ impl Growth {
 
     /// The whole gradient w.r.t. `count` channels from `at` on.
     pub(super) fn gradient_of(&self, at: usize, count: usize) -> FlexTensor {
+        let dtype = self.lock().dtype();
+        by_dtype!(dtype, E => self.gradient_in::<E>(at, count))
+    }
+
+    fn gradient_in<E: Float>(&self, at: usize, count: usize) -> FlexTensor {
         let mut maps = self.lock();
-        maps.values_and_gradient();
+        maps.values_and_gradient::<E>();
         let maps = &*maps;
         let (plane, channels) = (maps.plane(), at..at + count);
-        let images = |values| <[f32]>::chunks(values, maps.capacity * plane);
-        let planes = images(maps.values()).zip(images(&maps.gradient)).flat_map(|(values, gradient)| {
+        let image = maps.capacity * plane;
+        let planes = maps.values::<E>().chunks(image).zip(maps.gradient.chunks(image)).flat_map(|(values, gradient)| {
             let part = at * plane..(at + count) * plane;
             values[part.clone()].chunks(plane).zip(gradient[part].chunks(plane)).zip(channels.clone())
         });
         let planes: Vec<_> = planes.collect();
-        let mut output = Output::new(maps.shape(count));
+        let mut output = Output::<E>::new(maps.shape(count));
         let mut whole = output.whole();
         let at_a_time = (PIECE / plane).max(1);
         whole.par_chunks(at_a_time * plane).zip(planes.par_chunks(at_a_time)).for_each(|(mut out, planes)| {
             isa::run(|| {
                 for ((x, gradient), channel) in planes {
                     let [a, centre, b] = maps.centred(*channel);
-                    out.append(plane, x.iter().zip(*gradient).map(|(x, gradient)| gradient + (a * (x - centre) + b)));
+                    out.append(plane, x.iter().zip(*gradient).map(|(x, gradient)| gradient + (a * (x.wide() - centre) + b)));
                 }
             });
         });

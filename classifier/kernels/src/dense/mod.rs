@@ -23,12 +23,13 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use crate::applies;
-use crate::memory::values::{Values, vector};
+use crate::memory::float::{Float, by_float};
+use crate::memory::values::{Values, vector, vector_like, wide_vector};
 use crate::shapes::{check_filled, check_vectors};
 use bottleneck::Bottleneck;
 use growth::Growth;
 
-/// The feature maps of a dense block so far, on the CPU in 32 bits.
+/// The feature maps of a dense block so far, on the CPU.
 #[derive(Debug)]
 pub struct DenseFeatures {
     /// Carries no value; it gives the autodiff graph the order of operations.
@@ -61,8 +62,13 @@ impl DenseFeatures {
     pub fn start(x: Tensor<4>, capacity: usize) -> Self {
         let [batch, _, height, width] = x.dims();
         check_filled("dense block", &x, 4);
-        assert!(Self::take(&x), "dense block of {:?} in {:?}: only 32-bit floats on the CPU are taken", x.dims(), x.dtype());
-        let growth = Growth::new([batch, capacity, height, width], x.device().is_autodiff());
+        assert!(
+            Self::take(&x),
+            "dense block of {:?} in {:?}: only 32-bit and brain floats on the CPU are taken",
+            x.dims(),
+            x.dtype()
+        );
+        let growth = Growth::new([batch, capacity, height, width], x.dtype(), x.device().is_autodiff());
         let order = Tensor::zeros([1], &x.device());
         Self { order, growth, channels: 0 }.with(x)
     }
@@ -115,7 +121,8 @@ impl DenseFeatures {
         check_vectors("bottleneck", &weight, self.channels, &vectors);
         let dims = weight.dims();
         assert!(dims[1..] == [self.channels, 1, 1], "bottleneck of {} channels: the weight is {dims:?}", self.channels);
-        assert!(applies(&weight), "bottleneck of 32-bit floats: the weight is of {:?}", weight.dtype());
+        let dtype = self.growth.with(|maps| maps.dtype());
+        assert!(weight.dtype() == dtype, "bottleneck of {dtype:?}: the weight is of {:?}", weight.dtype());
         Tensor::from_dispatch(Dispatch::dense_bottleneck(
             self.order.clone().into_dispatch(),
             weight.into_dispatch(),
@@ -174,7 +181,7 @@ pub trait DenseBackend: Backend {
 
 impl DenseBackend for Flex {
     fn dense_put(order: FlexTensor, x: FlexTensor, at: usize, growth: Growth) -> FlexTensor {
-        growth.put(&Values::of(x), at);
+        growth.put(x, at);
         order
     }
 
@@ -187,8 +194,10 @@ impl DenseBackend for Flex {
         options: BottleneckOptions,
         growth: Growth,
     ) -> FlexTensor {
-        let [weight, gamma, beta, statistics] = [weight, gamma, beta, statistics].map(Values::of);
-        growth.with(|maps| Bottleneck { weight, gamma, beta, statistics, options }.forward(maps))
+        by_float!(weight, E => {
+            let layer = bottleneck::<E>(weight, [gamma, beta], statistics, options);
+            growth.with(|maps| layer.forward(maps))
+        })
     }
 
     fn dense_bottleneck_backward(
@@ -200,9 +209,18 @@ impl DenseBackend for Flex {
         options: BottleneckOptions,
         growth: Growth,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let [weight, gamma, beta, statistics] = [weight, gamma, beta, statistics].map(Values::of);
-        let gradient = Values::of(gradient);
-        growth.with(|maps| Bottleneck { weight, gamma, beta, statistics, options }.backward(maps, &gradient))
+        let (types, shape) = ([&weight, &gamma, &beta].map(FlexTensor::dtype), weight.layout().shape().clone());
+        let (of_weight, [of_gamma, of_beta]) = by_float!(weight, E => {
+            let gradient = Values::<E>::of(gradient);
+            let layer = bottleneck::<E>(weight, [gamma, beta], statistics, options);
+            growth.with(|maps| layer.backward(maps, &gradient))
+        });
+        let [of_weight, of_gamma, of_beta] = [
+            vector_like(types[0], of_weight.into_iter().map(f64::from)).reshape(shape),
+            vector_like(types[1], of_gamma.into_iter()),
+            vector_like(types[2], of_beta.into_iter()),
+        ];
+        (of_weight, of_gamma, of_beta)
     }
 
     fn dense_take(_: FlexTensor, growth: Growth) -> FlexTensor {
@@ -217,6 +235,17 @@ impl DenseBackend for Flex {
     fn dense_put_backward(_: FlexTensor, at: usize, count: usize, growth: Growth) -> FlexTensor {
         growth.gradient_of(at, count)
     }
+}
+
+/// The first half of a layer.
+fn bottleneck<E: Float>(
+    weight: FlexTensor,
+    affine: [FlexTensor; 2],
+    statistics: FlexTensor,
+    options: BottleneckOptions,
+) -> Bottleneck<E> {
+    let [gamma, beta] = affine.map(wide_vector);
+    Bottleneck { weight: Values::of(weight), gamma, beta, statistics: wide_vector(statistics), options }
 }
 
 impl<B: DenseBackend, C: CheckpointStrategy> DenseBackend for Autodiff<B, C> {

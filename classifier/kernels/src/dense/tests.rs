@@ -1,11 +1,14 @@
 //! Blocks beside the concatenation of all maps.
 
 use burn::tensor::module::{batch_norm, batch_norm_train};
-use burn::tensor::{Device, Distribution, Tensor, TensorData, Tolerance};
+use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, Tolerance};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Draws, affine_map, loss, off_kink, tracked};
+use crate::testing::{
+    BRAIN_ROUNDING, Draws, affine_map, assert_nearly_rounded, assert_rounded, brain, loss, numbers, off_kink, sum_error,
+    tracked, tracked_alike, wide,
+};
 
 const EPSILON: f64 = 1e-2;
 
@@ -194,4 +197,81 @@ fn a_layer_beside_the_finished_block_has_all_gradients() {
             ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-4, 1e-4));
         }
     }
+}
+
+/// One layer of brain floats beside the same numbers in 32 bits: its output and all gradients.
+fn brain_floats_are_rounded(shape: [usize; 4], outputs: usize, of_batch: bool, seed: u64) {
+    let mut draws = Draws::new(seed);
+    let channels = shape[1];
+    let x = brain(&draws.tensor(shape, Distribution::Normal(0.5, 2.0)));
+    let weight = brain(&draws.tensor([outputs, channels, 1, 1], Distribution::Normal(0.0, 0.3)));
+    let affine = affine_map(channels).map(|vector| brain(&vector));
+    let towards = brain(&draws.normal([shape[0], outputs, shape[2], shape[3]]));
+    let rest = brain(&draws.normal(shape));
+    let options = BottleneckOptions { epsilon: EPSILON, of_batch };
+    let run = |x: &Tensor<4>, weight: &Tensor<4>, affine: [Tensor<1>; 2], towards: &Tensor<4>, rest: &Tensor<4>| {
+        let dtype = x.dtype();
+        let (x, weight, affine) = (tracked_alike(x), tracked_alike(weight), affine.map(|vector| tracked_alike(&vector)));
+        let maps = DenseFeatures::start(x.clone(), channels);
+        let new = maps.bottleneck(maps.statistics(), affine.clone(), weight.clone(), options);
+        let [towards, rest] = [towards, rest].map(|x| x.clone().autodiff());
+        let loss = (new.clone() * towards).sum() + (maps.finish() * rest).sum();
+        let mut grads = loss.backward();
+        let [gamma, beta] = affine.map(|vector| numbers(vector.grad_remove(&mut grads).unwrap(), dtype));
+        let [x, weight] = [x, weight].map(|x| numbers(x.grad_remove(&mut grads).unwrap(), dtype));
+        [numbers(new, dtype), weight, gamma, beta, x]
+    };
+    let got = run(&x, &weight, affine.clone(), &towards, &rest);
+    let exact = run(&wide(&x), &wide(&weight), affine.each_ref().map(wide), &wide(&towards), &wide(&rest));
+    // What products read is rounded. Their terms' sizes: the weights' and the gradients' times the normalised maps.
+    let normal = {
+        let maps = DenseFeatures::start(wide(&x).autodiff(), channels);
+        let ones = Tensor::<2>::eye(channels, &x.device()).reshape([channels, channels, 1, 1]).autodiff();
+        let vectors = affine.each_ref().map(|vector| wide(vector).autodiff());
+        maps.bottleneck(maps.statistics(), vectors, ones, options).inner()
+    };
+    let flat = |x: Tensor<4>| {
+        let [_, rows, ..] = x.dims();
+        x.swap_dims(0, 1).reshape([rows as i32, -1])
+    };
+    let (flat_normal, flat_towards) = (flat(normal.clone()), flat(wide(&towards).abs()));
+    let of_output = convolved(normal, wide(&weight).abs());
+    let of_weight = flat_towards.matmul(flat_normal.transpose());
+    let points = shape[0] * shape[2] * shape[3];
+    let errors = |sizes: Vec<f64>, terms: usize| -> Vec<f64> {
+        sizes.iter().map(|size| (BRAIN_ROUNDING + 3.0 * sum_error(terms)) * size).collect()
+    };
+    assert_nearly_rounded("output", &got[0], &exact[0], &errors(numbers(of_output, DType::F32), channels));
+    assert_nearly_rounded("by weight", &got[1], &exact[1], &errors(numbers(of_weight, DType::F32), points));
+    // All else is computed in 32 bits of the same numbers, but for products in another order.
+    for (name, i) in [("by gamma", 2), ("by beta", 3), ("by x", 4)] {
+        let most = exact[i].iter().fold(1.0, |most: f64, value| most.max(value.abs()));
+        let errors: Vec<f64> = exact[i].iter().map(|_| 8.0 * sum_error(outputs + points) * most).collect();
+        assert_nearly_rounded(name, &got[i], &exact[i], &errors);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn brain_floats_of_a_layer_are_rounded(
+        batch in 1usize..5, channels in 1usize..40, height in 1usize..20, width in 2usize..20, outputs in 1usize..40, of_batch: bool, seed: u64,
+    ) {
+        brain_floats_are_rounded([batch, channels, height, width], outputs, of_batch, seed);
+    }
+}
+
+/// Images of several tiles, and tiles of several images.
+#[test]
+fn brain_floats_of_many_tiles_are_rounded() {
+    brain_floats_are_rounded([2, 40, 40, 40], 20, true, 1);
+    brain_floats_are_rounded([40, 9, 5, 5], 20, true, 2);
+}
+
+#[test]
+fn maps_of_brain_floats_are_kept_as_they_are() {
+    let x = brain(&Draws::new(1).normal([2, 3, 4, 5]));
+    let maps = DenseFeatures::start(x.clone(), 6).with(x.clone()).finish();
+    let both = numbers(maps, DType::BF16);
+    assert_rounded("maps", &both, &numbers(Tensor::cat(vec![x.clone(), x], 1), DType::BF16));
 }

@@ -19,6 +19,7 @@ use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, P
 use crate::applies;
 use crate::elementwise::function::{Activation, Function, QUICK, by_function};
 use crate::isa;
+use crate::memory::float::{Float, by_float};
 use crate::memory::output::{Block, Output};
 use crate::memory::values::{PIECE, Values, overwritable};
 
@@ -75,23 +76,23 @@ pub trait ActivationBackend: Backend {
 
 impl ActivationBackend for Flex {
     fn activate(x: FlexTensor, activation: Activation) -> FlexTensor {
-        by_function!(activation, F => forward::<F>(x))
+        by_float!(x, E => by_function!(activation, F => forward::<E, F>(x)))
     }
 
     fn activate_backward(x: FlexTensor, gradient: FlexTensor, activation: Activation) -> FlexTensor {
-        by_function!(activation, F => backward::<F>(x, gradient))
+        by_float!(x, E => by_function!(activation, F => backward::<E, F>(x, gradient)))
     }
 }
 
-fn forward<F: Function>(mut x: FlexTensor) -> FlexTensor {
-    if let Some(values) = overwritable(&mut x) {
+fn forward<E: Float, F: Function>(mut x: FlexTensor) -> FlexTensor {
+    if let Some(values) = overwritable::<E>(&mut x) {
         values.par_chunks_mut(PIECE).for_each(|values| {
-            isa::run(|| values.iter_mut().for_each(|x| *x = F::value(*x)));
+            isa::run(|| values.iter_mut().for_each(|x| *x = E::rounded(F::value(x.wide()))));
         });
         return x;
     }
-    let x = Values::of(x);
-    let mut output = Output::new(x.shape());
+    let x = Values::<E>::of(x);
+    let mut output = Output::<E>::new(x.shape());
     output.whole().par_chunks(PIECE).zip(x.as_slice().par_chunks(PIECE)).for_each(|(mut out, x)| {
         isa::run(Append { out: &mut out, x, function: PhantomData::<F> });
     });
@@ -99,28 +100,29 @@ fn forward<F: Function>(mut x: FlexTensor) -> FlexTensor {
 }
 
 /// Appends the function of every element.
-struct Append<'a, 'b, F> {
-    out: &'a mut Block<'b>,
-    x: &'a [f32],
+struct Append<'a, 'b, E, F> {
+    out: &'a mut Block<'b, E>,
+    x: &'a [E],
     function: PhantomData<F>,
 }
 
-impl<F: Function> WithSimd for Append<'_, '_, F> {
+impl<E: Float, F: Function> WithSimd for Append<'_, '_, E, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        self.out.append(self.x.len(), self.x.iter().map(|x| F::value(*x)));
+        self.out.append(self.x.len(), self.x.iter().map(|x| F::value(x.wide())));
     }
 }
 
-fn backward<F: Function>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-    let (x, gradient) = (Values::of(x), Values::of(gradient));
+fn backward<E: Float, F: Function>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let (x, gradient) = (Values::<E>::of(x), Values::<E>::of(gradient));
     assert_eq!(x.shape(), gradient.shape(), "a gradient has its output's shape");
-    let mut output = Output::new(x.shape());
+    let mut output = Output::<E>::new(x.shape());
     let inputs = x.as_slice().par_chunks(PIECE).zip(gradient.as_slice().par_chunks(PIECE));
     output.whole().par_chunks(PIECE).zip(inputs).for_each(|(mut out, (x, gradient))| {
-        isa::run(|| _ = out.append(x.len(), x.iter().zip(gradient).map(|(x, gradient)| gradient * F::slope(*x))));
+        let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient.wide() * F::slope(x.wide()));
+        isa::run(|| _ = out.append(x.len(), pulls));
     });
     output.tensor()
 }
@@ -174,11 +176,11 @@ impl<B: ActivationBackend, C: CheckpointStrategy> ActivationBackend for Autodiff
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution, FloatDType, Tolerance};
+    use burn::tensor::{DType, Device, Distribution, FloatDType, Tolerance};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{Draws, with_gradients};
+    use crate::testing::{Draws, assert_rounded, brain, numbers, tracked_alike, wide, with_gradients};
 
     const ALL: [Activation; 4] = [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu];
 
@@ -215,6 +217,31 @@ mod tests {
             activation.forward(x.clone().transpose()).into_data().assert_eq(&plain.clone().transpose().into_data(), true);
             let half = activation.forward(x.clone().cast(FloatDType::F16)).cast(FloatDType::F32);
             half.into_data().assert_approx_eq::<f32>(&plain.into_data(), Tolerance::absolute(1e-3));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn brain_floats_are_rounded_once(rows in 1usize..40, columns in 1usize..1200, scale in 0.1f64..30.0, seed: u64) {
+            let mut draws = Draws::new(seed);
+            let x = brain(&draws.tensor::<2>([rows, columns], Distribution::Normal(0.0, scale)));
+            let towards = brain(&draws.normal([rows, columns]));
+            for activation in ALL {
+                let run = |x: &Tensor<2>, towards: &Tensor<2>| {
+                    let dtype = x.dtype();
+                    let x = tracked_alike(x);
+                    let output = activation.forward(x.clone());
+                    let mut grads = (output.clone() * towards.clone().autodiff()).sum().backward();
+                    [output, x.grad_remove(&mut grads).unwrap()].map(|x| numbers(x, dtype))
+                };
+                let (got, exact) = (run(&x, &towards), run(&wide(&x), &wide(&towards)));
+                assert_rounded("output", &got[0], &exact[0]);
+                assert_rounded("gradient", &got[1], &exact[1]);
+                // With nobody else who holds it.
+                let copy = Tensor::<2>::from_data(x.to_data(), (&x.device(), x.dtype()));
+                assert_rounded("in place", &numbers(activation.forward(copy), DType::BF16), &exact[0]);
+            }
         }
     }
 

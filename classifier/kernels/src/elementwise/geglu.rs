@@ -12,6 +12,7 @@ use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
 use crate::elementwise::function::{Function, Gelu};
 use crate::isa;
+use crate::memory::float::{Float, by_float};
 use crate::memory::output::Output;
 use crate::memory::values::{PIECE, Values};
 use crate::{applies, gelu};
@@ -56,49 +57,58 @@ fn cut(shape: &Shape) -> [usize; 2] {
 
 impl GegluBackend for Flex {
     fn geglu(x: FlexTensor) -> FlexTensor {
-        let x = Values::of(x);
-        let mut shape = x.shape();
-        let [width, rows] = cut(&shape);
-        let last = shape.num_dims() - 1;
-        shape[last] = width / 2;
-        let mut output = Output::new(shape);
-        let mut whole = output.whole();
-        let pieces = whole.par_chunks(rows * width / 2).zip(x.as_slice().par_chunks(rows * width));
-        pieces.for_each(|(mut out, x)| {
-            isa::run(|| {
-                for x in x.chunks(width) {
-                    let (value, gate) = x.split_at(width / 2);
-                    out.append(width / 2, value.iter().zip(gate).map(|(value, gate)| value * Gelu::value(*gate)));
-                }
-            });
-        });
-        drop(whole);
-        output.tensor()
+        by_float!(x, E => forward::<E>(x))
     }
 
     fn geglu_backward(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-        let (x, gradient) = (Values::of(x), Values::of(gradient));
-        let [width, rows] = cut(&x.shape());
-        assert_eq!(x.as_slice().len(), 2 * gradient.as_slice().len(), "a gradient has its output's shape");
-        let mut output = Output::new(x.shape());
-        let mut whole = output.whole();
-        let inputs = x.as_slice().par_chunks(rows * width).zip(gradient.as_slice().par_chunks(rows * width / 2));
-        whole.par_chunks(rows * width).zip(inputs).for_each(|(mut out, (x, gradient))| {
-            isa::run(|| {
-                for (x, gradient) in x.chunks(width).zip(gradient.chunks(width / 2)) {
-                    let (value, gate) = x.split_at(width / 2);
-                    let each = value.iter().zip(gate).zip(gradient);
-                    // By the value, and by the gate.
-                    let pulls = each.map(|((value, gate), gradient)| {
-                        [gradient * Gelu::value(*gate), gradient * value * Gelu::slope(*gate)]
-                    });
-                    out.append_pairs(width / 2, pulls);
-                }
-            });
-        });
-        drop(whole);
-        output.tensor()
+        by_float!(x, E => backward::<E>(x, gradient))
     }
+}
+
+fn forward<E: Float>(x: FlexTensor) -> FlexTensor {
+    let x = Values::<E>::of(x);
+    let mut shape = x.shape();
+    let [width, rows] = cut(&shape);
+    let last = shape.num_dims() - 1;
+    shape[last] = width / 2;
+    let mut output = Output::<E>::new(shape);
+    let mut whole = output.whole();
+    let pieces = whole.par_chunks(rows * width / 2).zip(x.as_slice().par_chunks(rows * width));
+    pieces.for_each(|(mut out, x)| {
+        isa::run(|| {
+            for x in x.chunks(width) {
+                let (value, gate) = x.split_at(width / 2);
+                out.append(width / 2, value.iter().zip(gate).map(|(value, gate)| value.wide() * Gelu::value(gate.wide())));
+            }
+        });
+    });
+    drop(whole);
+    output.tensor()
+}
+
+fn backward<E: Float>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let (x, gradient) = (Values::<E>::of(x), Values::<E>::of(gradient));
+    let [width, rows] = cut(&x.shape());
+    assert_eq!(x.as_slice().len(), 2 * gradient.as_slice().len(), "a gradient has its output's shape");
+    let mut output = Output::<E>::new(x.shape());
+    let mut whole = output.whole();
+    let inputs = x.as_slice().par_chunks(rows * width).zip(gradient.as_slice().par_chunks(rows * width / 2));
+    whole.par_chunks(rows * width).zip(inputs).for_each(|(mut out, (x, gradient))| {
+        isa::run(|| {
+            for (x, gradient) in x.chunks(width).zip(gradient.chunks(width / 2)) {
+                let (value, gate) = x.split_at(width / 2);
+                let each = value.iter().zip(gate).zip(gradient);
+                // By the value, and by the gate.
+                let pulls = each.map(|((value, gate), gradient)| {
+                    let [value, gate, gradient] = [value, gate, gradient].map(|x| x.wide());
+                    [gradient * Gelu::value(gate), gradient * value * Gelu::slope(gate)]
+                });
+                out.append_pairs(width / 2, pulls);
+            }
+        });
+    });
+    drop(whole);
+    output.tensor()
 }
 
 impl<B: GegluBackend, C: CheckpointStrategy> GegluBackend for Autodiff<B, C> {
@@ -137,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{Draws, with_gradients};
+    use crate::testing::{Draws, assert_rounded, brain, numbers, tracked_alike, wide, with_gradients};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
@@ -150,6 +160,26 @@ mod tests {
                 // Two roundings of products up to about 50.
                 ours.assert_approx_eq::<f32>(plain, Tolerance::rel_abs(1e-6, 1e-6));
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn brain_floats_are_rounded_once(batch in 1usize..4, rows in 1usize..30, width in 1usize..300, seed: u64) {
+            let mut draws = Draws::new(seed);
+            let x = brain(&draws.tensor::<3>([batch, rows, 2 * width], Distribution::Normal(0.0, 2.0)));
+            let towards = brain(&draws.normal([batch, rows, width]));
+            let run = |x: &Tensor<3>, towards: &Tensor<3>| {
+                let dtype = x.dtype();
+                let x = tracked_alike(x);
+                let output = geglu(x.clone());
+                let mut grads = (output.clone() * towards.clone().autodiff()).sum().backward();
+                [output, x.grad_remove(&mut grads).unwrap()].map(|x| numbers(x, dtype))
+            };
+            let (got, exact) = (run(&x, &towards), run(&wide(&x), &wide(&towards)));
+            assert_rounded("output", &got[0], &exact[0]);
+            assert_rounded("gradient", &got[1], &exact[1]);
         }
     }
 

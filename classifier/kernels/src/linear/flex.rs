@@ -8,8 +8,11 @@ use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::LinearBackend;
 use super::view::View;
+use crate::isa;
+use crate::memory::float::{Float, by_float};
 use crate::memory::output::{Block, Output, Places};
 use crate::memory::product::{Matrix, Product};
+use crate::memory::scratch::with_scratch;
 use crate::memory::values::{Values, vector};
 
 /// Rows and columns of a result that a thread takes at a time: they fit the second-level cache.
@@ -23,94 +26,131 @@ const WORTH_A_THREAD: usize = 1 << 18;
 
 impl LinearBackend for Flex {
     fn linear_map(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
-        map(&View::of(x), &Values::of(weight), None)
+        by_float!(x, E => map::<E>(x, weight, None))
     }
 
     fn affine_map(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        map(&View::of(x), &Values::of(weight), Some(Values::of(bias).as_slice()))
+        by_float!(x, E => map::<E>(x, weight, Some(bias)))
     }
 
     fn linear_by_input(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-        let (weight, gradient) = (Values::of(weight), View::of(gradient));
-        let [inputs, outputs] = weight.shape().dims();
-        rows_times(&gradient, Weight { values: weight.as_slice(), steps: [1, outputs] }, inputs, None)
+        by_float!(gradient, E => by_input::<E>(weight, gradient))
     }
 
     fn linear_by_weight(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-        let (x, gradient) = (View::of(x), View::of(gradient));
-        let images = x.images.max(gradient.images);
-        let (x, gradient) = (x.in_images(images), gradient.in_images(images));
-        let [inputs, outputs] = [x.columns, gradient.columns];
-        assert!(x.images == images && gradient.images == images && x.rows == gradient.rows, "a gradient has its output's rows");
-        let parts = parts([inputs, outputs], images * x.rows);
-        let output = Output::new(Shape::new([inputs, outputs]));
-        parts.run(|[some_inputs, some_outputs]| {
-            // SAFETY: parts are other elements of the result.
-            let mut out = unsafe { block(output.places(), some_inputs.start, &some_outputs, some_inputs.len(), outputs) };
-            for image in 0..images {
-                let product = Product {
-                    lhs: x.matrix(image, 0, some_inputs.start).transposed(),
-                    rhs: gradient.matrix(image, 0, some_outputs.start),
-                    depth: x.rows,
-                    scale: 1.0,
-                };
-                product.to_block(&mut out, image > 0);
-            }
-        });
-        output.tensor()
+        by_float!(gradient, E => by_weight::<E>(x, gradient))
     }
 
     fn linear_by_bias(gradient: FlexTensor) -> FlexTensor {
-        let gradient = Values::of(gradient);
-        let shape = gradient.shape();
-        vector(column_sums(gradient.as_slice(), shape[shape.num_dims() - 1]))
+        by_float!(gradient, E => by_bias::<E>(gradient))
     }
 }
 
-fn map(x: &View, weight: &Values, bias: Option<&[f32]>) -> FlexTensor {
+fn map<E: Float>(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>) -> FlexTensor {
+    let (x, weight, bias) = (View::<E>::of(x), Values::<E>::of(weight), bias.map(Values::<E>::of));
     let [_, outputs] = weight.shape().dims();
-    rows_times(x, Weight { values: weight.as_slice(), steps: [outputs, 1] }, outputs, bias)
+    let weight = Weight { values: weight.as_slice(), steps: [outputs, 1] };
+    rows_times(&x, weight, outputs, bias.as_ref().map(Values::as_slice))
+}
+
+fn by_input<E: Float>(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let (weight, gradient) = (Values::<E>::of(weight), View::<E>::of(gradient));
+    let [inputs, outputs] = weight.shape().dims();
+    rows_times(&gradient, Weight { values: weight.as_slice(), steps: [1, outputs] }, inputs, None)
+}
+
+fn by_weight<E: Float>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+    let (x, gradient) = (View::<E>::of(x), View::<E>::of(gradient));
+    let images = x.images.max(gradient.images);
+    let (x, gradient) = (x.in_images(images), gradient.in_images(images));
+    let [inputs, outputs] = [x.columns, gradient.columns];
+    assert!(x.images == images && gradient.images == images && x.rows == gradient.rows, "a gradient has its output's rows");
+    let parts = parts([inputs, outputs], images * x.rows);
+    let output = Output::<E>::new(Shape::new([inputs, outputs]));
+    parts.run(|[some_inputs, some_outputs]| {
+        // SAFETY: parts are other elements of the result.
+        let mut out = unsafe { block(output.places(), some_inputs.start, &some_outputs, some_inputs.len(), outputs) };
+        let terms = (0..images).map(|image| Product {
+            lhs: x.matrix(image, 0, some_inputs.start).transposed(),
+            rhs: gradient.matrix(image, 0, some_outputs.start),
+            depth: x.rows,
+        });
+        sum_to_block(terms, None, &mut out);
+    });
+    output.tensor()
+}
+
+fn by_bias<E: Float>(gradient: FlexTensor) -> FlexTensor {
+    let gradient = Values::<E>::of(gradient);
+    let shape = gradient.shape();
+    vector(column_sums(gradient.as_slice(), shape[shape.num_dims() - 1]))
 }
 
 /// A weight as a matrix or its transpose, without gaps.
 #[derive(Clone, Copy)]
-struct Weight<'a> {
-    values: &'a [f32],
+struct Weight<'a, E> {
+    values: &'a [E],
     /// Values from a row and a column to the next.
     steps: [usize; 2],
 }
 
 /// Every row of `x` times a weight of `outputs` columns, and a bias for each of them.
-fn rows_times(x: &View, weight: Weight, outputs: usize, bias: Option<&[f32]>) -> FlexTensor {
+fn rows_times<E: Float>(x: &View<E>, weight: Weight<E>, outputs: usize, bias: Option<&[E]>) -> FlexTensor {
     assert_eq!(weight.values.len(), x.columns * outputs, "a weight has a row for every column");
     let mut shape = x.shape();
     let last = shape.num_dims() - 1;
     shape[last] = outputs;
     let parts = parts([x.rows, outputs], x.images * x.columns);
-    let output = Output::new(shape);
+    let output = Output::<E>::new(shape);
     parts.run_images(x.images, |image, [rows, some]: [Range<usize>; 2]| {
         // SAFETY: parts are other elements of the output.
         let mut out = unsafe { block(output.places(), image * x.rows + rows.start, &some, rows.len(), outputs) };
-        if let Some(bias) = bias {
-            out.fill_rows(|_| bias[some.clone()].iter().copied());
-        }
         let [row, column] = weight.steps;
         let product = Product {
             lhs: x.matrix(image, rows.start, 0),
             rhs: Matrix { values: &weight.values[some.start * column..], row, column },
             depth: x.columns,
-            scale: 1.0,
         };
-        product.to_block(&mut out, bias.is_some());
+        sum_to_block([product], bias.map(|bias| &bias[some]), &mut out);
     });
     output.tensor()
+}
+
+/// Writes a sum of products, and a bias for each column. It grows where it stays if that is of 32 bits, else beside it.
+fn sum_to_block<'a, E: Float>(terms: impl IntoIterator<Item = Product<'a, E>>, bias: Option<&[E]>, out: &mut Block<E>) {
+    if E::IS_WIDE {
+        if let Some(bias) = bias {
+            out.fill_rows(|_| bias.iter().map(|bias| bias.wide()));
+        }
+        for (i, term) in terms.into_iter().enumerate() {
+            term.to_block(out, bias.is_some() || i > 0);
+        }
+        return;
+    }
+    let sizes @ [_, columns] = out.sizes();
+    with_scratch::<E, _, _>([], [out.len()], |[], [sums]| {
+        for (i, term) in terms.into_iter().enumerate() {
+            term.to_slice(sums, sizes, [columns, 1], i > 0);
+        }
+        let row = |row: usize| &sums[row * columns..][..columns];
+        match bias {
+            Some(bias) => isa::run(|| out.fill_rows(|i| row(i).iter().zip(bias).map(|(sum, bias)| sum + bias.wide()))),
+            None => isa::run(|| out.fill_rows(|i| row(i).iter().copied())),
+        }
+    });
 }
 
 /// Some columns of `rows` rows from `first` on, of a result whose rows have `width` values.
 ///
 /// # Safety
 /// No other block of the result has any of these.
-unsafe fn block<'a>(result: &'a Places, first: usize, columns: &Range<usize>, rows: usize, width: usize) -> Block<'a> {
+unsafe fn block<'a, E: Float>(
+    result: &'a Places<E>,
+    first: usize,
+    columns: &Range<usize>,
+    rows: usize,
+    width: usize,
+) -> Block<'a, E> {
     // SAFETY: the caller's promise.
     unsafe { result.claim(first * width + columns.start, [rows, columns.len()], [width, 1]) }
 }
@@ -162,24 +202,24 @@ impl Parts {
 }
 
 /// For each column, the sum over the rows, in 64 bits.
-fn column_sums(values: &[f32], columns: usize) -> Vec<f32> {
+fn column_sums<E: Float>(values: &[E], columns: usize) -> Vec<E> {
     /// Columns that are summed side by side.
     const SIDE_BY_SIDE: usize = 64;
     /// Rows whose sums are taken in 32 bits, as long as they are few.
     const FEW: usize = 32;
-    let mut sums = vec![0f32; columns];
-    let sum = |(part, sums): (usize, &mut [f32])| {
+    let mut sums = vec![E::default(); columns];
+    let sum = |(part, sums): (usize, &mut [E])| {
         let start = part * SIDE_BY_SIDE;
         let mut wide = [0f64; SIDE_BY_SIDE];
         let mut some = [0f32; SIDE_BY_SIDE];
         for rows in values.chunks(FEW * columns) {
             some.fill(0.0);
             for row in rows.chunks_exact(columns) {
-                some.iter_mut().zip(&row[start..start + sums.len()]).for_each(|(sum, value)| *sum += value);
+                some.iter_mut().zip(&row[start..start + sums.len()]).for_each(|(sum, value)| *sum += value.wide());
             }
             wide.iter_mut().zip(&some).for_each(|(wide, some)| *wide += f64::from(*some));
         }
-        sums.iter_mut().zip(&wide).for_each(|(sum, wide)| *sum = *wide as f32);
+        sums.iter_mut().zip(&wide).for_each(|(sum, wide)| *sum = E::rounded(*wide as f32));
     };
     if values.len() > WORTH_A_THREAD {
         let parts: Vec<_> = sums.chunks_mut(SIDE_BY_SIDE).enumerate().collect();

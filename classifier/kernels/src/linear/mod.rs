@@ -32,7 +32,8 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         assert!(bias.dims() == [outputs], "linear layer [{inputs}, {outputs}]: the bias has {:?} values", bias.dims());
     }
     let filled = D > 1 && dims.iter().all(|&size| size > 0) && outputs > 0;
-    if !filled || !applies(&x) || !applies(&weight) || !bias.as_ref().is_none_or(applies) {
+    let alike = weight.dtype() == x.dtype() && bias.as_ref().is_none_or(|bias| bias.dtype() == x.dtype());
+    if !filled || !alike || !applies(&x) {
         return module::linear(x, weight, bias);
     }
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());

@@ -2,7 +2,7 @@ use burn::tensor::{Device, Tensor, TensorData, Tolerance, module};
 use proptest::prelude::*;
 
 use super::linear;
-use crate::testing::{Draws, loss, tracked};
+use crate::testing::{Draws, assert_sums_are_rounded, brain, loss, numbers, tracked, tracked_alike, wide};
 
 type Layer = fn(Tensor<3>, Tensor<2>, Option<Tensor<1>>) -> Tensor<3>;
 
@@ -93,4 +93,84 @@ fn other_axes_and_empty_inputs_are_taken() {
     let ours = linear(x.clone(), weight.clone(), None).into_data();
     ours.assert_approx_eq::<f32>(&module::linear(x, weight.clone(), None).into_data(), Tolerance::absolute(1e-5));
     assert_eq!(linear(draws.normal([0, 6]), weight, None).dims(), [0, 4]);
+}
+
+/// A layer's inputs, and the gradient w.r.t. its output.
+struct Whole {
+    x: Tensor<3>,
+    turned: bool,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    towards: Tensor<3>,
+}
+
+impl Whole {
+    fn new(draws: &mut Draws, [images, rows, inputs, outputs]: [usize; 4], turned: bool) -> Self {
+        let x = brain(&draws.normal(if turned { [images, inputs, rows] } else { [images, rows, inputs] }));
+        let (weight, bias) = (brain(&draws.normal([inputs, outputs])), brain(&draws.normal([outputs])));
+        Self { x, turned, weight, bias, towards: brain(&draws.normal([images, rows, outputs])) }
+    }
+
+    fn map(&self, x: fn(Tensor<3>) -> Tensor<3>, weight: fn(Tensor<2>) -> Tensor<2>, bias: fn(Tensor<1>) -> Tensor<1>) -> Self {
+        Self {
+            x: x(self.x.clone()),
+            turned: self.turned,
+            weight: weight(self.weight.clone()),
+            bias: bias(self.bias.clone()),
+            towards: x(self.towards.clone()),
+        }
+    }
+
+    /// The output, and the gradients w.r.t. input, weight and bias.
+    fn run(&self) -> Vec<Vec<f64>> {
+        let dtype = self.x.dtype();
+        let (x, weight, bias) = (tracked_alike(&self.x), tracked_alike(&self.weight), tracked_alike(&self.bias));
+        let seen = if self.turned { x.clone().swap_dims(1, 2) } else { x.clone() };
+        let output = linear(seen, weight.clone(), Some(bias.clone()));
+        let mut grads = (output.clone() * self.towards.clone().autodiff()).sum().backward();
+        vec![
+            numbers(output, dtype),
+            numbers(x.grad_remove(&mut grads).unwrap(), dtype),
+            numbers(weight.grad_remove(&mut grads).unwrap(), dtype),
+            numbers(bias.grad_remove(&mut grads).unwrap(), dtype),
+        ]
+    }
+
+    fn assert_brain_floats_are_rounded_sums(&self) {
+        let in_32_bits = self.map(|x| wide(&x), |x| wide(&x), |x| wide(&x));
+        let sizes = in_32_bits.map(Tensor::abs, Tensor::abs, Tensor::abs);
+        let [inputs, outputs] = self.weight.dims();
+        let [images, rows, _] = self.towards.dims();
+        let terms = [inputs + 1, outputs, images * rows, images * rows];
+        let all = [self.run(), in_32_bits.run(), sizes.run()];
+        assert_sums_are_rounded(&["output", "by input", "by weight", "by bias"], &terms, all);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn brain_floats_are_the_sums_rounded_once(
+        images in 1usize..4, rows in 1usize..90, inputs in 1usize..90, outputs in 1usize..150, turned: bool, seed: u64,
+    ) {
+        Whole::new(&mut Draws::new(seed), [images, rows, inputs, outputs], turned).assert_brain_floats_are_rounded_sums();
+    }
+}
+
+#[test]
+fn large_layers_of_brain_floats_are_cut_without_gaps() {
+    let mut draws = Draws::new(1);
+    for (rows, inputs, outputs) in [(700, 70, 1100), (5, 600, 1500), (1030, 40, 33), (1, 1280, 320)] {
+        Whole::new(&mut draws, [2, rows, inputs, outputs], false).assert_brain_floats_are_rounded_sums();
+    }
+}
+
+#[test]
+fn bits_of_brain_floats_do_not_depend_on_threads() {
+    let layer = Whole::new(&mut Draws::new(1), [2, 300, 70, 130], true);
+    let with = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| layer.run());
+    let once = with(1);
+    for threads in [2, 5, 64] {
+        assert!(with(threads) == once, "{threads} threads");
+    }
 }

@@ -1,13 +1,17 @@
 //! A tensor as a stack of matrices, in place.
 
+use std::marker::PhantomData;
+
 use burn::tensor::Shape;
 use burn_flex::FlexTensor;
 
+use crate::memory::float::Float;
 use crate::memory::product::Matrix;
 
 /// A tensor `[.., columns]` as images of rows: a view of three axes may be transposed, any other is rows without gaps.
-pub(super) struct View {
+pub(super) struct View<E> {
     tensor: FlexTensor,
+    numbers: PhantomData<E>,
     pub(super) images: usize,
     /// Rows of an image.
     pub(super) rows: usize,
@@ -16,18 +20,19 @@ pub(super) struct View {
     steps: [usize; 3],
 }
 
-impl View {
+impl<E: Float> View<E> {
     pub(super) fn of(tensor: FlexTensor) -> Self {
         let layout = tensor.layout();
         let shape = layout.shape().clone();
         let steps: Option<Vec<usize>> = layout.strides().iter().map(|&step| usize::try_from(step).ok()).collect();
         if let (false, 3, Some(steps)) = (layout.is_contiguous(), shape.num_dims(), steps) {
             let [images, rows, columns] = shape.dims();
-            return Self { tensor, images, rows, columns, steps: [steps[0], steps[1], steps[2]] };
+            return Self { tensor, numbers: PhantomData, images, rows, columns, steps: [steps[0], steps[1], steps[2]] };
         }
         let columns = shape[shape.num_dims() - 1];
         let rows = shape.num_elements() / columns;
-        Self { tensor: tensor.to_contiguous(), images: 1, rows, columns, steps: [rows * columns, columns, 1] }
+        let steps = [rows * columns, columns, 1];
+        Self { tensor: tensor.to_contiguous(), numbers: PhantomData, images: 1, rows, columns, steps }
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -35,12 +40,12 @@ impl View {
     }
 
     /// The matrix of an image from `row` and `column` on.
-    pub(super) fn matrix(&self, image: usize, row: usize, column: usize) -> Matrix<'_> {
+    pub(super) fn matrix(&self, image: usize, row: usize, column: usize) -> Matrix<'_, E> {
         let [image_step, row_step, column_step] = self.steps;
         let at = |row: usize, column: usize| {
             self.tensor.layout().start_offset() + image * image_step + row * row_step + column * column_step
         };
-        let values = self.tensor.storage::<f32>();
+        let values = self.tensor.storage::<E>();
         assert!(at(self.rows - 1, self.columns - 1) < values.len(), "a view lies in its buffer");
         Matrix { values: &values[at(row, column)..], row: row_step, column: column_step }
     }

@@ -11,24 +11,25 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use burn::tensor::{Bytes, DType, Shape};
+use burn::tensor::{Bytes, Shape};
 use burn_flex::{FlexTensor, Layout};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
 
+use super::float::Float;
 use super::transpose::transpose;
 
 /// A new tensor; its elements are written through blocks.
-pub(crate) struct Output {
+pub(crate) struct Output<E: 'static = f32> {
     /// Room for all elements; of length 0 until all are written.
-    values: Vec<f32>,
+    values: Vec<E>,
     shape: Shape,
-    places: Places<'static>,
+    places: Places<'static, E>,
     /// Whether the whole was cut by [`whole`](Self::whole) or [`interleaved`](Self::interleaved).
     cut: bool,
 }
 
-impl Output {
+impl<E: Float> Output<E> {
     pub(crate) fn new(shape: Shape) -> Self {
         let count = shape.num_elements();
         let mut values = room(count);
@@ -36,13 +37,8 @@ impl Output {
         Self { values, shape, places, cut: false }
     }
 
-    /// Another one of this shape.
-    pub(crate) fn another(&self) -> Self {
-        Self::new(self.shape.clone())
-    }
-
     /// All elements, in their order; once.
-    pub(crate) fn whole(&mut self) -> Block<'_> {
+    pub(crate) fn whole(&mut self) -> Block<'_, E> {
         assert!(!std::mem::replace(&mut self.cut, true), "an output is cut once");
         let count = self.places.count;
         // SAFETY: nothing else was cut, and whoever claims places promises that they are no other block's.
@@ -50,7 +46,7 @@ impl Output {
     }
 
     /// `[outer, parts, inner]` as a block `[outer, inner]` for each part; once.
-    pub(crate) fn interleaved(&mut self, sizes: [usize; 3]) -> impl IndexedParallelIterator<Item = Block<'_>> {
+    pub(crate) fn interleaved(&mut self, sizes: [usize; 3]) -> impl IndexedParallelIterator<Item = Block<'_, E>> {
         let [outer, parts, inner] = sizes;
         assert!(!std::mem::replace(&mut self.cut, true), "an output is cut once");
         let places = &self.places;
@@ -60,7 +56,7 @@ impl Output {
     }
 
     /// Places that tasks claim for themselves.
-    pub(crate) fn places(&self) -> &Places<'static> {
+    pub(crate) fn places(&self) -> &Places<'static, E> {
         &self.places
     }
 
@@ -74,7 +70,7 @@ impl Output {
         assert_eq!(written, count, "a kernel wrote {written} of the {count} elements of {:?}", self.shape);
         // SAFETY: there is room for `count`, and as many were written by blocks, which are disjoint.
         unsafe { self.values.set_len(count) };
-        FlexTensor::new(Bytes::from_elems(self.values), Layout::contiguous(self.shape), DType::F32)
+        FlexTensor::new(Bytes::from_elems(self.values), Layout::contiguous(self.shape), E::dtype())
     }
 }
 
@@ -99,24 +95,24 @@ impl<'a> Shared<'a> {
 }
 
 /// Memory that blocks are claimed of.
-pub(crate) struct Places<'a> {
-    first: *mut f32,
+pub(crate) struct Places<'a, E = f32> {
+    first: *mut E,
     count: usize,
     /// Elements that blocks have written.
     written: AtomicUsize,
     /// Which elements are claimed.
     #[cfg(any(test, debug_assertions))]
     claimed: Box<[AtomicBool]>,
-    borrowed: PhantomData<&'a mut [MaybeUninit<f32>]>,
+    borrowed: PhantomData<&'a mut [MaybeUninit<E>]>,
 }
 
 // SAFETY: a pointer to numbers, which are reached through blocks alone, and those are disjoint.
-unsafe impl Send for Places<'_> {}
+unsafe impl<E: Float> Send for Places<'_, E> {}
 // SAFETY: as above.
-unsafe impl Sync for Places<'_> {}
+unsafe impl<E: Float> Sync for Places<'_, E> {}
 
-impl Places<'_> {
-    fn new(first: *mut f32, count: usize) -> Self {
+impl<E: Float> Places<'_, E> {
+    fn new(first: *mut E, count: usize) -> Self {
         Self {
             first,
             count,
@@ -131,7 +127,7 @@ impl Places<'_> {
     ///
     /// # Safety
     /// These are different elements, and no other block of this memory has any of them.
-    pub(crate) unsafe fn claim(&self, start: usize, sizes: [usize; 2], steps: [usize; 2]) -> Block<'_> {
+    pub(crate) unsafe fn claim(&self, start: usize, sizes: [usize; 2], steps: [usize; 2]) -> Block<'_, E> {
         let [rows, columns] = sizes;
         if rows * columns > 0 {
             let last = start + (rows - 1) * steps[0] + (columns - 1) * steps[1];
@@ -153,9 +149,10 @@ impl Places<'_> {
     }
 }
 
-/// A part of an output, `[rows, columns]`, which one task writes, row after row or in one matrix product.
-pub(crate) struct Block<'a> {
-    first: *mut f32,
+/// A part of an output, `[rows, columns]`, which one task writes, row after row or in one matrix product. What it is given in 32 bits is
+/// rounded to the output's type.
+pub(crate) struct Block<'a, E = f32> {
+    first: *mut E,
     sizes: [usize; 2],
     /// To the next row, and to the next element of a row.
     steps: [usize; 2],
@@ -163,13 +160,13 @@ pub(crate) struct Block<'a> {
     done: AtomicUsize,
     /// Of what this is a part; told when the block is dropped.
     written: &'a AtomicUsize,
-    borrowed: PhantomData<&'a mut [MaybeUninit<f32>]>,
+    borrowed: PhantomData<&'a mut [MaybeUninit<E>]>,
 }
 
 // SAFETY: like an exclusive slice of the same elements.
-unsafe impl Send for Block<'_> {}
+unsafe impl<E: Float> Send for Block<'_, E> {}
 
-impl Drop for Block<'_> {
+impl<E> Drop for Block<'_, E> {
     #[inline(always)]
     fn drop(&mut self) {
         // Relaxed: whoever reads the sum has waited for the tasks before.
@@ -177,7 +174,7 @@ impl Drop for Block<'_> {
     }
 }
 
-impl<'a> Block<'a> {
+impl<'a, E: Float> Block<'a, E> {
     /// Number of elements.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
@@ -194,14 +191,32 @@ impl<'a> Block<'a> {
     /// # Panics
     /// If there are not as many left, or fewer values.
     #[inline(always)]
-    pub(crate) fn append(&mut self, count: usize, values: impl IntoIterator<Item = f32>) -> &mut [f32] {
+    pub(crate) fn append(&mut self, count: usize, values: impl IntoIterator<Item = f32>) -> &mut [E] {
         let places = self.next(count);
         write_all(places, values);
         // SAFETY: this is reached only where each of them was written.
-        let values: *mut [f32] = unsafe { places.assume_init_mut() };
+        let values: *mut [E] = unsafe { places.assume_init_mut() };
         *self.done.get_mut() += count;
         // SAFETY: the elements are this block's, which stays borrowed.
         unsafe { &mut *values }
+    }
+
+    /// The same; returns the values as they were given, in place or in `room`.
+    #[inline(always)]
+    pub(crate) fn append_exact<'s>(&'s mut self, values: impl IntoIterator<Item = f32>, room: &'s mut [f32]) -> &'s [f32] {
+        if E::IS_WIDE {
+            return bytemuck::cast_slice(self.append(room.len(), values));
+        }
+        let mut count = 0;
+        room.iter_mut().zip(values).for_each(|(room, value)| {
+            *room = value;
+            count += 1;
+        });
+        if count != room.len() {
+            too_few(count, room.len());
+        }
+        self.append(room.len(), room.iter().copied());
+        room
     }
 
     /// Writes the next `2 count` elements of the current row: the first of every pair, and behind them the second ones.
@@ -210,8 +225,8 @@ impl<'a> Block<'a> {
         let (first, second) = self.next(2 * count).split_at_mut(count);
         let mut written = 0;
         first.iter_mut().zip(second).zip(values).for_each(|((first, second), [a, b])| {
-            first.write(a);
-            second.write(b);
+            first.write(E::rounded(a));
+            second.write(E::rounded(b));
             written += 1;
         });
         if written != count {
@@ -225,7 +240,7 @@ impl<'a> Block<'a> {
     /// Not inlined, like all that panics here: what [`isa::run`](crate::isa::run) compiles for an instruction set has to stay so small
     /// that it is inlined there.
     #[inline(never)]
-    fn next(&mut self, count: usize) -> &mut [MaybeUninit<f32>] {
+    fn next(&mut self, count: usize) -> &mut [MaybeUninit<E>] {
         let ([rows, columns], done) = (self.sizes, *self.done.get_mut());
         // Blocks of one row are the most, and need no division.
         let (row, column) = if rows == 1 || columns == 0 { (0, done) } else { (done / columns, done % columns) };
@@ -249,13 +264,13 @@ impl<'a> Block<'a> {
             let first = self.first.wrapping_add(row * self.steps[0]);
             if self.steps[1] == 1 {
                 // SAFETY: the row is in the block, whose claim has seen that it is inside the memory.
-                write_all(unsafe { std::slice::from_raw_parts_mut(first.cast(), columns) }, values(row));
+                write_all(unsafe { std::slice::from_raw_parts_mut(first.cast::<MaybeUninit<E>>(), columns) }, values(row));
                 continue;
             }
             let mut written = 0;
             for (column, value) in (0..columns).zip(values(row)) {
                 // SAFETY: as above.
-                unsafe { first.add(column * self.steps[1]).write(value) };
+                unsafe { first.add(column * self.steps[1]).write(E::rounded(value)) };
                 written += 1;
             }
             if written != columns {
@@ -276,14 +291,14 @@ impl<'a> Block<'a> {
     }
 
     /// Parts of `length` elements of a block of one row, the last one of fewer.
-    pub(crate) fn par_chunks(&mut self, length: usize) -> impl IndexedParallelIterator<Item = Block<'_>> {
+    pub(crate) fn par_chunks(&mut self, length: usize) -> impl IndexedParallelIterator<Item = Block<'_, E>> {
         let (places, written) = self.parts();
         places.par_chunks_mut(length).map(move |places| Block::of(places, written))
     }
 
     /// All places, and where their parts count.
     #[inline(always)]
-    fn parts(&mut self) -> (&mut [MaybeUninit<f32>], &AtomicUsize) {
+    fn parts(&mut self) -> (&mut [MaybeUninit<E>], &AtomicUsize) {
         let count = self.len();
         assert!(*self.done.get_mut() == 0 && self.sizes[0] == 1 && self.steps[1] == 1, "one row that is not yet written");
         // SAFETY: the elements are this block's and side by side; they are borrowed as long as the parts live.
@@ -291,7 +306,7 @@ impl<'a> Block<'a> {
     }
 
     #[inline(always)]
-    fn of(places: &'a mut [MaybeUninit<f32>], written: &'a AtomicUsize) -> Self {
+    fn of(places: &'a mut [MaybeUninit<E>], written: &'a AtomicUsize) -> Self {
         let count = places.len();
         let first = places.as_mut_ptr().cast();
         Self { first, sizes: [1, count], steps: [count, 1], done: AtomicUsize::new(0), written, borrowed: PhantomData }
@@ -299,7 +314,7 @@ impl<'a> Block<'a> {
 
     /// A row, once everything is written.
     #[inline(never)]
-    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+    pub(crate) fn row(&mut self, row: usize) -> &mut [E] {
         let [rows, columns] = self.sizes;
         assert!(self.is_written() && row < rows && self.steps[1] == 1, "row {row} of {rows} that are written");
         // SAFETY: all of it is written, and the row is inside the block.
@@ -314,15 +329,17 @@ impl<'a> Block<'a> {
         self
     }
 
-    pub(super) fn sizes(&self) -> [usize; 2] {
+    /// Rows and columns.
+    pub(crate) fn sizes(&self) -> [usize; 2] {
         self.sizes
     }
 
     /// Where a product goes that adds to what is there or not: first element and steps.
     pub(super) fn before_product(&mut self, add: bool) -> (*mut f32, [usize; 2]) {
+        assert!(E::IS_WIDE, "sums of 32 bits do not grow in places of {:?}", E::dtype());
         let done = *self.done.get_mut();
         assert!(if add { self.is_written() } else { done == 0 }, "{done} of {} elements before a product", self.len());
-        (self.first, self.steps)
+        (self.first.cast(), self.steps)
     }
 
     /// # Safety
@@ -335,11 +352,11 @@ impl<'a> Block<'a> {
 /// # Panics
 /// If there are fewer values than places.
 #[inline(always)]
-fn write_all(places: &mut [MaybeUninit<f32>], values: impl IntoIterator<Item = f32>) {
+fn write_all<E: Float>(places: &mut [MaybeUninit<E>], values: impl IntoIterator<Item = f32>) {
     let mut written = 0;
     // `for_each`, which compilers turn into vector instructions where they do not see through `next`.
     places.iter_mut().zip(values).for_each(|(place, value)| {
-        place.write(value);
+        place.write(E::rounded(value));
         written += 1;
     });
     if written != places.len() {
@@ -355,15 +372,15 @@ fn too_few(written: usize, count: usize) -> ! {
 
 /// Room for `count` values. Where it is large, Linux is asked for large pages: fresh memory then costs one fault in 2 MiB, not one
 /// in 4 KiB, on which a wide layer spent an eighth of its time.
-fn room(count: usize) -> Vec<f32> {
-    let values = Vec::<f32>::with_capacity(count);
+fn room<E>(count: usize) -> Vec<E> {
+    let values = Vec::<E>::with_capacity(count);
     #[cfg(all(target_os = "linux", not(miri)))]
     {
         /// From here on an allocator asks the system for fresh memory each time (glibc: `DEFAULT_MMAP_THRESHOLD_MAX`).
         const LARGE: usize = 32 << 20;
         /// Advice is given for whole pages.
         const PAGE: usize = 1 << 16;
-        let (start, end) = (values.as_ptr().addr().next_multiple_of(PAGE), values.as_ptr().addr() + size_of::<f32>() * count);
+        let (start, end) = (values.as_ptr().addr().next_multiple_of(PAGE), values.as_ptr().addr() + size_of::<E>() * count);
         if end.saturating_sub(start) >= LARGE {
             // SAFETY: the pages are within the allocation, and the advice changes no value. Where it is not taken, nothing is lost.
             unsafe {
@@ -524,9 +541,9 @@ mod tests {
         out.whole().append_all(1.0);
         let mut tensor = out.tensor();
         let held = tensor.clone();
-        assert!(overwritable(&mut tensor).is_none());
+        assert!(overwritable::<f32>(&mut tensor).is_none());
         drop(held);
-        overwritable(&mut tensor).expect("there is one holder").fill(2.0);
-        assert_eq!(Values::of(tensor).as_slice(), [2.0, 2.0]);
+        overwritable::<f32>(&mut tensor).expect("there is one holder").fill(2.0);
+        assert_eq!(Values::<f32>::of(tensor).as_slice(), [2.0, 2.0]);
     }
 }

@@ -1,44 +1,47 @@
-//! Matrix products on parts of buffers, on the calling thread.
+//! Matrix products on parts of buffers, on the calling thread. Sums are of 32 bits, whatever the factors' type.
 
 #[cfg(not(miri))]
 use gemm::Parallelism;
 
+use super::float::Float;
 use super::output::Block;
 
 /// A matrix in memory: values from its first element on, and the steps to the next row and to the next column.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    pub(crate) values: &'a [f32],
+pub(crate) struct Matrix<'a, E = f32> {
+    pub(crate) values: &'a [E],
     pub(crate) row: usize,
     pub(crate) column: usize,
 }
 
-impl Matrix<'_> {
+impl<E> Matrix<'_, E> {
     pub(crate) fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
     }
 }
 
-/// `lhs [M, K] × rhs [K, N] * scale`
+/// `lhs [M, K] × rhs [K, N]`
 #[derive(Clone, Copy)]
-pub(crate) struct Product<'a> {
-    pub(crate) lhs: Matrix<'a>,
-    pub(crate) rhs: Matrix<'a>,
+pub(crate) struct Product<'a, E = f32> {
+    pub(crate) lhs: Matrix<'a, E>,
+    pub(crate) rhs: Matrix<'a, E>,
     /// `K`
     pub(crate) depth: usize,
-    pub(crate) scale: f32,
 }
 
-impl Product<'_> {
+impl<E: Float> Product<'_, E> {
     /// Writes the product to a block `[M, N]`, or adds it to what is there.
-    pub(crate) fn to_block(self, out: &mut Block, add: bool) {
+    ///
+    /// # Panics
+    /// If sums do not grow in places of this type.
+    pub(crate) fn to_block(self, out: &mut Block<E>, add: bool) {
         let sizes = out.sizes();
         self.check(sizes);
         let (first, steps) = out.before_product(add);
         // SAFETY: both factors hold their sizes, as seen; the block is of this size and this task's alone. A product writes every
         // element, and reads them only to add.
         unsafe {
-            self.compute(sizes, first, steps, add);
+            E::multiply(self, sizes, first, steps, add);
             out.after_product();
         }
     }
@@ -48,25 +51,27 @@ impl Product<'_> {
         self.check(sizes);
         assert!(reach(sizes, steps) <= out.len(), "a product of {sizes:?} in steps of {steps:?} for {} places", out.len());
         // SAFETY: both factors and the slice hold their sizes, as seen.
-        unsafe { self.compute(sizes, out.as_mut_ptr(), steps, add) };
+        unsafe { E::multiply(self, sizes, out.as_mut_ptr(), steps, add) };
     }
 
     fn check(&self, [m, n]: [usize; 2]) {
-        let Self { lhs, rhs, depth, .. } = self;
+        let Self { lhs, rhs, depth } = self;
         assert!(m * n * depth > 0, "a product of [{m}, {depth}] and [{depth}, {n}]");
-        let holds = |matrix: &Matrix, sizes| reach(sizes, [matrix.row, matrix.column]) <= matrix.values.len();
+        let holds = |matrix: &Matrix<E>, sizes| reach(sizes, [matrix.row, matrix.column]) <= matrix.values.len();
         assert!(
             holds(lhs, [m, *depth]) && holds(rhs, [*depth, n]),
             "the factors of a product [{m}, {n}] over {depth} are too short"
         );
     }
+}
 
+impl Product<'_> {
     /// # Safety
     /// The factors hold their sizes; `out` is the first element of places that this thread alone uses, and which hold numbers if
     /// `add` is set.
     #[cfg(not(miri))]
-    unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
-        let Self { lhs, rhs, depth, scale } = self;
+    pub(super) unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
+        let Self { lhs, rhs, depth } = self;
         let step = |step: usize| isize::try_from(step).expect("no buffer is larger than the address space");
         // SAFETY: the caller's promise.
         unsafe {
@@ -85,7 +90,7 @@ impl Product<'_> {
                 step(rhs.column),
                 step(rhs.row),
                 1.0,
-                scale,
+                1.0,
                 false,
                 false,
                 false,
@@ -99,15 +104,15 @@ impl Product<'_> {
     /// # Safety
     /// As above.
     #[cfg(miri)]
-    unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
-        let Self { lhs, rhs, depth, scale } = self;
+    pub(super) unsafe fn compute(self, [m, n]: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
+        let Self { lhs, rhs, depth } = self;
         for (row, column) in (0..m).flat_map(|row| (0..n).map(move |column| (row, column))) {
             let factors = (0..depth).map(|k| [row * lhs.row + k * lhs.column, k * rhs.row + column * rhs.column]);
             // SAFETY: the caller's promise.
             unsafe {
                 let sum: f32 = factors.map(|[l, r]| *lhs.values.as_ptr().add(l) * *rhs.values.as_ptr().add(r)).sum();
                 let place = out.add(row * steps[0] + column * steps[1]);
-                place.write(if add { place.read() } else { 0.0 } + scale * sum);
+                place.write(if add { place.read() } else { 0.0 } + sum);
             }
         }
     }
@@ -135,7 +140,7 @@ mod tests {
     fn product<'a>() -> Product<'a> {
         let lhs = Matrix { values: &FACTORS[0], row: 3, column: 1 };
         let rhs = Matrix { values: &FACTORS[1], row: 3, column: 1 }.transposed();
-        Product { lhs, rhs, depth: 3, scale: 2.0 }
+        Product { lhs, rhs, depth: 3 }
     }
 
     #[test]
@@ -143,9 +148,9 @@ mod tests {
         // [[1, 2, 3], [4, 5, 6]] x [[1, 0], [0, 1], [2, 1]] = [[7, 5], [16, 11]]
         let mut slice = [0f32; 7];
         product().to_slice(&mut slice, [2, 2], [5, 1], false);
-        assert_eq!(slice, [14.0, 10.0, 0.0, 0.0, 0.0, 32.0, 22.0]);
+        assert_eq!(slice, [7.0, 5.0, 0.0, 0.0, 0.0, 16.0, 11.0]);
         product().to_slice(&mut slice, [2, 2], [5, 1], true);
-        assert_eq!(slice, [28.0, 20.0, 0.0, 0.0, 0.0, 64.0, 44.0]);
+        assert_eq!(slice, [14.0, 10.0, 0.0, 0.0, 0.0, 32.0, 22.0]);
 
         let out = Output::new(Shape::new([2, 3]));
         // SAFETY: the first column, and the others.
@@ -154,7 +159,7 @@ mod tests {
         product().to_block(&mut block, false);
         product().to_block(&mut block, true);
         drop((first, block));
-        assert_eq!(Values::of(out.tensor()).as_slice(), [1.0, 28.0, 20.0, 1.0, 64.0, 44.0]);
+        assert_eq!(Values::<f32>::of(out.tensor()).as_slice(), [1.0, 14.0, 10.0, 1.0, 32.0, 22.0]);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use burn_flex::{Flex, FlexTensor};
 use super::problem::{Input, Norm, Over, Pulled};
 use super::{batch, group, layer};
 use crate::elementwise::function::by_function;
-use crate::memory::values::{Values, vector};
+use crate::memory::float::{Float, by_float};
+use crate::memory::values::{Values, vector, vector_like, wide_vector};
 
 /// Backends with the kernels.
 #[backend_extension(Flex, Autodiff)]
@@ -43,15 +44,7 @@ pub(crate) fn apply<const D: usize>(x: Tensor<D>, [gamma, beta]: [Tensor<1>; 2],
 
 impl NormBackend for Flex {
     fn norm(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, norm: Norm) -> (FlexTensor, FlexTensor) {
-        let [x, gamma, beta] = [x, gamma, beta].map(Values::of);
-        let input = Input { x, gamma, beta, epsilon: norm.epsilon };
-        let (output, statistics) = by_function!(norm.activation, F => match norm.over {
-            Over::Groups(groups) => group::forward::<F>(&input, groups),
-            Over::Batch => batch::forward::<F>(&input),
-            Over::Last => layer::forward::<F>(&input),
-        });
-        let groups = statistics.len() / 2;
-        (output, vector(statistics).reshape(Shape::new([groups, 2])))
+        by_float!(x, E => normalise::<E>(x, [gamma, beta], norm))
     }
 
     fn norm_backward(
@@ -62,17 +55,40 @@ impl NormBackend for Flex {
         gradient: FlexTensor,
         norm: Norm,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let [x, gamma, beta, statistics, gradient] = [x, gamma, beta, statistics, gradient].map(Values::of);
-        assert_eq!(x.shape(), gradient.shape(), "a gradient has its output's shape");
-        let pulled = Pulled { input: Input { x, gamma, beta, epsilon: norm.epsilon }, statistics, gradient };
-        let (x, sums) = by_function!(norm.activation, F => match norm.over {
-            Over::Groups(groups) => group::backward::<F>(&pulled, groups),
-            Over::Batch => batch::backward::<F>(&pulled),
-            Over::Last => layer::backward::<F>(&pulled),
-        });
-        let [gamma, beta] = sums.map(|sums| vector(sums.into_iter().map(|x| x as f32).collect()));
-        (x, gamma, beta)
+        by_float!(x, E => pull::<E>([x, gradient], [gamma, beta], statistics, norm))
     }
+}
+
+fn normalise<E: Float>(x: FlexTensor, affine: [FlexTensor; 2], norm: Norm) -> (FlexTensor, FlexTensor) {
+    let [gamma, beta] = affine.map(wide_vector);
+    let input = Input { x: Values::<E>::of(x), gamma, beta, epsilon: norm.epsilon };
+    let (output, statistics) = by_function!(norm.activation, F => match norm.over {
+        Over::Groups(groups) => group::forward::<E, F>(&input, groups),
+        Over::Batch => batch::forward::<E, F>(&input),
+        Over::Last => layer::forward::<E, F>(&input),
+    });
+    let groups = statistics.len() / 2;
+    (output, vector(statistics).reshape(Shape::new([groups, 2])))
+}
+
+fn pull<E: Float>(
+    [x, gradient]: [FlexTensor; 2],
+    affine: [FlexTensor; 2],
+    statistics: FlexTensor,
+    norm: Norm,
+) -> (FlexTensor, FlexTensor, FlexTensor) {
+    let (x, gradient, statistics) = (Values::<E>::of(x), Values::<E>::of(gradient), Values::of(statistics));
+    assert_eq!(x.shape(), gradient.shape(), "a gradient has its output's shape");
+    let types = affine.each_ref().map(FlexTensor::dtype);
+    let [gamma, beta] = affine.map(wide_vector);
+    let pulled = Pulled { input: Input { x, gamma, beta, epsilon: norm.epsilon }, statistics, gradient };
+    let (x, sums) = by_function!(norm.activation, F => match norm.over {
+        Over::Groups(groups) => group::backward::<E, F>(&pulled, groups),
+        Over::Batch => batch::backward::<E, F>(&pulled),
+        Over::Last => layer::backward::<E, F>(&pulled),
+    });
+    let [of_gamma, of_beta] = sums;
+    (x, vector_like(types[0], of_gamma.into_iter()), vector_like(types[1], of_beta.into_iter()))
 }
 
 impl<B: NormBackend, C: CheckpointStrategy> NormBackend for Autodiff<B, C> {

@@ -9,6 +9,7 @@ use super::plane::{Line, Plane, Pullback};
 use super::problem::{Input, Pulled, Pulls};
 use crate::elementwise::function::Function;
 use crate::isa;
+use crate::memory::float::Float;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::PIECE;
 
@@ -31,7 +32,7 @@ impl Sizes {
     }
 
     /// The planes of a channel.
-    fn planes(self, values: &[f32], channel: usize) -> impl Iterator<Item = &[f32]> {
+    fn planes<E>(self, values: &[E], channel: usize) -> impl Iterator<Item = &[E]> {
         values.chunks(self.plane).skip(channel).step_by(self.channels)
     }
 
@@ -42,16 +43,16 @@ impl Sizes {
 }
 
 /// The output, and mean and variance of every channel.
-pub(crate) fn forward<F: Function>(input: &Input) -> (FlexTensor, Vec<f32>) {
+pub(crate) fn forward<E: Float, F: Function>(input: &Input<E>) -> (FlexTensor, Vec<f32>) {
     let sizes = Sizes::of(&input.x.shape());
     let x = input.x.as_slice();
-    let mut output = Output::new(input.x.shape());
+    let mut output = Output::<E>::new(input.x.shape());
     let mut statistics = Vec::new();
-    let normalise = |(channel, mut out): (usize, Block)| {
+    let normalise = |(channel, mut out): (usize, Block<E>)| {
         isa::run(|| {
             let moments = sizes.planes(x, channel).map(Moments::of).fold(Moments::default(), Moments::and);
             let line = Line::normalising([moments.mean(), moments.rstd(input.epsilon)], input.affine(channel));
-            sizes.planes(x, channel).for_each(|x| line.write::<F>(x, &mut out));
+            sizes.planes(x, channel).for_each(|x| line.write::<E, F>(x, &mut out));
             [moments.mean() as f32, moments.variance() as f32]
         })
     };
@@ -60,13 +61,13 @@ pub(crate) fn forward<F: Function>(input: &Input) -> (FlexTensor, Vec<f32>) {
     (output.tensor(), statistics.into_flattened())
 }
 
-pub(crate) fn backward<F: Function>(pulled: &Pulled) -> Pulls {
+pub(crate) fn backward<E: Float, F: Function>(pulled: &Pulled<E>) -> Pulls {
     let Pulled { input, statistics, gradient } = pulled;
     let sizes = Sizes::of(&input.x.shape());
     let x = input.x.as_slice();
-    let mut of_x = Output::new(input.x.shape());
+    let mut of_x = Output::<E>::new(input.x.shape());
     let mut sums = Vec::new();
-    let pull = |(channel, mut out): (usize, Block)| {
+    let pull = |(channel, mut out): (usize, Block<E>)| {
         let statistics = &statistics.as_slice()[2 * channel..];
         let scale = input.scale(statistics);
         let affine = input.affine(channel);
@@ -74,7 +75,7 @@ pub(crate) fn backward<F: Function>(pulled: &Pulled) -> Pulls {
             let line = Line::normalising(scale, affine);
             let mut totals = [0f64; 2];
             for (x, gradient) in sizes.planes(x, channel).zip(sizes.planes(gradient.as_slice(), channel)) {
-                let [sum, product] = line.write_gradient::<F>(Plane { x, gradient, mean: statistics[0] }, &mut out);
+                let [sum, product] = line.write_gradient::<E, F>(Plane { x, gradient, mean: statistics[0] }, &mut out);
                 totals = [totals[0] + sum, totals[1] + product * scale[1]];
             }
             let means = totals.map(|sum| f64::from(affine[0]) * sum / (sizes.batch * sizes.plane) as f64);

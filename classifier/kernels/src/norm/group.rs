@@ -12,6 +12,7 @@ use super::plane::{Line, Plane, Pullback};
 use super::problem::{Input, Pulled, Pulls};
 use crate::elementwise::function::Function;
 use crate::isa;
+use crate::memory::float::Float;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::PIECE;
 
@@ -58,9 +59,9 @@ impl Sizes {
 }
 
 /// The output, and mean and variance of every group.
-pub(crate) fn forward<F: Function>(input: &Input, groups: usize) -> (FlexTensor, Vec<f32>) {
+pub(crate) fn forward<E: Float, F: Function>(input: &Input<E>, groups: usize) -> (FlexTensor, Vec<f32>) {
     let sizes = Sizes::of(&input.x.shape(), groups);
-    let mut output = Output::new(input.x.shape());
+    let mut output = Output::<E>::new(input.x.shape());
     let mut statistics = vec![0f32; 2 * sizes.batch * groups];
     let mut whole = output.whole();
     let groups = whole.par_chunks(sizes.group()).zip(input.x.as_slice().par_chunks(sizes.group()));
@@ -82,51 +83,51 @@ pub(crate) fn forward<F: Function>(input: &Input, groups: usize) -> (FlexTensor,
 }
 
 /// Some planes of a group.
-struct Planes<'a, 'b, F> {
-    input: &'a Input,
+struct Planes<'a, 'b, E, F> {
+    input: &'a Input<E>,
     /// Mean and reciprocal deviation.
     scale: [f64; 2],
     /// The channel of the first plane.
     first: usize,
     /// Elements of a plane.
     plane: usize,
-    x: &'a [f32],
-    out: &'a mut Block<'b>,
+    x: &'a [E],
+    out: &'a mut Block<'b, E>,
     function: PhantomData<F>,
 }
 
-impl<F: Function> WithSimd for Planes<'_, '_, F> {
+impl<E: Float, F: Function> WithSimd for Planes<'_, '_, E, F> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         for (channel, x) in (self.first..).zip(self.x.chunks(self.plane)) {
-            Line::normalising(self.scale, self.input.affine(channel)).write::<F>(x, self.out);
+            Line::normalising(self.scale, self.input.affine(channel)).write::<E, F>(x, self.out);
         }
     }
 }
 
 /// One group's share of the gradient w.r.t. `x`, and its inputs.
-struct Group<'a> {
-    x: &'a [f32],
-    gradient: &'a [f32],
+struct Group<'a, E> {
+    x: &'a [E],
+    gradient: &'a [E],
     statistics: &'a [f32],
-    out: Block<'a>,
+    out: Block<'a, E>,
     /// For each plane: sums of the gradient w.r.t. z, and of its products with `x - mean`.
     sums: &'a mut [[f64; 2]],
 }
 
-pub(crate) fn backward<F: Function>(pulled: &Pulled, groups: usize) -> Pulls {
+pub(crate) fn backward<E: Float, F: Function>(pulled: &Pulled<E>, groups: usize) -> Pulls {
     let Pulled { input, statistics, gradient } = pulled;
     let sizes = Sizes::of(&input.x.shape(), groups);
-    let mut of_x = Output::new(input.x.shape());
+    let mut of_x = Output::<E>::new(input.x.shape());
     let mut sums = vec![[0f64; 2]; sizes.batch * sizes.channels];
     let mut whole = of_x.whole();
     let inputs = input.x.as_slice().par_chunks(sizes.group()).zip(gradient.as_slice().par_chunks(sizes.group()));
     let outputs = whole.par_chunks(sizes.group()).zip(sums.par_chunks_mut(sizes.width));
     let groups = inputs.zip(statistics.as_slice().par_chunks(2)).zip(outputs).enumerate();
     groups.with_min_len(sizes.groups_at_a_time()).for_each(|(i, (((x, gradient), statistics), (out, sums)))| {
-        pull::<F>(input, sizes, sizes.first_channel(i), Group { x, gradient, statistics, out, sums });
+        pull::<E, F>(input, sizes, sizes.first_channel(i), Group { x, gradient, statistics, out, sums });
     });
     drop(whole);
 
@@ -140,7 +141,7 @@ pub(crate) fn backward<F: Function>(pulled: &Pulled, groups: usize) -> Pulls {
 }
 
 /// Writes every element of `group.out` and of `group.sums`.
-fn pull<F: Function>(input: &Input, sizes: Sizes, first: usize, group: Group<'_>) {
+fn pull<E: Float, F: Function>(input: &Input<E>, sizes: Sizes, first: usize, group: Group<'_, E>) {
     let Group { x, gradient, statistics, mut out, sums } = group;
     let scale = input.scale(statistics);
     let inputs = x.par_chunks(sizes.piece()).zip(gradient.par_chunks(sizes.piece()));
@@ -150,7 +151,7 @@ fn pull<F: Function>(input: &Input, sizes: Sizes, first: usize, group: Group<'_>
             let planes = x.chunks(sizes.plane).zip(gradient.chunks(sizes.plane)).zip(sums);
             for (channel, ((x, gradient), sums)) in (first + piece * sizes.planes_at_a_time()..).zip(planes) {
                 let line = Line::normalising(scale, input.affine(channel));
-                *sums = line.write_gradient::<F>(Plane { x, gradient, mean: statistics[0] }, &mut out);
+                *sums = line.write_gradient::<E, F>(Plane { x, gradient, mean: statistics[0] }, &mut out);
             }
         });
     });

@@ -7,6 +7,7 @@ use super::moments::{Moments, sums};
 use super::problem::{Input, Pulled, Pulls};
 use crate::elementwise::function::Function;
 use crate::isa;
+use crate::memory::float::Float;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::PIECE;
 
@@ -16,12 +17,12 @@ fn rows_at_a_time(width: usize) -> usize {
 }
 
 /// The output, and mean and variance of every row.
-pub(crate) fn forward<F: Function>(input: &Input) -> (FlexTensor, Vec<f32>) {
-    let (gamma, beta) = (input.gamma.as_slice(), input.beta.as_slice());
+pub(crate) fn forward<E: Float, F: Function>(input: &Input<E>) -> (FlexTensor, Vec<f32>) {
+    let (gamma, beta) = (&input.gamma[..], &input.beta[..]);
     let width = gamma.len();
     let x = input.x.as_slice();
     let rows = rows_at_a_time(width);
-    let mut output = Output::new(input.x.shape());
+    let mut output = Output::<E>::new(input.x.shape());
     let mut statistics = vec![0f32; 2 * (x.len() / width)];
     let mut whole = output.whole();
     let pieces = whole.par_chunks(rows * width).zip(x.par_chunks(rows * width));
@@ -32,7 +33,7 @@ pub(crate) fn forward<F: Function>(input: &Input) -> (FlexTensor, Vec<f32>) {
                 let (mean, rstd) = (moments.mean() as f32, moments.rstd(input.epsilon) as f32);
                 statistics.copy_from_slice(&[mean, moments.variance() as f32]);
                 let each = x.iter().zip(gamma).zip(beta);
-                out.append(width, each.map(|((x, gamma), beta)| F::value((x - mean) * rstd * gamma + beta)));
+                out.append(width, each.map(|((x, gamma), beta)| F::value((x.wide() - mean) * rstd * gamma + beta)));
             }
         });
     });
@@ -41,25 +42,25 @@ pub(crate) fn forward<F: Function>(input: &Input) -> (FlexTensor, Vec<f32>) {
 }
 
 /// Some rows.
-struct Rows<'a> {
-    x: &'a [f32],
-    gradient: &'a [f32],
+struct Rows<'a, E> {
+    x: &'a [E],
+    gradient: &'a [E],
     statistics: &'a [f32],
-    out: Block<'a>,
+    out: Block<'a, E>,
 }
 
-pub(crate) fn backward<F: Function>(pulled: &Pulled) -> Pulls {
+pub(crate) fn backward<E: Float, F: Function>(pulled: &Pulled<E>) -> Pulls {
     let Pulled { input, statistics, gradient } = pulled;
-    let width = input.gamma.as_slice().len();
+    let width = input.gamma.len();
     let rows = rows_at_a_time(width);
-    let mut of_x = Output::new(input.x.shape());
+    let mut of_x = Output::<E>::new(input.x.shape());
     let mut partial = Vec::new();
     let mut whole = of_x.whole();
     let inputs = input.x.as_slice().par_chunks(rows * width).zip(gradient.as_slice().par_chunks(rows * width));
     let pieces = whole.par_chunks(rows * width).zip(inputs).zip(statistics.as_slice().par_chunks(2 * rows));
     let pull = |((out, (x, gradient)), statistics)| {
         let rows = Rows { x, gradient, statistics, out };
-        isa::run(|| pull::<F>(input, rows))
+        isa::run(|| pull::<E, F>(input, rows))
     };
     pieces.map(pull).collect_into_vec(&mut partial);
     drop(whole);
@@ -75,9 +76,9 @@ pub(crate) fn backward<F: Function>(pulled: &Pulled) -> Pulls {
 
 /// Writes every element of `rows.out`; returns these rows' share of the gradients w.r.t. gamma and beta.
 #[inline(always)]
-fn pull<F: Function>(input: &Input, rows: Rows<'_>) -> [Vec<f32>; 2] {
+fn pull<E: Float, F: Function>(input: &Input<E>, rows: Rows<'_, E>) -> [Vec<f32>; 2] {
     let Rows { x, gradient, statistics, mut out } = rows;
-    let (gamma, beta) = (input.gamma.as_slice(), input.beta.as_slice());
+    let (gamma, beta) = (&input.gamma[..], &input.beta[..]);
     let width = gamma.len();
     let [mut of_gamma, mut of_beta] = [vec![0f32; width], vec![0f32; width]];
     // The gradient w.r.t. z, then gamma times that, and the normalised row.
@@ -89,8 +90,8 @@ fn pull<F: Function>(input: &Input, rows: Rows<'_>) -> [Vec<f32>; 2] {
         let (of_gamma, of_beta) = (&mut of_gamma[..width], &mut of_beta[..width]);
         let (pulled, normal) = (&mut pulled[..width], &mut normal[..width]);
         for i in 0..width {
-            let normal_x = (x[i] - mean) * rstd;
-            let dz = gradient[i] * F::slope(normal_x * gamma[i] + beta[i]);
+            let normal_x = (x[i].wide() - mean) * rstd;
+            let dz = gradient[i].wide() * F::slope(normal_x * gamma[i] + beta[i]);
             of_gamma[i] += dz * normal_x;
             of_beta[i] += dz;
             pulled[i] = dz * gamma[i];

@@ -1,4 +1,5 @@
-//! Group, batch and layer norm, and batch norm by given statistics, each with the activation after it.
+//! Group, batch and layer norm, and batch norm by given statistics, each with the activation after it. Vectors of channels may be of 32
+//! bits where `x` is of brain floats; a batch's statistics always are.
 //!
 //! [`problem`] is what they have in common, [`backend`] the operation on burn's backends; each norm's kernel is made of [`moments`] and
 //! of what is done to one [`plane`].
@@ -134,8 +135,24 @@ pub fn fixed_norm<const D: usize>(x: Tensor<D>, statistics: [Tensor<1>; 2], affi
     let vectors = [("mean", &mean), ("variance", &variance), ("gamma", &gamma), ("beta", &beta)];
     check_vectors("fixed norm", &x, x.dims()[1], &vectors);
     if !applies(&x) || x.device().is_autodiff() {
-        return norm.activation.forward(burn_batch_norm(x, gamma, beta, mean, variance, norm.epsilon));
+        return fixed_norm_composed(x, [mean, variance], [gamma, beta], norm);
     }
     let [mean, variance, gamma, beta] = [mean, variance, gamma, beta].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::fixed_norm(x.into_dispatch(), mean, variance, gamma, beta, norm))
+}
+
+/// By burn's own operation, which takes one type; brain floats are computed in 32 bits.
+fn fixed_norm_composed<const D: usize>(
+    x: Tensor<D>,
+    [mean, variance]: [Tensor<1>; 2],
+    [gamma, beta]: [Tensor<1>; 2],
+    norm: Norm,
+) -> Tensor<D> {
+    let dtype: FloatDType = x.dtype().into();
+    if dtype != FloatDType::BF16 {
+        return norm.activation.forward(burn_batch_norm(x, gamma, beta, mean, variance, norm.epsilon));
+    }
+    let [mean, variance, gamma, beta] = [mean, variance, gamma, beta].map(|vector| vector.cast(FloatDType::F32));
+    let normal = burn_batch_norm(x.cast(FloatDType::F32), gamma, beta, mean, variance, norm.epsilon);
+    norm.activation.forward(normal).cast(dtype)
 }

@@ -3,6 +3,7 @@
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
 use crate::isa;
+use crate::memory::float::{Float, widened};
 use crate::memory::values::PIECE;
 
 /// Partial sums side by side: independent, so that they fill vector registers, and each short, so that it stays accurate.
@@ -51,13 +52,16 @@ pub(crate) struct Moments {
 impl Moments {
     /// Of one thread's share. Deviations are taken from each block's own mean, so no digits are lost to a common offset.
     #[inline(always)]
-    pub(crate) fn of(values: &[f32]) -> Self {
-        values.chunks(BLOCK).fold(Self::default(), |so_far, block| so_far.and(Self::of_block(block)))
+    pub(crate) fn of<E: Float>(values: &[E]) -> Self {
+        let mut room = [0f32; BLOCK];
+        values
+            .chunks(BLOCK)
+            .fold(Self::default(), |so_far, block| so_far.and(Self::of_block(widened(block, &mut room[..block.len()]))))
     }
 
     /// The same on all threads, where there are enough values. Pieces and their order depend on nothing but the length.
-    pub(crate) fn of_many(values: &[f32]) -> Self {
-        let of = |piece: &[f32]| isa::run(|| Self::of(piece));
+    pub(crate) fn of_many<E: Float>(values: &[E]) -> Self {
+        let of = |piece: &[E]| isa::run(|| Self::of(piece));
         if values.len() <= PIECE {
             return of(values);
         }

@@ -2,6 +2,7 @@
 
 use super::moments::sums;
 use crate::elementwise::function::Function;
+use crate::memory::float::{Float, widened};
 use crate::memory::output::Block;
 
 /// Elements that are read again from the first-level cache.
@@ -29,18 +30,20 @@ impl Line {
 
     /// `f(z)`
     #[inline(always)]
-    pub(crate) fn write<F: Function>(self, x: &[f32], out: &mut Block) {
-        out.append(x.len(), x.iter().map(|x| F::value(self.at(*x))));
+    pub(crate) fn write<E: Float, F: Function>(self, x: &[E], out: &mut Block<E>) {
+        out.append(x.len(), x.iter().map(|x| F::value(self.at(x.wide()))));
     }
 
     /// The gradient w.r.t. `z`, from that w.r.t. `f(z)`; returns its sum and that of its products with `x - mean`.
     #[inline(always)]
-    pub(crate) fn write_gradient<F: Function>(self, plane: Plane, out: &mut Block) -> [f64; 2] {
+    pub(crate) fn write_gradient<E: Float, F: Function>(self, plane: Plane<E>, out: &mut Block<E>) -> [f64; 2] {
         let Plane { x, gradient, mean } = plane;
         let mut totals = [0.0; 2];
+        let [mut room, mut wide] = [[0f32; BLOCK]; 2];
         for (x, gradient) in x.chunks(BLOCK).zip(gradient.chunks(BLOCK)) {
-            let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient * F::slope(self.at(*x)));
-            let dz: &[f32] = out.append(x.len(), pulls);
+            let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient.wide() * F::slope(self.at(x.wide())));
+            let dz = out.append_exact(pulls, &mut room[..x.len()]);
+            let x = widened(x, &mut wide[..x.len()]);
             let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
             totals = [totals[0] + sum, totals[1] + product];
         }
@@ -50,10 +53,10 @@ impl Line {
 
 /// Of one channel of one image.
 #[derive(Clone, Copy)]
-pub(crate) struct Plane<'a> {
-    pub(crate) x: &'a [f32],
+pub(crate) struct Plane<'a, E> {
+    pub(crate) x: &'a [E],
     /// By the output.
-    pub(crate) gradient: &'a [f32],
+    pub(crate) gradient: &'a [E],
     pub(crate) mean: f32,
 }
 
@@ -80,9 +83,10 @@ impl Pullback {
 
     /// In place of the gradient w.r.t. `z`.
     #[inline(always)]
-    pub(crate) fn apply(self, x: &[f32], gradient: &mut [f32]) {
+    pub(crate) fn apply<E: Float>(self, x: &[E], gradient: &mut [E]) {
         for (gradient, x) in gradient.iter_mut().zip(x) {
-            *gradient = self.of_z * *gradient + (self.of_x * (x - self.centre) + self.plus);
+            let through_moments = self.of_x * (x.wide() - self.centre) + self.plus;
+            *gradient = E::rounded(self.of_z * gradient.wide() + through_moments);
         }
     }
 }

@@ -28,26 +28,26 @@ pub enum Over {
 }
 
 /// The input of a forward kernel.
-pub(crate) struct Input {
-    pub(crate) x: Values,
-    pub(crate) gamma: Values,
-    pub(crate) beta: Values,
+pub(crate) struct Input<E> {
+    pub(crate) x: Values<E>,
+    pub(crate) gamma: Vec<f32>,
+    pub(crate) beta: Vec<f32>,
     pub(crate) epsilon: f64,
 }
 
 /// The input of a backward kernel.
-pub(crate) struct Pulled {
-    pub(crate) input: Input,
+pub(crate) struct Pulled<E> {
+    pub(crate) input: Input<E>,
     /// Mean and variance of each group.
     pub(crate) statistics: Values,
     /// By the output.
-    pub(crate) gradient: Values,
+    pub(crate) gradient: Values<E>,
 }
 
 /// The output of a backward kernel: the gradient w.r.t. `x`, and the sums that are those w.r.t. `gamma` and `beta`.
 pub(crate) type Pulls = (FlexTensor, [Vec<f64>; 2]);
 
-impl Input {
+impl<E> Input<E> {
     /// Mean and reciprocal deviation, from mean and variance.
     pub(crate) fn scale(&self, mean_and_variance: &[f32]) -> [f64; 2] {
         let [mean, variance] = [mean_and_variance[0], mean_and_variance[1]].map(f64::from);
@@ -56,6 +56,6 @@ impl Input {
 
     /// Scale and shift of a channel.
     pub(crate) fn affine(&self, channel: usize) -> [f32; 2] {
-        [self.gamma.as_slice()[channel], self.beta.as_slice()[channel]]
+        [self.gamma[channel], self.beta[channel]]
     }
 }

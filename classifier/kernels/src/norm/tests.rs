@@ -1,11 +1,14 @@
 //! The norms beside burn's compositions, with their gradients.
 
-use burn::tensor::{Device, Distribution, Tensor, Tolerance};
+use burn::tensor::{DType, Device, Distribution, Tensor, Tolerance};
 use proptest::prelude::*;
 
 use super::*;
 use crate::Activation;
-use crate::testing::{Draws, affine_map, off_kink, with_affine_gradients};
+use crate::testing::{
+    BRAIN_ROUNDING, Draws, affine_map, assert_nearly_rounded, assert_rounded, brain, numbers, off_kink, tracked_alike, wide,
+    with_affine_gradients,
+};
 
 fn batch_norm_plain(x: Tensor<4>, [gamma, beta]: [Tensor<1>; 2], norm: Norm) -> BatchNormed<4> {
     let normed = batch_norm_train(x, gamma, beta, norm.epsilon);
@@ -168,4 +171,149 @@ proptest! {
             ours(x.clone().swap_dims(2, 3)).swap_dims(2, 3).into_data().assert_eq(&held, true);
         }
     }
+}
+
+/// A norm's inputs, and the gradient w.r.t. its output.
+struct Whole<const D: usize> {
+    x: Tensor<D>,
+    affine: [Tensor<1>; 2],
+    towards: Tensor<D>,
+}
+
+impl<const D: usize> Whole<D> {
+    /// Rounded to brain floats, the vectors if that is wanted.
+    fn new(draws: &mut Draws, shape: [usize; D], channels: usize, vectors: bool) -> Self {
+        let affine = affine_map(channels).map(|x| brain(&x));
+        Self {
+            x: brain(&draws.tensor(shape, Distribution::Normal(3.0, 2.0))),
+            affine: if vectors { affine } else { affine.map(|x| wide(&x)) },
+            towards: brain(&draws.normal(shape)),
+        }
+    }
+
+    fn in_32_bits(&self) -> Self {
+        Self { x: wide(&self.x), affine: self.affine.each_ref().map(wide), towards: wide(&self.towards) }
+    }
+
+    /// The output, and the gradients w.r.t. `x`, `gamma` and `beta`.
+    fn run(&self, f: impl Fn(Tensor<D>, [Tensor<1>; 2]) -> Tensor<D>) -> [Vec<f64>; 4] {
+        let (x, affine) = (tracked_alike(&self.x), self.affine.each_ref().map(tracked_alike));
+        let output = f(x.clone(), affine.clone());
+        let mut grads = (output.clone() * self.towards.clone().autodiff()).sum().backward();
+        let [gamma, beta] = affine.map(|vector| numbers(vector.grad_remove(&mut grads).unwrap(), vector.dtype()));
+        [numbers(output, self.x.dtype()), numbers(x.grad_remove(&mut grads).unwrap(), self.x.dtype()), gamma, beta]
+    }
+
+    /// Compares the vectors' gradients.
+    fn assert_vectors(&self, got: &[Vec<f64>; 4], exact: &[Vec<f64>; 4]) {
+        for i in [2, 3] {
+            if self.affine[0].dtype() == DType::BF16 {
+                assert_rounded("by a vector", &got[i], &exact[i]);
+            } else {
+                assert_eq!(got[i], exact[i], "by a vector of 32 bits");
+            }
+        }
+    }
+}
+
+/// For each element of `x`, what the gradient w.r.t. it may be off before it is rounded: the gradient w.r.t. the normalised element
+/// was rounded, and is scaled by gamma and the reciprocal deviation; 1.1 is more than any slope of an activation.
+fn errors_by_x(whole: &Whole<4>, norm: Norm, exact: &[f64]) -> Vec<f64> {
+    let [x, towards] = [&whole.x, &whole.towards].map(|x| numbers(x.clone(), DType::BF16));
+    let gamma = numbers(wide(&whole.affine[0]), DType::F32);
+    let [_, channels, height, width] = whole.x.dims();
+    let together = |i: usize| {
+        let (image, channel) = (i / (channels * height * width), i / (height * width) % channels);
+        match norm.over {
+            Over::Groups(groups) => image * groups + channel / (channels / groups),
+            _ => channel,
+        }
+    };
+    let mut moments = vec![[0.0; 3]; whole.x.dims()[0] * channels];
+    for (i, x) in x.iter().enumerate() {
+        let [count, sum, squares] = moments[together(i)];
+        moments[together(i)] = [count + 1.0, sum + x, squares + x * x];
+    }
+    let error = |(i, towards): (usize, &f64)| {
+        let [count, sum, squares] = moments[together(i)];
+        let rstd = 1.0 / (squares / count - (sum / count).powi(2) + norm.epsilon).sqrt();
+        let scaled = 1.1 * (gamma[i / (height * width) % channels] * rstd * towards).abs();
+        // And a few roundings of two terms in 32 bits, with which the reference differs.
+        BRAIN_ROUNDING * scaled + 1e-6 * (exact[i].abs() + scaled)
+    };
+    towards.iter().enumerate().map(error).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn brain_floats_of_images_are_rounded(
+        batch in 1usize..4, groups in 1usize..5, width in 1usize..5, height in 1usize..30, columns in 1usize..30, vectors: bool, seed: u64,
+    ) {
+        let channels = groups * width;
+        let whole = Whole::new(&mut Draws::new(seed), [batch, channels, height, columns], channels, vectors);
+        for over in [Over::Batch, Over::Groups(groups)] {
+            for activation in [Activation::Identity, Activation::Silu, Activation::Relu] {
+                let norm = Norm { over, epsilon: 1e-2, activation };
+                let run = |whole: &Whole<4>| whole.run(|x, affine| match over {
+                    Over::Batch => batch_norm(x, affine, norm).output,
+                    _ => group_norm(x, affine, norm),
+                });
+                let (got, exact) = (run(&whole), run(&whole.in_32_bits()));
+                assert_rounded("output", &got[0], &exact[0]);
+                assert_nearly_rounded("by x", &got[1], &exact[1], &errors_by_x(&whole, norm, &exact[1]));
+                whole.assert_vectors(&got, &exact);
+            }
+        }
+    }
+
+    #[test]
+    fn brain_floats_of_rows_are_rounded_once(batch in 1usize..4, rows in 1usize..60, width in 1usize..700, vectors: bool, seed: u64) {
+        let whole = Whole::new(&mut Draws::new(seed), [batch, rows, width], width, vectors);
+        for activation in [Activation::Identity, Activation::Silu] {
+            let norm = Norm { over: Over::Last, epsilon: 1e-2, activation };
+            let run = |whole: &Whole<3>| whole.run(|x, affine| layer_norm(x, affine, norm));
+            let (got, exact) = (run(&whole), run(&whole.in_32_bits()));
+            assert_rounded("output", &got[0], &exact[0]);
+            assert_rounded("by x", &got[1], &exact[1]);
+            whole.assert_vectors(&got, &exact);
+        }
+    }
+
+    #[test]
+    fn brain_floats_by_given_statistics_are_rounded_once(
+        batch in 1usize..4, channels in 1usize..20, height in 1usize..40, width in 1usize..40, narrow: bool, seed: u64,
+    ) {
+        let mut draws = Draws::new(seed);
+        let x = brain(&draws.tensor::<4>([batch, channels, height, width], Distribution::Normal(0.5, 2.0)));
+        let statistics = [draws.normal([channels]), draws.tensor([channels], Distribution::Uniform(0.1, 3.0))];
+        let affine = affine_map(channels).map(|x| brain(&x));
+        let statistics = if narrow { statistics.map(|x| brain(&x)) } else { statistics };
+        for activation in [Activation::Identity, Activation::Relu, Activation::Silu] {
+            let norm = Norm { over: Over::Batch, epsilon: 1e-5, activation };
+            let exact = fixed_norm(wide(&x), statistics.each_ref().map(wide), affine.each_ref().map(wide), norm);
+            let exact = numbers(exact, DType::F32);
+            let copy = Tensor::<4>::from_data(x.to_data(), (&x.device(), x.dtype()));
+            for x in [x.clone(), copy] {
+                assert_rounded("output", &numbers(fixed_norm(x, statistics.clone(), affine.clone(), norm), DType::BF16), &exact);
+            }
+            // Burn's composition.
+            let autodiff = |x: &Tensor<1>| x.clone().autodiff();
+            let statistics = statistics.each_ref().map(autodiff);
+            let composed = fixed_norm(x.clone().autodiff(), statistics, affine.each_ref().map(autodiff), norm);
+            let errors: Vec<f64> = exact.iter().map(|exact| 1e-4 * (1.0 + exact.abs())).collect();
+            assert_nearly_rounded("composition", &numbers(composed, DType::BF16), &exact, &errors);
+        }
+    }
+}
+
+/// Statistics stay in 32 bits.
+#[test]
+fn statistics_of_brain_floats_are_not_rounded() {
+    let x = brain(&Draws::new(1).tensor::<4>([3, 2, 5, 7], Distribution::Normal(3.0, 0.5)));
+    let norm = Norm { over: Over::Batch, epsilon: 1e-5, activation: Activation::Identity };
+    let of = |x: &Tensor<4>| batch_norm(x.clone(), affine_map(2), norm);
+    let (ours, exact) = (of(&x), of(&wide(&x)));
+    ours.mean.into_data().assert_eq(&exact.mean.into_data(), true);
+    ours.variance.into_data().assert_eq(&exact.variance.into_data(), true);
 }
