@@ -29,17 +29,19 @@ impl WithSimd for Step<'_> {
         let (maximum, _) = S::as_mut_simd_f32s(self.maximum);
         let (sum, _) = S::as_mut_simd_f32s(self.sum);
         let (rescale, _) = S::as_mut_simd_f32s(self.rescale);
-        let (row, scale) = (maximum.len(), simd.splat_f32s(self.scale));
+        let row = maximum.len();
+        let (scale, less) = (simd.splat_f32s(self.scale), simd.splat_f32s(-self.scale));
         for column in 0..row {
             let before = maximum[column];
             let mut most = before;
             for scores in scores.chunks_exact(row) {
                 most = simd.max_f32s(most, scores[column]);
             }
-            let factor = exp_or_zero(simd, simd.mul_f32s(scale, simd.sub_f32s(before, most)));
+            let shift = simd.mul_f32s(less, most);
+            let factor = exp_or_zero(simd, simd.mul_add_e_f32s(scale, before, shift));
             let mut total = simd.mul_f32s(sum[column], factor);
             for scores in scores.chunks_exact_mut(row) {
-                scores[column] = exp_or_zero(simd, simd.mul_f32s(scale, simd.sub_f32s(scores[column], most)));
+                scores[column] = exp_or_zero(simd, simd.mul_add_e_f32s(scale, scores[column], shift));
                 total = simd.add_f32s(total, scores[column]);
             }
             (maximum[column], sum[column], rescale[column]) = (most, total, factor);

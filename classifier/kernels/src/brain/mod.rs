@@ -41,15 +41,17 @@ pub(crate) unsafe fn multiply(
     steps: [usize; 2],
     add: bool,
 ) {
-    // SAFETY: the caller's promise.
     match unit {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: the caller's promise; `Brain::Tiles` is there where AMX is and may be used, and the tiles are configured meanwhile.
         Brain::Tiles => unsafe {
             let _configured = tiles::Configured::new();
             panels::multiply(|block| tiles::add(block), product, sizes, out, steps, add);
         },
         #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: the caller's promise.
         Brain::Dots => unsafe { panels::multiply(|block| dots::add(block), product, sizes, out, steps, add) },
+        // SAFETY: the caller's promise.
         Brain::Wide => unsafe { wide::multiply(product, sizes, out, steps, add) },
     }
 }
