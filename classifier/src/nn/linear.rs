@@ -80,7 +80,8 @@ mod tests {
         let bound = 1.0 / 8.0;
         for largest in [layer.weight.val().abs().max(), layer.bias.unwrap().val().abs().max()] {
             let largest = largest.into_scalar::<f32>();
-            assert!((0.8 * bound..=bound).contains(&largest), "{largest} of {bound}");
+            // Of the 48 numbers of the bias, all are below 0.7 of the bound once in 27 million runs.
+            assert!((0.7 * bound..=bound).contains(&largest), "{largest} of {bound}");
         }
     }
 }
