@@ -5,14 +5,18 @@ use roentgen::evaluation::memorisation::{SheetPair, contact_sheet};
 use roentgen_augment::image::{GrayDepth, GrayImage, encode_png};
 
 use super::measures::{Measures, measured, measures, memorised};
-use super::world::{Set, world};
+use super::world::{MADE, Set, world};
 
-/// Every measure of `set` differs from that of the faithful one by at most `share` of the range of faithful sets, or by rounding.
+/// Shares of images: one image may lie so near a bound that noise, or another processor's rounding, moves it across.
+const SHARES: [&str; 3] = ["precision", "recall", "coverage"];
+
+/// Every measure of `set` differs from that of the faithful one by at most `share` of the range of faithful sets, or by rounding, or by one image.
 fn same(change: &str, found: &Measures, share: f64) {
     let world = world();
     for (name, expected) in &measures(world, &world.faithful) {
         let (low, high) = world.range(name);
-        let (value, allowed) = (found[name], share * (high - low) + 1e-9 * expected.abs().max(1.0));
+        let one_image = if SHARES.contains(name) { 1.0 / MADE as f64 } else { 0.0 };
+        let (value, allowed) = (found[name], one_image.max(share * (high - low)) + 1e-9 * expected.abs().max(1.0));
         assert!((value - expected).abs() <= allowed, "{change}: {name} is {value}, was {expected}, {allowed} allowed");
     }
 }

@@ -21,7 +21,7 @@ use super::measures::{Measures, measures};
 /// Pixels per side.
 const SIZE: usize = 64;
 /// Images of a synthetic set.
-const MADE: usize = 120;
+pub const MADE: usize = 120;
 const BATCH: usize = 32;
 const STEPS: usize = 240;
 

@@ -389,7 +389,7 @@ fn columns_that_are_asked_for_are_kept_whatever_they_are() {
     assert_eq!(data.record(1).split, Some(Split::Test));
     assert_eq!(
         keep(&["scanner", "site"]).unwrap_err(),
-        "fairness.columns is `site`, expected a column of t.csv: `image`, `Mass`, `split`, `Scanner`"
+        "fairness.columns is `site`; write a column of t.csv: `image`, `Mass`, `split`, `Scanner`"
     );
     // It is neither unknown nor ignored.
     assert!(keep(&[]).unwrap_err().contains("`Scanner` is neither"));
