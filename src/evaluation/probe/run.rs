@@ -334,7 +334,7 @@ fn notes_on(cards: &[EncoderCard; 2], identical: Option<Identical>, texts: usize
         None => {}
     }
     let [before, after] = cards;
-    if (before.class, before.width, before.length) != (after.class, after.width, after.length) {
+    if (before.class, before.width) != (after.class, after.width) {
         notes.push(format!(
             "before is a {} of width {}, after a {} of width {}: they are different models, so the change is not that of fine-tuning one",
             before.class, before.width, after.class, after.width
@@ -345,6 +345,13 @@ fn notes_on(cards: &[EncoderCard; 2], identical: Option<Identical>, texts: usize
             "before is pooled by {}, after by {}: give --pooling to have both alike",
             before.pooling.name(),
             after.pooling.name()
+        ));
+    }
+    if before.length != after.length && before.cut != after.cut {
+        notes.push(format!(
+            "before sees {} tokens of a text, after {}: a part of the change is what the shorter one doesn't see. A pipeline of the same text \
+             length whose text encoder stayed frozen has both alike",
+            before.length, after.length
         ));
     }
     for (card, side) in cards.iter().zip(["before", "after"]) {
@@ -388,5 +395,33 @@ pub fn usual_blank(source: LabelSource) -> Target {
         // The whole text was read: what it doesn't mention, it doesn't say.
         LabelSource::Text => Target::Zero,
         LabelSource::Table => Target::Ignore,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::probe::encoder::Pooling;
+
+    #[test]
+    fn encoders_of_another_length_are_no_other_model() {
+        let card = |class, length, cut| EncoderCard {
+            name: "encoder".into(),
+            class,
+            width: 384,
+            pooling: Pooling::Mean,
+            length,
+            cut,
+            computed: 9,
+            found: 0,
+        };
+        let notes = |after| notes_on(&[card("BertModel", 512, 0), after], None, 9);
+        let found = notes(card("BertModel", 48, 3));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("before sees 512 tokens of a text, after 48: a part of the change"), "{found:?}");
+        assert!(found[1].starts_with("3 of 9 texts are longer than the 48 tokens"), "{found:?}");
+        // What is cut by neither makes no difference.
+        assert_eq!(notes(card("BertModel", 48, 0)), Vec::<String>::new());
+        assert!(notes(card("RobertaModel", 512, 0))[0].contains("they are different models"));
     }
 }
