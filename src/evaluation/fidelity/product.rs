@@ -1,6 +1,7 @@
-//! Features widened to f64, and products of blocks of them.
+//! Features widened to f64, and products of blocks of features.
 
 use faer::linalg::matmul::matmul;
+use faer::traits::RealField;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
@@ -29,11 +30,11 @@ pub fn widen<T: Copy + Into<f64>>(from: &[T], shift: Option<&[f64]>, to: &mut [f
 /// Scalar products of every row of `a` with every row of `b`, both row-major of one `width`: `into[i * rows_of_b + j]`.
 ///
 /// On the calling thread alone, so that the last bits depend on nothing but the numbers and the sizes.
-pub fn products(a: &[f64], b: &[f64], width: usize, into: &mut [f64]) {
+pub fn products<T: RealField>(a: &[T], b: &[T], width: usize, into: &mut [T]) {
     let (rows_a, rows_b) = (a.len() / width, b.len() / width);
     let a = MatRef::from_row_major_slice(a, rows_a, width);
     let b = MatRef::from_row_major_slice(b, rows_b, width);
     // Column-major in faer's eyes: b a^T.
     let into = MatMut::from_column_major_slice_mut(into, rows_b, rows_a);
-    matmul(into, Accum::Replace, b, a.transpose(), 1.0, Par::Seq);
+    matmul(into, Accum::Replace, b, a.transpose(), T::one_impl(), Par::Seq);
 }
