@@ -113,12 +113,11 @@ fn notes(categories: &[CategoryPrecision], ks: &[usize], candidates: usize) -> V
     if !beyond.is_empty() {
         notes.push(format!("Precision at {} is undefined: there are {candidates} candidates.", beyond.join(", ")));
     }
-    for category in categories.iter().filter(|category| category.undefined.is_none()) {
-        let out_of_reach = ks.iter().copied().find(|k| *k > category.candidates && *k <= candidates);
-        if let Some(k) = out_of_reach {
-            let (name, has) = (&category.category, category.candidates);
-            notes.push(format!("Precision at {k} of {name} can't reach 1: {has} candidates have it."));
-        }
+    let most = ks.iter().copied().filter(|k| *k <= candidates).max().unwrap_or_default();
+    let few = categories.iter().filter(|category| category.undefined.is_none() && category.candidates < most);
+    let few: Vec<String> = few.map(|few| format!("{} ({})", few.category, few.candidates)).collect();
+    if !few.is_empty() {
+        notes.push(format!("Precision at k can't reach 1 for what fewer than k candidates have: {}.", few.join(", ")));
     }
     notes
 }
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(means, [Some(1.0), Some(0.75), Some(0.625), None]);
         assert_eq!((report.queries, report.chance), (3, Some(0.625)));
         assert_eq!(report.notes[0], "Precision at 9 is undefined: there are 4 candidates.");
-        assert_eq!(report.notes[1], "Precision at 4 of Mass can't reach 1: 2 candidates have it.");
+        assert_eq!(report.notes[1], "Precision at k can't reach 1 for what fewer than k candidates have: Mass (2), Edema (3).");
     }
 
     #[test]

@@ -116,8 +116,13 @@ fn label_sets(images: &SetRetrieval) -> Markup {
                     th scope="row" { (who) span.description { (name) ", " (count(found.queries)) " queries" } }
                     @for (value, chance) in values.iter().zip(chances) {
                         td.number {
-                            @match value { Some(value) => { (typographic(&auroc_estimate(value))) }, None => { span.none { "–" } } }
-                            @if value.is_some() { span.interval { "chance " (share(*chance)) } }
+                            @match value {
+                                Some(value) => {
+                                    span.value { (typographic(&auroc_estimate(value))) }
+                                    span.interval { "chance " (share(*chance)) }
+                                },
+                                None => { span.none { "–" } },
+                            }
                         }
                     }
                 }
