@@ -1,5 +1,5 @@
-//! The learning side of `roentgen`: classifiers (DenseNet, ResNet, ConvNeXt, DINOv2), masked losses, training, prediction, and the statistics that compare
-//! classifiers.
+//! The learning side of `roentgen`: classifiers (DenseNet, ResNet, ConvNeXt, DINOv2), masked losses, training, prediction, and the
+//! statistics that compare classifiers.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

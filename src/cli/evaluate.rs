@@ -99,8 +99,8 @@ pub struct EvaluateArgs {
     /// Folder that keeps features, so that no image is looked at twice; `features` in --out if absent
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
-    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv, retrieval.csv; with --train also pairs.csv and closest.png, with reports also
-    /// reports.csv
+    /// Folder to write: evaluation.html, evaluation.json, fidelity.csv, retrieval.csv; with --train also pairs.csv and closest.png, with
+    /// reports also reports.csv
     #[arg(long)]
     pub out: PathBuf,
     #[command(flatten)]

@@ -13,8 +13,9 @@ const DEVIATION: f32 = 0.02;
 /// Initial value of ConvNeXt's layer scales.
 const LAYER_SCALE: f32 = 1e-6;
 
-/// torchvision's initialisation, of a vision transformer transformers' (5.23.0), drawn on the host: runs of one seed start with equal weights, whatever the device, the threads
-/// or earlier draws. Each tensor has its own stream, so nets that differ in the number of findings still share every convolution.
+/// torchvision's initialisation, of a vision transformer transformers' (5.23.0), drawn on the host: runs of one seed start with equal
+/// weights, whatever the device, the threads or earlier draws. Each tensor has its own stream, so nets that differ in the number of
+/// findings still share every convolution.
 ///
 /// | network | convolutions | linear layers |
 /// |---|---|---|
@@ -142,7 +143,8 @@ mod tests {
         visitor.by_path
     }
 
-    /// Expected values from the formulas of torchvision 0.29.2 and transformers 5.23.0; a normal of 10,000 draws is within 3 % of its deviation.
+    /// Expected values from the formulas of torchvision 0.29.2 and transformers 5.23.0; a normal of 10,000 draws is within 3 % of its
+    /// deviation.
     #[test]
     fn weights_are_drawn_as_torchvision_and_transformers_draw_them() {
         let device = Device::flex();

@@ -65,8 +65,8 @@ impl Network {
         }
     }
 
-    /// What the linear head sees: the last feature map averaged over its pixels, of a vision transformer the class token and the mean of the
-    /// patches; `W` numbers per image.
+    /// What the linear head sees: the last feature map averaged over its pixels, of a vision transformer the class token and the mean of
+    /// the patches; `W` numbers per image.
     ///
     /// # Shapes
     /// - images: as for [`forward`](Self::forward)

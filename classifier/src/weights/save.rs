@@ -50,7 +50,8 @@ pub(super) fn state_dict(net: &Network) -> Vec<Entry> {
 }
 
 /// Writes `net` and its card as safetensors under torchvision's names, so that torchvision's `load_state_dict(strict=True)` takes
-/// the result of `safetensors.torch.load_file`; of a DINOv2 under those in transformers' files. Written completely or not at all; equal nets and cards give equal bytes.
+/// the result of `safetensors.torch.load_file`; of a DINOv2 under those in transformers' files. Written completely or not at all; equal
+/// nets and cards give equal bytes.
 ///
 /// # Errors
 /// [`ClassifierError::Card`] if the card is of another net, [`ClassifierError::Io`].

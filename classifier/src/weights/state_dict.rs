@@ -18,8 +18,8 @@ use crate::networks::Network;
 /// Where `torch.save` puts storages, so that they can be mapped into memory.
 const ALIGNMENT: u16 = 64;
 
-/// Writes `net` as a PyTorch state dict (`.pt`) under the names of [`save_weights`](super::save_weights); `torch.load(weights_only=True)` reads it. It holds the
-/// weights alone: keep [`save_weights`](super::save_weights)'s file for the findings and the input range.
+/// Writes `net` as a PyTorch state dict (`.pt`) under the names of [`save_weights`](super::save_weights); `torch.load(weights_only=True)`
+/// reads it. It holds the weights alone: keep [`save_weights`](super::save_weights)'s file for the findings and the input range.
 ///
 /// # Errors
 /// [`ClassifierError::Io`].

@@ -56,8 +56,8 @@ pub struct LabelSetReport {
     pub candidates: usize,
     /// How many of the most similar candidates are looked at.
     pub ks: Vec<usize>,
-    /// Share of the `k` most similar candidates that have the query's labels, mean over queries at each `k`, with the bootstrap interval over
-    /// the queries' patients; `None` where `k` exceeds the candidates, and without queries.
+    /// Share of the `k` most similar candidates that have the query's labels, mean over queries at each `k`, with the bootstrap interval
+    /// over the queries' patients; `None` where `k` exceeds the candidates, and without queries.
     pub precision: Vec<Option<Estimate>>,
     /// The same by chance.
     pub precision_by_chance: Option<f64>,

@@ -25,8 +25,8 @@ pub struct Written {
     pub reports: Option<PathBuf>,
 }
 
-/// Writes `evaluation.json`, `evaluation.html`, `fidelity.csv` and `retrieval.csv` into `folder`, where a training set was given `pairs.csv` and
-/// `closest.png`, and where reports were compared `reports.csv`, each complete or not at all.
+/// Writes `evaluation.json`, `evaluation.html`, `fidelity.csv` and `retrieval.csv` into `folder`, where a training set was given
+/// `pairs.csv` and `closest.png`, and where reports were compared `reports.csv`, each complete or not at all.
 ///
 /// # Errors
 /// [`EvaluationError::Write`].

@@ -57,7 +57,8 @@ pub struct Table {
     pub custom_findings: Vec<String>,
     /// Columns to ignore.
     pub extra_columns: Vec<String>,
-    /// Columns whose cells are kept in [`Details::columns`](crate::record::Details), whatever else they are; one file of the table has each.
+    /// Columns whose cells are kept in [`Details::columns`](crate::record::Details), whatever else they are; one file of the table has
+    /// each.
     pub kept_columns: Vec<String>,
     /// The column of reports; `None` for `report`, if there is one.
     pub report: Option<String>,

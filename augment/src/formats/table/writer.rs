@@ -36,7 +36,8 @@ pub fn write_table(path: &Path, vocabulary: &Vocabulary, rows: &[TableRow<'_>]) 
 }
 
 /// The table of `rows`, from which [`Table`](super::Table), told of the columns that are kept, reads the same
-/// records back. Columns of [`Details`](crate::record::Details) are written if any row knows them, those of provenance if any row is synthetic; negative prompts and adapters if any row has them.
+/// records back. Columns of [`Details`](crate::record::Details) are written if any row knows them, those of provenance if any row is
+/// synthetic; negative prompts and adapters if any row has them.
 ///
 /// # Panics
 /// If a record has not one label per finding of `vocabulary`.

@@ -80,12 +80,10 @@ proptest! {
     }
 }
 
-/// Sizes at which work is cut differently: many tiles, tiles of several images, parts of a row, parts of channels and outputs, more
-/// weights than points.
-#[test]
-fn equals_burn_however_work_is_cut() {
-    let mut draws = Draws::new(1);
-    for (input, outputs, kernel, options) in [
+/// Input, outputs and kernel of sizes at which work is cut differently, with their options: many tiles, tiles of several images, parts of a
+/// row, parts of channels and outputs, more weights than points.
+fn cut() -> [([usize; 4], usize, [usize; 2], ConvOptions<2>); 10] {
+    [
         ([2, 40, 20, 70], 33, [3, 3], options(1, 1)),
         ([1, 3, 3, 520], 5, [3, 3], options(1, 1)),
         ([1, 2, 3, 256], 4, [3, 3], options(2, 1)),
@@ -96,7 +94,13 @@ fn equals_burn_however_work_is_cut() {
         ([2, 6, 9, 8], 7, [1, 1], options(2, 0)),
         ([1, 150, 5, 5], 70, [3, 3], options(1, 1)),
         ([1, 70, 9, 9], 65, [3, 3], options(2, 1)),
-    ] {
+    ]
+}
+
+#[test]
+fn equals_burn_however_work_is_cut() {
+    let mut draws = Draws::new(1);
+    for (input, outputs, kernel, options) in cut() {
         Case::new(&mut draws, input, outputs, kernel, options).assert_equals_burn();
     }
 }
@@ -233,24 +237,12 @@ proptest! {
     }
 }
 
-/// The sizes of [`equals_burn_however_work_is_cut`], and a channel by itself.
+/// The same sizes, and a channel by itself.
 #[test]
 fn brain_floats_are_the_sums_however_work_is_cut() {
     let mut draws = Draws::new(1);
     let by_itself = ConvOptions::new([1, 1], [3, 3], [1, 1], 5);
-    for (input, outputs, kernel, options) in [
-        ([2, 40, 20, 70], 33, [3, 3], options(1, 1)),
-        ([1, 3, 3, 520], 5, [3, 3], options(1, 1)),
-        ([1, 2, 3, 256], 4, [3, 3], options(2, 1)),
-        ([9, 30, 2, 2], 17, [3, 3], options(1, 1)),
-        ([3, 300, 4, 4], 130, [1, 1], options(1, 0)),
-        ([2, 70, 19, 23], 66, [1, 1], options(1, 0)),
-        ([2, 1, 45, 61], 24, [7, 7], options(2, 3)),
-        ([2, 6, 9, 8], 7, [1, 1], options(2, 0)),
-        ([1, 150, 5, 5], 70, [3, 3], options(1, 1)),
-        ([1, 70, 9, 9], 65, [3, 3], options(2, 1)),
-        ([2, 5, 11, 13], 5, [7, 7], by_itself),
-    ] {
+    for (input, outputs, kernel, options) in cut().into_iter().chain([([2, 5, 11, 13], 5, [7, 7], by_itself)]) {
         Whole::new(&mut draws, input, outputs, kernel, options).unwrap().assert_brain_floats_are_rounded_sums();
     }
 }

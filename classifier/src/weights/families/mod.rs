@@ -48,8 +48,8 @@ pub(super) fn naming(family: Family) -> &'static Naming {
     }
 }
 
-/// torchvision's name (of a DINOv2 transformers') of the parameter at `path` in a network of `family`; layer norms have `gamma` and `beta` here,
-/// `weight` and `bias` there.
+/// torchvision's name (of a DINOv2 transformers') of the parameter at `path` in a network of `family`; layer norms have `gamma` and `beta`
+/// here, `weight` and `bias` there.
 #[must_use]
 pub fn published_name(family: Family, path: &str) -> Option<String> {
     let path = match path.rsplit_once('.') {

@@ -1,5 +1,5 @@
-//! Whether images say what their reports do: reports that a small decoder or another program reads off them, beside those that they were made
-//! from, and the same for real images.
+//! Whether images say what their reports do: reports that a small decoder or another program reads off them, beside those that they were
+//! made from, and the same for real images.
 
 mod report;
 mod shown;

@@ -1,7 +1,7 @@
 //! A small decoder that writes a report from the features of an image: what an image says to a reader who learnt from real ones.
 //!
-//! It is trained here on (image, report) pairs, on frozen features of any network, and it is small: a few thousand pairs, a thousand words, one
-//! recurrent layer. It is no radiologist and no published model of report generation. Its figures mean something only beside those of
+//! It is trained here on (image, report) pairs, on frozen features of any network, and it is small: a few thousand pairs, a thousand words,
+//! one recurrent layer. It is no radiologist and no published model of report generation. Its figures mean something only beside those of
 //! the same decoder on real images, and beside those of its reports dealt to other images.
 //!
 //! B: images, T: words of the longest report, F: features, E: width of a word, H: width of the state, V: words of the vocabulary.
