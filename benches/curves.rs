@@ -29,7 +29,7 @@ use roentgen_augment::text::template_prompts;
 use roentgen_classifier::loss::{KnownLabels, MaskedBce};
 use roentgen_classifier::metrics::{MultiLabelReport, ScoreTable};
 use roentgen_classifier::networks::{DenseNetConfig, seeded};
-use roentgen_kernels::{Visible, attention};
+use roentgen_kernels::{Visible, attention, keep_freed_memory};
 use rusqlite::{Connection, params};
 
 /// A point is repeated until this much time has passed, but at least [`LEAST`] times.
@@ -345,6 +345,7 @@ fn readable(seconds: f64) -> String {
 }
 
 fn main() {
+    keep_freed_memory();
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let csv = words.iter().any(|word| word == "--csv");
     let wanted = |name: &str| {

@@ -18,6 +18,7 @@ use roentgen::diffusion::pipeline::{
 use roentgen::diffusion::text::{TextEncoder, TextEncoderConfig, TextInput};
 use roentgen::diffusion::unet::{UNet, UNetConfig};
 use roentgen::diffusion::weights::{KeyMap, draw, init_with};
+use roentgen_kernels::keep_freed_memory;
 use serde_json::{Value, json};
 
 const SEED: u64 = 0;
@@ -28,6 +29,7 @@ const STEPS: usize = 10;
 const GUIDANCE: f64 = 4.0;
 
 fn main() {
+    keep_freed_memory();
     divan::main();
 }
 

@@ -9,8 +9,10 @@ use roentgen::evaluation::Rows;
 use roentgen::evaluation::diversity::{intra_prompt, ms_ssim};
 use roentgen::evaluation::fidelity::{KidConfig, Moments, frechet, kid, prdc, vendi, whole_kid};
 use roentgen_classifier::networks::vit::VitConfig;
+use roentgen_kernels::keep_freed_memory;
 
 fn main() {
+    keep_freed_memory();
     divan::main();
 }
 

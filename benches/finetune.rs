@@ -11,12 +11,14 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use roentgen::diffusion::pipeline::{Checkpoint, RandomSize, write_random_pipeline};
 use roentgen::finetune::{Denoising, Latents, Strategy, TextCondition, TrainBatch, Trainee, TraineeSettings};
+use roentgen_kernels::keep_freed_memory;
 
 const SEED: u64 = 0;
 /// Tokens of a text for CLIP.
 const TOKENS: usize = 77;
 
 fn main() {
+    keep_freed_memory();
     divan::main();
 }
 

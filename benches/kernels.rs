@@ -7,9 +7,10 @@ use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
-use roentgen_kernels::{Visible, attention, conv2d, linear};
+use roentgen_kernels::{Visible, attention, conv2d, keep_freed_memory, linear};
 
 fn main() {
+    keep_freed_memory();
     divan::main();
 }
 

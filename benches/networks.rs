@@ -9,10 +9,12 @@ use roentgen_classifier::loss::{KnownLabels, MaskedBce};
 use roentgen_classifier::networks::vit::VitClassifierConfig;
 use roentgen_classifier::networks::{ConvNeXtConfig, NetworkShape, ResNetConfig, StochasticDepth, seeded};
 use roentgen_classifier::training::TrainConfig;
+use roentgen_kernels::keep_freed_memory;
 
 const FINDINGS: usize = 14;
 
 fn main() {
+    keep_freed_memory();
     divan::main();
 }
 

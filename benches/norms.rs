@@ -4,9 +4,10 @@ use std::fmt;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
-use roentgen_kernels::{Activation, Norm, Over, batch_norm, geglu, group_norm, layer_norm};
+use roentgen_kernels::{Activation, Norm, Over, batch_norm, geglu, group_norm, keep_freed_memory, layer_norm};
 
 fn main() {
+    keep_freed_memory();
     divan::main();
 }
 

@@ -21,6 +21,7 @@ use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig};
 use roentgen_augment::request::{RequestPlan, SampleRequest};
 use roentgen_augment::supply::{CacheOptions, SampleCache, Supply, SupplyMode, SyntheticDataset};
 use roentgen_augment::text::template_prompts;
+use roentgen_kernels::keep_freed_memory;
 
 /// Sampling steps of the tiny pipeline.
 const STEPS: usize = 4;
@@ -28,6 +29,7 @@ const SAMPLES: usize = 8;
 const SIZE: usize = 64;
 
 fn main() {
+    keep_freed_memory();
     divan::main();
     wait_shares();
 }

@@ -10,8 +10,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command, DataCommand, DevCommand};
+use roentgen_kernels::keep_freed_memory;
 
 fn main() -> ExitCode {
+    // Networks allocate the same tensors in every step.
+    keep_freed_memory();
     let result = match Cli::parse().command {
         Command::Demo(args) => commands::demo::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => commands::probe::run(&args),
         Command::Merge(args) => commands::merge::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Dev(DevCommand::RandomPipeline(args)) => commands::random_pipeline::run(&args),
         Command::Dev(DevCommand::TextProjection(args)) => commands::text_projection::run(&args),

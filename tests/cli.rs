@@ -449,7 +449,26 @@ fn help_teaches_and_unknown_devices_are_refused() {
     assert!(help.contains("roentgen demo") && help.contains("compare"), "{help}");
     let output = study.roentgen(&["compare", "run.toml", "--out", "out", "--device", "gpu"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("auto, cpu, cuda or cuda:N"), "{said}");
+    assert!(!output.status.success() && said.contains("auto, cpu, or cuda, rocm, metal, vulkan or wgpu"), "{said}");
+}
+
+#[test]
+fn devices_are_listed() {
+    let study = Study::new();
+    let shown = succeeds(&study.roentgen(&["devices"]));
+    assert!(shown.contains("cpu") && shown.contains("threads"), "{shown}");
+    let listed: Value = serde_json::from_str(&succeeds(&study.roentgen(&["devices", "--json"]))).unwrap();
+    assert!(listed["cpu"]["threads"].as_u64().unwrap() >= 1, "{listed}");
+    let interfaces = listed["interfaces"].as_array().unwrap();
+    let names: Vec<_> = interfaces.iter().map(|api| api["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["cuda", "rocm", "metal", "vulkan", "wgpu"], "in the order of auto");
+    // What `auto` takes is listed, too.
+    let auto = listed["auto"].as_str().unwrap();
+    assert!(auto == "cpu" || interfaces.iter().any(|api| api["adapters"].as_array().is_some_and(|all| !all.is_empty())));
+    for api in interfaces.iter().filter(|api| api["built"] == false) {
+        let name = api["name"].as_str().unwrap();
+        study.refuses(&["compare", "run.toml", "--out", "out", "--device", name], &[name, "--features", "--device cpu"]);
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
     cargo bench --bench pixels        # once: writes the images that are read here
     python benches/peers/torch_peers.py [NAME ...]
 
-Work in the shapes of Stable Diffusion 1.4 (`sd14`) takes 5 GB of memory and minutes, and is left out unless it is named.
+Work in the shapes of Stable Diffusion 1.4 (`sd14`) takes 5 GB of memory and minutes, and is left out unless it is named. Names with
+`_bf16` are PyTorch's best setting for a processor with brain floats: `channels_last`, weights in bfloat16 where nothing is trained, and
+autocast where weights stay in 32 bits for their optimiser. `_compiled` is the same through `torch.compile`.
 One JSON line a piece of work: name, seconds (median, min, max), runs, and the peak memory of a process that did nothing else.
 """
 
@@ -55,7 +57,36 @@ DENSENET121 = {"growth_rate": 32, "block_config": (6, 12, 24, 16), "num_init_fea
 SMALL = {"growth_rate": 12, "block_config": (2, 4, 6, 4), "num_init_features": 24}
 
 
-def densenet(shape, batch, side, train):
+@contextlib.contextmanager
+def autocast(best):
+    """Products in bfloat16 where the best setting is asked for."""
+    import torch
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=best):
+        yield
+
+
+def tuned(net, best, train=False):
+    """The network as `best` runs it: None, "bf16" or "compiled"."""
+    import torch
+
+    if best:
+        net = net.to(memory_format=torch.channels_last)
+        net = net if train else net.to(torch.bfloat16)
+    return torch.compile(net) if best == "compiled" else net
+
+
+def given(tensor, best):
+    """An input of the network: planes of pixels in the order of `channels_last`."""
+    import torch
+
+    if not best:
+        return tensor
+    tensor = tensor.to(torch.bfloat16)
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def densenet(shape, batch, side, train, best=None):
     import torch
     from torchvision.models import DenseNet
 
@@ -66,7 +97,7 @@ def densenet(shape, batch, side, train):
     images = torch.rand(batch, 1, side, side) * 2 - 1
     targets = torch.zeros(batch, FINDINGS)
     if not train:
-        net.eval()
+        net, images = tuned(net.eval(), best), given(images, best)
 
         def forward():
             with torch.inference_mode():
@@ -74,10 +105,14 @@ def densenet(shape, batch, side, train):
 
         return forward
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+    net = tuned(net, best, train=True)
+    images = images.contiguous(memory_format=torch.channels_last) if best else images
 
     def step():
         optimizer.zero_grad()
-        torch.nn.functional.binary_cross_entropy_with_logits(net(images), targets).backward()
+        with autocast(best is not None):
+            predicted = net(images)
+        torch.nn.functional.binary_cross_entropy_with_logits(predicted.float(), targets).backward()
         optimizer.step()
 
     return step
@@ -289,18 +324,19 @@ def vae(shape):
     return AutoencoderKL(**shape["vae"], **blocks).eval()
 
 
-def text_encoder(shape):
+def text_encoder(shape, best=None):
     torch = seeded()
-    encoder = clip(shape)
+    encoder = tuned(clip(shape), best)
     ids = torch.arange(2 * TOKENS).reshape(2, TOKENS) % shape["vocabulary"]
     return torch.inference_mode()(lambda: encoder(ids).last_hidden_state)
 
 
-def guided_step(shape):
+def guided_step(shape, best=None):
     torch = seeded()
-    net = unet(shape)
+    net = tuned(unet(shape), best)
     side = shape["unet"]["sample_size"]
     latents, states = torch.randn(1, 4, side, side), torch.randn(2, TOKENS, shape["text"]["hidden_size"])
+    latents, states = given(latents, best), given(states, best)
 
     @torch.inference_mode()
     def step():
@@ -321,29 +357,37 @@ ONE_LEVEL = {
 }
 
 
-def one_row(net_shape, side, width, train):
+def one_row(net_shape, side, width, train, best=None):
     """One row through a U-Net, and with `train` the gradients of all weights."""
     torch = seeded()
-    net = unet({"unet": net_shape, "text": {"hidden_size": width}}).train(train)
+    net = tuned(unet({"unet": net_shape, "text": {"hidden_size": width}}).train(train), best, train)
     latents, states = torch.randn(1, 4, side, side), torch.randn(1, TOKENS, width)
     noise = latents.flip(2)
+    if not train:
+        latents, states = given(latents, best), given(states, best)
 
     def step():
         net.zero_grad()
-        torch.nn.functional.mse_loss(net(latents, 500, states).sample, noise).backward()
+        with autocast(best is not None):
+            predicted = net(latents, 500, states).sample
+        torch.nn.functional.mse_loss(predicted.float(), noise).backward()
 
     return step if train else torch.inference_mode()(lambda: net(latents, 500, states).sample)
 
 
-def decode_latents(shape):
+def decode_latents(shape, best=None):
     torch = seeded()
     net = vae(shape)
+    if best:
+        # The method `decode` is called, which torch.compile does not reach: the decoder is compiled alone.
+        net = net.to(torch.bfloat16, memory_format=torch.channels_last)
+        net.decoder = tuned(net.decoder, best)
     side = shape["unet"]["sample_size"]
-    latents = torch.randn(1, 4, side, side)
+    latents = given(torch.randn(1, 4, side, side), best)
     return torch.inference_mode()(lambda: net.decode(latents).sample)
 
 
-def image(shape, steps):
+def image(shape, steps, best=None):
     """Prompt to 8-bit picture with diffusers' pipeline. The tokenizer knows single bytes, as that of our random pipelines."""
     torch = seeded()
     from diffusers import PNDMScheduler, StableDiffusionPipeline
@@ -356,9 +400,9 @@ def image(shape, steps):
     ids |= {"<|startoftext|>": shape["vocabulary"] - 2, "<|endoftext|>": shape["vocabulary"] - 1}
     pipeline = StableDiffusionPipeline(
         tokenizer=CLIPTokenizer(vocab=ids, merges=[], model_max_length=TOKENS),
-        text_encoder=clip(shape),
-        unet=unet(shape),
-        vae=vae(shape),
+        text_encoder=tuned(clip(shape), best),
+        unet=tuned(unet(shape), best),
+        vae=tuned(vae(shape), best and "bf16"),
         scheduler=PNDMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
         ),
@@ -387,12 +431,12 @@ ATTENTION = {
 }
 
 
-def finetune_step(shape, side, samples):
-    """A step of diffusers' train_text_to_image.py on given latents and text states: the U-Net alone, F32, AdamW, clipping."""
+def finetune_step(shape, side, samples, best=None):
+    """A step of diffusers' train_text_to_image.py on given latents and text states: the U-Net alone, weights in F32, AdamW, clipping."""
     torch = seeded()
     from diffusers import DDPMScheduler
 
-    net = unet(shape).train()
+    net = tuned(unet(shape).train(), best, train=True)
     noiser = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     optimizer = torch.optim.AdamW(net.parameters(), lr=5e-5, weight_decay=1e-2)
     latents, noise = torch.randn(2, samples, 4, side, side)
@@ -400,8 +444,9 @@ def finetune_step(shape, side, samples):
     timesteps = (500 + 31 * torch.arange(samples)) % 1000
 
     def step():
-        predicted = net(noiser.add_noise(latents, noise, timesteps), timesteps, states).sample
-        loss = torch.nn.functional.mse_loss(predicted, noise)
+        with autocast(best is not None):
+            predicted = net(noiser.add_noise(latents, noise, timesteps), timesteps, states).sample
+        loss = torch.nn.functional.mse_loss(predicted.float(), noise)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
@@ -455,13 +500,13 @@ def prdc(rows, width):
     return work
 
 
-def dino_features(images, side):
+def dino_features(images, side, best=None):
     """transformers' DINOv2 with the shape of RAD-DINO."""
     torch = seeded()
     from transformers import Dinov2Config, Dinov2Model
 
-    network = Dinov2Model(Dinov2Config(image_size=518, patch_size=14)).eval()
-    pixels = torch.randn(images, 3, side, side)
+    network = tuned(Dinov2Model(Dinov2Config(image_size=518, patch_size=14)).eval(), best)
+    pixels = given(torch.randn(images, 3, side, side), best)
 
     def work():
         with torch.inference_mode():
@@ -620,8 +665,29 @@ WORKS = {
     "bootstrap_1000_replicates_309_rows_14_findings_of_runs/1": (lambda: bootstrap(1_000, 309), 1),
 }
 
+# What has a best setting; the name's first part says which.
+BEST = {
+    "densenet121_train/b8_64px": functools.partial(densenet, DENSENET121, 8, 64, train=True),
+    "densenet121_train/b16_64px": functools.partial(densenet, DENSENET121, 16, 64, train=True),
+    "densenet121_train/b4_224px": functools.partial(densenet, DENSENET121, 4, 224, train=True),
+    "text_encoder_2_prompts/sd14_512px": functools.partial(text_encoder, SHAPES["sd14"]),
+    "unet_guided_step/sd14_512px": functools.partial(guided_step, SHAPES["sd14"]),
+    "unet_train/sd14_512px": functools.partial(one_row, SHAPES["sd14"]["unet"], 32, 768, train=True),
+    "unet_level_forward/320ch_64x64": functools.partial(one_row, ONE_LEVEL, 64, 768, train=False),
+    "unet_level_train/320ch_64x64": functools.partial(one_row, ONE_LEVEL, 64, 768, train=True),
+    "vae_decode/sd14_512px": functools.partial(decode_latents, SHAPES["sd14"]),
+    "image_25_steps/sd14_512px": functools.partial(image, SHAPES["sd14"], 25),
+    "finetune_step/sd14_32latents_b1": functools.partial(finetune_step, SHAPES["sd14"], 32, 1),
+    "finetune_step/sd14_64latents_b1": functools.partial(finetune_step, SHAPES["sd14"], 64, 1),
+    "dino_features_518px/2": functools.partial(dino_features, 2, 518),
+}
+for name, prepare in BEST.items():
+    work, _, argument = name.partition("/")
+    for best in ("bf16", "compiled"):
+        WORKS[f"{work}_{best}/{argument}"] = (functools.partial(prepare, best=best), 1 if work.startswith("image") else 3)
+
 # All but what takes long.
-DEFAULT = [name for name in WORKS if not any(long in name for long in ("/sd14", "/320ch", "/50000"))]
+DEFAULT = [name for name in WORKS if not any(long in name for long in ("/sd14", "/320ch", "/50000", "_compiled/"))]
 
 
 def measure(name):

@@ -61,6 +61,8 @@ pub enum Command {
     Evaluate(Box<EvaluateArgs>),
     /// Measure what a text encoder knows of findings, before and after fine-tuning
     Probe(Box<ProbeArgs>),
+    /// List the devices that this build can compute on
+    Devices(DevicesArgs),
     /// Show what a checkpoint folder, a LoRA or an embedding contains, and whether this program can use it
     Inspect(InspectArgs),
     /// Write a checkpoint folder with LoRA files and embeddings merged into its weights
@@ -267,6 +269,14 @@ pub struct DataArgs {
 fn compute_types() -> impl TypedValueParser<Value = ComputeType> {
     let names = ComputeType::ALL.map(|kind| PossibleValue::new(kind.name()));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<ComputeType>())
+}
+
+/// `devices`.
+#[derive(Args, Debug)]
+pub struct DevicesArgs {
+    /// Print JSON for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `inspect`.

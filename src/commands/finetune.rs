@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use roentgen::device::DeviceChoice;
+use roentgen::device::{DeviceChoice, GpuApi};
 use roentgen::finetune::FinetuneConfig;
 use roentgen::finetune::run::{Devices, INTERRUPTED, Opened, Run, RunOutcome};
 use roentgen::memory::machine_bytes;
@@ -52,7 +52,7 @@ fn devices(common: &Common, config: &FinetuneConfig) -> Result<Devices> {
         choices.push(common.device);
     }
     let opened = choices.into_iter().map(DeviceChoice::open).collect::<Result<Vec<_>, _>>()?;
-    let have_collectives = opened.iter().all(|(_, name)| matches!(name, DeviceChoice::Cuda(_)));
+    let have_collectives = opened.iter().all(|(_, name)| matches!(name, DeviceChoice::Gpu(GpuApi::Cuda, _)));
     let (list, names) = opened.into_iter().map(|(device, name)| (device, name.to_string())).unzip();
     Ok(Devices { list, names, have_collectives })
 }

@@ -4,6 +4,7 @@ pub mod compare;
 pub mod convert;
 pub mod data;
 pub mod demo;
+pub mod devices;
 pub mod evaluate;
 pub mod fill;
 pub mod finetune;

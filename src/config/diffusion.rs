@@ -42,7 +42,7 @@ pub struct DiffusionConfig {
     pub negative_prompt: String,
     /// Images made at a time.
     pub batch_size: NonZeroUsize,
-    /// The device that generates: `auto`, `cpu` or `cuda:N`. The classifier trains on the command line's `--device`.
+    /// The device that generates: `auto`, `cpu`, or a GPU such as `cuda:N` or `wgpu:N`. The classifier trains on the command line's `--device`.
     pub device: String,
     /// What the checkpoint was trained on, as text for the comparison report.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -119,7 +119,8 @@ fn to_hex<S: Serializer>(digest: &Fingerprint, serializer: S) -> Result<S::Ok, S
 }
 
 fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fingerprint, D::Error> {
-    let hex = String::deserialize(deserializer)?;
+    // Digits are never escaped, so they are read where they stand.
+    let hex = <&str>::deserialize(deserializer)?;
     let digest = blake3::Hash::from_hex(hex).map_err(serde::de::Error::custom)?;
     Ok(Fingerprint(*digest.as_bytes()))
 }

@@ -73,6 +73,33 @@ impl Brain {
     }
 }
 
+/// What 32-bit floats are computed with on this processor, in words.
+#[must_use]
+pub fn float_instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    return match pulp::x86::V4::try_new().is_some() {
+        true => "AVX-512",
+        false if pulp::x86::V3::try_new().is_some() => "AVX2",
+        false => "SSE2",
+    };
+    #[cfg(target_arch = "aarch64")]
+    return "NEON";
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    "no vectors"
+}
+
+/// What multiplies matrices of brain floats on this processor, in words.
+#[must_use]
+pub fn brain_instructions() -> &'static str {
+    match brain() {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        Brain::Tiles => "AMX tiles",
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        Brain::Dots => "AVX-512's products of pairs",
+        Brain::Wide => "products of 32-bit floats",
+    }
+}
+
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn is_intels() -> bool {
     let maker = std::arch::x86_64::__cpuid(0);

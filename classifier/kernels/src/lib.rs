@@ -68,7 +68,9 @@ pub use elementwise::activation::{gelu, quick_gelu, relu, silu};
 pub use elementwise::function::Activation;
 pub use elementwise::geglu::geglu;
 pub use euclidean::euclidean_norms;
+pub use isa::{brain_instructions, float_instructions};
 pub use linear::linear;
+pub use memory::pages::keep_freed_memory;
 pub use norm::{BatchNormed, Norm, Over, batch_norm, fixed_norm, group_norm, layer_norm};
 pub use pool::{average_pool, max_pool};
 

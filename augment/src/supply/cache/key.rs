@@ -20,7 +20,7 @@ impl CacheKey {
     /// that is not finite counts as absent, as it does in the JSON beside the pixels.
     #[must_use]
     pub fn new(request: &SampleRequest, fingerprint: Fingerprint) -> Self {
-        let labels: Vec<u8> = request.labels.iter().flat_map(|label| [label.cell().as_bytes(), b","].concat()).collect();
+        let labels: Vec<u8> = request.labels.iter().flat_map(|label| label.cell().bytes().chain([b','])).collect();
         let (source_id, patient, fold) = match &request.source {
             Some(source) => (source.id.as_bytes(), source.patient_id.as_str().as_bytes(), source.fold),
             None => (&b""[..], &b""[..], None),
@@ -73,7 +73,7 @@ impl CacheKey {
 
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod float;
 pub(crate) mod output;
+pub(crate) mod pages;
 pub(crate) mod product;
 pub(crate) mod scratch;
 pub(crate) mod transpose;

@@ -1,0 +1,179 @@
+//! What is behind each interface to GPUs.
+
+use std::fmt;
+
+use burn::tensor::{Device, FloatDType, Tensor};
+use serde::Serialize;
+
+use super::DeviceError;
+
+/// An interface to GPUs; each is a feature of the build of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GpuApi {
+    /// NVIDIA's (burn-cuda).
+    Cuda,
+    /// AMD's (burn-rocm).
+    Rocm,
+    /// Apple's, in its own shading language.
+    Metal,
+    /// Vulkan, with SPIR-V.
+    Vulkan,
+    /// Vulkan, Metal or DirectX 12, whichever the system has, in WebGPU's shading language.
+    Wgpu,
+}
+
+/// A device behind an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Adapter {
+    /// Number for `--device`.
+    pub index: usize,
+    /// As it names itself.
+    pub name: String,
+    /// Whether it is no card: a program computes on the CPU in its place. `--device auto` never takes it.
+    pub is_software: bool,
+    /// Whether it computes in half precision.
+    pub f16: bool,
+    /// Whether it computes in brain floats.
+    pub bf16: bool,
+}
+
+impl fmt::Display for GpuApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cuda => "CUDA",
+            Self::Rocm => "ROCm",
+            Self::Metal => "Metal",
+            Self::Vulkan => "Vulkan",
+            Self::Wgpu => "wgpu",
+        })
+    }
+}
+
+impl GpuApi {
+    /// All, in the order in which `--device auto` tries them.
+    pub const ALL: [Self; 5] = [Self::Cuda, Self::Rocm, Self::Metal, Self::Vulkan, Self::Wgpu];
+
+    /// Its name for `--device`, and that of the feature.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cuda => "cuda",
+            Self::Rocm => "rocm",
+            Self::Metal => "metal",
+            Self::Vulkan => "vulkan",
+            Self::Wgpu => "wgpu",
+        }
+    }
+
+    /// Whether this build has it.
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Cuda => cfg!(feature = "cuda"),
+            Self::Rocm => cfg!(feature = "rocm"),
+            Self::Metal => cfg!(feature = "metal"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
+            Self::Wgpu => cfg!(feature = "wgpu"),
+        }
+    }
+
+    /// What to look at if no device answers.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Cuda => "check `nvidia-smi`",
+            Self::Rocm => "check `rocminfo`",
+            Self::Metal => "Metal needs an Apple GPU",
+            Self::Vulkan | Self::Wgpu => "check that a Vulkan driver is installed (`vulkaninfo --summary`)",
+        }
+    }
+
+    /// The devices behind it.
+    ///
+    /// # Errors
+    /// [`DeviceError::NotBuilt`], or [`DeviceError::NoDriver`] if listing them fails.
+    pub fn adapters(self) -> Result<Vec<Adapter>, DeviceError> {
+        let devices = self.devices()?;
+        let listed = quietly(move || devices.iter().enumerate().map(|(index, device)| adapter(index, device)).collect());
+        listed.map_err(|message| DeviceError::NoDriver { api: self, message })
+    }
+
+    /// Opens the device of that number, and computes with it once.
+    ///
+    /// # Errors
+    /// [`DeviceError`] says why it can't be used.
+    pub(super) fn open(self, index: usize) -> Result<Device, DeviceError> {
+        let devices = self.devices()?;
+        let found = match devices.len() {
+            0 => format!("{self} has no device"),
+            1 => format!("{self} has one device, {}:0", self.name()),
+            count => format!("{self} has {count} devices, {name}:0 to {name}:{}", count - 1, name = self.name()),
+        };
+        let device = devices.into_iter().nth(index).ok_or(DeviceError::NoSuchNumber { api: self, index, found })?;
+        let opened = quietly(move || {
+            let two = Tensor::<1>::ones([1], &device) + 1.0;
+            (two.into_scalar::<f32>(), device)
+        });
+        match opened {
+            Ok((2.0, device)) => Ok(device),
+            Ok((other, _)) => Err(self.unavailable(index, format!("it computes 1 + 1 = {other}"))),
+            Err(message) => Err(self.unavailable(index, message)),
+        }
+    }
+
+    fn unavailable(self, index: usize, message: String) -> DeviceError {
+        DeviceError::Unavailable { api: self, index, message }
+    }
+
+    fn devices(self) -> Result<Vec<Device>, DeviceError> {
+        quietly(move || listed(self))
+            .map_err(|message| DeviceError::NoDriver { api: self, message })?
+            .ok_or(DeviceError::NotBuilt { api: self })
+    }
+}
+
+/// The devices behind an interface, `None` if this build doesn't have it.
+fn listed(api: GpuApi) -> Option<Vec<Device>> {
+    #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+    use burn::tensor::DeviceType;
+    match api {
+        #[cfg(feature = "cuda")]
+        GpuApi::Cuda => Some(Device::enumerate(DeviceType::Cuda).into_iter().collect()),
+        #[cfg(feature = "rocm")]
+        GpuApi::Rocm => Some(Device::enumerate(DeviceType::Rocm).into_iter().collect()),
+        #[cfg(feature = "metal")]
+        GpuApi::Metal => Some(Device::enumerate(DeviceType::Metal).into_iter().collect()),
+        #[cfg(feature = "vulkan")]
+        GpuApi::Vulkan => Some(Device::enumerate(DeviceType::Vulkan).into_iter().collect()),
+        #[cfg(feature = "wgpu")]
+        GpuApi::Wgpu => Some(Device::enumerate(DeviceType::Wgpu).into_iter().collect()),
+        #[allow(unreachable_patterns, reason = "with every feature there is nothing left")]
+        _ => None,
+    }
+}
+
+fn adapter(index: usize, device: &Device) -> Adapter {
+    #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+    let (name, is_software) = match device.identity() {
+        Some(identity) => (identity.name, identity.physical.is_none()),
+        None => (format!("{device:?}"), false),
+    };
+    #[cfg(not(any(feature = "cuda", feature = "rocm", feature = "wgpu")))]
+    let (name, is_software) = (format!("{device:?}"), true);
+    let supports = |dtype: FloatDType| device.supports_dtype(dtype);
+    Adapter { index, name, is_software, f16: supports(FloatDType::F16), bf16: supports(FloatDType::BF16) }
+}
+
+/// Calls `f` in a thread of its own, as drivers that are missing panic inside cubecl; the message of a panic is the error.
+fn quietly<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::thread::spawn(f).join();
+    std::panic::set_hook(hook);
+    result.map_err(|cause| {
+        let text = cause.downcast_ref::<String>().cloned();
+        let message = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        message.unwrap_or_else(|| "no driver answers".to_owned())
+    })
+}
