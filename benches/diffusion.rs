@@ -120,7 +120,11 @@ impl Size {
 }
 
 fn random<M: Module>(model: M, keys: &dyn KeyMap) -> M {
-    init_with(model, keys, FloatDType::F32, |key, shape| Ok(draw(key, shape, SEED))).expect("weights are drawn, not read")
+    random_in(FloatDType::F32, model, keys)
+}
+
+fn random_in<M: Module>(dtype: FloatDType, model: M, keys: &dyn KeyMap) -> M {
+    init_with(model, keys, dtype, |key, shape| Ok(draw(key, shape, SEED))).expect("weights are drawn, not read")
 }
 
 fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -131,9 +135,19 @@ fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
 /// A prompt and a negative one: ids `[2, 77]` to states.
 #[divan::bench(args = Size::all(), sample_count = 5, sample_size = 1)]
 fn text_encoder_2_prompts(bencher: Bencher, size: Size) {
+    encode(bencher, size, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = Size::all(), sample_count = 5, sample_size = 1)]
+fn text_encoder_2_prompts_bf16(bencher: Bencher, size: Size) {
+    encode(bencher, size, FloatDType::BF16);
+}
+
+fn encode(bencher: Bencher, size: Size, dtype: FloatDType) {
     let device = Device::flex();
     let config = TextEncoderConfig::parse(&size.text_encoder().to_string(), Path::new("bench")).expect("a known configuration");
-    let encoder = random(config.init(&device), config.keys());
+    let encoder = random_in(dtype, config.init(&device), config.keys());
     let ids: Tensor<1, Int> = Tensor::arange(0..2 * TOKENS as i64, &device) % size.vocabulary() as i64;
     let ids: Tensor<2, Int> = ids.reshape([2, TOKENS]);
     bencher.bench_local(|| encoder.encode(TextInput::new(black_box(ids.clone()))).last_hidden_state.into_data());
@@ -142,14 +156,25 @@ fn text_encoder_2_prompts(bencher: Bencher, size: Size) {
 /// The network's share of a guided step of one image: two rows, and their combination.
 #[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
 fn unet_guided_step(bencher: Bencher, size: Size) {
+    guided_step(bencher, size, FloatDType::F32);
+}
+
+/// The same in brain floats, with latents of 32 bits.
+#[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
+fn unet_guided_step_bf16(bencher: Bencher, size: Size) {
+    guided_step(bencher, size, FloatDType::BF16);
+}
+
+fn guided_step(bencher: Bencher, size: Size, dtype: FloatDType) {
     let device = Device::flex();
     let config = UNetConfig::parse(&size.unet().to_string(), Path::new("bench")).expect("a known configuration");
-    let unet = random(config.init(&device), &config.keys());
+    let unet = random_in(dtype, config.init(&device), &config.keys());
     let latents = normal([1, 4, size.latents(), size.latents()], &device);
-    let states = normal([2, TOKENS, size.width()], &device);
+    let states = normal([2, TOKENS, size.width()], &device).cast(dtype);
     bencher.bench_local(|| {
-        let rows = Tensor::cat(vec![latents.clone(), latents.clone()], 0);
+        let rows = Tensor::cat(vec![latents.clone(), latents.clone()], 0).cast(dtype);
         let output = unet.forward(black_box(rows), Tensor::from_floats([500.0], &device), states.clone(), None);
+        let output = output.cast(FloatDType::F32);
         let [unconditional, conditional] = [output.clone().narrow(0, 0, 1), output.narrow(0, 1, 1)];
         (unconditional.clone() + (conditional - unconditional) * GUIDANCE).into_data()
     });
@@ -241,19 +266,45 @@ impl UNetInputs {
 /// Latents of one image to pixels.
 #[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
 fn vae_decode(bencher: Bencher, size: Size) {
+    decode(bencher, size, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
+fn vae_decode_bf16(bencher: Bencher, size: Size) {
+    decode(bencher, size, FloatDType::BF16);
+}
+
+fn decode(bencher: Bencher, size: Size, dtype: FloatDType) {
     let device = Device::flex();
     let config = AutoencoderKlConfig::parse(&size.vae().to_string(), Path::new("bench")).expect("a known configuration");
-    let vae = random(config.init(&device), &AutoencoderKlKeys);
-    let latents = normal([1, 4, size.latents(), size.latents()], &device);
+    let vae = random_in(dtype, config.init(&device), &AutoencoderKlKeys);
+    let latents = normal([1, 4, size.latents(), size.latents()], &device).cast(dtype);
     bencher.bench_local(|| vae.decode(black_box(latents.clone())).into_data());
 }
 
 /// Prompt to 8-bit picture: PNDM, 10 steps (11 evaluations), guidance. Opening the folder is not timed, but counts for peak memory.
 #[divan::bench(args = Size::all(), sample_count = 2, sample_size = 1)]
 fn image_10_steps(bencher: Bencher, size: Size) {
-    let pipeline =
-        StableDiffusion::open(&size.folder(), &OpenOptions::new(&Device::flex()), |_| ()).expect("the folder was just written");
-    let settings = Settings { steps: STEPS, guidance_scale: GUIDANCE, ..pipeline.settings() };
+    image(bencher, size, STEPS, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = Size::all(), sample_count = 2, sample_size = 1)]
+fn image_10_steps_bf16(bencher: Bencher, size: Size) {
+    image(bencher, size, STEPS, FloatDType::BF16);
+}
+
+/// The same with 25 steps (26 evaluations).
+#[divan::bench(args = Size::all(), sample_count = 1, sample_size = 1)]
+fn image_25_steps_bf16(bencher: Bencher, size: Size) {
+    image(bencher, size, 25, FloatDType::BF16);
+}
+
+fn image(bencher: Bencher, size: Size, steps: usize, dtype: FloatDType) {
+    let options = OpenOptions { dtype, ..OpenOptions::new(&Device::flex()) };
+    let pipeline = StableDiffusion::open(&size.folder(), &options, |_| ()).expect("the folder was just written");
+    let settings = Settings { steps, guidance_scale: GUIDANCE, ..pipeline.settings() };
     let request =
         ImageRequest { prompt: "Big right-sided pleural effusion".to_owned(), negative_prompt: String::new(), seed: SEED };
     bencher.bench_local(|| {

@@ -142,10 +142,11 @@ const fn convolution(batch: usize, channels: [usize; 2], kernel: usize, stride: 
     Convolution { batch, channels, kernel, stride, side }
 }
 
-/// The U-Net of Stable Diffusion at 512 px: highest and lowest level, a change of resolution, and the first; then DenseNet-121 at
+/// The U-Net of Stable Diffusion at 512 px: highest level and its shortcut, lowest level, a change of resolution, and the first; then DenseNet-121 at
 /// 224 px and at 64 px.
-const CONVOLUTIONS: [Convolution; 11] = [
+const CONVOLUTIONS: [Convolution; 12] = [
     convolution(1, [320, 320], 3, 1, 64),
+    convolution(1, [640, 320], 1, 1, 64),
     convolution(2, [1280, 1280], 3, 1, 8),
     convolution(1, [320, 320], 3, 2, 64),
     convolution(1, [4, 320], 3, 1, 64),

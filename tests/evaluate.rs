@@ -148,6 +148,34 @@ fn batches_order_and_other_formats_change_nothing() {
 }
 
 #[test]
+fn brain_floats_have_features_of_their_own_and_are_named_everywhere() {
+    let study = study();
+    let wide = report(&run(&study, "wide", &["--cache", "kept", "--judge", "classifier:judge.safetensors"]));
+    let brain =
+        report(&run(&study, "brain", &["--cache", "kept", "--judge", "classifier:judge.safetensors", "--dtype", "bf16"]));
+    let [a, b] = [&wide, &brain].map(|report| &report.fidelity[0]);
+    assert_ne!(a.fingerprint, b.fingerprint);
+    assert!(!a.preparation.contains("bf16") && b.preparation.ends_with("; computed in bf16"), "{}", b.preparation);
+    assert!(brain.correctness[0].preparation.ends_with("; computed in bf16"));
+    let files = std::fs::read_dir(study.path("kept")).unwrap().flatten();
+    let files = files.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "safetensors")).count();
+    assert_eq!(files, 4, "features and scores, of either type");
+    // Features have 8 bits: the figures are near, and not the same.
+    let [fid, other] = [a, b].map(|network| network.overall.fid.as_ref().unwrap().value);
+    assert!(fid != other && (fid - other).abs() < 0.05 * fid, "{fid} and {other}");
+    for file in ["evaluation.html", "evaluation.json", "fidelity.csv"] {
+        let text = std::fs::read_to_string(study.path(&format!("brain/{file}"))).unwrap();
+        assert!(text.contains("computed in bf16"), "{file}");
+    }
+    let settings: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(study.path("brain/evaluation.json")).unwrap()).unwrap();
+    assert_eq!(settings["settings"]["dtype"], "bf16");
+    let refused = run(&study, "half", &["--dtype", "f16"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("f32, bf16"), "{said}");
+}
+
+#[test]
 fn a_killed_run_keeps_its_features() {
     let study = study();
     set(&study, "many", 600, 9, &PhantomPhysics::reference());

@@ -136,6 +136,38 @@ fn a_manifest_asks_for_the_same_images_again() {
     assert!(String::from_utf8_lossy(&manifests[0]).contains("000002.png,p2"));
 }
 
+/// Peak signal-to-noise ratio of two 8-bit images, in dB.
+fn psnr(a: &GrayImage, b: &GrayImage) -> f64 {
+    let [a, b] = [a, b].map(|image| match image.depth() {
+        GrayDepth::U8(samples) => samples.to_vec(),
+        GrayDepth::U16(_) => panic!("8 bits were asked for"),
+    });
+    let squares = a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
+    10.0 * (255.0f64.powi(2) * a.len() as f64 / squares).log10()
+}
+
+#[test]
+fn brain_floats_make_nearly_the_same_images_under_another_key() {
+    let bench = Bench::new();
+    let prompt = ["--prompt", "effusion", "--count", "2"];
+    let made = |folder: &str, dtype: &[&str]| {
+        assert_eq!(bench.makes(&[&prompt[..], dtype].concat())["made"], 2);
+        std::fs::rename(bench.path("out"), bench.path(folder)).unwrap();
+        ["000000.png", "000001.png"].map(|name| bench.sample(&format!("{folder}/{name}")))
+    };
+    let wide = made("wide", &[]);
+    let (brain, again) = (made("brain", &["--dtype", "bf16"]), made("again", &["--dtype", "bf16"]));
+    for (i, (wide, brain)) in wide.iter().zip(&brain).enumerate() {
+        assert!(brain.0 == again[i].0, "image {i} is the same in every run");
+        assert_ne!(wide.1.card.weights, brain.1.card.weights, "the type is part of what is recorded of the weights");
+        let [wide, brain] = [wide, brain].map(|(bytes, _)| decode_sample(bytes).unwrap().0);
+        let psnr = psnr(&wide, &brain);
+        // Brain floats round to 8 bits in every layer: a difference in the last levels, and no other picture.
+        assert!((30.0..80.0).contains(&psnr), "image {i}: {psnr} dB");
+    }
+    bench.refuses(&["--prompt", "effusion", "--dtype", "f16"], &["dtype is f16, expected bf16 or f32 on the CPU"]);
+}
+
 #[test]
 fn an_interrupted_run_goes_on_and_another_run_is_refused() {
     let bench = Bench::new();

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use roentgen::config::ComputeType;
 use roentgen::config::limits::MOST_SEED;
 use roentgen::evaluation::features::{NetworkChoice, ResizePath};
 use roentgen::evaluation::text::UncertainAs;
 use roentgen_augment::record::Split;
 
-use super::Common;
+use super::{Common, compute_types};
 
 /// `evaluate`.
 #[derive(Args, Debug)]
@@ -81,6 +82,10 @@ pub struct EvaluateArgs {
     /// How images get to a network's size. A distance depends on it
     #[arg(long, value_name = "WAY")]
     pub resize: Option<ResizeChoice>,
+    /// Compute type of --network and --judge: f32, or bf16, which is faster and takes half the memory where the processor has AMX or
+    /// AVX-512 for it. Figures of different types are not comparable; LPIPS and texts compute in f32
+    #[arg(long, default_value_t, value_parser = compute_types(&[ComputeType::F32, ComputeType::Bf16]))]
+    pub dtype: ComputeType,
     /// A finding with figures of its own; all that both sets have if absent. Several are allowed
     #[arg(long, value_name = "NAME")]
     pub finding: Vec<String>,

@@ -266,8 +266,8 @@ pub struct DataArgs {
 }
 
 /// The names of types of weights.
-fn compute_types() -> impl TypedValueParser<Value = ComputeType> {
-    let names = ComputeType::ALL.map(|kind| PossibleValue::new(kind.name()));
+fn compute_types(types: &[ComputeType]) -> impl TypedValueParser<Value = ComputeType> {
+    let names = types.iter().map(|kind| PossibleValue::new(kind.name()));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<ComputeType>())
 }
 
@@ -386,7 +386,7 @@ pub struct RandomPipelineArgs {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Type of the weights in the files
-    #[arg(long, default_value_t, value_parser = compute_types())]
+    #[arg(long, default_value_t, value_parser = compute_types(&ComputeType::ALL))]
     pub dtype: ComputeType,
     /// Folder to write
     #[arg(long)]

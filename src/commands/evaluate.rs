@@ -24,6 +24,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         networks: resolved(&args.network),
         judges: resolved(&args.judge),
         resize,
+        dtype: args.dtype,
         findings: (!args.finding.is_empty()).then(|| args.finding.clone()),
         splits: args.splits,
         batch: args.batch,

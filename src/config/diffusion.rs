@@ -71,7 +71,7 @@ pub struct DiffusionConfig {
     /// Bits of a pixel, 8 or 16.
     #[serde(skip_serializing_if = "is_eight")]
     pub bits: u8,
-    /// Compute type of text encoder and U-Net.
+    /// Compute type of text encoder and U-Net, and of the autoencoder if it is `bf16`; `f16` is for GPUs.
     #[serde(skip_serializing_if = "ComputeType::is_default")]
     pub dtype: ComputeType,
     /// Keep each network in host memory between its uses.
@@ -235,6 +235,9 @@ impl DiffusionConfig {
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         self.sampler()?;
+        if self.dtype == ComputeType::F16 && self.device()?.is_host() {
+            return Err(ConfigError::value(key("dtype"), self.dtype, ComputeType::ON_HOST));
+        }
         self.device()?;
         within(key("steps"), self.steps, 1..=MOST_SAMPLING_STEPS)?;
         within(key("guidance"), self.guidance, 0.0..=MOST_GUIDANCE)?;
@@ -284,6 +287,9 @@ pub enum ComputeType {
 impl ComputeType {
     /// Every type.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+
+    /// What to give on the CPU in place of half precision, which no kernel there computes; brain floats take as much memory.
+    pub(crate) const ON_HOST: &str = "bf16 or f32 on the CPU (f16 is for GPUs)";
 
     /// As in run files and on the command line.
     #[must_use]
@@ -376,6 +382,7 @@ mod tests {
             ("init_image = \"i.png\"\nstrength = 0.0", "generator.diffusion.strength is 0"),
             ("strength = 0.5", "generator.diffusion.strength is 0.5, expected an init_image"),
             ("bits = 12", "generator.diffusion.bits is 12, expected 8 or 16"),
+            ("dtype = \"f16\"\ndevice = \"cpu\"", "generator.diffusion.dtype is f16, expected bf16 or f32 on the CPU"),
         ] {
             let message = parse(keys).unwrap().validate().unwrap_err().to_string();
             assert!(message.contains(said), "{message}");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{MOST_SEED, entries, within};
 use super::measure_files::{LpipsConfig, TextsConfig};
-use super::{ConfigError, ReportsConfig};
+use super::{ComputeType, ConfigError, ReportsConfig};
 use crate::evaluation::features::{NetworkChoice, ResizePath};
 use crate::hub::Asked;
 
@@ -21,6 +21,8 @@ pub struct EvaluationConfig {
     pub judges: Vec<NetworkChoice>,
     /// The way from an image's size to a network's.
     pub resize: ResizePath,
+    /// Compute type of networks and judges: 32-bit or brain floats.
+    pub dtype: ComputeType,
     /// Findings with figures of their own; all that both sets know if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<String>>,
@@ -52,6 +54,7 @@ impl Default for EvaluationConfig {
             networks: Vec::new(),
             judges: Vec::new(),
             resize: ResizePath::default(),
+            dtype: ComputeType::default(),
             findings: None,
             least_images: 20,
             neighbours: 5,
@@ -98,6 +101,10 @@ impl EvaluationConfig {
         within("evaluation.most_prompts", self.most_prompts, 1..=100_000)?;
         within("evaluation.batch", self.batch, 1..=1_024)?;
         within("evaluation.seed", self.seed, 0..=MOST_SEED)?;
+        if self.dtype == ComputeType::F16 {
+            // torchxrayvision's images go up to 1024, and sums over them beyond what half precision holds.
+            return Err(ConfigError::value("evaluation.dtype", self.dtype, "f32 or bf16"));
+        }
         self.network_of_texts()?;
         self.reports.validate()?;
         self.chosen_findings().map(drop)

@@ -4,11 +4,9 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig, Linear, LinearConfig};
-use roentgen_kernels::Activation;
+use roentgen_kernels::{Activation, add, add_to_channels, nearest};
 
 /// Configuration of a [`ResnetBlock`].
 #[derive(Config, Debug)]
@@ -60,7 +58,7 @@ impl ResnetBlock {
     pub(super) fn forward(&self, input: Tensor<4>, time_embedding: Option<&Tensor<2>>) -> Tensor<4> {
         let x = self.conv1.forward(self.norm1.forward_then(Activation::Silu, input.clone()));
         let x = match (&self.time_emb_proj, time_embedding) {
-            (Some(projection), Some(embedding)) => x + projection.forward(embedding.clone()).unsqueeze_dims::<4>(&[2, 3]),
+            (Some(projection), Some(embedding)) => add_to_channels(x, projection.forward(embedding.clone())),
             (None, None) => x,
             _ => panic!("exactly the blocks that project a time embedding get one"),
         };
@@ -69,7 +67,7 @@ impl ResnetBlock {
             Some(conv) => conv.forward(input),
             None => input,
         };
-        shortcut + x
+        add(shortcut, x)
     }
 }
 
@@ -116,8 +114,7 @@ impl Upsample {
 
     /// `[B, C, H, W]` to `[B, C, size[0], size[1]]`; twice the input's size, or that of the next skip tensor.
     pub(super) fn forward(&self, input: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-        self.conv.forward(interpolate(input, options))
+        self.conv.forward(nearest(input, size))
     }
 }
 

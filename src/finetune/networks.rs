@@ -129,8 +129,8 @@ pub(super) fn load(
 ) -> Result<(Networks, Leaves), FinetuneError> {
     let strategy = settings.strategy.clone();
     let options = OpenOptions { device: device.clone(), dtype: settings.dtype, offload: false };
-    // What trains is kept in F32 and rounded at each use.
-    let wide = |component: &str| strategy.tuning_of(component) == Tuning::Full;
+    // What trains is kept in F32 and rounded at each use; so is the autoencoder, whose latents are made once.
+    let wide = |component: &str| component == "vae" || strategy.tuning_of(component) == Tuning::Full;
     let mut base = StableDiffusion::load(checkpoint, &options, wide, |_| ())?;
 
     let mut leaves = Leaves::new(Tape::new(device, settings.gradient_checkpointing));

@@ -166,7 +166,7 @@ pub const STUDY: &[(&str, Kind)] = &[
     ("generator.diffusion.init_image", Text),
     ("generator.diffusion.strength", Real),
     ("generator.diffusion.bits", Whole),
-    ("generator.diffusion.dtype", Of(&["\"bf16\"", "\"f64\""])),
+    ("generator.diffusion.dtype", Of(&["\"bf16\"", "\"f16\"", "\"f64\""])),
     ("generator.diffusion.offload", Flag),
     ("generator.diffusion.tiled", Flag),
     ("gate.attempts", Whole),

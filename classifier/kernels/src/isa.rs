@@ -26,7 +26,7 @@ pub(crate) fn run<Op: WithSimd>(op: Op) -> Op::Output {
 /// What multiplies matrices of brain floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Brain {
-    /// AMX's tiles: on x86-64 with `amx-tile`, `amx-bf16` and AVX-512, where Linux saves the tiles with a thread's other registers and
+    /// AMX's tiles: on x86-64 with `amx-tile`, `amx-bf16` and AVX-512 with brain floats, where Linux saves the tiles with a thread's other registers and
     /// has permitted their use to this process.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     Tiles,
@@ -51,14 +51,15 @@ impl Brain {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
             let mut dots = Vec::new();
-            // Both read factors that are packed by AVX-512.
+            // Both read factors that are packed by AVX-512, and have their results rounded by it.
             let packs = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl");
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bf16");
             if packs && tiles::are_there() && tiles::are_permitted() {
                 all.push(Self::Tiles);
             }
-            if packs && is_x86_feature_detected!("avx512bf16") {
+            if packs {
                 dots.push(Self::Dots);
             }
             if is_intels() {

@@ -13,6 +13,7 @@
 //! | `dense` | the buffer of a dense block, and the first half of its layers |
 //! | `elementwise` | ReLU, SiLU, GELU, quick GELU; a gate's GELU times a value |
 //! | `linear` | rows times a matrix, and a bias |
+//! | `maps` | sums, nearest neighbours and channels side by side, between layers |
 //! | `norm` | group, batch and layer norm, and batch norm by given statistics, with the activation after them |
 //! | `pool` | the largest of 3x3 windows, the mean of 2x2 blocks |
 //! | `adamw`, `euclidean` | a step of the optimiser, and the norms of gradients |
@@ -48,6 +49,7 @@ mod elementwise;
 mod euclidean;
 mod isa;
 mod linear;
+mod maps;
 mod memory;
 mod norm;
 mod pool;
@@ -71,6 +73,7 @@ pub use euclidean::euclidean_norms;
 pub use isa::{brain_instructions, float_instructions};
 pub use linear::linear;
 pub use memory::pages::keep_freed_memory;
+pub use maps::{add, add_to_channels, join_channels, nearest};
 pub use norm::{BatchNormed, Norm, Over, batch_norm, fixed_norm, group_norm, layer_norm};
 pub use pool::{average_pool, max_pool};
 

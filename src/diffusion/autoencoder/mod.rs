@@ -9,7 +9,7 @@ mod vae;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::Options;
@@ -21,6 +21,8 @@ pub use vae::{AutoencoderKl, AutoencoderKlConfig, AutoencoderKlKeys, Posterior};
 
 /// An autoencoder as the pipeline uses it: latents here are the denoiser's, that is, the encoder's times
 /// [`scaling_factor`](Self::scaling_factor).
+///
+/// Its layers compute in the type of its weights; images, latents and the distribution of latents are of 32 bits in any case.
 ///
 /// Should be created using [`AutoencoderConfig`].
 #[derive(Module, Debug)]
@@ -43,6 +45,7 @@ impl Autoencoder {
     /// - output: `[B, latent_channels, H / factor, W / factor]`; sides that are not a multiple are rounded down by
     ///   [`AutoencoderKl`], up by [`AutoencoderTiny`]
     pub fn to_latents(&self, images: Tensor<4>, noise: Option<Tensor<4>>, slices: &Slices) -> Tensor<4> {
+        let images = images.cast(FloatDType::F32);
         let latents = match self {
             Self::Kl(vae) => {
                 let posterior = vae.encode_sliced(images, slices);
@@ -62,7 +65,7 @@ impl Autoencoder {
     /// - latents: `[B, latent_channels, H, W]`
     /// - output: `[B, C, factor * H, factor * W]`, about `[-1, 1]`; not clamped
     pub fn from_latents(&self, latents: Tensor<4>, slices: &Slices) -> Tensor<4> {
-        let latents = latents / self.scaling_factor();
+        let latents = latents.cast(FloatDType::F32) / self.scaling_factor();
         match self {
             Self::Kl(vae) => vae.decode_sliced(latents, slices),
             Self::Tiny(vae) => vae.decode_sliced(latents, slices),

@@ -1,6 +1,6 @@
 //! Images and latents in parts, so that an autoencoder needs less memory.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor};
 
 use crate::diffusion::DiffusionError;
 
@@ -80,6 +80,17 @@ impl Grid {
     fn starts(self, side: usize) -> impl Iterator<Item = usize> {
         let step = self.tile - self.tile / Tile::QUARTERS;
         (0..side).step_by(step).filter(move |start| side - start >= self.least)
+    }
+}
+
+/// `network(input)` of a network that computes in `dtype`, with input and output in their own type: tiles are blended in it.
+pub(in crate::diffusion) fn computed_in(
+    dtype: DType,
+    network: impl Fn(Tensor<4>) -> Tensor<4>,
+) -> impl Fn(Tensor<4>) -> Tensor<4> {
+    move |input| {
+        let outside = FloatDType::from(input.dtype());
+        network(input.cast(FloatDType::from(dtype))).cast(outside)
     }
 }
 

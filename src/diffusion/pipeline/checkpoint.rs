@@ -256,11 +256,18 @@ impl Checkpoint {
 pub struct OpenOptions {
     /// The compute device.
     pub device: Device,
-    /// Compute type of text encoder and U-Net: F32, or F16 or BF16 on a GPU. The autoencoder, whose activations overflow F16, and the
-    /// sampler compute in F32.
+    /// Compute type of text encoder and U-Net: F32, BF16, or on a GPU F16. The sampler computes in F32; see [`autoencoder_type`] for the
+    /// autoencoder.
     pub dtype: FloatDType,
     /// Keep each network on the host between its uses: less memory on the device, more copying.
     pub offload: bool,
+}
+
+/// What the autoencoder computes in beside a text encoder and a U-Net of type `dtype`: its activations overflow F16, and BF16 has the
+/// range of F32.
+#[must_use]
+pub fn autoencoder_type(dtype: FloatDType) -> FloatDType {
+    if dtype == FloatDType::BF16 { dtype } else { FloatDType::F32 }
 }
 
 impl OpenOptions {
@@ -318,7 +325,8 @@ impl StableDiffusion {
         let model = vae.init(&home);
         let keys = model.keys();
         let (folder, stem) = index.folders.weights("vae");
-        let loaded = load(model, folder, stem, keys, FloatDType::F32)?;
+        let of_autoencoder = if wide("vae") { FloatDType::F32 } else { autoencoder_type(options.dtype) };
+        let loaded = load(model, folder, stem, keys, of_autoencoder)?;
         part("autoencoder", loaded.digest);
         let vae = Part::from(loaded);
 
@@ -327,6 +335,10 @@ impl StableDiffusion {
         parts.extend(texts.iter().filter(|(path, _)| !path.ends_with("model_index.json")).map(|(_, text)| text.as_slice()));
         let dtype = format!("{:?}", options.dtype);
         parts.push(dtype.as_bytes());
+        // Of pipelines whose autoencoder computes in F32 the digest is that of earlier versions.
+        if of_autoencoder != FloatDType::F32 {
+            parts.push(b"autoencoder, too");
+        }
         let fingerprint = Fingerprint::of(&parts);
         let (device, dtype) = (options.device.clone(), options.dtype);
         let adapters = Vec::new();

@@ -85,7 +85,7 @@ pub struct StableDiffusion {
     pub(crate) vae: Part<Autoencoder>,
     /// Where it computes.
     pub(crate) device: Device,
-    /// Compute type of text encoder and U-Net; the autoencoder computes in F32.
+    /// Compute type of text encoder and U-Net.
     pub(crate) dtype: FloatDType,
     fingerprint: Fingerprint,
     /// What its weights were changed by since they were read.

@@ -5,7 +5,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
-use roentgen_kernels::Visible;
+use roentgen_kernels::{Visible, join_channels};
 
 use super::config::{UNetBlock, UNetConfig};
 use super::transformer::{Transformer2d, Transformer2dConfig};
@@ -173,7 +173,7 @@ impl UpBlock {
         let mut x = input;
         for layer in layers(&self.resnets, &self.attentions) {
             let skip = skips.pop().expect("the way down left a skip tensor for every residual block of the way up");
-            x = layer.forward(Tensor::cat(vec![x, skip], 1), condition, trace);
+            x = layer.forward(join_channels(x, skip), condition, trace);
         }
         for upsampler in &self.upsamplers {
             let [.., height, width] = skips.last().expect("a block above takes skip tensors too").dims();

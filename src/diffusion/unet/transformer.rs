@@ -7,7 +7,7 @@
 use burn::module::Module;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use roentgen_classifier::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use roentgen_kernels::{Visible, attention, geglu};
+use roentgen_kernels::{Visible, add, attention, geglu};
 
 use super::blocks::Condition;
 use crate::diffusion::Trace;
@@ -62,7 +62,8 @@ impl Transformer2d {
         for (i, block) in self.transformer_blocks.iter().enumerate() {
             tokens = trace.within(format_args!("transformer_blocks.{i}"), |trace| block.forward(tokens, condition, trace));
         }
-        self.proj_out.forward(tokens).swap_dims(1, 2).reshape(shape) + input
+        let x = self.proj_out.forward(tokens).swap_dims(1, 2); // [B, C, H * W]
+        add(x, input.reshape([batch, channels, height * width])).reshape(shape)
     }
 }
 
@@ -109,15 +110,15 @@ impl TransformerBlock {
         let context = if self.only_cross_attention { condition.text.clone() } else { x.clone() };
         let x = self.attn1.forward(x, context, &Visible::default());
         trace.record("attn1", &x);
-        let tokens = tokens + x;
+        let tokens = add(tokens, x);
 
         let x = self.attn2.forward(self.norm2.forward(tokens.clone()), condition.text.clone(), &condition.visible);
         trace.record("attn2", &x);
-        let tokens = tokens + x;
+        let tokens = add(tokens, x);
 
         let x = self.ff.forward(self.norm3.forward(tokens.clone()));
         trace.record("ff", &x);
-        tokens + x
+        add(tokens, x)
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::networks::{Clip, Inception, RadDino};
 use super::{ClassifierFeatures, FeatureError, FeatureNetwork, ResizePath};
+use crate::config::ComputeType;
 use crate::hub::{Asked, Place, Want};
 
 /// A kind of network and where its weights are: `xrv:weights.pt`.
@@ -94,18 +95,23 @@ impl NetworkChoice {
         Asked::new(key, &mut self.place, Want::ImageNetwork)
     }
 
-    /// Opens the network; `resize` is its images' way to its size, unless it is a classifier, which knows its own.
+    /// Opens the network, which computes in `dtype`; `resize` is its images' way to its size, unless it is a classifier, which knows its own.
     ///
     /// # Errors
     /// [`FeatureError`] for weights that are missing, damaged or another network's.
-    pub fn open(&self, resize: ResizePath, device: &Device) -> Result<Box<dyn FeatureNetwork>, FeatureError> {
+    pub fn open(
+        &self,
+        resize: ResizePath,
+        dtype: ComputeType,
+        device: &Device,
+    ) -> Result<Box<dyn FeatureNetwork>, FeatureError> {
         let path = &self.place.path();
         Ok(match self.kind {
-            NetworkKind::Xrv => Box::new(ClassifierFeatures::xrv(path, resize, device)?),
-            NetworkKind::Classifier => Box::new(ClassifierFeatures::trained(path, device)?),
-            NetworkKind::RadDino => Box::new(RadDino::open(path, Some(resize), device)?),
-            NetworkKind::Inception => Box::new(Inception::open(path, Some(resize), device)?),
-            NetworkKind::Clip => Box::new(Clip::open(path, Some(resize), device)?),
+            NetworkKind::Xrv => Box::new(ClassifierFeatures::xrv(path, resize, device)?.computed_in(dtype)),
+            NetworkKind::Classifier => Box::new(ClassifierFeatures::trained(path, device)?.computed_in(dtype)),
+            NetworkKind::RadDino => Box::new(RadDino::open(path, Some(resize), device)?.computed_in(dtype)),
+            NetworkKind::Inception => Box::new(Inception::open(path, Some(resize), device)?.computed_in(dtype)),
+            NetworkKind::Clip => Box::new(Clip::open(path, Some(resize), device)?.computed_in(dtype)),
         })
     }
 }

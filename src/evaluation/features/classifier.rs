@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use roentgen_augment::batch::InputRange;
 use roentgen_augment::digest::Fingerprint;
@@ -11,7 +11,9 @@ use roentgen_augment::record::XRV_18;
 use roentgen_classifier::networks::{Family, Network};
 use roentgen_classifier::weights::{LoadedWeights, find_card};
 
+use super::compute::Compute;
 use super::{FeatureError, FeatureNetwork, ResizePath};
+use crate::config::ComputeType;
 use crate::run_folder::file_digest;
 
 /// Side of the images of torchxrayvision's DenseNets.
@@ -23,6 +25,7 @@ const RESNET_SIDE: usize = 512;
 #[derive(Debug)]
 pub struct ClassifierFeatures {
     net: Network,
+    compute: Compute,
     device: Device,
     name: &'static str,
     weights: Fingerprint,
@@ -103,7 +106,15 @@ impl ClassifierFeatures {
     ) -> Result<Self, FeatureError> {
         let weights = file_digest(path).map_err(|error| no(path, "file that can be read", &error.to_string()))?;
         let width = net.shape().num_features();
-        Ok(Self { net, device: device.clone(), name, weights, width, input, way, outputs, op_threshs })
+        let compute = Compute::default();
+        Ok(Self { net, compute, device: device.clone(), name, weights, width, input, way, outputs, op_threshs })
+    }
+
+    /// The same, computed in `dtype`.
+    #[must_use]
+    pub fn computed_in(self, dtype: ComputeType) -> Self {
+        let compute = Compute::new(dtype);
+        Self { net: compute.round(self.net), compute, ..self }
     }
 
     /// Names of the outputs; none if nothing says them.
@@ -118,18 +129,18 @@ impl ClassifierFeatures {
         self.op_threshs.as_deref()
     }
 
-    /// What its last layer says of images: `[B, outputs]`.
+    /// What its last layer says of images, in 32 bits: `[B, outputs]`.
     ///
     /// # Panics
     /// If there is no image.
     #[must_use]
     pub fn logits(&self, images: &[RgbImage]) -> Tensor<2> {
-        self.net.forward(self.batch(images))
+        self.net.forward(self.batch(images)).cast(FloatDType::F32)
     }
 
     fn batch(&self, images: &[RgbImage]) -> Tensor<4> {
         let pictures: Vec<Pixels<Signed>> = images.par_iter().map(|image| self.picture(image)).collect();
-        self.input.stack(&pictures, &self.device)
+        self.compute.images(self.input.stack(&pictures, &self.device))
     }
 
     fn picture(&self, image: &RgbImage) -> Pixels<Signed> {
@@ -154,12 +165,12 @@ impl FeatureNetwork for ClassifierFeatures {
             InputRange::Signed => "2x/255 - 1",
             InputRange::Imagenet => "ImageNet's mean and deviation in three channels",
         };
-        match &self.way {
+        self.compute.describe(match &self.way {
             Way::Path(path, side) => format!("{}, gray, {range}", path.describe(*side)),
             Way::Own(Preprocess { size, geometry, filter, .. }) => {
                 format!("gray, {geometry:?} and {filter:?} to {size}x{size}, {range}, as in its training").to_lowercase()
             }
-        }
+        })
     }
 
     fn width(&self) -> usize {

@@ -2,6 +2,7 @@
 
 mod choice;
 mod classifier;
+mod compute;
 mod extract;
 mod network;
 pub mod networks;

@@ -8,6 +8,7 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::image::RgbImage;
 
 use super::{ClassifierFeatures, FeatureError, FeatureNetwork, NetworkChoice, NetworkKind, ResizePath};
+use crate::config::ComputeType;
 
 /// A classifier whose probabilities are its features.
 #[derive(Debug)]
@@ -42,6 +43,12 @@ impl ClassifierScores {
             return Err(FeatureError::Network { path: path.to_owned(), expected, found });
         }
         Ok(Self { classifier })
+    }
+
+    /// The same, computed in `dtype`.
+    #[must_use]
+    pub fn computed_in(self, dtype: ComputeType) -> Self {
+        Self { classifier: self.classifier.computed_in(dtype) }
     }
 
     /// Names of the outputs.

@@ -19,10 +19,11 @@ pub(super) struct Opened<'a> {
 
 impl<'a> Opened<'a> {
     pub(super) fn of(config: &'a EvaluationConfig, device: &Device) -> Result<Self, EvaluationError> {
-        let networks = config.networks.iter().map(|choice| choice.open(config.resize, device));
+        let networks = config.networks.iter().map(|choice| choice.open(config.resize, config.dtype, device));
         let networks = networks.collect::<Result<Vec<_>, _>>()?;
-        let judges = config.judges.iter().map(|choice| ClassifierScores::open(choice, config.resize, device));
-        let judges = judges.collect::<Result<Vec<_>, _>>()?;
+        let judge =
+            |choice| ClassifierScores::open(choice, config.resize, device).map(|scores| scores.computed_in(config.dtype));
+        let judges = config.judges.iter().map(judge).collect::<Result<Vec<_>, _>>()?;
         let lpips = match &config.lpips {
             Some(files) => Some((files, Lpips::open(&files.network, &files.weights, device)?)),
             None => None,

@@ -2,7 +2,9 @@
 //!
 //! Three units make them, of which [`isa::brain`](crate::isa::brain) chooses one: the tiles of AMX, AVX-512's products of pairs, and
 //! [`wide`], which is a product of 32-bit floats. The first two read the same order of their factors: panels of 16 rows or
-//! columns, in [tiles](pack::Tile) of 32 terms. Factors are packed so a few hundred terms at a time, which stay in a core's caches.
+//! columns, in [tiles](pack::Tile) of 32 terms. Factors are packed so a few hundred terms at a time, which stay in a core's caches; the rows of a
+//! left factor whose terms lie side by side are read where they are, and a right factor that many parts of a product share is
+//! [packed once](Packed).
 //!
 //! Products of two brain floats are exact in 32 bits. Tiles and pairs round sums to nearest, and take subnormal numbers for 0.
 
@@ -11,7 +13,14 @@ mod block;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod dots;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
+mod finish;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod pack;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod packed;
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[path = "unpacked.rs"]
+mod packed;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod panels;
 #[cfg(test)]
@@ -24,6 +33,8 @@ use burn::tensor::bf16;
 
 use crate::isa::Brain;
 use crate::memory::product::Product;
+
+pub(crate) use packed::Packed;
 
 /// Writes a product's sums, rows and columns `steps` apart, or adds them to what is there.
 ///

@@ -1,16 +1,30 @@
-//! The product of packed factors, a block of rows and columns at a time.
+//! The product of factors in panels, a block of rows and columns at a time.
 
 use std::cell::RefCell;
 
 use burn::tensor::bf16;
 
-use super::block::{Block, SIDE as BLOCK};
+use super::block::{Block, Rows, SIDE as BLOCK};
 use super::pack::{Hand, Lines, SIDE, TERMS, Tile};
 use crate::memory::product::Product;
 
-/// Most terms that are packed at a time: two panels of the right factor then fit the first-level cache, where every panel of the left
-/// one finds them.
-const DEPTH: usize = 512;
+/// Most terms of a pass: two panels of the left factor then stay in the first-level cache while those of the right one pass by.
+const DEPTH: usize = 576;
+
+/// The terms of one pass.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk {
+    /// The first of them.
+    pub(super) first: usize,
+    /// How many times 32 there are, the last ones perhaps beyond the end.
+    pub(super) tiles: usize,
+}
+
+/// The passes over `depth` terms.
+pub(super) fn chunks(depth: usize) -> impl Iterator<Item = Chunk> {
+    let most = depth.div_ceil(depth.div_ceil(DEPTH)).div_ceil(TERMS);
+    (0..depth).step_by(most * TERMS).map(move |first| Chunk { first, tiles: most.min((depth - first).div_ceil(TERMS)) })
+}
 
 /// `unit` adds a block.
 ///
@@ -33,32 +47,60 @@ pub(super) unsafe fn multiply(
     }
     let left = Lines { values: lhs.values, count: m, depth, line: lhs.row, term: lhs.column };
     let right = Lines { values: rhs.values, count: n, depth, line: rhs.column, term: rhs.row };
-    let (most, panels) = (depth.div_ceil(depth.div_ceil(DEPTH)).div_ceil(TERMS), [m, n].map(|lines| lines.div_ceil(SIDE)));
     thread_local! {
         static PACKED: RefCell<Vec<Tile>> = const { RefCell::new(Vec::new()) };
     }
     PACKED.with_borrow_mut(|packed| {
-        let room = (panels[0] + panels[1]) * most;
+        for chunk in chunks(depth) {
+            let room = n.div_ceil(SIDE) * chunk.tiles;
+            if packed.len() < room {
+                packed.resize(room, Tile::ZERO);
+            }
+            // SAFETY: the caller's promises: whoever has a unit has these instructions.
+            unsafe { right.fill(Hand::Right, chunk.first, chunk.tiles, &mut packed[..room]) };
+            let sums = Sums { sizes: [m, n], out, row: steps[0], add: add || chunk.first > 0 };
+            // SAFETY: as above; `sums` are of this size.
+            unsafe { blocks(left, &packed[..room], chunk, |left, right, at| sums.add(&unit, left, right, at)) };
+        }
+    });
+}
+
+/// Calls `f` with two panels of each factor at a time, or the last one, and with the row and the column where they begin. Rows of the left
+/// factor are read where they lie if their terms are side by side.
+///
+/// # Safety
+/// As for [`Lines::fill`].
+pub(super) unsafe fn blocks(left: Lines, right: &[Tile], chunk: Chunk, mut f: impl FnMut(Rows, [&[Tile]; 2], [usize; 2])) {
+    let Chunk { first, tiles } = chunk;
+    let is_whole = left.term == 1 && first + tiles * TERMS <= left.depth;
+    let in_place = if is_whole { left.count / SIDE * SIDE } else { 0 };
+    // A pair of panels is of one kind.
+    let in_place = if in_place == left.count { in_place } else { in_place / BLOCK * BLOCK };
+    let mut row = |left: Rows, at: usize| {
+        for (j, right) in right.chunks(2 * tiles).enumerate() {
+            f(left, right.split_at(tiles).into(), [at, BLOCK * j]);
+        }
+    };
+    for at in (0..in_place).step_by(BLOCK) {
+        let values = left.values.as_ptr().wrapping_add(at * left.line + first);
+        row(Rows::in_place(values, BLOCK.min(in_place - at), left.line), at);
+    }
+    if in_place == left.count {
+        return;
+    }
+    thread_local! {
+        static PACKED: RefCell<Vec<Tile>> = const { RefCell::new(Vec::new()) };
+    }
+    PACKED.with_borrow_mut(|packed| {
+        let room = (left.count - in_place).div_ceil(SIDE) * tiles;
         if packed.len() < room {
             packed.resize(room, Tile::ZERO);
         }
-        for first in (0..depth).step_by(most * TERMS) {
-            let tiles = most.min((depth - first).div_ceil(TERMS));
-            let (of_left, rest) = packed.split_at_mut(panels[0] * tiles);
-            let of_right = &mut rest[..panels[1] * tiles];
-            // SAFETY: the caller's promises: whoever has a unit has these instructions.
-            unsafe {
-                left.fill(Hand::Left, first, tiles, of_left);
-                right.fill(Hand::Right, first, tiles, of_right);
-            }
-            let sums = Sums { sizes: [m, n], out, row: steps[0], add: add || first > 0 };
-            for (j, right) in of_right.chunks(2 * tiles).enumerate() {
-                for (i, left) in of_left.chunks(2 * tiles).enumerate() {
-                    let factors = [left, right].map(|panels| panels.split_at(tiles).into());
-                    // SAFETY: the caller's promise.
-                    unsafe { sums.add(&unit, factors, [i, j].map(|at| BLOCK * at)) };
-                }
-            }
+        let rest = Lines { values: &left.values[in_place * left.line..], count: left.count - in_place, ..left };
+        // SAFETY: the caller's promise.
+        unsafe { rest.fill(Hand::Left, first, tiles, &mut packed[..room]) };
+        for (i, panels) in packed[..room].chunks(2 * tiles).enumerate() {
+            row(Rows::packed(panels, tiles), in_place + BLOCK * i);
         }
     });
 }
@@ -74,10 +116,7 @@ struct Sums {
 
 impl Sums {
     /// Adds the block that begins `at` a row and a column.
-    ///
-    /// # Safety
-    /// As for [`multiply`].
-    unsafe fn add(&self, unit: impl Fn(Block), [left, right]: [[&[Tile]; 2]; 2], at: [usize; 2]) {
+    fn add(&self, unit: impl Fn(Block), left: Rows, right: [&[Tile]; 2], at: [usize; 2]) {
         let [rows, columns] = [0, 1].map(|i| (self.sizes[i] - at[i]).min(BLOCK));
         let out = self.out.wrapping_add(at[0] * self.row + at[1]);
         if rows.is_multiple_of(SIDE) && columns.is_multiple_of(SIDE) {

@@ -3,7 +3,6 @@
 use std::arch::asm;
 
 use super::block::Block;
-use super::pack::Tile;
 
 /// The registers' shapes, as the processor reads them (Intel's manual, volume 1, section 18.3).
 #[repr(C, align(64))]
@@ -47,56 +46,51 @@ impl Drop for Configured {
     }
 }
 
-/// Instructions before, in and after the loop over tiles of a block. Registers 0 to 3 hold its sums, 4 and 5 the left factor's tiles, 6 and
-/// 7 the right one's.
+/// Instructions before, in and after the loop over tiles of a block; before it, sums are cleared or loaded. Registers 0 to 3 hold the sums,
+/// 4 and 5 the left factor's tiles, 6 and 7 the right one's.
 macro_rules! sums {
-    ($block:expr, before: $($before:literal)+, each: $($each:literal)+, after: $($after:literal)+) => {{
+    ($block:expr, clear: $($clear:literal)+, load: $($load:literal)+, each: $($each:literal)+, store: $($store:literal)+) => {
+        if $block.add {
+            sums!(@ $block, $($load)+, $($each)+, $($store)+)
+        } else {
+            sums!(@ $block, $($clear)+, $($each)+, $($store)+)
+        }
+    };
+    (@ $block:expr, $($before:literal)+, $($each:literal)+, $($after:literal)+) => {{
         let block: Block = $block;
-        let steps = block.left[0].len();
-        assert!(steps > 0 && block.right[0].len() == steps, "both factors have the same terms");
-        let second = |panels: [&[Tile]; 2]| {
-            assert!(panels[1].is_empty() || panels[1].len() == steps, "all panels have the same terms");
-            panels[1].as_ptr()
-        };
-        let row = size_of::<f32>() * block.row;
-        // A row of zeros is read sixteen times.
-        let (start, start_row) = if block.add { (block.out.cast_const(), row) } else { (ZEROS.0.as_ptr(), 0) };
+        let steps = block.right[0].len();
+        let second = block.right[1];
+        assert!(steps > 0 && (second.is_empty() || second.len() == steps), "all panels have the same terms");
         asm!(
-            "lea {half}, [{start} + 8*{start_row}]",
-            "lea {half}, [{half} + 8*{start_row}]",
+            "lea {half}, [{out} + 8*{row}]",
+            "lea {half}, [{half} + 8*{row}]",
             $($before,)+
             "2:",
             $($each,)+
-            "add {a}, 1024",
-            "add {b}, 1024",
+            "add {a}, {tile}",
+            "add {b}, {tile}",
             "add {c}, 1024",
             "add {d}, 1024",
             "dec {steps}",
             "jnz 2b",
-            "lea {half}, [{out} + 8*{row}]",
-            "lea {half}, [{half} + 8*{row}]",
             $($after,)+
             half = out(reg) _,
-            start = in(reg) start,
-            start_row = in(reg) start_row,
-            a = inout(reg) block.left[0].as_ptr() => _,
-            b = inout(reg) second(block.left) => _,
+            a = inout(reg) block.left.first[0] => _,
+            b = inout(reg) block.left.first[1] => _,
             c = inout(reg) block.right[0].as_ptr() => _,
-            d = inout(reg) second(block.right) => _,
+            d = inout(reg) second.as_ptr() => _,
+            // Of a row of the left factor, and of a packed one.
+            left = in(reg) block.left.line,
+            tile = in(reg) block.left.tile,
             line = in(reg) 64usize,
             steps = inout(reg) steps => _,
             out = in(reg) block.out,
-            row = in(reg) row,
+            row = in(reg) size_of::<f32>() * block.row,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         )
     }};
 }
-
-#[repr(align(64))]
-struct Zeros([f32; 32]);
-
-static ZEROS: Zeros = Zeros([0.0; 32]);
 
 /// Writes the block's sums, or adds them to what is there.
 ///
@@ -105,24 +99,25 @@ static ZEROS: Zeros = Zeros([0.0; 32]);
 pub(super) unsafe fn add(block: Block) {
     // SAFETY: the caller's promises. As many tiles are read as the panels have, and the registers are told to the compiler.
     unsafe {
-        match (block.left[1].is_empty(), block.right[1].is_empty()) {
+        match (block.left.first[1].is_null(), block.right[1].is_empty()) {
             (false, false) => sums!(
                 block,
-                before:
-                    "tileloadd tmm0, [{start} + 1*{start_row}]"
-                    "tileloadd tmm1, [{start} + 1*{start_row} + 64]"
-                    "tileloadd tmm2, [{half} + 1*{start_row}]"
-                    "tileloadd tmm3, [{half} + 1*{start_row} + 64]",
+                clear: "tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3",
+                load:
+                    "tileloadd tmm0, [{out} + 1*{row}]"
+                    "tileloadd tmm1, [{out} + 1*{row} + 64]"
+                    "tileloadd tmm2, [{half} + 1*{row}]"
+                    "tileloadd tmm3, [{half} + 1*{row} + 64]",
                 each:
-                    "tileloadd tmm4, [{a} + 1*{line}]"
+                    "tileloadd tmm4, [{a} + 1*{left}]"
                     "tileloadd tmm6, [{c} + 1*{line}]"
                     "tileloadd tmm7, [{d} + 1*{line}]"
                     "tdpbf16ps tmm0, tmm4, tmm6"
                     "tdpbf16ps tmm1, tmm4, tmm7"
-                    "tileloadd tmm5, [{b} + 1*{line}]"
+                    "tileloadd tmm5, [{b} + 1*{left}]"
                     "tdpbf16ps tmm2, tmm5, tmm6"
                     "tdpbf16ps tmm3, tmm5, tmm7",
-                after:
+                store:
                     "tilestored [{out} + 1*{row}], tmm0"
                     "tilestored [{out} + 1*{row} + 64], tmm1"
                     "tilestored [{half} + 1*{row}], tmm2"
@@ -130,44 +125,45 @@ pub(super) unsafe fn add(block: Block) {
             ),
             (false, true) => sums!(
                 block,
-                before:
-                    "tileloadd tmm0, [{start} + 1*{start_row}]"
-                    "tileloadd tmm2, [{half} + 1*{start_row}]",
+                clear: "tilezero tmm0" "tilezero tmm2",
+                load:
+                    "tileloadd tmm0, [{out} + 1*{row}]"
+                    "tileloadd tmm2, [{half} + 1*{row}]",
                 each:
-                    "tileloadd tmm4, [{a} + 1*{line}]"
+                    "tileloadd tmm4, [{a} + 1*{left}]"
                     "tileloadd tmm6, [{c} + 1*{line}]"
                     "tdpbf16ps tmm0, tmm4, tmm6"
-                    "tileloadd tmm5, [{b} + 1*{line}]"
+                    "tileloadd tmm5, [{b} + 1*{left}]"
                     "tdpbf16ps tmm2, tmm5, tmm6",
-                after:
+                store:
                     "tilestored [{out} + 1*{row}], tmm0"
                     "tilestored [{half} + 1*{row}], tmm2"
             ),
             (true, false) => sums!(
                 block,
-                before:
-                    "tileloadd tmm0, [{start} + 1*{start_row}]"
-                    "tileloadd tmm1, [{start} + 1*{start_row} + 64]",
+                clear: "tilezero tmm0" "tilezero tmm1",
+                load:
+                    "tileloadd tmm0, [{out} + 1*{row}]"
+                    "tileloadd tmm1, [{out} + 1*{row} + 64]",
                 each:
-                    "tileloadd tmm4, [{a} + 1*{line}]"
+                    "tileloadd tmm4, [{a} + 1*{left}]"
                     "tileloadd tmm6, [{c} + 1*{line}]"
                     "tdpbf16ps tmm0, tmm4, tmm6"
                     "tileloadd tmm7, [{d} + 1*{line}]"
                     "tdpbf16ps tmm1, tmm4, tmm7",
-                after:
+                store:
                     "tilestored [{out} + 1*{row}], tmm0"
                     "tilestored [{out} + 1*{row} + 64], tmm1"
             ),
             (true, true) => sums!(
                 block,
-                before:
-                    "tileloadd tmm0, [{start} + 1*{start_row}]",
+                clear: "tilezero tmm0",
+                load: "tileloadd tmm0, [{out} + 1*{row}]",
                 each:
-                    "tileloadd tmm4, [{a} + 1*{line}]"
+                    "tileloadd tmm4, [{a} + 1*{left}]"
                     "tileloadd tmm6, [{c} + 1*{line}]"
                     "tdpbf16ps tmm0, tmm4, tmm6",
-                after:
-                    "tilestored [{out} + 1*{row}], tmm0"
+                store: "tilestored [{out} + 1*{row}], tmm0"
             ),
         }
     }

@@ -6,7 +6,7 @@ use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::lattice::Axis;
 use super::patches::{Patches, Source};
-use super::tiles::{LANES, depth, fair, part, stride, tiles};
+use super::tiles::{LANES, fair, part, stride, tiles};
 use super::weights::Weights;
 use crate::isa;
 use crate::memory::float::Float;
@@ -71,9 +71,12 @@ impl<E: Float> Correlation<'_, E> {
         self.axes.iter().map(|axis| axis.taps.len()).product()
     }
 
-    /// Channels whose taps one product sums.
+    /// Channels whose taps one product sums: of brain floats as many as the tiles of one pass hold, with no terms left over if possible.
     fn channels_at_once(&self) -> usize {
-        (depth::<E>() / self.taps()).clamp(1, self.source.channels)
+        let (depth, multiple) = if E::IS_WIDE { (256, 1) } else { (576, 32) };
+        let most = depth / self.taps();
+        let most = if most < multiple { most } else { most / multiple * multiple };
+        most.clamp(1, self.source.channels)
     }
 
     fn area(&self) -> usize {

@@ -101,11 +101,17 @@ fn rows_times<E: Float>(x: &View<E>, weight: Weight<E>, outputs: usize, bias: Op
     let last = shape.num_dims() - 1;
     shape[last] = outputs;
     let parts = parts([x.rows, outputs], x.images * x.columns);
+    let [row, column] = weight.steps;
+    let packed = E::packed(Matrix { values: weight.values, row, column }, [x.columns, outputs]);
+    let wide_bias: Option<Vec<f32>> = packed.as_ref().and(bias).map(|bias| bias.iter().map(|bias| bias.wide()).collect());
     let output = Output::<E>::new(shape);
     parts.run_images(x.images, |image, [rows, some]: [Range<usize>; 2]| {
         // SAFETY: parts are other elements of the output.
         let mut out = unsafe { block(output.places(), image * x.rows + rows.start, &some, rows.len(), outputs) };
-        let [row, column] = weight.steps;
+        if let Some(packed) = &packed {
+            let bias = wide_bias.as_ref().map(|bias| &bias[some.clone()]);
+            return E::multiply_packed(x.matrix(image, rows.start, 0), packed, some, bias, &mut out);
+        }
         let product = Product {
             lhs: x.matrix(image, rows.start, 0),
             rhs: Matrix { values: &weight.values[some.start * column..], row, column },

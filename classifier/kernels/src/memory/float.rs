@@ -1,8 +1,12 @@
 //! The types of numbers in memory. Kernels compute in 32 bits, whatever they read and write.
 
+use std::ops::Range;
+
 use burn::tensor::{Element, bf16};
 
-use super::product::Product;
+use super::output::Block;
+use super::product::{Matrix, Product};
+use crate::brain::Packed;
 use crate::isa;
 
 /// A type that tensors of a kernel may have.
@@ -15,6 +19,15 @@ pub(crate) trait Float: Element + bytemuck::Pod {
 
     /// The nearest number, of two the one whose last bit is 0; NaN stays NaN.
     fn rounded(wide: f32) -> Self;
+
+    /// The right factor `[K, N]` of products, packed once for all that share it; `None` where they read it as it lies.
+    fn packed(matrix: Matrix<Self>, sizes: [usize; 2]) -> Option<Packed>;
+
+    /// See [`Packed::multiply_to`].
+    ///
+    /// # Panics
+    /// If the sizes do not fit, or nothing is [packed](Self::packed) of this type.
+    fn multiply_packed(lhs: Matrix<Self>, rhs: &Packed, columns: Range<usize>, bias: Option<&[f32]>, out: &mut Block<Self>);
 
     /// Writes a product's sums, rows and columns `steps` apart, or adds them to what is there.
     ///
@@ -56,6 +69,14 @@ impl Float for f32 {
         wide
     }
 
+    fn packed(_: Matrix<Self>, _: [usize; 2]) -> Option<Packed> {
+        None
+    }
+
+    fn multiply_packed(_: Matrix<Self>, _: &Packed, _: Range<usize>, _: Option<&[f32]>, _: &mut Block<Self>) {
+        unreachable!("nothing is packed of 32-bit floats");
+    }
+
     unsafe fn multiply(product: Product<Self>, sizes: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {
         // SAFETY: the caller's promise.
         unsafe { product.compute(sizes, out, steps, add) };
@@ -79,6 +100,14 @@ impl Float for bf16 {
         // Half of the last bit that stays, or just below it where that bit is 0.
         let up = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
         Self::from_bits((if wide.is_nan() { bits >> 16 | QUIET } else { up }) as u16)
+    }
+
+    fn packed(matrix: Matrix<Self>, sizes: [usize; 2]) -> Option<Packed> {
+        Packed::new(isa::brain(), matrix, sizes)
+    }
+
+    fn multiply_packed(lhs: Matrix<Self>, rhs: &Packed, columns: Range<usize>, bias: Option<&[f32]>, out: &mut Block<Self>) {
+        rhs.multiply_to(lhs, columns, bias, out);
     }
 
     unsafe fn multiply(product: Product<Self>, sizes: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {

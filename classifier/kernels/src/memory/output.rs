@@ -347,6 +347,18 @@ impl<'a, E: Float> Block<'a, E> {
     pub(super) unsafe fn after_product(&mut self) {
         *self.done.get_mut() = self.len();
     }
+
+    /// Where what is not written row by row goes: the first element, and the elements to the next row.
+    pub(crate) fn before_rows(&mut self) -> (*mut E, usize) {
+        assert!(*self.done.get_mut() == 0 && (self.steps[1] == 1 || self.sizes[1] == 1), "rows that are not yet written");
+        (self.first, self.steps[0])
+    }
+
+    /// # Safety
+    /// All elements are written.
+    pub(crate) unsafe fn after_rows(&mut self) {
+        *self.done.get_mut() = self.len();
+    }
 }
 
 /// # Panics

@@ -15,6 +15,14 @@ pub(crate) struct Matrix<'a, E = f32> {
 }
 
 impl<E> Matrix<'_, E> {
+    /// # Panics
+    /// If the matrix does not hold `sizes`, or one of them is 0.
+    pub(crate) fn check(&self, sizes: [usize; 2]) {
+        assert!(sizes[0] * sizes[1] > 0, "a matrix of {sizes:?}");
+        let (reach, length) = (reach(sizes, [self.row, self.column]), self.values.len());
+        assert!(reach <= length, "a matrix of {sizes:?} reaches over {reach} of {length} values");
+    }
+
     pub(crate) fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
     }

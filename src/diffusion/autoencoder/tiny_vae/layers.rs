@@ -3,11 +3,9 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::activation::mish;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 use roentgen_classifier::nn::{Conv2d, Conv2dConfig, GroupNorm, GroupNormConfig};
-use roentgen_kernels::{Activation, gelu, relu, silu};
+use roentgen_kernels::{Activation, add, gelu, nearest, relu, silu};
 
 use crate::diffusion::resnet::conv3x3;
 
@@ -82,8 +80,7 @@ impl Plain {
             PlainKind::Activation(activation) => activation.forward(input),
             PlainKind::Upsample => {
                 let [_, _, height, width] = input.dims();
-                let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([2 * height, 2 * width]);
-                interpolate(input, options)
+                nearest(input, [2 * height, 2 * width])
             }
         }
     }
@@ -107,13 +104,13 @@ impl Block {
     /// `[B, C, H, W]` to the same shape.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let input = match &self.pool {
-            Some(pool) => input.clone() + pool.forward(input),
+            Some(pool) => add(pool.forward(input.clone()), input),
             None => input,
         };
         let [first, second, third] = &self.conv;
         let x = self.activation.forward(first.forward(input.clone()));
         let x = self.activation.forward(second.forward(x));
-        relu(third.forward(x) + input)
+        relu(add(third.forward(x), input))
     }
 }
 

@@ -7,10 +7,10 @@ mod layers;
 mod taesd;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use roentgen_classifier::nn::{Conv2d, Conv2dConfig};
 
-use crate::diffusion::autoencoder::tiles::{Slices, by_slices};
+use crate::diffusion::autoencoder::tiles::{Slices, by_slices, computed_in};
 use crate::diffusion::resnet::conv3x3;
 use layers::{Block, Layer, Plain, PlainKind};
 
@@ -51,7 +51,12 @@ impl AutoencoderTiny {
         &self.config
     }
 
-    /// The latents of `images`.
+    /// What its layers compute in.
+    fn dtype(&self) -> DType {
+        self.decoder.dtype()
+    }
+
+    /// The latents of `images`, which are of the type of the weights.
     ///
     /// # Shapes
     /// - images: `[B, C, H, W]` in `[-1, 1]`
@@ -60,13 +65,13 @@ impl AutoencoderTiny {
         self.encoder.forward((images + 1.0) / 2.0)
     }
 
-    /// [`encode`](Self::encode) in parts that take less memory.
+    /// [`encode`](Self::encode) in parts that take less memory. Images and latents are of one type, whatever that of the weights.
     pub fn encode_sliced(&self, images: Tensor<4>, slices: &Slices) -> Tensor<4> {
         let grid = slices.tile.map(|tile| tile.encoding(self.config.factor()));
-        by_slices(images, slices.one_by_one, grid, |part| self.encode(part))
+        by_slices(images, slices.one_by_one, grid, computed_in(self.dtype(), |part| self.encode(part)))
     }
 
-    /// The images of `latents`.
+    /// The images of `latents`, which are of the type of the weights.
     ///
     /// # Shapes
     /// - latents: `[B, latent_channels, H, W]`, unscaled
@@ -76,10 +81,10 @@ impl AutoencoderTiny {
         self.decoder.forward(latents) * 2.0 - 1.0
     }
 
-    /// [`decode`](Self::decode) in parts that take less memory.
+    /// [`decode`](Self::decode) in parts that take less memory. Latents and images are of one type, whatever that of the weights.
     pub fn decode_sliced(&self, latents: Tensor<4>, slices: &Slices) -> Tensor<4> {
         let grid = slices.tile.map(|tile| tile.decoding(self.config.factor()));
-        by_slices(latents, slices.one_by_one, grid, |part| self.decode(part))
+        by_slices(latents, slices.one_by_one, grid, computed_in(self.dtype(), |part| self.decode(part)))
     }
 
     /// Latents as an image in `[0, 1]` that 8 bits a channel hold well; those out of range are clamped.
@@ -121,6 +126,15 @@ impl Sequence {
         }
         layers.push(Layer::Conv(conv3x3([config.width, config.out_channels], device)));
         Self { layers }
+    }
+
+    /// The type of its weights; its first layer is a convolution.
+    fn dtype(&self) -> DType {
+        let convolution = self.layers.iter().find_map(|layer| match layer {
+            Layer::Conv(conv) => Some(conv.weight.val().dtype()),
+            _ => None,
+        });
+        convolution.expect("every sequence begins with a convolution")
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {

@@ -1,9 +1,9 @@
 //! The networks of the autoencoder: images to means and log-variances, and latents to images.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use roentgen_classifier::nn::{Conv2d, GroupNorm, GroupNormConfig, Linear, LinearConfig};
-use roentgen_kernels::{Activation, Visible, attention};
+use roentgen_kernels::{Activation, Visible, add, attention};
 
 use super::EPSILON;
 use super::config::AutoencoderKlConfig;
@@ -108,6 +108,11 @@ impl Decoder {
         }
     }
 
+    /// The type of its weights.
+    pub(super) fn dtype(&self) -> DType {
+        self.conv_in.weight.val().dtype()
+    }
+
     /// `[B, latent_channels, H, W]` to `[B, C, factor * H, factor * W]`.
     pub(super) fn forward(&self, latents: Tensor<4>, trace: &mut Trace) -> Tensor<4> {
         let mut x = self.mid_block.forward(self.conv_in.forward(latents));
@@ -179,6 +184,6 @@ impl AttentionBlock {
         let tokens = self.group_norm.forward(input.clone()).reshape([batch, channels, height * width]).swap_dims(1, 2);
         let [query, key, value] = [&self.to_q, &self.to_k, &self.to_v].map(|projection| projection.forward(tokens.clone()));
         let x = self.to_out[0].forward(attention(query, key, value, 1, &Visible::default()));
-        input + x.swap_dims(1, 2).reshape(shape)
+        add(x.swap_dims(1, 2), input.reshape([batch, channels, height * width])).reshape(shape)
     }
 }

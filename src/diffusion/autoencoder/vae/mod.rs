@@ -6,11 +6,11 @@ mod coder;
 mod config;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use roentgen_classifier::nn::{Conv2d, Conv2dConfig};
 
 use crate::diffusion::Trace;
-use crate::diffusion::autoencoder::tiles::{Slices, by_slices};
+use crate::diffusion::autoencoder::tiles::{Slices, by_slices, computed_in};
 use coder::{Decoder, Encoder};
 
 pub use config::{AutoencoderKlConfig, AutoencoderKlKeys};
@@ -54,7 +54,12 @@ impl AutoencoderKl {
         &self.config
     }
 
-    /// The distribution of latents of `images`.
+    /// What its layers compute in.
+    fn dtype(&self) -> DType {
+        self.decoder.dtype()
+    }
+
+    /// The distribution of latents of `images`, which are of the type of the weights.
     ///
     /// # Shapes
     /// - images: `[B, C, H, W]` in `[-1, 1]`, each side at least [`factor`](AutoencoderKlConfig::factor)
@@ -68,14 +73,20 @@ impl AutoencoderKl {
         Posterior::new(self.moments(images, trace))
     }
 
-    /// [`encode`](Self::encode) in parts that take less memory; with tiles, equal to diffusers' `enable_tiling`.
+    /// [`encode`](Self::encode) in parts that take less memory; with tiles, equal to diffusers' `enable_tiling`. Images and distribution are
+    /// of one type, whatever that of the weights.
     pub fn encode_sliced(&self, images: Tensor<4>, slices: &Slices) -> Posterior {
         let factor = self.config.factor();
         let grid = slices.tile.map(|tile| tile.encoding(factor));
-        Posterior::new(by_slices(images, slices.one_by_one, grid, |part| self.moments(part, &mut Trace::off())))
+        Posterior::new(by_slices(
+            images,
+            slices.one_by_one,
+            grid,
+            computed_in(self.dtype(), |part| self.moments(part, &mut Trace::off())),
+        ))
     }
 
-    /// The images of `latents`.
+    /// The images of `latents`, which are of the type of the weights.
     ///
     /// # Shapes
     /// - latents: `[B, latent_channels, H, W]`, unscaled
@@ -93,10 +104,11 @@ impl AutoencoderKl {
         trace.within("decoder", |trace| self.decoder.forward(latents, trace))
     }
 
-    /// [`decode`](Self::decode) in parts that take less memory; with tiles, equal to diffusers' `enable_tiling`.
+    /// [`decode`](Self::decode) in parts that take less memory; with tiles, equal to diffusers' `enable_tiling`. Latents and images are of
+    /// one type, whatever that of the weights.
     pub fn decode_sliced(&self, latents: Tensor<4>, slices: &Slices) -> Tensor<4> {
         let grid = slices.tile.map(|tile| tile.decoding(self.config.factor()));
-        by_slices(latents, slices.one_by_one, grid, |part| self.decode(part))
+        by_slices(latents, slices.one_by_one, grid, computed_in(self.dtype(), |part| self.decode(part)))
     }
 
     /// Means and log-variances, `[B, 2 * latent_channels, h, w]`.

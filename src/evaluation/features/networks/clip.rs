@@ -13,9 +13,11 @@ use roentgen_augment::image::RgbImage;
 use roentgen_classifier::nn::{Conv2d, Conv2dConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use serde_json::{Value, json};
 
+use super::super::compute::Compute;
 use super::super::{FeatureError, FeatureNetwork, ResizePath};
 use super::folder::open_config;
 use super::processor::{ImageProcessor, Preparation};
+use crate::config::ComputeType;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::{LAYERS, Options, SIDE, WIDTH};
 use crate::diffusion::text::{Activation, Encoder, LayerSizes};
@@ -229,6 +231,7 @@ impl KeyMap for ClipImageKeys {
 #[derive(Debug)]
 pub struct Clip {
     network: ClipImageModel,
+    compute: Compute,
     preparation: Preparation,
     width: usize,
     digest: Fingerprint,
@@ -252,7 +255,15 @@ impl Clip {
         let loaded = config.load(folder, device)?;
         let preparation = Preparation { processor, path };
         let width = config.projection;
-        Ok(Self { network: loaded.model, preparation, width, digest: loaded.digest, device: device.clone() })
+        let compute = Compute::default();
+        Ok(Self { network: loaded.model, compute, preparation, width, digest: loaded.digest, device: device.clone() })
+    }
+
+    /// The same, computed in `dtype`.
+    #[must_use]
+    pub fn computed_in(self, dtype: ComputeType) -> Self {
+        let compute = Compute::new(dtype);
+        Self { network: compute.round(self.network), compute, ..self }
     }
 }
 
@@ -262,7 +273,7 @@ impl FeatureNetwork for Clip {
     }
 
     fn preparation(&self) -> String {
-        self.preparation.to_string()
+        self.compute.describe(self.preparation.to_string())
     }
 
     fn width(&self) -> usize {
@@ -270,14 +281,15 @@ impl FeatureNetwork for Clip {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&[b"clip", &self.digest.0, format!("{:?}", self.preparation).as_bytes()])
+        let preparation = format!("{:?}", self.preparation);
+        self.compute.fingerprint(Fingerprint::of(&[b"clip", &self.digest.0, preparation.as_bytes()]))
     }
 
     fn features(&self, images: &[RgbImage]) -> Result<Vec<f32>, FeatureError> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let features = self.network.forward(self.preparation.batch(images, &self.device));
+        let features = self.network.forward(self.compute.images(self.preparation.batch(images, &self.device)));
         Ok(features.into_data().iter::<f32>().collect())
     }
 }

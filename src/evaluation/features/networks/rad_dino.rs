@@ -11,9 +11,11 @@ use roentgen_augment::image::RgbImage;
 use roentgen_classifier::networks::vit::{Vit, VitConfig};
 use serde_json::json;
 
+use super::super::compute::Compute;
 use super::super::{FeatureError, FeatureNetwork, ResizePath};
 use super::folder::open_config;
 use super::processor::{ImageProcessor, Preparation};
+use crate::config::ComputeType;
 use crate::diffusion::DiffusionError;
 use crate::diffusion::options::{LAYERS, SIDE, WIDTH};
 use crate::diffusion::weights::{KeyMap, Loaded, Stem, load};
@@ -22,6 +24,7 @@ use crate::diffusion::weights::{KeyMap, Loaded, Stem, load};
 #[derive(Debug)]
 pub struct RadDino {
     network: Vit,
+    compute: Compute,
     preparation: Preparation,
     digest: Fingerprint,
     device: Device,
@@ -116,7 +119,15 @@ impl RadDino {
         }
         let loaded = load_vit(folder, device)?;
         let preparation = Preparation { processor, path };
-        Ok(Self { network: loaded.model, preparation, digest: loaded.digest, device: device.clone() })
+        let compute = Compute::default();
+        Ok(Self { network: loaded.model, compute, preparation, digest: loaded.digest, device: device.clone() })
+    }
+
+    /// The same, computed in `dtype`.
+    #[must_use]
+    pub fn computed_in(self, dtype: ComputeType) -> Self {
+        let compute = Compute::new(dtype);
+        Self { network: compute.round(self.network), compute, ..self }
     }
 }
 
@@ -126,7 +137,7 @@ impl FeatureNetwork for RadDino {
     }
 
     fn preparation(&self) -> String {
-        self.preparation.to_string()
+        self.compute.describe(self.preparation.to_string())
     }
 
     fn width(&self) -> usize {
@@ -134,14 +145,15 @@ impl FeatureNetwork for RadDino {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&[b"dinov2", &self.digest.0, format!("{:?}", self.preparation).as_bytes()])
+        let preparation = format!("{:?}", self.preparation);
+        self.compute.fingerprint(Fingerprint::of(&[b"dinov2", &self.digest.0, preparation.as_bytes()]))
     }
 
     fn features(&self, images: &[RgbImage]) -> Result<Vec<f32>, FeatureError> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let features = self.network.forward(self.preparation.batch(images, &self.device));
+        let features = self.network.forward(self.compute.images(self.preparation.batch(images, &self.device)));
         Ok(features.into_data().iter::<f32>().collect())
     }
 }

@@ -13,8 +13,10 @@ use roentgen_augment::digest::Fingerprint;
 use roentgen_augment::image::RgbImage;
 
 use self::blocks::{InceptionA, InceptionB, InceptionC, InceptionD, InceptionE, Unit, shrink};
+use super::super::compute::Compute;
 use super::super::{FeatureError, FeatureNetwork, ResizePath};
 use super::file::{TensorFile, refused};
+use crate::config::ComputeType;
 use crate::diffusion::weights::KeyMap;
 
 /// Side of the images that it takes.
@@ -106,6 +108,7 @@ impl KeyMap for InceptionKeys {
 #[derive(Debug)]
 pub struct Inception {
     network: InceptionV3,
+    compute: Compute,
     digest: Fingerprint,
     path: Option<ResizePath>,
     device: Device,
@@ -126,7 +129,15 @@ impl Inception {
             return Err(refused(file, EXPECTED, found));
         }
         let loaded = tensors.load(InceptionV3::new(device), &InceptionKeys, FloatDType::F32)?;
-        Ok(Self { network: loaded.model, digest: loaded.digest, path, device: device.clone() })
+        let compute = Compute::default();
+        Ok(Self { network: loaded.model, compute, digest: loaded.digest, path, device: device.clone() })
+    }
+
+    /// The same, computed in `dtype`.
+    #[must_use]
+    pub fn computed_in(self, dtype: ComputeType) -> Self {
+        let compute = Compute::new(dtype);
+        Self { network: compute.round(self.network), compute, ..self }
     }
 
     /// `3 * 299 * 299` numbers in `[-1, 1]`.
@@ -148,7 +159,7 @@ impl FeatureNetwork for Inception {
         let way = self
             .path
             .map_or_else(|| "bilinear without antialiasing to 299x299 (pytorch-fid)".to_owned(), |path| path.describe(SIDE));
-        format!("{way}, 2x/255 - 1")
+        self.compute.describe(format!("{way}, 2x/255 - 1"))
     }
 
     fn width(&self) -> usize {
@@ -165,7 +176,7 @@ impl FeatureNetwork for Inception {
         }
         let pictures: Vec<Vec<f32>> = images.par_iter().map(|image| self.picture(image)).collect();
         let batch = Tensor::from_data(TensorData::new(pictures.concat(), [images.len(), 3, SIDE, SIDE]), &self.device);
-        Ok(self.network.forward(batch).into_data().iter::<f32>().collect())
+        Ok(self.network.forward(self.compute.images(batch)).into_data().iter::<f32>().collect())
     }
 }
 
