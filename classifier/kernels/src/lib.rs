@@ -11,7 +11,7 @@
 //! | `brain` | matrix products of brain floats |
 //! | `conv` | convolution |
 //! | `dense` | the buffer of a dense block, and the first half of its layers |
-//! | `elementwise` | ReLU, SiLU, GELU, quick GELU; a gate's GELU times a value |
+//! | `elementwise` | ReLU, SiLU, GELU, quick GELU; a gate's GELU times a value; sums; numbers in another type |
 //! | `linear` | rows times a matrix, and a bias |
 //! | `norm` | group, batch and layer norm, and batch norm by given statistics, with the activation after them |
 //! | `pool` | the largest of 3x3 windows, the mean of 2x2 blocks |
@@ -65,6 +65,8 @@ pub use attention::{Visible, attention};
 pub use conv::conv2d;
 pub use dense::{BottleneckOptions, DenseFeatures};
 pub use elementwise::activation::{gelu, quick_gelu, relu, silu};
+pub use elementwise::add::add;
+pub use elementwise::cast::cast;
 pub use elementwise::function::Activation;
 pub use elementwise::geglu::geglu;
 pub use euclidean::euclidean_norms;
