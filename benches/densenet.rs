@@ -8,7 +8,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
 use roentgen_classifier::loss::{KnownLabels, MaskedBce};
 use roentgen_classifier::networks::{DenseNetConfig, Network, seeded};
-use roentgen_classifier::training::TrainConfig;
+use roentgen_classifier::training::{Precision, TrainConfig};
 use roentgen_kernels::keep_freed_memory;
 
 const FINDINGS: usize = 14;
@@ -51,13 +51,25 @@ fn densenet121_forward(bencher: Bencher, shape: Shape) {
 /// DenseNet-121: forward, loss, backward, AdamW.
 #[divan::bench(args = [shape(8, 64), shape(16, 64), shape(4, 224)], sample_count = 4, sample_size = 1)]
 fn densenet121_train(bencher: Bencher, shape: Shape) {
-    train(bencher, &DenseNetConfig::densenet121(1, FINDINGS), shape);
+    train(bencher, &DenseNetConfig::densenet121(1, FINDINGS), shape, Precision::Fp32);
+}
+
+/// The same in brain floats, weights and optimiser in 32 bits.
+#[divan::bench(args = [shape(8, 64), shape(16, 64), shape(4, 224)], sample_count = 4, sample_size = 1)]
+fn densenet121_train_bf16(bencher: Bencher, shape: Shape) {
+    train(bencher, &DenseNetConfig::densenet121(1, FINDINGS), shape, Precision::Bf16);
 }
 
 /// The small net: forward, loss, backward, AdamW.
 #[divan::bench(args = [shape(32, 64)], sample_count = 10, sample_size = 1)]
 fn small_train(bencher: Bencher, shape: Shape) {
-    train(bencher, &DenseNetConfig::small(1, FINDINGS), shape);
+    train(bencher, &DenseNetConfig::small(1, FINDINGS), shape, Precision::Fp32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = [shape(32, 64)], sample_count = 10, sample_size = 1)]
+fn small_train_bf16(bencher: Bencher, shape: Shape) {
+    train(bencher, &DenseNetConfig::small(1, FINDINGS), shape, Precision::Bf16);
 }
 
 /// A step of AdamW over the 7 million weights of DenseNet-121, gradients given.
@@ -87,11 +99,11 @@ impl ModuleVisitor for Ones {
     }
 }
 
-fn train(bencher: Bencher, config: &DenseNetConfig, shape: Shape) {
+fn train(bencher: Bencher, config: &DenseNetConfig, shape: Shape, precision: Precision) {
     let device = Device::flex().autodiff();
     let mut net = Some(seeded(config.init(&device), 0));
     let mut optimizer = TrainConfig::default().optimizer();
-    let images = images(shape, &device);
+    let images = images(shape, &device).cast(precision.dtype());
     let targets = Tensor::<2>::zeros([shape.batch, FINDINGS], &device);
     let mask = Tensor::<2>::ones([shape.batch, FINDINGS], &device);
     let known = KnownLabels::count([&[1.0; FINDINGS][..]].repeat(shape.batch), FINDINGS);

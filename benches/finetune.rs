@@ -78,9 +78,19 @@ fn normal<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
 /// Latents and text states are given, as from a cache. Items are images.
 #[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
 fn finetune_step(bencher: Bencher, size: Size) {
+    step(bencher, size, FloatDType::F32);
+}
+
+/// The same in brain floats; weights that train, moments and the optimiser in 32 bits.
+#[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
+fn finetune_step_bf16(bencher: Bencher, size: Size) {
+    step(bencher, size, FloatDType::BF16);
+}
+
+fn step(bencher: Bencher, size: Size, dtype: FloatDType) {
     let device = Device::flex();
     let checkpoint = Checkpoint::read(&size.folder()).expect("the folder was just written");
-    let settings = TraineeSettings::new(Strategy::unet_only());
+    let settings = TraineeSettings { dtype, ..TraineeSettings::new(Strategy::unet_only()) };
     let mut trainee = Trainee::new(checkpoint, &settings, &device).expect("valid settings");
     let batch = size.batch(&device);
     bencher.counter(ItemsCount::new(size.samples)).bench_local(|| {

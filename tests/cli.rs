@@ -457,7 +457,7 @@ fn devices_are_listed() {
     let study = Study::new();
     let shown = succeeds(&study.roentgen(&["devices"]));
     assert!(shown.contains("cpu") && shown.contains("threads"), "{shown}");
-    let listed: Value = serde_json::from_str(&succeeds(&study.roentgen(&["devices", "--json"]))).unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&succeeds(&study.roentgen(&["devices", "--json"]))).unwrap();
     assert!(listed["cpu"]["threads"].as_u64().unwrap() >= 1, "{listed}");
     let interfaces = listed["interfaces"].as_array().unwrap();
     let names: Vec<_> = interfaces.iter().map(|api| api["name"].as_str().unwrap()).collect();

@@ -13,6 +13,7 @@ use roentgen_augment::batch::InputRange;
 use roentgen_augment::image::{GrayDepth, Preprocess, RgbImage, encode_png};
 use roentgen_augment::phantom::{PhantomDataset, PhantomDatasetConfig, PhantomPhysics};
 use roentgen_classifier::networks::{DenseNetConfig, seeded};
+use roentgen_classifier::training::Precision;
 use roentgen_classifier::weights::{Card, save_weights};
 
 use crate::cli::{Study, succeeds};
@@ -55,6 +56,7 @@ fn classifier(path: &Path, seed: u64) {
         findings: vec!["Mass".to_owned(), "Effusion".to_owned()],
         input_range: InputRange::Signed,
         image_size: SIDE,
+        precision: Precision::Fp32,
         preprocess: serde_json::to_value(Preprocess::new(SIDE)).unwrap(),
     };
     save_weights(&net, path, &card).unwrap();

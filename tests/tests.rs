@@ -23,6 +23,7 @@
 //! | `pages` | reports in headless Chromium: quiet, self-contained, narrow enough, printable |
 //! | `pixels` | image files found by name, in their depth, and refused by name |
 //! | `pool` | synthetic rows of a table, and images made elsewhere |
+//! | `precision` | classifiers in brain floats: results, records, and starts that would mix them with 32-bit floats |
 //! | `probe` | text encoders before and after, on made-up reports: figures, scores, embeddings, and everything that is no result |
 //! | `progress` | lines that long commands write where there is no terminal, and how long they say a study takes |
 //! | `reports` | `data label`: labels read from reports, explained, and everything of the kind that is refused |
@@ -59,6 +60,7 @@ mod pages;
 mod parity;
 mod pixels;
 mod pool;
+mod precision;
 mod probe;
 mod progress;
 mod reading;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use roentgen_augment::batch::InputRange;
 use roentgen_classifier::networks::Network;
+use roentgen_classifier::training::Precision;
 use roentgen_classifier::weights::{Card, save_state_dict, save_weights};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         findings: (0..config.num_classes()).map(|i| format!("finding {i}")).collect(),
         input_range: if config.in_channels() == 1 { InputRange::Xrv } else { InputRange::Imagenet },
         image_size: 64,
+        precision: Precision::Fp32,
         preprocess: serde_json::Value::Null,
         config,
     };

@@ -10,6 +10,7 @@ use roentgen_augment::mix::{BatchStream, Prefetch};
 use roentgen_augment::record::{CxrSample, Vocabulary};
 
 use crate::error::{ClassifierError, SettingError, chain};
+use crate::training::Precision;
 
 /// A data set cut into batches, in order, read again in every pass.
 ///
@@ -20,6 +21,7 @@ pub struct Batches {
     set: Arc<dyn Dataset<CxrSample>>,
     batcher: CxrBatcher,
     batch_size: usize,
+    precision: Precision,
     device: Device,
 }
 
@@ -38,7 +40,14 @@ impl Batches {
         device: &Device,
     ) -> Result<Self, ClassifierError> {
         SettingError::unless(batch_size > 0, "eval_batch_size", batch_size, "at least 1")?;
-        Ok(Self { set: Arc::new(set), batcher: batcher.clone(), batch_size, device: device.clone() })
+        let precision = Precision::Fp32;
+        Ok(Self { set: Arc::new(set), batcher: batcher.clone(), batch_size, precision, device: device.clone() })
+    }
+
+    /// Batches whose images are of that precision, in which networks then compute; 32-bit floats without this.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Number of images.
@@ -97,7 +106,8 @@ impl Iterator for Pass<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let samples = self.samples.next()?;
-        Some(samples.map(|samples| self.batches.batcher.batch(samples, &self.batches.device)))
+        let Batches { batcher, precision, device, .. } = self.batches;
+        Some(samples.map(|samples| precision.of_images(batcher.batch(samples, device))))
     }
 }
 

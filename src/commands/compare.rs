@@ -28,6 +28,7 @@ pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCo
     let folder = open_study(&start, out, &bars)?;
     let (device, opened) = common.device.open()?;
     folder.claim_device(opened)?;
+    config.training.precision.check("training.precision", &device)?;
     // A wrong file is found before anything is trained.
     check_networks(config, &device).context("evaluation")?;
     let job = PoolJob { config, study: &study, device: &device, folder: out, progress: &bars };

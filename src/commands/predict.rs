@@ -50,7 +50,9 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let net = Network::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy_of_rows(), input: card.input_range };
+    card.precision.check("the precision of the weights", &device)?;
     let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;
+    let batches = batches.with_precision(card.precision);
     let bars = Bars::new(args.common.json);
     let task = bars.begin("", data.rows().len() as u64, "images");
     let predictions = Predictions::of(&net, &batches, |images| task.advance(images as u64))?;

@@ -29,6 +29,7 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let folder = open_study(&start, &args.out, &bars)?;
     let (device, opened) = args.common.device.open()?;
     folder.claim_device(opened)?;
+    config.training.precision.check("training.precision", &device)?;
     let arm = &config.arms[0];
     let job = PoolJob { config: &config, study: &study, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;

@@ -72,6 +72,7 @@ impl AdherenceJob<'_> {
         let config = self.config;
         let samples = PartialDataset::new(pool.clone(), 0, judged_images(pool));
         let samples = Batches::new(samples, self.batcher, config.training.eval_batch_size, self.device)?;
+        let samples = samples.with_precision(config.training.precision);
         let nets = weights.iter().map(|path| Ok(Network::load(path, self.device)?.net));
         let nets = nets.collect::<Result<Vec<_>, ClassifierError>>()?;
         let runs = Predictions::of_each(&nets, &samples, |_| {})?;

@@ -26,6 +26,7 @@ pub(super) fn protocol(config: &RunConfig, parameters: usize) -> Protocol {
         steps: training.steps,
         batch_size: training.batch_size,
         learning_rate: training.learning_rate,
+        precision: training.precision,
         seeds: config.seeds.clone(),
         selection: serde_json::to_value(training.select).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
         replicates: config.bootstrap.replicates,

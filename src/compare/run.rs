@@ -119,7 +119,11 @@ impl Comparison<'_> {
     pub fn run(&self) -> Result<Compared, CompareError> {
         let config = self.config;
         let batcher = batcher(config, self.study.train.data().vocabulary());
-        let held_out = |set: &HeldOut| Batches::new(set.clone(), &batcher, config.training.eval_batch_size, self.device);
+        let training = &config.training;
+        let held_out = |set: &HeldOut| {
+            let batches = Batches::new(set.clone(), &batcher, training.eval_batch_size, self.device)?;
+            Ok::<_, ClassifierError>(batches.with_precision(training.precision))
+        };
         let (valid, test) = (held_out(self.study.splits.valid())?, held_out(self.study.splits.test())?);
         let mut checked = false;
         let earlier = |seed: &u64| config.arms.iter().map(|arm| self.finished(arm, *seed)).collect::<Vec<_>>();

@@ -85,6 +85,7 @@ impl SeedRun<'_> {
             findings: findings.iter().map(|finding| finding.name().to_owned()).collect(),
             input_range: config.network.input,
             image_size: config.preprocess.size,
+            precision: config.training.precision,
             preprocess: serde_json::to_value(config.preprocess).expect("settings have a JSON form"),
         };
         save_weights(&trained.net, &folder.join("model.safetensors"), &card)?;

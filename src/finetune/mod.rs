@@ -39,7 +39,7 @@ mod trainee;
 
 pub use assembly::{Assembly, Origin};
 pub use batch::{Denoising, ImageCodes, Latents, Reconstruction, TextCondition, TrainBatch};
-pub use config::{FinetuneConfig, OptimizerConfig, Precision, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
+pub use config::{FinetuneConfig, OptimizerConfig, Preset, SampleConfig, ScheduleConfig, ValidationConfig};
 pub use error::FinetuneError;
 pub use lora::LoraSettings;
 pub use objective::{Distance, Objective, ReconstructionObjective};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Tensor};
+use roentgen_kernels::cast;
 
 use super::lora;
 use super::{FinetuneError, Strategy, TraineeSettings, Tuning};
@@ -264,13 +265,13 @@ impl Bind<'_> {
         };
         rewrite(model.clone(), keys, |slot, current| {
             if let Some(position) = leaves.position(part, &slot.key) {
-                return Some(value(position).cast(dtype));
+                return Some(cast(value(position), dtype));
             }
             let adapter = settings.as_ref().and_then(|settings| Some((settings, lora::positions(part, &slot.key, leaves)?)));
             match (adapter, values) {
                 (Some((settings, [a, b])), _) => {
                     let factors = Factors { a: value(a), b: value(b), rank: settings.rank, scale: settings.scale() };
-                    Some(frozen(current).cast(dtype) + factors.delta(slot).cast(dtype))
+                    Some(cast(frozen(current), dtype) + cast(factors.delta(slot), dtype))
                 }
                 (None, Values::Tracked) => Some(frozen(current)),
                 (None, Values::Plain(_)) => None,

@@ -1,8 +1,8 @@
 //! All settings that the results of training depend on.
 
-use burn::tensor::FloatDType;
+use burn::tensor::{Device, FloatDType};
 use roentgen_classifier::SettingError;
-use roentgen_classifier::training::{AdamWConfig, EmaConfig};
+use roentgen_classifier::training::{AdamWConfig, EmaConfig, Precision};
 use serde::{Deserialize, Serialize};
 
 use super::FinetuneError;
@@ -125,6 +125,12 @@ impl TraineeSettings {
             value: format!("{:?}", self.dtype),
             expected: "f32 or bf16".to_owned(),
         }))
+    }
+
+    /// Refuses a device that lacks the compute type.
+    pub(super) fn check_device(&self, device: &Device) -> Result<(), FinetuneError> {
+        let precision = if self.dtype == FloatDType::F32 { Precision::Fp32 } else { Precision::Bf16 };
+        Ok(precision.check("precision", device)?)
     }
 }
 

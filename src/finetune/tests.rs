@@ -37,6 +37,9 @@ fn strategies() -> Vec<Strategy> {
     ]
 }
 
+/// What pipelines compute in.
+const DTYPES: [FloatDType; 2] = [FloatDType::F32, FloatDType::BF16];
+
 fn any_batch(trainee: &Trainee, seed: u64) -> TrainBatch {
     match trainee.settings().strategy {
         Strategy::Denoise { .. } => batch(trainee, seed, 2),
@@ -57,8 +60,8 @@ fn weights(trainee: &Trainee, which: Which) -> BTreeMap<String, TensorData> {
 /// Every weight that has a part in the loss moves, in every strategy; and the average follows it.
 #[test]
 fn what_trains_moves_and_names_its_part() {
-    for strategy in strategies() {
-        let mut trainee = trainee(&settings(strategy.clone()));
+    for (strategy, dtype) in strategies().into_iter().flat_map(|strategy| DTYPES.map(|dtype| (strategy.clone(), dtype))) {
+        let mut trainee = trainee(&TraineeSettings { dtype, ..settings(strategy.clone()) });
         let start = weights(&trainee, Which::Live);
         for seed in 0..3 {
             step(&mut trainee, seed);
@@ -92,8 +95,8 @@ fn halves_of_an_autoencoder_train_alone() {
 #[test]
 fn a_resumed_training_is_the_uncut_one() {
     const STEPS: u64 = 4;
-    for strategy in strategies() {
-        let settings = settings(strategy);
+    for (strategy, dtype) in strategies().into_iter().flat_map(|strategy| DTYPES.map(|dtype| (strategy.clone(), dtype))) {
+        let settings = TraineeSettings { dtype, ..settings(strategy) };
         let mut uncut = trainee(&settings);
         let mut states = Vec::new();
         for seed in 0..STEPS {
@@ -111,7 +114,7 @@ fn a_resumed_training_is_the_uncut_one() {
             for seed in cut as u64..STEPS {
                 step(&mut resumed, seed);
             }
-            assert!(contents(&resumed.state()) == contents(&uncut.state()), "cut after {cut} of {:?}", settings.strategy);
+            assert!(contents(&resumed.state()) == contents(&uncut.state()), "cut after {cut} of {settings:?}");
         }
     }
 }

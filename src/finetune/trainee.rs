@@ -76,6 +76,7 @@ impl Trainee {
     /// [`FinetuneError::Setting`]; [`FinetuneError::Diffusion`] for weights that can't be read.
     pub fn new(checkpoint: Checkpoint, settings: &TraineeSettings, device: &Device) -> Result<Self, FinetuneError> {
         settings.check()?;
+        settings.check_device(device)?;
         let device = device.clone().without_autodiff();
         let (networks, leaves) = networks::load(checkpoint, settings, &device)?;
         if leaves.list.is_empty() {

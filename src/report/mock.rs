@@ -2,6 +2,7 @@
 
 use roentgen_augment::gate::GateReport;
 use roentgen_augment::text::{Dropped, PromptSummary};
+use roentgen_classifier::training::Precision;
 
 use super::{
     AdherenceFinding, AdherenceReport, ArmReport, CalibrationPoint, ComparisonReport, DataCard, Difference, Estimate,
@@ -75,6 +76,7 @@ pub(crate) fn report(arms: usize, findings: usize) -> ComparisonReport {
             steps: 1500,
             batch_size: 32,
             learning_rate: 3e-4,
+            precision: Precision::Bf16,
             seeds: vec![1, 2, 3],
             selection: "highest macro AUROC on real validation images".to_owned(),
             replicates: 2000,

@@ -2,6 +2,7 @@
 
 use roentgen_augment::gate::GateReport;
 use roentgen_augment::text::PromptSummary;
+use roentgen_classifier::training::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::run::EvaluationReport;
@@ -179,6 +180,9 @@ pub struct Protocol {
     pub batch_size: usize,
     /// Peak learning rate.
     pub learning_rate: f64,
+    /// What the networks compute in.
+    #[serde(default)]
+    pub precision: Precision,
     /// Classifier seeds; run `i` of every arm starts from the same weights.
     pub seeds: Vec<u64>,
     /// How the checkpoint is chosen.

@@ -121,6 +121,7 @@ pub const STUDY: &[(&str, Kind)] = &[
     ("training.schedule", Of(&["\"cosine\"", "\"none\""])),
     ("training.clip_norm", Real),
     ("training.stochastic_depth", Real),
+    ("training.precision", Of(&["\"bf16\"", "\"fp32\"", "\"fp16\""])),
     ("training.reduction", Of(&["\"mean\"", "\"max\""])),
     ("training.pos_weight", Flag),
     ("training.task_weights", Flag),

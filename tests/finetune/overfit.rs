@@ -57,6 +57,16 @@ fn run(folder: &Path, args: &[&str]) {
 #[test]
 #[ignore = "some minutes: cargo test --release --test tests -- --ignored every_prompt"]
 fn every_prompt_gives_its_own_radiograph() {
+    learns_all("fp32");
+}
+
+#[test]
+#[ignore = "some minutes: cargo test --release --test tests -- --ignored every_prompt"]
+fn every_prompt_gives_its_own_radiograph_in_brain_floats() {
+    learns_all("bf16");
+}
+
+fn learns_all(precision: &str) {
     let (Some(nih), Some(minilm), Some(taef2)) = (shared("nih_cxr14"), shared("minilm_l6_v2"), shared("taef2")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -90,8 +100,9 @@ fn every_prompt_gives_its_own_radiograph() {
     std::fs::write(path("run.toml"), text).unwrap();
 
     let begun = std::time::Instant::now();
-    run(folder.path(), &["finetune", "run.toml", "--out", "out", "--device", "cpu", "--json"]);
-    println!("trained in {:.0} s", begun.elapsed().as_secs_f64());
+    let set = format!("precision=\"{precision}\"");
+    run(folder.path(), &["finetune", "run.toml", "--set", &set, "--out", "out", "--device", "cpu", "--json"]);
+    println!("trained in {precision} in {:.0} s", begun.elapsed().as_secs_f64());
     let generate = [
         "generate",
         "--pipeline",

@@ -11,22 +11,30 @@ use super::{Bench, copy};
 
 #[test]
 fn a_run_cut_at_any_step_equals_an_uncut_one() {
-    let bench = Bench::new();
-    bench.finishes("whole", &[]);
-    let expected = bench.learnt("whole");
-    for cut in [1, 4, 6, 7] {
-        let out = format!("cut-{cut}");
-        copy(&bench.path("whole"), &bench.path(&out));
-        std::fs::remove_dir_all(bench.path(&out).join("pipeline")).unwrap();
-        for step in cut + 1..=8 {
-            std::fs::remove_dir_all(bench.path(&out).join(format!("checkpoints/{step:08}"))).unwrap();
+    for precision in ["fp32", "bf16"] {
+        let bench = Bench::new();
+        bench.edit("run.toml", "seed = 3", &format!("seed = 3\nprecision = \"{precision}\""));
+        bench.finishes("whole", &[]);
+        let expected = bench.learnt("whole");
+        for cut in [1, 4, 6, 7] {
+            let out = format!("cut-{cut}");
+            copy(&bench.path("whole"), &bench.path(&out));
+            std::fs::remove_dir_all(bench.path(&out).join("pipeline")).unwrap();
+            for step in cut + 1..=8 {
+                std::fs::remove_dir_all(bench.path(&out).join(format!("checkpoints/{step:08}"))).unwrap();
+            }
+            bench.finishes(&out, &[]);
+            bench.learnt(&out).assert_is(&expected, &format!("{out} in {precision}"));
         }
-        bench.finishes(&out, &[]);
-        bench.learnt(&out).assert_is(&expected, &out);
+        // A finished run is not trained again.
+        bench.finishes("whole", &[]);
+        bench.learnt("whole").assert_is(&expected, "finished");
+        // Nor does it go on in other numbers.
+        let other = if precision == "fp32" { "bf16" } else { "fp32" };
+        let set = format!("precision=\"{other}\"");
+        let said = format!("precision: \"{precision}\", now \"{other}\"");
+        bench.refuses("whole", &["--set", &set], &["whole holds another run", &said]);
     }
-    // A finished run is not trained again.
-    bench.finishes("whole", &[]);
-    bench.learnt("whole").assert_is(&expected, "finished");
 }
 
 #[test]

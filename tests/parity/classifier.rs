@@ -13,7 +13,7 @@ use roentgen_augment::image::{GrayImage, Pixels, Signed};
 use roentgen_classifier::loss::{KnownLabels, MaskedBce, Reduction};
 use roentgen_classifier::networks::{DenseNetConfig, Family, Network, NetworkShape, StochasticDepth};
 use roentgen_classifier::predict::op_norm;
-use roentgen_classifier::training::{OptimizerKind, Recipe, StepBatch, TrainConfig, TrainedPart, Trainee};
+use roentgen_classifier::training::{OptimizerKind, Precision, Recipe, StepBatch, TrainConfig, TrainedPart, Trainee};
 use roentgen_classifier::weights::{Card, LoadOptions, infer_config, load_weights, published_name, save_weights};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -91,6 +91,7 @@ fn card(config: &NetworkShape) -> Card {
         findings: (0..config.num_classes()).map(|i| format!("label_{i}")).collect(),
         input_range: if config.in_channels() == 1 { InputRange::Xrv } else { InputRange::Imagenet },
         image_size: 64,
+        precision: Precision::Fp32,
         preprocess: Value::Null,
     }
 }

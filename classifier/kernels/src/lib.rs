@@ -11,7 +11,7 @@
 //! | `brain` | matrix products of brain floats |
 //! | `conv` | convolution |
 //! | `dense` | the buffer of a dense block, and the first half of its layers |
-//! | `elementwise` | ReLU, SiLU, GELU, quick GELU; a gate's GELU times a value |
+//! | `elementwise` | ReLU, SiLU, GELU, quick GELU; a gate's GELU times a value; sums; numbers in another type |
 //! | `linear` | rows times a matrix, and a bias |
 //! | `maps` | sums, nearest neighbours and channels side by side, between layers |
 //! | `norm` | group, batch and layer norm, and batch norm by given statistics, with the activation after them |
@@ -67,13 +67,15 @@ pub use attention::{Visible, attention};
 pub use conv::conv2d;
 pub use dense::{BottleneckOptions, DenseFeatures};
 pub use elementwise::activation::{gelu, quick_gelu, relu, silu};
+pub use elementwise::add::add;
+pub use elementwise::cast::cast;
 pub use elementwise::function::Activation;
 pub use elementwise::geglu::geglu;
 pub use euclidean::euclidean_norms;
 pub use isa::{brain_instructions, float_instructions};
 pub use linear::linear;
+pub use maps::{add_to_channels, join_channels, nearest};
 pub use memory::pages::keep_freed_memory;
-pub use maps::{add, add_to_channels, join_channels, nearest};
 pub use norm::{BatchNormed, Norm, Over, batch_norm, fixed_norm, group_norm, layer_norm};
 pub use pool::{average_pool, max_pool};
 

@@ -4,7 +4,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use roentgen_kernels::gelu;
+use roentgen_kernels::{cast, gelu};
 use serde::{Deserialize, Serialize};
 
 use super::average::global_average;
@@ -208,11 +208,13 @@ impl Block {
     /// `factor`: `[B, 1, 1, 1]`
     fn forward(&self, x: Tensor<4>, factor: Option<Tensor<4>>) -> Tensor<4> {
         let [channels, _, _] = self.layer_scale.dims();
+        let dtype = x.dtype().into();
         let inner = self.norm.forward(self.depthwise.forward(x.clone()).permute([0, 2, 3, 1])); // [B, H, W, C]
         let branch = self.project.forward(gelu(self.expand.forward(inner)));
-        let branch = (branch * self.layer_scale.val().reshape([1, 1, 1, channels])).permute([0, 3, 1, 2]);
+        let scale = cast(self.layer_scale.val(), dtype);
+        let branch = (branch * scale.reshape([1, 1, 1, channels])).permute([0, 3, 1, 2]);
         match factor {
-            Some(factor) => x + branch * factor,
+            Some(factor) => x + branch * cast(factor, dtype),
             None => x + branch,
         }
     }

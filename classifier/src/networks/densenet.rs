@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::average::global_average;
 use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Pointwise, PointwiseConfig};
-use roentgen_kernels::{Activation, DenseFeatures, average_pool, max_pool, relu};
+use roentgen_kernels::{Activation, DenseFeatures, average_pool, cast, max_pool, relu};
 
 /// Shape of a [`DenseNet`]. Field names are torchvision's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,7 +230,7 @@ impl DenseLayer {
 
     /// The same from the maps so far, which are not concatenated.
     fn forward_maps(&self, maps: &DenseFeatures) -> Tensor<4> {
-        self.second_half(self.norm1.forward_convolved(maps, self.conv1.weight.val()))
+        self.second_half(self.norm1.forward_convolved(maps, cast(self.conv1.weight.val(), maps.dtype())))
     }
 
     fn second_half(&self, x: Tensor<4>) -> Tensor<4> {

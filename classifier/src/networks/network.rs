@@ -46,6 +46,8 @@ impl Network {
         }
     }
 
+    /// Computes in the type of the images, up to the features: those, the head and the logits are of 32 bits.
+    ///
     /// # Shapes
     /// - images: `[B, C, H, W]`, in the range of the weights (see [`InputRange`](roentgen_augment::batch::InputRange))
     /// - output: logits `[B, F]`

@@ -6,7 +6,7 @@
 use burn::module::{Initializer, Module};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use roentgen_kernels::{Activation, max_pool, relu};
+use roentgen_kernels::{Activation, add, max_pool, relu};
 use serde::{Deserialize, Serialize};
 
 use super::average::global_average;
@@ -215,7 +215,7 @@ impl Block {
             Some(downsample) => downsample.norm.forward(downsample.conv.forward(x)),
             None => x,
         };
-        relu(branch + identity)
+        relu(add(branch, identity))
     }
 }
 

@@ -5,6 +5,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
+use super::alike;
 use roentgen_kernels::conv2d;
 
 /// Configuration of [`Conv2d`].
@@ -67,7 +68,8 @@ impl Conv2d {
     /// - output: `[B, O, H', W']`, `H' = (H + padding - kernel height) / stride + 1` rounded down, `W'` alike
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let options = ConvOptions::new_with_padding(self.stride, self.padding, [1, 1], 1);
-        conv2d(input, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        let (weight, bias) = (alike(&self.weight, &input), self.bias.as_ref().map(|bias| alike(bias, &input)));
+        conv2d(input, weight, bias, options)
     }
 }
 

@@ -5,6 +5,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
+use super::alike;
 use roentgen_kernels::conv2d;
 
 /// Configuration of [`Depthwise`].
@@ -50,6 +51,7 @@ impl Depthwise {
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let [channels, _, side, _] = self.weight.dims();
         let options = ConvOptions::new([1, 1], [side / 2, side / 2], [1, 1], channels);
-        conv2d(input, self.weight.val(), Some(self.bias.val()), options)
+        let (weight, bias) = (alike(&self.weight, &input), alike(&self.bias, &input));
+        conv2d(input, weight, Some(bias), options)
     }
 }

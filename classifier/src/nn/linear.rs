@@ -4,6 +4,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use super::alike;
 use roentgen_kernels::linear;
 
 /// Configuration of [`Linear`].
@@ -51,7 +52,8 @@ impl Linear {
     /// # Panics
     /// If the last axis is of another length.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        linear(input, self.weight.val(), self.bias.as_ref().map(Param::val))
+        let (weight, bias) = (alike(&self.weight, &input), self.bias.as_ref().map(|bias| alike(bias, &input)));
+        linear(input, weight, bias)
     }
 }
 

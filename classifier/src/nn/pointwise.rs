@@ -5,6 +5,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
+use super::alike;
 use roentgen_kernels::conv2d;
 
 /// Configuration of [`Pointwise`].
@@ -39,7 +40,8 @@ impl Pointwise {
     /// - input: `[B, C, H, W]`
     /// - output: `[B, O, H, W]`
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        conv2d(input, self.weight.val(), None, ConvOptions::new([1, 1], [0, 0], [1, 1], 1))
+        let weight = alike(&self.weight, &input);
+        conv2d(input, weight, None, ConvOptions::new([1, 1], [0, 0], [1, 1], 1))
     }
 }
 

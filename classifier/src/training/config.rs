@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adamw::{AdamW, AdamWConfig};
 use super::augmentation::Augmentation;
+use super::precision::Precision;
 use super::schedule::LearningRateSchedule;
 use crate::SettingError;
 use crate::loss::Reduction;
@@ -43,6 +44,10 @@ pub struct TrainConfig {
     /// 1603.09382); of ConvNeXt and of vision transformers, which have two in each layer. Other networks have none.
     #[serde(skip_serializing_if = "is_usual_depth")]
     pub stochastic_depth: f64,
+    /// What the network computes in: `fp32`, or `bf16`, which keeps activations in half the memory. Weights, their gradients' sums and the
+    /// optimiser are of 32 bits either way.
+    #[serde(skip_serializing_if = "Precision::is_fp32")]
+    pub precision: Precision,
     /// How the loss is averaged.
     pub reduction: Reduction,
     /// Weight the positive term of each finding by negatives / positives of the real training rows, at most 20.
@@ -73,6 +78,7 @@ impl Default for TrainConfig {
             schedule: LearningRateSchedule::Cosine,
             clip_norm: 1.0,
             stochastic_depth: USUAL_DEPTH,
+            precision: Precision::Fp32,
             reduction: Reduction::Mean,
             pos_weight: false,
             task_weights: false,

@@ -120,7 +120,7 @@ impl Iterator for RoundIterator<'_> {
             let micro = samples.chunks(size).map(|chunk| {
                 let images = augmented(chunk, &config.augmentation, self.loader.seed);
                 let records = chunk.iter().map(|item| item.sample.record.clone()).collect();
-                self.loader.batcher.stack(&images, records, &self.loader.device)
+                config.precision.of_images(self.loader.batcher.stack(&images, records, &self.loader.device))
             });
             StepBatch { step: self.first + self.done, micro: micro.collect() }
         }))

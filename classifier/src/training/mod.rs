@@ -7,6 +7,7 @@
 //! | `smoothing` | the smoothed loss and whether it runs away; the moving average of weights | yes |
 //! | `checkpoints` | folders that are whole at any moment, pruned, the newest readable one | yes |
 //! | `log`, `tensorboard` | `metrics.jsonl` and TensorBoard event files | yes |
+//! | `precision` | the numbers that a network computes with | yes |
 //! | `config`, `augmentation`, `part` | settings of a classifier's run | |
 //! | `loader`, `trainee` | what burn-train's loop pulls from and calls | |
 //! | `journal`, `history` | what that loop tells of a run: written down, shown, saved; the rounds and the best of them | |
@@ -21,6 +22,7 @@ mod journal;
 mod loader;
 mod log;
 mod part;
+mod precision;
 mod schedule;
 mod smoothing;
 mod tensorboard;
@@ -51,6 +53,7 @@ pub use config::{OptimizerKind, Selection, TrainConfig};
 pub use history::{History, Round};
 pub use log::{BinnedLoss, Metric, RoundMetric, StepLine, TrainMetric, TrainingLog, ValidMetric, peak_bytes, read_metrics};
 pub use part::TrainedPart;
+pub use precision::Precision;
 pub use schedule::{LearningRateSchedule, WarmupSchedule};
 pub use smoothing::{Ema, EmaConfig, LossWatch, Verdict, WatchConfig};
 pub use trainee::{HeldOutBatches, Recipe, StepBatch, Trainee};
@@ -114,6 +117,8 @@ impl Trained {
 
 /// Trains to the end, from the newest complete checkpoint in the folder if there is one.
 ///
+/// A network computes in the type of its images, which is that of `precision`; so does validation.
+///
 /// A run that was killed and continued gives the same weights as one that was not, bit for bit on the CPU: the stream, the
 /// augmentation and the schedule are functions of the step, and a round's checkpoint holds weights, batch-norm statistics,
 /// optimiser and schedule.
@@ -125,6 +130,7 @@ impl Trained {
 pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let config = job.config;
     config.validate()?;
+    config.precision.check("precision", job.device)?;
     std::fs::create_dir_all(&job.folder).map_err(ClassifierError::io("create", &job.folder))?;
     let checkpoints = CheckpointFolder::open(&job.folder, LAYOUT)?;
     let (newest, damaged) = checkpoints.newest(|_| Ok::<_, ClassifierError>(()))?;
@@ -137,7 +143,7 @@ pub fn train(job: TrainJob<'_>) -> Result<Trained, ClassifierError> {
     let mut history = History::resume(&metrics, config.select, config.eval_every, resumed);
 
     let plain = job.device.clone();
-    let valid = HeldOutBatches::new(job.valid, &job.batcher, config.eval_batch_size, &plain)?;
+    let valid = HeldOutBatches::new(job.valid, &job.batcher, config.eval_batch_size, &plain)?.with_precision(config.precision);
     check_selection(config.select, job.valid, &job.batcher)?;
 
     let interrupter = Interrupter::new();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::data::dataset::Dataset;
 use burn::module::{ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use roentgen_augment::AugmentError;
 use roentgen_augment::batch::InputRange;
 use roentgen_augment::dataset::{CxrDataset, SplitBy, SplitPlan, Splits};
@@ -184,6 +184,46 @@ fn stochastic_depth_resumes_bit_for_bit() {
     }
 }
 
+/// Of every kind of network: killed in its second round and gone on with, the weights are those of a run that was not.
+#[test]
+fn brain_floats_resume_bit_for_bit_and_leave_weights_in_32_bits() {
+    let config = TrainConfig { select: Selection::Last, precision: Precision::Bf16, ..config() };
+    let healthy = splits(Prevalence::enriched(), usize::MAX);
+    for shape in [densenet(), resnet(), convnext(), vit()] {
+        let train =
+            |splits: &Splits, config: &TrainConfig, folder: &Path| run_of(&shape, TrainedPart::Whole, splits, config, folder);
+        let folder = tempfile::tempdir().unwrap();
+        let trained = train(&healthy, &config, folder.path()).unwrap();
+        assert!(dtypes(&trained.net).iter().all(|dtype| *dtype == DType::F32), "{shape:?}");
+        let uninterrupted = outcome(&trained);
+        let folder = tempfile::tempdir().unwrap();
+        let loads = healthy.valid().len() * 2 + config.batch_size * (config.eval_every + 1);
+        train(&splits(Prevalence::enriched(), loads), &config, folder.path()).unwrap_err();
+        assert!(outcome(&train(&healthy, &config, folder.path()).unwrap()) == uninterrupted, "{shape:?}");
+        // In 32 bits they are others, if not by much.
+        let folder = tempfile::tempdir().unwrap();
+        let wide = TrainConfig { precision: Precision::Fp32, ..config.clone() };
+        let wide = outcome(&train(&healthy, &wide, folder.path()).unwrap());
+        assert!(wide.0 != uninterrupted.0, "{shape:?}");
+        for (brain, wide) in uninterrupted.1.iter().zip(&wide.1) {
+            assert!((brain.1 - wide.1).abs() < 0.05 * wide.1, "{shape:?}: losses of {brain:?} and {wide:?}");
+        }
+    }
+}
+
+/// The type of every weight and running statistic.
+fn dtypes(net: &Network) -> Vec<DType> {
+    struct Types(Vec<DType>);
+    impl ModuleVisitor for Types {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.val().dtype());
+        }
+    }
+    let mut types = Types(Vec::new());
+    net.visit(&mut types);
+    types.0
+}
+
 #[test]
 fn networks_of_every_kind_learn_their_training_images() {
     let healthy = splits(Prevalence::enriched(), usize::MAX);
@@ -198,10 +238,13 @@ fn networks_of_every_kind_learn_their_training_images() {
         ..TrainConfig::default()
     };
     for shape in [densenet(), resnet(), convnext(), vit()] {
-        let folder = tempfile::tempdir().unwrap();
-        let trained = run_of(&shape, TrainedPart::Whole, &healthy, &config, folder.path()).unwrap();
-        let losses: Vec<f64> = trained.history.rounds().iter().map(|round| round.train_loss).collect();
-        assert!(losses[5] < 0.8 * losses[0], "{shape:?}: {losses:?}");
+        for precision in [Precision::Fp32, Precision::Bf16] {
+            let folder = tempfile::tempdir().unwrap();
+            let config = TrainConfig { precision, ..config.clone() };
+            let trained = run_of(&shape, TrainedPart::Whole, &healthy, &config, folder.path()).unwrap();
+            let losses: Vec<f64> = trained.history.rounds().iter().map(|round| round.train_loss).collect();
+            assert!(losses[5] < 0.8 * losses[0], "{shape:?} in {precision}: {losses:?}");
+        }
     }
 }
 
@@ -209,7 +252,10 @@ fn networks_of_every_kind_learn_their_training_images() {
 fn a_head_alone_changes_nothing_before_it() {
     let healthy = splits(Prevalence::enriched(), usize::MAX);
     let config = TrainConfig { steps: 40, eval_every: 10, learning_rate: 3e-2, select: Selection::Last, ..config() };
-    for shape in [densenet(), resnet(), convnext(), vit()] {
+    for (shape, precision) in
+        [densenet(), resnet(), convnext(), vit()].into_iter().zip([Precision::Fp32, Precision::Bf16].repeat(2))
+    {
+        let config = TrainConfig { precision, ..config.clone() };
         let folder = tempfile::tempdir().unwrap();
         let before = weights(&seeded(shape.init(&Device::flex()), 4));
         let trained = run_of(&shape, TrainedPart::Head, &healthy, &config, folder.path()).unwrap();

@@ -11,8 +11,8 @@ use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
 use roentgen_augment::batch::{CxrBatch, CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 
-use super::TrainedPart;
 use super::clip::clip_grad_norm;
+use super::{Precision, TrainedPart};
 use crate::ClassifierError;
 use crate::batch::Batches;
 use crate::loss::{KnownLabels, MaskedBce};
@@ -47,6 +47,12 @@ impl HeldOutBatches {
         let targets = targets(&records, &batcher.vocabulary, &batcher.policy);
         let mask: Vec<f32> = targets.iter().map(|target| f32::from(u8::from(!target.is_nan()))).collect();
         Ok(Self { batches, known: KnownLabels::count([&mask[..]], batcher.vocabulary.len()) })
+    }
+
+    /// Batches whose images are of that precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { batches: self.batches.with_precision(precision), ..self }
     }
 
     /// The set.

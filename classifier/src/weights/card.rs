@@ -11,6 +11,7 @@ use super::safetensors::open_safetensors;
 use super::source::{Format, format_of};
 use crate::ClassifierError;
 use crate::networks::NetworkShape;
+use crate::training::Precision;
 
 /// The one metadata key of our files. One, so that a file's bytes depend on nothing but its content: safetensors writes several
 /// in any order.
@@ -30,6 +31,9 @@ pub struct Card {
     pub input_range: InputRange,
     /// Side of the square images it was trained with, in pixels.
     pub image_size: usize,
+    /// What the net was trained in, and predicts in; nothing about the weights, which are of 32 bits.
+    #[serde(default, skip_serializing_if = "Precision::is_fp32")]
+    pub precision: Precision,
     /// How images were prepared, as far as the trainer recorded it.
     #[serde(default)]
     pub preprocess: Value,

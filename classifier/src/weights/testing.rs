@@ -11,6 +11,7 @@ use super::save::{Entry, Kind, serialize, state_dict};
 use super::{Card, LoadOptions, LoadedWeights, load_weights};
 use crate::ClassifierError;
 use crate::networks::{DenseNetConfig, Network};
+use crate::training::Precision;
 
 pub(super) fn config() -> DenseNetConfig {
     DenseNetConfig {
@@ -47,6 +48,7 @@ pub(super) fn card_of(net: &Network) -> Card {
         findings: ["Edema", "Mass", "Hernia"].map(str::to_owned).to_vec(),
         input_range: InputRange::Xrv,
         image_size: 64,
+        precision: Precision::Fp32,
         preprocess: json!({"crop": "center"}),
     }
 }

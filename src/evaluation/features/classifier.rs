@@ -198,6 +198,7 @@ fn no(path: &Path, expected: &str, found: &str) -> FeatureError {
 mod tests {
     use roentgen_classifier::networks::seeded;
     use roentgen_classifier::networks::vit::VitClassifierConfig;
+    use roentgen_classifier::training::Precision;
     use roentgen_classifier::weights::{Card, save_state_dict, save_weights};
 
     use super::*;
@@ -216,6 +217,7 @@ mod tests {
             findings: ["Mass", "Edema"].map(str::to_owned).to_vec(),
             input_range: InputRange::Signed,
             image_size: 42,
+            precision: Precision::Fp32,
             preprocess: serde_json::to_value(Preprocess::new(42)).unwrap(),
         };
         save_weights(&net, &path, &card).unwrap();

@@ -5,11 +5,10 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::FloatDType;
 use roentgen_augment::image::Preprocess;
 use roentgen_augment::text::PromptSettings;
 use roentgen_classifier::SettingError;
-use roentgen_classifier::training::{EmaConfig, WatchConfig};
+use roentgen_classifier::training::{EmaConfig, Precision, WatchConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::limits::{MOST_BATCH, MOST_CACHE_MIB, MOST_PIXELS, MOST_STEPS, MOST_TOKENS, MOST_WORKERS, entries, within};
@@ -20,7 +19,7 @@ use crate::finetune::{Assembly, FinetuneError, Objective, ReconstructionObjectiv
 use crate::memory::Estimate;
 
 pub use preset::Preset;
-pub use tables::{OptimizerConfig, Precision, SampleConfig, ScheduleConfig, ValidationConfig};
+pub use tables::{OptimizerConfig, SampleConfig, ScheduleConfig, ValidationConfig};
 
 /// A whole run file of `roentgen finetune`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +77,7 @@ pub struct FinetuneConfig {
     /// Moving average of the weights, which is exported; none if absent.
     #[serde(default)]
     pub ema: Option<EmaConfig>,
-    /// Compute type of text encoder and U-Net: `fp32` or `bf16`. Weights that train, moments and averages are 32-bit either way.
+    /// What text encoder and U-Net compute in: `fp32` or `bf16`. Weights that train, moments and averages are 32-bit either way.
     #[serde(default)]
     pub precision: Precision,
     /// Recompute activations in the backward pass instead of keeping them: less memory, more time, equal results.
@@ -262,10 +261,7 @@ impl FinetuneConfig {
             learning_rates: self.optimizer.learning_rates(),
             max_grad_norm: (self.optimizer.clip_norm > 0.0).then_some(self.optimizer.clip_norm),
             ema: self.ema,
-            dtype: match self.precision {
-                Precision::Fp32 => FloatDType::F32,
-                Precision::Bf16 => FloatDType::BF16,
-            },
+            dtype: self.precision.dtype(),
             gradient_checkpointing: self.gradient_checkpointing,
             seed: self.seed,
         }

@@ -1,4 +1,4 @@
-//! The tables of the run file that no other module owns: `[optimizer]`, `[schedule]`, `[validation]`, `[samples]`, and the precision.
+//! The tables of the run file that no other module owns: `[optimizer]`, `[schedule]`, `[validation]`, `[samples]`.
 
 use roentgen_classifier::training::{AdamWConfig, LearningRateSchedule};
 use serde::{Deserialize, Serialize};
@@ -210,15 +210,4 @@ impl SampleConfig {
     pub fn kind(&self) -> Result<Option<SamplerKind>, ConfigError> {
         sampler_named("samples.sampler", self.sampler.as_deref())
     }
-}
-
-/// Compute type of text encoder and U-Net.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    Fp32,
-    /// Brain floats, for GPUs: half the memory of activations, about twice the speed.
-    Bf16,
 }

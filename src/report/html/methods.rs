@@ -1,6 +1,7 @@
 //! The data, and what every arm shares.
 
 use maud::{Markup, html};
+use roentgen_classifier::training::Precision;
 
 use crate::report::lookup::SPLITS;
 use crate::report::{ComparisonReport, FindingCount, format};
@@ -48,6 +49,17 @@ pub(super) fn protocol(report: &ComparisonReport) -> Markup {
             format!("{} optimiser steps of {} images", format::count(protocol.steps), format::count(protocol.batch_size)),
         ),
         ("Peak learning rate", format::small(protocol.learning_rate)),
+        (
+            "Precision",
+            match protocol.precision {
+                Precision::Fp32 => "fp32: 32-bit floats throughout".to_owned(),
+                Precision::Bf16 => {
+                    "bf16: activations and products in brain floats; weights, sums, norms’ statistics, loss and optimiser \
+                                    in 32-bit floats"
+                        .to_owned()
+                }
+            },
+        ),
         ("Seeds", seeds.join(", ")),
         ("Checkpoint", protocol.selection.clone()),
         (

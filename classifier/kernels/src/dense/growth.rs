@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::tensor::{DType, Shape};
 use burn_flex::FlexTensor;
-use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use crate::isa;
 use crate::memory::float::{Float, by_dtype, by_float};
 use crate::memory::output::Output;
-use crate::memory::values::{PIECE, Values, overwritable, vector, wide_vector};
+use crate::memory::values::{PIECE, Values, overwritable, vector};
 use crate::norm::moments::Moments;
 
 /// One forward pass's buffers, shared by the operations that write and read them.
@@ -56,9 +56,16 @@ impl Maps {
 
     /// Maps and the buffer of gradients, which begins with zeros if nothing has come to it yet: a loss may be of layers alone.
     pub(super) fn values_and_gradient<E: Float>(&mut self) -> (&[E], &mut [f32]) {
-        self.gradient.resize(self.batch * self.capacity * self.sides[0] * self.sides[1], 0.0);
+        self.begin_gradient();
         let values = self.values.as_slice().expect("the tensor was made contiguous, and layers are of its type");
         (values, &mut self.gradient)
+    }
+
+    /// The buffer of gradients is there. The allocator gives zeros that nothing has written yet.
+    fn begin_gradient(&mut self) {
+        if self.gradient.is_empty() {
+            self.gradient = vec![0.0; self.batch * self.capacity * self.plane()];
+        }
     }
 
     /// Adds `a x + b` to the gradient w.r.t. a channel.
@@ -164,14 +171,16 @@ impl Growth {
 
     /// Adds the gradient w.r.t. all maps to those of layers.
     pub(super) fn add_gradient(&self, gradient: FlexTensor) {
+        by_float!(gradient, E => self.add_values(&Values::<E>::of(gradient)));
+    }
+
+    fn add_values<E: Float>(&self, gradient: &Values<E>) {
         let mut maps = self.lock();
-        assert_eq!(gradient.layout().shape(), &maps.shape(maps.capacity), "a gradient has its output's shape");
-        let whole = wide_vector(gradient);
-        if maps.gradient.is_empty() {
-            maps.gradient = whole;
-        } else {
-            maps.gradient.iter_mut().zip(whole).for_each(|(sum, more)| *sum += more);
-        }
+        assert_eq!(gradient.shape(), maps.shape(maps.capacity), "a gradient has its output's shape");
+        maps.begin_gradient();
+        maps.gradient.par_chunks_mut(PIECE).zip(gradient.as_slice().par_chunks(PIECE)).for_each(|(sums, more)| {
+            isa::run(|| sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more.wide()));
+        });
     }
 
     /// The whole gradient w.r.t. `count` channels from `at` on.

@@ -19,7 +19,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 
 use crate::applies;
@@ -83,6 +83,12 @@ impl DenseFeatures {
         let (at, new) = (self.channels, x.dims()[1]);
         let order = Dispatch::dense_put(self.order.into_dispatch(), x.into_dispatch(), at, self.growth.clone());
         Self { order: Tensor::from_dispatch(order), growth: self.growth, channels: at + new }
+    }
+
+    /// The type of the maps, which layers have to be of.
+    #[must_use]
+    pub fn dtype(&self) -> FloatDType {
+        self.growth.with(|maps| maps.dtype()).into()
     }
 
     /// Values that a channel's statistics are of, `B * H * W`.

@@ -1,4 +1,4 @@
-//! What lies between the layers of a network that computes images: sums, enlargement, and channels side by side.
+//! What lies between the layers of a network that computes images: numbers added to channels, enlargement, and channels side by side.
 //!
 //! burn-flex does each on one thread, brain floats one by one or by way of 32 bits. Where gradients are wanted, its operations run.
 
@@ -10,21 +10,6 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Tensor, module};
 
 use crate::applies;
-
-/// `a + b`. A tensor that nobody else holds is overwritten; transposed tokens, `[B, N, C]` seen as `[B, C, N]`, are read in place.
-///
-/// # Shapes
-/// - a, b, output: all the same
-///
-/// # Panics
-/// If the shapes differ.
-pub fn add<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    assert_eq!(a.dims(), b.dims(), "a sum of two tensors of one shape");
-    if a.dtype() != b.dtype() || !is_computed([&a, &b]) {
-        return a + b;
-    }
-    Tensor::from_dispatch(Dispatch::add_alike(a.into_dispatch(), b.into_dispatch()))
-}
 
 /// Adds a number to every pixel of a channel.
 ///
@@ -82,8 +67,6 @@ fn is_computed<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool
 /// Backends with the kernels, which have no gradients; shapes as for the functions, and all of them fit.
 #[backend_extension(Flex)]
 pub trait MapBackend: Backend {
-    /// See [`add`].
-    fn add_alike(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
     /// See [`add_to_channels`].
     fn add_to_planes(x: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self>;
     /// See [`nearest`].

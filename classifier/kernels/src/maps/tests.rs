@@ -2,7 +2,8 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{FloatDType, Tensor, module};
 use proptest::prelude::*;
 
-use super::{add, add_to_channels, join_channels, nearest};
+use super::{add_to_channels, join_channels, nearest};
+use crate::elementwise::add::add;
 use crate::testing::{Draws, brain, wide};
 
 /// Equal to burn's operation on the same numbers, bit for bit; brain floats are rounded once.

@@ -22,6 +22,7 @@ use burn::tensor::{FloatDType, Tensor};
 use self::fixed::FixedNormBackend;
 pub use self::problem::{Norm, Over};
 use crate::applies;
+use crate::elementwise::cast::cast;
 use crate::shapes::{check_filled, check_vectors};
 
 /// A normalised batch and its statistics; no gradient goes to the statistics.
@@ -52,11 +53,16 @@ pub fn batch_norm<const D: usize>(x: Tensor<D>, affine: [Tensor<1>; 2], norm: No
         let column = |i| statistics.clone().narrow(1, i, 1).squeeze_dim::<1>(1);
         BatchNormed { output, mean: column(0), variance: column(1) }
     } else {
-        let [gamma, beta] = affine;
-        let normed = batch_norm_train(x, gamma, beta, norm.epsilon);
-        let output = norm.activation.forward(normed.output);
-        BatchNormed { output, mean: normed.mean.detach(), variance: normed.variance.detach() }
+        batch_norm_composed(x, affine, norm)
     }
+}
+
+/// By burn's own operation, which takes one type: that of the vectors.
+fn batch_norm_composed<const D: usize>(x: Tensor<D>, [gamma, beta]: [Tensor<1>; 2], norm: Norm) -> BatchNormed<D> {
+    let (dtype, wide): (FloatDType, FloatDType) = (x.dtype().into(), gamma.dtype().into());
+    let normed = batch_norm_train(cast(x, wide), gamma, beta, norm.epsilon);
+    let output = cast(norm.activation.forward(normed.output), dtype);
+    BatchNormed { output, mean: normed.mean.detach(), variance: normed.variance.detach() }
 }
 
 /// Normalises each of `groups` equal groups of channels of each image (Wu and He 2018).
@@ -88,7 +94,8 @@ fn group_norm_composed<const D: usize>(x: Tensor<D>, [gamma, beta]: [Tensor<1>; 
     let centred = flat.clone() - flat.mean_dim(2);
     let deviation = (centred.clone().square().mean_dim(2) + norm.epsilon).sqrt();
     let normal: Tensor<D> = (centred / deviation).cast(dtype).reshape(shape);
-    norm.activation.forward(normal * gamma.reshape(each_channel) + beta.reshape(each_channel))
+    let [gamma, beta] = [gamma, beta].map(|vector| cast(vector, dtype).reshape(each_channel));
+    norm.activation.forward(normal * gamma + beta)
 }
 
 /// Normalises the last axis (Ba, Kiros and Hinton 2016).
@@ -110,7 +117,7 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, affine: [Tensor<1>; 2], norm: No
 /// By burn's own operations; statistics of half precision are in 32 bits.
 fn layer_norm_composed<const D: usize>(x: Tensor<D>, [gamma, beta]: [Tensor<1>; 2], norm: Norm) -> Tensor<D> {
     let dtype: FloatDType = x.dtype().into();
-    let normal = if dtype == FloatDType::F16 {
+    let normal = if dtype == FloatDType::F16 || x.dtype() != gamma.dtype() {
         let [gamma, beta] = [gamma, beta].map(|x| x.cast(FloatDType::F32));
         burn_layer_norm(x.cast(FloatDType::F32), gamma, Some(beta), norm.epsilon).cast(dtype)
     } else {

@@ -317,3 +317,22 @@ fn statistics_of_brain_floats_are_not_rounded() {
     ours.mean.into_data().assert_eq(&exact.mean.into_data(), true);
     ours.variance.into_data().assert_eq(&exact.variance.into_data(), true);
 }
+
+/// As on devices without the kernels, for which half precision stands here.
+#[test]
+fn compositions_take_vectors_of_32_bits() {
+    type Normalise = fn(Tensor<4>, Norm) -> Tensor<4>;
+    let all: [(Over, Normalise); 3] = [
+        (Over::Batch, |x, norm| batch_norm(x, affine_map(4), norm).output),
+        (Over::Groups(2), |x, norm| group_norm(x, affine_map(4), norm)),
+        (Over::Last, |x, norm| layer_norm(x, affine_map(6), norm)),
+    ];
+    let x: Tensor<4> = Draws::new(3).normal([2, 4, 5, 6]);
+    for (over, normalise) in all {
+        let norm = Norm { over, epsilon: 1e-5, activation: Activation::Relu };
+        let half = normalise(x.clone().cast(FloatDType::F16), norm);
+        assert_eq!(half.dtype(), DType::F16, "{over:?}");
+        // Input, output, scale and shift are rounded to 11 bits; values are at most 6.
+        wide(&half).into_data().assert_approx_eq::<f32>(&normalise(x.clone(), norm).into_data(), Tolerance::absolute(1e-2));
+    }
+}

@@ -3,7 +3,8 @@
 //! Letters: as in [the folder](super), and `F` findings.
 
 use burn::module::{Initializer, Module};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
+use roentgen_kernels::cast;
 use serde::{Deserialize, Serialize};
 
 use super::super::stochastic_depth::{StochasticDepth, branch_factors};
@@ -105,16 +106,16 @@ impl VitClassifier {
         let count = images.dims()[0];
         let keep = depth.keep(self.dinov2.num_branches(), count);
         let factors = branch_factors(&keep, count, depth.rate, &images.device());
-        self.head(self.dinov2.pooled(images, Some(factors)))
+        self.head(cast(self.dinov2.pooled(images, Some(factors)), FloatDType::F32))
     }
 
-    /// The class token and the mean of the patches; see [`Vit::pooled`].
+    /// The class token and the mean of the patches, in 32 bits, as is the head behind them; see [`Vit::pooled`].
     ///
     /// # Shapes
     /// - images: as for [`forward`](Self::forward)
     /// - output: `[B, 2 * D]`
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        self.dinov2.pooled(images, None)
+        cast(self.dinov2.pooled(images, None), FloatDType::F32)
     }
 
     /// # Shapes

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::nn::Conv2d;
+use roentgen_kernels::cast;
 
 /// One token for the image, one per patch, each with its place.
 #[derive(Module, Debug)]
@@ -29,9 +30,10 @@ impl Embeddings {
         assert!(height.min(width) >= smallest, "an image of {width}x{height} has no patch of {smallest}x{smallest}");
         // A remainder at the bottom and right is no whole patch, and has no token.
         let patches = self.patch_embeddings.projection.forward(images).flatten::<3>(2, 3).swap_dims(1, 2);
-        let class = self.cls_token.val();
+        let dtype = patches.dtype().into();
+        let class = cast(self.cls_token.val(), dtype);
         let class = class.clone().expand([batch, 1, class.dims()[2]]);
-        Tensor::cat(vec![class, patches], 1) + self.positions([height, width])
+        Tensor::cat(vec![class, patches], 1) + cast(self.positions([height, width]), dtype)
     }
 
     /// The position embeddings of an image of this height and width: as stored for a square of as many patches, else resampled.

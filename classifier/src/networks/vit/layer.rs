@@ -2,7 +2,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use roentgen_kernels::{Visible, attention, gelu, silu};
+use roentgen_kernels::{Visible, attention, cast, gelu, silu};
 
 use super::config::VitConfig;
 use crate::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
@@ -127,7 +127,10 @@ impl Layer {
 
 fn times(branch: Tensor<3>, factor: Option<Tensor<3>>) -> Tensor<3> {
     match factor {
-        Some(factor) => branch * factor,
+        Some(factor) => {
+            let dtype = branch.dtype().into();
+            branch * cast(factor, dtype)
+        }
         None => branch,
     }
 }
@@ -142,7 +145,8 @@ impl Attention {
 
 impl LayerScale {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        x * self.lambda1.val().unsqueeze()
+        let scale = cast(self.lambda1.val(), x.dtype().into());
+        x * scale.unsqueeze()
     }
 }
 
