@@ -4,6 +4,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::brain::Panels;
 use crate::elementwise::exp::exp_or_zero;
 
 /// The softmax over keys, one tile of keys after another (Milakov and Gimelshein 2018).
@@ -45,6 +46,65 @@ impl WithSimd for Step<'_> {
                 total = simd.add_f32s(total, scores[column]);
             }
             (maximum[column], sum[column], rescale[column]) = (most, total, factor);
+        }
+    }
+}
+
+/// The same, but the exponentials go to `weights`, rounded to brain floats: a matrix `[keys, queries]`.
+pub(super) struct Weigh<'a> {
+    pub(super) scores: &'a [f32],
+    pub(super) weights: &'a mut Panels,
+    pub(super) scale: f32,
+    pub(super) maximum: &'a mut [f32],
+    pub(super) sum: &'a mut [f32],
+    pub(super) rescale: &'a mut [f32],
+}
+
+impl WithSimd for Weigh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { scores, weights, scale, maximum, sum, rescale } = self;
+        let (row, keys) = (maximum.len(), scores.len() / maximum.len());
+        let (scores, _) = S::as_simd_f32s(scores);
+        let (maximum, _) = S::as_mut_simd_f32s(maximum);
+        let (sum, _) = S::as_mut_simd_f32s(sum);
+        let (rescale, _) = S::as_mut_simd_f32s(rescale);
+        let in_row = maximum.len();
+        let lanes = row / in_row;
+        let (up, down) = (simd.splat_f32s(scale), simd.splat_f32s(-scale));
+        let (half, high, bits) = (simd.splat_u32s(0x8000), simd.splat_u32s(0xffff_0000), simd.splat_u32s(16));
+        for (panel, pairs) in weights.pairs([keys, row]).enumerate() {
+            // A panel has 16 queries, which are one vector or several.
+            for part in 0..16 / lanes {
+                let column = panel * 16 / lanes + part;
+                let before = maximum[column];
+                let mut most = before;
+                for scores in scores.chunks_exact(in_row) {
+                    most = simd.max_f32s(most, scores[column]);
+                }
+                let shift = simd.mul_f32s(down, most);
+                let factor = exp_or_zero(simd, simd.mul_add_e_f32s(up, before, shift));
+                let mut total = simd.mul_f32s(sum[column], factor);
+                // No closures here: what the compiler does not inline is not compiled for this instruction set.
+                for (pair, to) in pairs.iter_mut().enumerate() {
+                    let mut halves = [simd.splat_u32s(0); 2];
+                    for (i, bits) in halves.iter_mut().enumerate() {
+                        if 2 * pair + i < keys {
+                            let score = scores[(2 * pair + i) * in_row + column];
+                            let weight = exp_or_zero(simd, simd.mul_add_e_f32s(up, score, shift));
+                            total = simd.add_f32s(total, weight);
+                            // To nearest. NaN stays NaN: its lower half is that of a brain float, zeros.
+                            *bits = simd.add_u32s(simd.transmute_u32s_f32s(weight), half);
+                        }
+                    }
+                    let [low, odd] = halves;
+                    let both = simd.or_u32s(simd.wrapping_dyn_shr_u32s(low, bits), simd.and_u32s(odd, high));
+                    S::as_mut_simd_u32s(to).0[part] = both;
+                }
+                (maximum[column], sum[column], rescale[column]) = (most, total, factor);
+            }
         }
     }
 }

@@ -22,6 +22,8 @@ mod packed;
 #[path = "unpacked.rs"]
 mod packed;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
+mod panel;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod panels;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,10 @@ use crate::isa::Brain;
 use crate::memory::product::Product;
 
 pub(crate) use packed::Packed;
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+pub(crate) use packed::Panels;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(crate) use panel::Panels;
 
 /// Writes a product's sums, rows and columns `steps` apart, or adds them to what is there.
 ///

@@ -21,6 +21,12 @@ pub(super) struct Tile([[u32; SIDE]; SIDE]);
 impl Tile {
     pub(super) const ZERO: Self = Self([[0; SIDE]; SIDE]);
 
+    /// All rows of some tiles, one after the other.
+    pub(super) fn rows_mut(tiles: &mut [Self]) -> &mut [[u32; SIDE]] {
+        // SAFETY: a tile is its rows, and nothing else.
+        unsafe { std::slice::from_raw_parts_mut(tiles.as_mut_ptr().cast(), SIDE * tiles.len()) }
+    }
+
     /// A line's pairs in the left factor, a pair's lines in the right one.
     #[inline(always)]
     pub(super) fn row(&self, row: usize) -> &[u32; SIDE] {

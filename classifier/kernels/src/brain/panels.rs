@@ -9,7 +9,7 @@ use super::pack::{Hand, Lines, SIDE, TERMS, Tile};
 use crate::memory::product::Product;
 
 /// Most terms of a pass: two panels of the left factor then stay in the first-level cache while those of the right one pass by.
-const DEPTH: usize = 576;
+pub(super) const DEPTH: usize = 576;
 
 /// The terms of one pass.
 #[derive(Clone, Copy)]
@@ -106,17 +106,17 @@ pub(super) unsafe fn blocks(left: Lines, right: &[Tile], chunk: Chunk, mut f: im
 }
 
 /// Where sums go.
-struct Sums {
-    sizes: [usize; 2],
-    out: *mut f32,
+pub(super) struct Sums {
+    pub(super) sizes: [usize; 2],
+    pub(super) out: *mut f32,
     /// Numbers from a row to the next.
-    row: usize,
-    add: bool,
+    pub(super) row: usize,
+    pub(super) add: bool,
 }
 
 impl Sums {
     /// Adds the block that begins `at` a row and a column.
-    fn add(&self, unit: impl Fn(Block), left: Rows, right: [&[Tile]; 2], at: [usize; 2]) {
+    pub(super) fn add(&self, unit: impl Fn(Block), left: Rows, right: [&[Tile]; 2], at: [usize; 2]) {
         let [rows, columns] = [0, 1].map(|i| (self.sizes[i] - at[i]).min(BLOCK));
         let out = self.out.wrapping_add(at[0] * self.row + at[1]);
         if rows.is_multiple_of(SIDE) && columns.is_multiple_of(SIDE) {

@@ -20,3 +20,28 @@ impl Packed {
         match *self {}
     }
 }
+
+/// A packed factor of one pass: none.
+pub(crate) enum Panels {}
+
+impl Panels {
+    pub(crate) const DEPTH: usize = 0;
+
+    pub(crate) fn new(_: Brain) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn pack(&mut self, _: Matrix<bf16>, _: [usize; 2]) {
+        match *self {}
+    }
+
+    pub(crate) fn pairs(&mut self, _: [usize; 2]) -> impl Iterator<Item = &mut [[u32; 16]]> {
+        match *self {}
+        #[expect(unreachable_code, reason = "says the type of what is never returned")]
+        std::iter::empty()
+    }
+
+    pub(crate) fn multiply(&self, _: Matrix<bf16>, _: &mut [f32], _: [usize; 2], _: usize, _: bool) {
+        match *self {}
+    }
+}

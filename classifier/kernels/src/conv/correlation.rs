@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::lattice::Axis;
-use super::patches::{Patches, Source};
+use super::patches::{Fill, Patches, Source};
 use super::tiles::{LANES, fair, part, stride, tiles};
 use super::weights::Weights;
+use crate::brain::Panels;
 use crate::isa;
 use crate::memory::float::Float;
 use crate::memory::output::{Block, Places};
@@ -97,7 +99,21 @@ impl<E: Float> Correlation<'_, E> {
         let in_place = dense && E::IS_WIDE;
         // Where they do in the source too, it is the matrix of patches.
         let direct = dense && patches.are_pointwise();
-        let gathered = if direct { [0, 0] } else { [patches.copy_len(channels), patches.matrix_len(channels, row)] };
+        // Brain floats go to the units in their order at once.
+        let in_panels = !direct
+            && !E::IS_WIDE
+            && !patches.are_pointwise()
+            && channels * self.taps() <= Panels::DEPTH
+            && matches!(weights, Weights::Straight { .. });
+        let mut panels = in_panels.then(|| Panels::new(isa::brain())).flatten();
+        let lanes = panels.as_ref().map(|_| patches.lanes());
+        let gathered = if panels.is_some() {
+            [patches.copy_len(channels), 0]
+        } else if direct {
+            [0, 0]
+        } else {
+            [patches.copy_len(channels), patches.matrix_len(channels, row)]
+        };
         let sums_apart = if in_place { 0 } else { outputs.len() * row };
         let turned = weights.scratch_len(outputs.len(), channels);
         with_scratch([gathered[0], gathered[1], turned], [sums_apart], |[copy, matrix, turned], [apart]| {
@@ -117,6 +133,13 @@ impl<E: Float> Correlation<'_, E> {
             };
             for first in (0..self.source.channels).step_by(channels) {
                 let some = first..self.source.channels.min(first + channels);
+                let rhs = weights.part(&outputs, &some, turned);
+                if let (Some(panels), Some(lanes), Sums::Apart { values, points, row }) = (&mut panels, &lanes, &mut sums) {
+                    isa::run(Fill { patches: &patches, lanes, source: self.source, channels: some, copy: &mut *copy, panels });
+                    let of_outputs = Matrix { values: bytemuck::cast_slice(rhs.values), row: rhs.column, column: rhs.row };
+                    panels.multiply(of_outputs, values, [outputs.len(), *points], *row, first > 0);
+                    continue;
+                }
                 let seen = if direct {
                     let from = (image * self.source.channels + first) * area + point;
                     let seen = &self.source.values[from..][..(some.len() - 1) * area + tile.len()];
@@ -126,7 +149,6 @@ impl<E: Float> Correlation<'_, E> {
                     isa::run(|| patches.fill(self.source, some.clone(), buffers, row));
                     Matrix { values: matrix, row: 1, column: row }
                 };
-                let rhs = weights.part(&outputs, &some, turned);
                 let product = Product { lhs: seen, rhs, depth: some.len() * self.taps() };
                 match &mut sums {
                     Sums::InPlace(block) => product.to_block(block, self.bias.is_some() || first > 0),
@@ -136,34 +158,40 @@ impl<E: Float> Correlation<'_, E> {
                 }
             }
             if let Sums::Apart { values, row, .. } = sums {
-                // SAFETY: the caller's promise.
-                unsafe { self.place(&patches, &outputs, values.chunks(row), target) };
+                // The caller's promise is the one that is asked for.
+                isa::run(Placing { correlation: self, patches: &patches, outputs, sums: values, row, target });
             }
         });
     }
+}
 
-    /// Writes sums, a row for each output, to their points.
-    ///
-    /// # Safety
-    /// As for [`write_tile`](Self::write_tile).
-    unsafe fn place<'a>(
-        &self,
-        patches: &Patches,
-        outputs: &Range<usize>,
-        rows: impl Iterator<Item = &'a [f32]>,
-        target: &Places<E>,
-    ) {
-        let [y, x] = self.axes;
+/// Writes sums, `row` numbers for each output, to their points. Whoever makes one promises what [`Correlation::write_tile`] asks for.
+struct Placing<'a, E: 'static> {
+    correlation: &'a Correlation<'a, E>,
+    patches: &'a Patches<'a>,
+    outputs: Range<usize>,
+    sums: &'a [f32],
+    row: usize,
+    target: &'a Places<'a, E>,
+}
+
+impl<E: Float> WithSimd for Placing<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { correlation, patches, outputs, sums, row, target } = self;
+        let [y, x] = correlation.axes;
         let runs = patches.runs();
-        for (output, sums) in outputs.clone().zip(rows) {
-            let bias = self.bias.map_or(0.0, |bias| bias[output].wide());
+        for (output, sums) in outputs.zip(sums.chunks(row)) {
+            let bias = correlation.bias.map_or(0.0, |bias| bias[output].wide());
             // Rows of one image from the same column on are one block.
             for runs in runs.chunk_by(|run, next| run.is_above(next)) {
                 let run = runs[0];
-                let line = (run.image * self.outputs + output) * y.target + run.point[0] * y.stride + y.start;
+                let line = (run.image * correlation.outputs + output) * y.target + run.point[0] * y.stride + y.start;
                 let at = line * x.target + run.point[1] * x.stride + x.start;
                 let (sizes, steps) = ([runs.len(), run.length], [y.stride * x.target, x.stride]);
-                // SAFETY: the caller's promise.
+                // SAFETY: these points and outputs are nobody else's, says who has made this.
                 let mut block = unsafe { target.claim(at, sizes, steps) };
                 block.fill_rows(|row| sums[runs[row].column..][..run.length].iter().map(|sum| sum + bias));
             }

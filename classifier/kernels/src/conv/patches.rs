@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use pulp::{Simd, WithSimd};
+
 use super::lattice::Axis;
+use crate::brain::Panels;
 use crate::memory::float::Float;
 
 /// Values that are copied at once.
@@ -149,7 +152,6 @@ impl<'a> Patches<'a> {
         [copy, matrix]: [&mut [E]; 2],
         stride: usize,
     ) {
-        let x = self.axes[1];
         if self.are_pointwise() {
             for (channel, to) in channels.zip(matrix.chunks_mut(stride)) {
                 for run in &self.runs {
@@ -159,22 +161,8 @@ impl<'a> Patches<'a> {
             }
             return;
         }
+        self.copy(source, channels.clone(), copy);
         let [height, width] = self.size;
-        for (channel, copy) in channels.clone().zip(copy.chunks_mut(height * width)) {
-            for line in &self.lines {
-                let to = &mut copy[line.copied * width..][..width];
-                let from = source.line([line.image, channel, line.row], self.axes);
-                for comb in &self.combs {
-                    let to = &mut to[comb.copied..][..comb.count];
-                    let from = &from[comb.source..];
-                    if x.step == 1 {
-                        copy_values(to, from);
-                    } else {
-                        to.iter_mut().zip(from.iter().step_by(x.step)).for_each(|(to, from)| *to = *from);
-                    }
-                }
-            }
-        }
         let mut row = 0;
         for channel in 0..channels.len() {
             for tap in &self.taps {
@@ -189,6 +177,125 @@ impl<'a> Patches<'a> {
             }
         }
     }
+
+    /// Copies `channels` of `source` with the zeros around them, which are there already.
+    #[inline(always)]
+    fn copy<E: Float>(&self, source: Source<E>, channels: Range<usize>, copy: &mut [E]) {
+        let x = self.axes[1];
+        let [height, width] = self.size;
+        for (channel, copy) in channels.zip(copy.chunks_mut(height * width)) {
+            for line in &self.lines {
+                let to = &mut copy[line.copied * width..][..width];
+                let from = source.line([line.image, channel, line.row], self.axes);
+                for comb in &self.combs {
+                    let to = &mut to[comb.copied..][..comb.count];
+                    let from = &from[comb.source..];
+                    if x.step == 1 {
+                        copy_values(to, from);
+                    } else {
+                        to.iter_mut().zip(from.iter().step_by(x.step)).for_each(|(to, from)| *to = *from);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The points of a tile in panels of 16.
+    pub(super) fn lanes(&self) -> Vec<Lanes> {
+        /// Points of a panel.
+        const SIDE: usize = 16;
+        let points: Vec<usize> = self.runs.iter().flat_map(|run| run.copied..run.copied + run.length).collect();
+        let follow = |points: &[usize]| points.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        let lanes = |points: &[usize]| match points.split_at_checked(SIDE / 2) {
+            Some((first, second)) if points.len() == SIDE && follow(first) && follow(second) => {
+                Lanes::Halves([first[0], second[0]])
+            }
+            // Behind the last point it does not matter what is computed.
+            _ => Lanes::Apart(Box::new(std::array::from_fn(|i| points[i.min(points.len() - 1)]))),
+        };
+        points.chunks(SIDE).map(lanes).collect()
+    }
+}
+
+/// Where 16 points have their first tap in the copy of a channel.
+pub(super) enum Lanes {
+    /// Two times 8 that follow each other.
+    Halves([usize; 2]),
+    /// Anywhere.
+    Apart(Box<[usize; 16]>),
+}
+
+/// Writes the matrix of a tile of brain floats as the units read it: columns for points, rows for channels and taps.
+pub(super) struct Fill<'a, E> {
+    pub(super) patches: &'a Patches<'a>,
+    pub(super) lanes: &'a [Lanes],
+    pub(super) source: Source<'a, E>,
+    pub(super) channels: Range<usize>,
+    /// As for [`Patches::fill`].
+    pub(super) copy: &'a mut [E],
+    pub(super) panels: &'a mut Panels,
+}
+
+impl<E: Float> WithSimd for Fill<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { patches, lanes, source, channels, copy, panels } = self;
+        patches.copy(source, channels.clone(), &mut *copy);
+        let copy: &[u16] = bytemuck::cast_slice(copy);
+        let plane = patches.size[0] * patches.size[1];
+        let mut terms = Vec::with_capacity(channels.len() * patches.taps.len());
+        for channel in 0..channels.len() {
+            terms.extend(patches.taps.iter().map(|tap| channel * plane + tap));
+        }
+        let points = lanes.len() * 16;
+        for (lanes, pairs) in lanes.iter().zip(panels.pairs([terms.len(), points])) {
+            let (pairs, rest) = pairs.split_at_mut(terms.len().div_ceil(2));
+            rest.fill([0; 16]);
+            match lanes {
+                Lanes::Halves(at) => write_halves(*at, copy, &terms, pairs),
+                Lanes::Apart(at) => write_apart(at, copy, &terms, pairs),
+            }
+        }
+    }
+}
+
+/// Two times 8 points of every pair of terms.
+#[inline(always)]
+fn write_halves(at: [usize; 2], copy: &[u16], terms: &[usize], pairs: &mut [[u32; 16]]) {
+    let (both, last) = terms.as_chunks::<2>();
+    for (terms, to) in both.iter().zip(pairs.iter_mut()) {
+        for half in 0..2 {
+            let (low, high) = (&copy[terms[0] + at[half]..][..8], &copy[terms[1] + at[half]..][..8]);
+            let to = &mut to[8 * half..][..8];
+            for i in 0..8 {
+                to[i] = paired(low[i], high[i]);
+            }
+        }
+    }
+    for (term, to) in last.iter().zip(&mut pairs[both.len()..]) {
+        for half in 0..2 {
+            for (to, low) in to[8 * half..][..8].iter_mut().zip(&copy[term + at[half]..]) {
+                *to = paired(*low, 0);
+            }
+        }
+    }
+}
+
+/// 16 points anywhere of every pair of terms.
+fn write_apart(at: &[usize; 16], copy: &[u16], terms: &[usize], pairs: &mut [[u32; 16]]) {
+    for (terms, to) in terms.chunks(2).zip(pairs) {
+        for (to, at) in to.iter_mut().zip(at) {
+            *to = paired(copy[terms[0] + at], terms.get(1).map_or(0, |term| copy[term + at]));
+        }
+    }
+}
+
+/// Two terms as one number, the first in its lower half.
+#[inline(always)]
+fn paired(low: u16, high: u16) -> u32 {
+    u32::from(low) | u32::from(high) << 16
 }
 
 /// Images, `[B, channels, H, W]`.
