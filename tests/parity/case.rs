@@ -55,6 +55,8 @@ struct CaseEntry {
 struct Tolerance {
     atol: f64,
     rtol: f64,
+    /// Largest distance of the reference in 32-bit floats from the same in 64.
+    noise32: Option<f64>,
 }
 
 /// Tensors of a file by key; of a type that has no numbers, its name.
@@ -120,6 +122,16 @@ impl Case {
     /// Shape of an output that is judged.
     pub fn expected_shape(&self, output: &str) -> &[usize] {
         &self.outputs[output].1.shape
+    }
+
+    /// What an output should be.
+    pub fn expected(&self, output: &str) -> &Array {
+        &self.outputs[output].1
+    }
+
+    /// How far rounding to 24 bits took the reference from an output.
+    pub fn noise32(&self, output: &str) -> Option<f64> {
+        self.outputs[output].0.noise32
     }
 
     /// Names of the outputs that are judged.

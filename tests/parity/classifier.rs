@@ -22,12 +22,17 @@ use serde_json::Value;
 use super::{Array, Case, Outputs, rule};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
+    compute_in(case, Precision::Fp32)
+}
+
+/// Networks compute in that precision.
+pub(super) fn compute_in(case: &Case, precision: Precision) -> Option<Outputs> {
     let (has, says) = (|input: &str| case.optional_input(input).is_some(), |key: &str| case.params.get(key).is_some());
     Some(match case.name.rsplit('/').next()? {
-        _ if says("optimizer") => training(case),
-        _ if says("block_config") => by_rule(case),
+        _ if says("optimizer") => training(case, precision),
+        _ if says("block_config") => by_rule(case, precision),
         _ if says("salt") => uniform(&case.params),
-        _ if case.checkpoint.is_some() && has("image") => forward(case),
+        _ if case.checkpoint.is_some() && has("image") => detailed(case, &load(case, &Device::flex()), precision),
         _ if has("op_threshs") => op_norms(case),
         kind if has("logits") => loss(case, kind),
         _ => return None,
@@ -45,7 +50,7 @@ fn tensor<const D: usize>(array: &Array, device: &Device) -> Tensor<D> {
 }
 
 pub(super) fn array<const D: usize>(tensor: Tensor<D>) -> Array {
-    Array::new(&tensor.dims(), &tensor.into_data().try_to_vec::<f32>().unwrap())
+    Array::new(&tensor.dims(), &tensor.into_data().iter::<f32>().collect::<Vec<_>>())
 }
 
 /// Only the outputs of the case.
@@ -54,9 +59,10 @@ fn outputs(case: &Case, all: Vec<(&str, Array)>) -> Outputs {
     all.into_iter().filter(|(name, _)| wanted.contains(name)).map(|(name, array)| (name.to_owned(), array)).collect()
 }
 
-fn detailed(case: &Case, net: &Network) -> Outputs {
+fn detailed(case: &Case, net: &Network, precision: Precision) -> Outputs {
     let Network::DenseNet(net) = net else { panic!("{} is of DenseNets", case.name) };
-    let out = net.forward_detailed(tensor(case.input("image"), &Device::flex()));
+    let images: Tensor<4> = tensor(case.input("image"), &Device::flex());
+    let out = net.forward_detailed(images.cast(precision.dtype()));
     let all = vec![
         ("logits", array(out.logits)),
         ("features", array(out.features)),
@@ -65,10 +71,6 @@ fn detailed(case: &Case, net: &Network) -> Outputs {
         ("denseblock1", array(out.denseblock1)),
     ];
     outputs(case, all)
-}
-
-fn forward(case: &Case) -> Outputs {
-    detailed(case, &load(case, &Device::flex()))
 }
 
 fn op_norms(case: &Case) -> Outputs {
@@ -107,7 +109,7 @@ pub(super) fn saved(net: &Network, config: &NetworkShape) -> BTreeMap<String, Ar
 }
 
 /// A full net with the README's weights, through a file as a user would load one.
-fn by_rule(case: &Case) -> Outputs {
+fn by_rule(case: &Case, precision: Precision) -> Outputs {
     let number = |key: &str| case.params[key].as_u64().unwrap() as usize;
     let salt = case.params["salt"].as_str().unwrap();
     let config = DenseNetConfig {
@@ -118,7 +120,7 @@ fn by_rule(case: &Case) -> Outputs {
         in_channels: number("in_channels"),
         num_classes: number("num_classes"),
     };
-    detailed(case, &ruled(salt, &config.into()))
+    detailed(case, &ruled(salt, &config.into()), precision)
 }
 
 /// A net whose weights are those of the rule, through a file as a user would load one.
@@ -187,7 +189,7 @@ pub(super) fn batch(
     }
 }
 
-fn training(case: &Case) -> Outputs {
+fn training(case: &Case, precision: Precision) -> Outputs {
     let device = Device::flex().autodiff();
     let file = case.checkpoint.as_ref().unwrap().join("model.safetensors");
     let config = infer_config(Path::new(&file)).unwrap();
@@ -227,6 +229,7 @@ fn training(case: &Case) -> Outputs {
     let (mut losses, mut logits, mut norms) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..steps {
         let micro = batch(&images_of(step), [height, width], range, &targets_of(step), findings, &device);
+        let micro = precision.of_images(micro);
         // A copy with statistics of its own: the step's forward pass must be the only one that they see.
         let copy = trainee.net.clone().valid().train();
         logits.extend(copy.forward(micro.images.clone()).into_data().try_to_vec::<f32>().unwrap());
@@ -248,7 +251,7 @@ fn training(case: &Case) -> Outputs {
     all.extend(with_changes(case, &before, &after));
     let plain = Device::flex();
     let first = batch(&images_of(0), [height, width], range, &targets_of(0), findings, &plain);
-    all.push(("eval_logits_after".into(), array(trainee.net.valid().forward(first.images))));
+    all.push(("eval_logits_after".into(), array(trainee.net.valid().forward(precision.of_images(first).images))));
     all
 }
 

@@ -13,6 +13,7 @@
 
 mod agreement;
 mod array;
+mod brain;
 mod case;
 mod classifier;
 mod dinov2;

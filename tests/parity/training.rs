@@ -10,7 +10,7 @@ use roentgen::finetune::{
     Denoising, ImageCodes, Latents, LearningRates, LoraSettings, Objective, Strategy, TextCondition, TrainBatch, Trainee,
     TraineeSettings, Tuning, Which,
 };
-use roentgen_classifier::training::{EmaConfig, LearningRateSchedule};
+use roentgen_classifier::training::{EmaConfig, LearningRateSchedule, Precision};
 use serde_json::Value;
 
 use super::{Array, Case, Outputs};
@@ -22,7 +22,7 @@ pub fn compute(case: &Case) -> Option<Outputs> {
     if case.optional_input("sample").is_some() {
         return Some(lora_forward(case));
     }
-    case.params.get("steps").map(|_| train(case))
+    case.params.get("steps").map(|_| train(case, Precision::Fp32))
 }
 
 fn schedules(case: &Case) -> Outputs {
@@ -71,8 +71,9 @@ fn lora_forward(case: &Case) -> Outputs {
     vec![("sample".to_owned(), samples.into_iter().next().expect("the case has an adapter"))]
 }
 
-fn train(case: &Case) -> Outputs {
-    let mut settings = settings(case);
+/// The steps of a case that trains, computed in that precision.
+pub(super) fn train(case: &Case, precision: Precision) -> Outputs {
+    let mut settings = settings(case, precision);
     let mut outputs = run(case, &settings, None);
     let averages = case.params.get("ema").and_then(Value::as_object);
     for (name, config) in averages.into_iter().flatten() {
@@ -141,7 +142,7 @@ fn parameter_names(case: &Case) -> Vec<String> {
     case.params["parameter_names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
-fn settings(case: &Case) -> TraineeSettings {
+fn settings(case: &Case, precision: Precision) -> TraineeSettings {
     let params = &case.params;
     let number = |key: &str| params[key].as_f64();
     let trains = |key: &str| if params[key].as_bool() == Some(true) { Tuning::Full } else { Tuning::Frozen };
@@ -161,6 +162,7 @@ fn settings(case: &Case) -> TraineeSettings {
         }
     };
     let mut settings = TraineeSettings::new(strategy);
+    settings.dtype = precision.dtype();
     settings.objective = Objective { snr_gamma: number("snr_gamma"), noise_offset: number("noise_offset").unwrap_or(0.0) };
     if let Some(betas) = params["betas"].as_array() {
         settings.adamw.betas = [0, 1].map(|i| betas[i].as_f64().unwrap());

@@ -9,12 +9,12 @@ use super::growth::Maps;
 use super::tile::Tile;
 use crate::elementwise::function::{Function, Relu};
 use crate::isa;
-use crate::memory::float::{Float, widened};
+use crate::memory::float::Float;
 use crate::memory::output::{Block, Output, Shared};
 use crate::memory::product::{Matrix, Product};
 use crate::memory::scratch::with_scratch;
 use crate::memory::values::Values;
-use crate::norm::moments::sums;
+use crate::norm::moments::sums_beside;
 use crate::norm::plane::Line;
 
 /// A layer's first half. All vectors are of the channels so far.
@@ -177,19 +177,19 @@ impl<E: Float> Pull<'_, E> {
         let (channels, outputs) = (self.layer.channels(), self.layer.outputs());
         let mut share = Share { weight: vec![0.0; outputs * channels], sums: vec![[0.0; 2]; channels] };
         let widest = tiles.iter().map(Tile::columns).max().unwrap_or(0);
-        let [mut normals, mut gathered] = [channels, outputs].map(|rows| vec![E::default(); rows * widest]);
-        let mut by_normals = vec![0f32; channels * widest];
-        for (i, tile) in tiles.iter().enumerate() {
-            let columns = tile.columns();
-            let (normal, by_normal) = (&mut normals[..channels * columns], &mut by_normals[..channels * columns]);
-            isa::run(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
-            let gradient = self.gradient_of(tile, &mut gathered[..outputs * columns]);
-            let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns };
-            by_weight.to_slice(&mut share.weight, [outputs, channels], [channels, 1], i > 0);
-            let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs };
-            by_tile.to_slice(by_normal, [channels, columns], [columns, 1], false);
-            isa::run(ThroughNorm { pull: self, tile, normal, by_normal, totals: &mut share.sums });
-        }
+        with_scratch([channels * widest, outputs * widest], [channels * widest], |[normals, gathered], [by_normals]| {
+            for (i, tile) in tiles.iter().enumerate() {
+                let columns = tile.columns();
+                let (normal, by_normal) = (&mut normals[..channels * columns], &mut by_normals[..channels * columns]);
+                isa::run(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
+                let gradient = self.gradient_of(tile, &mut gathered[..outputs * columns]);
+                let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns };
+                by_weight.to_slice(&mut share.weight, [outputs, channels], [channels, 1], i > 0);
+                let by_tile = Product { lhs: self.layer.weights().transposed(), rhs: gradient, depth: outputs };
+                by_tile.to_slice(by_normal, [channels, columns], [columns, 1], false);
+                isa::run(ThroughNorm { pull: self, tile, normal, by_normal, totals: &mut share.sums });
+            }
+        });
         share
     }
 
@@ -218,15 +218,14 @@ impl<E: Float> Pull<'_, E> {
         };
         let mut by_maps: Vec<Block> = tile.images.clone().map(block).collect();
         let means = &self.layer.statistics[..self.lines.len()];
-        let mut room = vec![0f32; pixels];
         let each = normal.chunks(columns).zip(by_normal.chunks_mut(columns)).zip(totals);
         for (channel, (((normal, dz), total), (line, mean))) in each.zip(self.lines.iter().zip(means)).enumerate() {
             for (dz, normal) in dz.iter_mut().zip(normal) {
                 *dz = if normal.wide() > 0.0 { *dz } else { 0.0 };
             }
             for ((image, by_x), dz) in tile.images.clone().zip(&mut by_maps).zip(dz.chunks(pixels)) {
-                let x = widened(&self.values[first(image) + channel * self.plane..][..pixels], &mut room);
-                let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
+                let x = &self.values[first(image) + channel * self.plane..][..pixels];
+                let [sum, product] = sums_beside([&*dz], [x], |[dz], [x]| [dz, dz * (x - mean)]);
                 *total = [total[0] + sum, total[1] + product];
                 by_x.row(channel).iter_mut().zip(dz).for_each(|(by_x, dz)| *by_x += line.scale * dz);
             }

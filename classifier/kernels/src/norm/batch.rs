@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator};
 
 use super::moments::Moments;
-use super::plane::{Line, Plane, Pullback};
+use super::plane::{Line, Plane, Pullback, ROOM};
 use super::problem::{Input, Pulled, Pulls};
 use crate::elementwise::function::Function;
 use crate::isa;
@@ -73,9 +73,10 @@ pub(crate) fn backward<E: Float, F: Function>(pulled: &Pulled<E>) -> Pulls {
         let affine = input.affine(channel);
         isa::run(|| {
             let line = Line::normalising(scale, affine);
-            let mut totals = [0f64; 2];
+            let (mut totals, mut room) = ([0f64; 2], ROOM);
             for (x, gradient) in sizes.planes(x, channel).zip(sizes.planes(gradient.as_slice(), channel)) {
-                let [sum, product] = line.write_gradient::<E, F>(Plane { x, gradient, mean: statistics[0] }, &mut out);
+                let plane = Plane { x, gradient, mean: statistics[0] };
+                let [sum, product] = line.write_gradient::<E, F>(plane, &mut out, &mut room);
                 totals = [totals[0] + sum, totals[1] + product * scale[1]];
             }
             let means = totals.map(|sum| f64::from(affine[0]) * sum / (sizes.batch * sizes.plane) as f64);

@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use super::moments::Moments;
-use super::plane::{Line, Plane, Pullback};
+use super::plane::{Line, Plane, Pullback, ROOM};
 use super::problem::{Input, Pulled, Pulls};
 use crate::elementwise::function::Function;
 use crate::isa;
@@ -148,10 +148,11 @@ fn pull<E: Float, F: Function>(input: &Input<E>, sizes: Sizes, first: usize, gro
     let pieces = sums.par_chunks_mut(sizes.planes_at_a_time()).zip(out.par_chunks(sizes.piece())).zip(inputs).enumerate();
     pieces.for_each(|(piece, ((sums, mut out), (x, gradient)))| {
         isa::run(|| {
+            let mut room = ROOM;
             let planes = x.chunks(sizes.plane).zip(gradient.chunks(sizes.plane)).zip(sums);
             for (channel, ((x, gradient), sums)) in (first + piece * sizes.planes_at_a_time()..).zip(planes) {
                 let line = Line::normalising(scale, input.affine(channel));
-                *sums = line.write_gradient::<E, F>(Plane { x, gradient, mean: statistics[0] }, &mut out);
+                *sums = line.write_gradient::<E, F>(Plane { x, gradient, mean: statistics[0] }, &mut out, &mut room);
             }
         });
     });

@@ -3,7 +3,7 @@
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
 use crate::isa;
-use crate::memory::float::{Float, widened};
+use crate::memory::float::Float;
 use crate::memory::values::PIECE;
 
 /// Partial sums side by side: independent, so that they fill vector registers, and each short, so that it stays accurate.
@@ -16,14 +16,28 @@ const BLOCK: usize = 4096;
 ///
 /// Lanes grow by one term every 16 elements: call it for at most some ten thousand at a time.
 #[inline(always)]
-pub(crate) fn sums<const N: usize, const K: usize>(inputs: [&[f32]; N], terms: impl Fn([f32; N]) -> [f32; K]) -> [f64; K] {
+pub(crate) fn sums<E: Float, const N: usize, const K: usize>(
+    inputs: [&[E]; N],
+    terms: impl Fn([f32; N]) -> [f32; K],
+) -> [f64; K] {
+    sums_beside::<E, f32, N, 0, K>(inputs, [], |inputs, []| terms(inputs))
+}
+
+/// The same over slices of two types, all of one length.
+#[inline(always)]
+pub(crate) fn sums_beside<E: Float, F: Float, const N: usize, const M: usize, const K: usize>(
+    inputs: [&[E]; N],
+    others: [&[F]; M],
+    terms: impl Fn([f32; N], [f32; M]) -> [f32; K],
+) -> [f64; K] {
     let whole = inputs[0].len() / LANES * LANES;
     let mut lanes = [[0f32; LANES]; K];
     let mut at = 0;
     while at < whole {
-        let rows: [&[f32; LANES]; N] = inputs.map(|x| x[at..].first_chunk().expect("the row ends before the slices do"));
+        let rows: [&[E; LANES]; N] = inputs.map(|x| x[at..].first_chunk().expect("the row ends before the slices do"));
+        let beside: [&[F; LANES]; M] = others.map(|x| x[at..].first_chunk().expect("all slices are of one length"));
         for lane in 0..LANES {
-            let terms = terms(rows.map(|row| row[lane]));
+            let terms = terms(rows.map(|row| row[lane].wide()), beside.map(|row| row[lane].wide()));
             for k in 0..K {
                 lanes[k][lane] += terms[k];
             }
@@ -32,7 +46,7 @@ pub(crate) fn sums<const N: usize, const K: usize>(inputs: [&[f32]; N], terms: i
     }
     let mut totals = lanes.map(|lanes| lanes.into_iter().map(f64::from).sum::<f64>());
     for i in whole..inputs[0].len() {
-        let terms = terms(inputs.map(|x| x[i]));
+        let terms = terms(inputs.map(|x| x[i].wide()), others.map(|x| x[i].wide()));
         for k in 0..K {
             totals[k] += f64::from(terms[k]);
         }
@@ -53,10 +67,7 @@ impl Moments {
     /// Of one thread's share. Deviations are taken from each block's own mean, so no digits are lost to a common offset.
     #[inline(always)]
     pub(crate) fn of<E: Float>(values: &[E]) -> Self {
-        let mut room = [0f32; BLOCK];
-        values
-            .chunks(BLOCK)
-            .fold(Self::default(), |so_far, block| so_far.and(Self::of_block(widened(block, &mut room[..block.len()]))))
+        values.chunks(BLOCK).fold(Self::default(), |so_far, block| so_far.and(Self::of_block(block)))
     }
 
     /// The same on all threads, where there are enough values. Pieces and their order depend on nothing but the length.
@@ -70,7 +81,7 @@ impl Moments {
     }
 
     #[inline(always)]
-    fn of_block(block: &[f32]) -> Self {
+    fn of_block<E: Float>(block: &[E]) -> Self {
         let count = block.len() as f64;
         let [sum] = sums([block], |[x]| [x]);
         let centre = (sum / count) as f32;
@@ -143,7 +154,8 @@ mod tests {
         for length in [0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES + 5] {
             let x: Vec<f32> = (0..length).map(|i| i as f32).collect();
             let y = vec![2f32; length];
-            let [plain, product] = sums([&x, &y], |[x, y]| [x, x * y]);
+            let [plain, product] = sums([&x[..], &y], |[x, y]| [x, x * y]);
+            assert_eq!(sums_beside([&x[..]], [&y[..]], |[x], [y]| [x, x * y]), [plain, product]);
             let expected = (length * length.saturating_sub(1) / 2) as f64;
             assert_eq!([plain, product], [expected, 2.0 * expected], "{length}");
         }

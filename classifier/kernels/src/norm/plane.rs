@@ -1,12 +1,18 @@
 //! The operations of group and batch norm on one plane, the `H * W` elements of a channel of an image.
 
-use super::moments::sums;
+use super::moments::sums_beside;
 use crate::elementwise::function::Function;
-use crate::memory::float::{Float, widened};
+use crate::memory::float::Float;
 use crate::memory::output::Block;
 
 /// Elements that are read again from the first-level cache.
 const BLOCK: usize = 2048;
+
+/// For these elements in 32 bits, where planes are of other numbers.
+pub(crate) type Room = [f32; BLOCK];
+
+/// Of any content.
+pub(crate) const ROOM: Room = [0.0; BLOCK];
 
 /// A plane's normalisation and affine map together: `z = scale x + shift`.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +40,21 @@ impl Line {
         out.append(x.len(), x.iter().map(|x| F::value(self.at(x.wide()))));
     }
 
-    /// The gradient w.r.t. `z`, from that w.r.t. `f(z)`; returns its sum and that of its products with `x - mean`.
+    /// The gradient w.r.t. `z`, from that w.r.t. `f(z)`; returns its sum and that of its products with `x - mean`. `room` is cleared once
+    /// for many planes: small ones take less time than that.
     #[inline(always)]
-    pub(crate) fn write_gradient<E: Float, F: Function>(self, plane: Plane<E>, out: &mut Block<E>) -> [f64; 2] {
+    pub(crate) fn write_gradient<E: Float, F: Function>(
+        self,
+        plane: Plane<E>,
+        out: &mut Block<E>,
+        room: &mut Room,
+    ) -> [f64; 2] {
         let Plane { x, gradient, mean } = plane;
         let mut totals = [0.0; 2];
-        let [mut room, mut wide] = [[0f32; BLOCK]; 2];
         for (x, gradient) in x.chunks(BLOCK).zip(gradient.chunks(BLOCK)) {
             let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient.wide() * F::slope(self.at(x.wide())));
             let dz = out.append_exact(pulls, &mut room[..x.len()]);
-            let x = widened(x, &mut wide[..x.len()]);
-            let [sum, product] = sums([dz, x], |[dz, x]| [dz, dz * (x - mean)]);
+            let [sum, product] = sums_beside([dz], [x], |[dz], [x]| [dz, dz * (x - mean)]);
             totals = [totals[0] + sum, totals[1] + product];
         }
         totals
