@@ -1,12 +1,14 @@
-use burn::tensor::bf16;
+use burn::tensor::{Shape, bf16};
 use proptest::prelude::*;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
-use super::multiply;
+use super::{Packed, Panels, multiply};
 use crate::isa::Brain;
 use crate::memory::float::Float;
+use crate::memory::output::Output;
 use crate::memory::product::{Matrix, Product};
-use crate::testing::Draws;
+use crate::memory::values::Values;
+use crate::testing::{Draws, assert_nearly_rounded, sum_error};
 
 /// How a matrix lies in memory.
 #[derive(Clone, Copy, Debug)]
@@ -196,4 +198,91 @@ fn sums_that_lie_apart_are_refused() {
         let apart = || on(unit, product, &mut [0.0; 9], [2, 2], [4, 2], false);
         assert_eq!(std::panic::catch_unwind(apart).is_err(), unit != Brain::Wide, "{unit:?}");
     }
+}
+
+/// A factor that is packed once gives the rounded sums of every part of a product, whatever the left factor's order.
+fn packed_once([m, n, k]: [usize; 3], lays: [Lay; 2], gap: usize, biased: bool, seed: u64) {
+    let mut draws = Draws::new(seed);
+    let (lhs, rhs) = (Drawn::new(&mut draws, [m, k], lays[0], gap), Drawn::new(&mut draws, [k, n], lays[1], gap));
+    let bias: Vec<f32> = draws.uniform([n]).into_data().try_to_vec().unwrap();
+    for unit in Brain::available() {
+        let Some(packed) = Packed::new(unit, rhs.matrix(), [k, n]) else { continue };
+        // Two parts, of which the second begins in a later panel.
+        let cut = (n / 2).next_multiple_of(16).min(n);
+        let output = Output::<bf16>::new(Shape::new([m, n]));
+        for columns in [0..cut, cut..n] {
+            if columns.is_empty() {
+                continue;
+            }
+            // SAFETY: the parts have other columns.
+            let mut out = unsafe { output.places().claim(columns.start, [m, columns.len()], [n, 1]) };
+            packed.multiply_to(lhs.matrix(), columns.clone(), biased.then(|| &bias[columns]), &mut out);
+        }
+        let got: Vec<f64> =
+            Values::<bf16>::of(output.tensor()).as_slice().iter().map(|value| f64::from(value.wide())).collect();
+        let (mut expected, mut errors) = (Vec::new(), Vec::new());
+        for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let terms = (0..k).map(|t| lhs.at(i, t) * rhs.at(t, j)).chain(biased.then_some(f64::from(bias[j])));
+            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+            expected.push(sum);
+            // Results below the least normal number, 2^-126, are flushed.
+            errors.push(sum_error(k + 1) * size + 2f64.powi(-126));
+        }
+        assert_nearly_rounded(&format!("{unit:?} of [{m}, {k}] x [{k}, {n}]"), &got, &expected, &errors);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn a_factor_that_is_packed_once_gives_all_sums(
+        m in side(), n in side(), k in side(), lays in [lay(), lay()], gap in 0usize..3, biased: bool, seed: u64,
+    ) {
+        packed_once([m, n, k], lays, gap, biased, seed);
+    }
+
+    #[test]
+    fn panels_give_the_sums_packed_or_written(
+        m in side(), n in side(), k in side(), lays in [lay(), lay()], add: bool, seed: u64,
+    ) {
+        let mut draws = Draws::new(seed);
+        let (lhs, rhs) = (Drawn::new(&mut draws, [m, k], lays[0], 1), Drawn::new(&mut draws, [k, n], lays[1], 1));
+        let row = n + 3;
+        for unit in Brain::available() {
+            let Some(mut panels) = Panels::new(unit) else { continue };
+            let start = if add { 0.25 } else { UNTOUCHED };
+            let mut out = [vec![start; m * row], vec![start; m * row]];
+            panels.pack(rhs.matrix(), [k, n]);
+            panels.multiply(lhs.matrix(), &mut out[0], [m, n], row, add);
+            let bits = |term: usize, column: usize| {
+                if term < k && column < n { u32::from(rhs.values[term * rhs.steps[0] + column * rhs.steps[1]].to_bits()) } else { 0 }
+            };
+            for (panel, pairs) in panels.pairs([k, n]).enumerate() {
+                for (pair, to) in pairs.iter_mut().enumerate() {
+                    *to = std::array::from_fn(|i| bits(2 * pair, 16 * panel + i) | bits(2 * pair + 1, 16 * panel + i) << 16);
+                }
+            }
+            panels.multiply(lhs.matrix(), &mut out[1], [m, n], row, add);
+            prop_assert!(out[0] == out[1], "{unit:?}");
+            for (i, j) in (0..m).flat_map(|i| (0..row).map(move |j| (i, j))) {
+                let got = f64::from(out[0][i * row + j]);
+                if j >= n {
+                    prop_assert_eq!(got, f64::from(start));
+                    continue;
+                }
+                let terms = (0..k).map(|t| lhs.at(i, t) * rhs.at(t, j)).chain(add.then_some(0.25));
+                let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+                prop_assert!((got - sum).abs() <= sum_error(k + 1) * size, "{unit:?}: [{i}, {j}] is {got}, not {sum}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packed_factor_of_several_passes_gives_all_sums() {
+    for k in [575, 576, 577, 640, 1200] {
+        packed_once([40, 50, k], [Lay::Rows, Lay::Rows], 0, true, 1);
+        packed_once([33, 20, k], [Lay::Columns, Lay::Columns], 1, false, 2);
+    }
+    packed_once([70, 600, 64], [Lay::Rows, Lay::Rows], 0, true, 3);
 }
