@@ -14,7 +14,7 @@ use crate::memory::output::{Block, Output, Shared};
 use crate::memory::product::{Matrix, Product};
 use crate::memory::scratch::with_scratch;
 use crate::memory::values::Values;
-use crate::norm::moments::sums_beside;
+use crate::norm::moments::{sums, sums_beside};
 use crate::norm::plane::Line;
 
 /// A layer's first half. All vectors are of the channels so far.
@@ -83,7 +83,13 @@ impl<E: Float> Bottleneck<E> {
         tiles.par_iter().with_max_len(1).for_each(|tile| {
             let (columns, pixels) = (tile.columns(), tile.pixels.len());
             with_scratch([channels * columns], [outputs * columns], |[normal], [product]| {
-                isa::run(|| normalise(&lines, maps.values::<E>(), [maps.capacity, plane], tile, normal));
+                isa::run(Normalise {
+                    lines: &lines,
+                    values: maps.values::<E>(),
+                    sizes: [maps.capacity, plane],
+                    tile,
+                    out: normal,
+                });
                 let work = Product { lhs: self.weights(), rhs: rows(normal, columns), depth: channels };
                 // A tile's pixels of all output channels of an image.
                 let block = |image: usize| {
@@ -149,14 +155,28 @@ fn rows<E>(values: &[E], width: usize) -> Matrix<'_, E> {
     Matrix { values, row: width, column: 1 }
 }
 
-/// `max(z, 0)` of a tile, a row for each channel.
-#[inline(always)]
-fn normalise<E: Float>(lines: &[Line], values: &[E], [capacity, plane]: [usize; 2], tile: &Tile, out: &mut [E]) {
-    let pixels = tile.pixels.len();
-    for (channel, (line, row)) in lines.iter().zip(out.chunks_mut(tile.columns())).enumerate() {
-        for (image, out) in tile.images.clone().zip(row.chunks_mut(pixels)) {
-            let x = &values[(image * capacity + channel) * plane + tile.pixels.start..][..pixels];
-            out.iter_mut().zip(x).for_each(|(out, x)| *out = E::rounded(Relu::value(line.at(x.wide()))));
+/// Writes `max(z, 0)` of a tile, a row for each channel.
+struct Normalise<'a, E> {
+    lines: &'a [Line],
+    values: &'a [E],
+    /// Capacity in channels, and elements of a plane.
+    sizes: [usize; 2],
+    tile: &'a Tile,
+    out: &'a mut [E],
+}
+
+impl<E: Float> WithSimd for Normalise<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { lines, values, sizes: [capacity, plane], tile, out } = self;
+        let pixels = tile.pixels.len();
+        for (channel, (line, row)) in lines.iter().zip(out.chunks_mut(tile.columns())).enumerate() {
+            for (image, out) in tile.images.clone().zip(row.chunks_mut(pixels)) {
+                let x = &values[(image * capacity + channel) * plane + tile.pixels.start..][..pixels];
+                out.iter_mut().zip(x).for_each(|(out, x)| *out = E::rounded(Relu::value(line.at(x.wide()))));
+            }
         }
     }
 }
@@ -181,7 +201,8 @@ impl<E: Float> Pull<'_, E> {
             for (i, tile) in tiles.iter().enumerate() {
                 let columns = tile.columns();
                 let (normal, by_normal) = (&mut normals[..channels * columns], &mut by_normals[..channels * columns]);
-                isa::run(|| normalise(self.lines, self.values, [self.capacity, self.plane], tile, normal));
+                let sizes = [self.capacity, self.plane];
+                isa::run(Normalise { lines: self.lines, values: self.values, sizes, tile, out: normal });
                 let gradient = self.gradient_of(tile, &mut gathered[..outputs * columns]);
                 let by_weight = Product { lhs: gradient, rhs: rows(normal, columns).transposed(), depth: columns };
                 by_weight.to_slice(&mut share.weight, [outputs, channels], [channels, 1], i > 0);
@@ -218,15 +239,25 @@ impl<E: Float> Pull<'_, E> {
         };
         let mut by_maps: Vec<Block> = tile.images.clone().map(block).collect();
         let means = &self.layer.statistics[..self.lines.len()];
+        // One sum over all images of a tile: a sum has a cost of its own, and the planes of several images are small.
+        let mut together = vec![0f32; if tile.images.len() > 1 { columns } else { 0 }];
         let each = normal.chunks(columns).zip(by_normal.chunks_mut(columns)).zip(totals);
         for (channel, (((normal, dz), total), (line, mean))) in each.zip(self.lines.iter().zip(means)).enumerate() {
             for (dz, normal) in dz.iter_mut().zip(normal) {
                 *dz = if normal.wide() > 0.0 { *dz } else { 0.0 };
             }
-            for ((image, by_x), dz) in tile.images.clone().zip(&mut by_maps).zip(dz.chunks(pixels)) {
-                let x = &self.values[first(image) + channel * self.plane..][..pixels];
-                let [sum, product] = sums_beside([&*dz], [x], |[dz], [x]| [dz, dz * (x - mean)]);
-                *total = [total[0] + sum, total[1] + product];
+            let x_of = |image: usize| &self.values[first(image) + channel * self.plane..][..pixels];
+            let terms = |dz: f32, x: f32| [dz, dz * (x - mean)];
+            let [sum, product] = if together.is_empty() {
+                sums_beside([&*dz], [x_of(tile.images.start)], |[dz], [x]| terms(dz, x))
+            } else {
+                for (image, row) in tile.images.clone().zip(together.chunks_mut(pixels)) {
+                    row.iter_mut().zip(x_of(image)).for_each(|(to, x)| *to = x.wide());
+                }
+                sums([&*dz, &together], |[dz, x]| terms(dz, x))
+            };
+            *total = [total[0] + sum, total[1] + product];
+            for (by_x, dz) in by_maps.iter_mut().zip(dz.chunks(pixels)) {
                 by_x.row(channel).iter_mut().zip(dz).for_each(|(by_x, dz)| *by_x += line.scale * dz);
             }
         }

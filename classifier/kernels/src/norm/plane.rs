@@ -40,6 +40,19 @@ impl Line {
         out.append(x.len(), x.iter().map(|x| F::value(self.at(x.wide()))));
     }
 
+    /// The gradient w.r.t. `z`, from that w.r.t. `f(z)`, of as many elements as there is room for; returns it before it is rounded.
+    #[inline(always)]
+    pub(crate) fn append_gradient<'s, E: Float, F: Function>(
+        self,
+        x: &[E],
+        gradient: &[E],
+        out: &'s mut Block<E>,
+        room: &'s mut Room,
+    ) -> &'s [f32] {
+        let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient.wide() * F::slope(self.at(x.wide())));
+        out.append_exact(pulls, &mut room[..x.len()])
+    }
+
     /// The gradient w.r.t. `z`, from that w.r.t. `f(z)`; returns its sum and that of its products with `x - mean`. `room` is cleared once
     /// for many planes: small ones take less time than that.
     #[inline(always)]
@@ -52,8 +65,7 @@ impl Line {
         let Plane { x, gradient, mean } = plane;
         let mut totals = [0.0; 2];
         for (x, gradient) in x.chunks(BLOCK).zip(gradient.chunks(BLOCK)) {
-            let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient.wide() * F::slope(self.at(x.wide())));
-            let dz = out.append_exact(pulls, &mut room[..x.len()]);
+            let dz = self.append_gradient::<E, F>(x, gradient, out, room);
             let [sum, product] = sums_beside([dz], [x], |[dz], [x]| [dz, dz * (x - mean)]);
             totals = [totals[0] + sum, totals[1] + product];
         }
