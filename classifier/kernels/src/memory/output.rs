@@ -349,6 +349,7 @@ impl<'a, E: Float> Block<'a, E> {
     }
 
     /// Where what is not written row by row goes: the first element, and the elements to the next row.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     pub(crate) fn before_rows(&mut self) -> (*mut E, usize) {
         assert!(*self.done.get_mut() == 0 && (self.steps[1] == 1 || self.sizes[1] == 1), "rows that are not yet written");
         (self.first, self.steps[0])
@@ -356,6 +357,7 @@ impl<'a, E: Float> Block<'a, E> {
 
     /// # Safety
     /// All elements are written.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     pub(crate) unsafe fn after_rows(&mut self) {
         *self.done.get_mut() = self.len();
     }
