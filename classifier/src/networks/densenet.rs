@@ -8,7 +8,7 @@ use burn::prelude::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::average::global_average;
+use super::average::{global_average, head};
 use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig, Pointwise, PointwiseConfig};
 use roentgen_kernels::{Activation, DenseFeatures, average_pool, cast, max_pool, relu};
 
@@ -117,7 +117,7 @@ impl DenseNet {
     /// - features: `[B, C]`
     /// - output: logits `[B, F]`
     pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
-        self.classifier.forward(features)
+        head(&self.classifier, features)
     }
 
     /// The forward pass with its intermediate values.

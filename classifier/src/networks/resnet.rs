@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use roentgen_kernels::{Activation, add, max_pool, relu};
 use serde::{Deserialize, Serialize};
 
-use super::average::global_average;
+use super::average::{global_average, head};
 use crate::nn::{BatchNorm2d, BatchNorm2dConfig, Conv2d, Conv2dConfig};
 
 /// Kind of a residual block.
@@ -142,7 +142,7 @@ impl ResNet {
     /// - features: `[B, C]`
     /// - output: logits `[B, F]`
     pub fn head(&self, features: Tensor<2>) -> Tensor<2> {
-        self.fc.forward(features)
+        head(&self.fc, features)
     }
 
     /// The forward pass with its intermediate values.
