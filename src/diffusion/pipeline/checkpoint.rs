@@ -256,8 +256,8 @@ impl Checkpoint {
 pub struct OpenOptions {
     /// The compute device.
     pub device: Device,
-    /// Compute type of text encoder and U-Net: F32, BF16, or on a GPU F16. The sampler computes in F32; see [`autoencoder_type`] for the
-    /// autoencoder.
+    /// Compute type of text encoder and U-Net: F32, BF16, or on a GPU F16. The sampler computes in F32, and so does the autoencoder beside
+    /// F16, which its activations overflow; beside BF16 it computes in that.
     pub dtype: FloatDType,
     /// Keep each network on the host between its uses: less memory on the device, more copying.
     pub offload: bool,
