@@ -26,8 +26,8 @@ pub(crate) fn run<Op: WithSimd>(op: Op) -> Op::Output {
 /// What multiplies matrices of brain floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Brain {
-    /// AMX's tiles: on x86-64 with `amx-tile`, `amx-bf16` and AVX-512 with brain floats, where Linux saves the tiles with a thread's other registers and
-    /// has permitted their use to this process.
+    /// AMX's tiles: on x86-64 with `amx-tile`, `amx-bf16` and AVX-512 with brain floats, where Linux saves the tiles with a thread's
+    /// other registers and has permitted their use to this process.
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     Tiles,
     /// AVX-512's sums of two products, `avx512bf16`. Not on Intel's processors, where one takes as long as four of the 32-bit
