@@ -81,7 +81,7 @@ impl Template<'_> {
         let first = self.turn % names.len() as u64;
         names.rotate_left(first as usize);
         names.truncate(self.negatives);
-        Some(format!("No {}.", joined(&names, "or")))
+        Some(format!("No {}.", joined(&names, " or")))
     }
 
     /// The positive findings as phrases; `no_finding` where some label is known and none is positive.
@@ -148,17 +148,26 @@ fn name(finding: Finding) -> String {
     finding.name().replace('_', " ").to_lowercase()
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// `a`, `a and b`, `a, b and c`. After a place there is a comma, since the next finding may begin with one too: `pneumonia in the
+/// lingula, and left upper lobe mass`.
 fn enumeration(names: &[String]) -> String {
-    joined(names, "and")
+    match names {
+        [.., place, _] if ends_in_place(place) => joined(names, ", and"),
+        _ => joined(names, " and"),
+    }
 }
 
-/// As [`enumeration`], with another word before the last.
+/// Whether a [`phrase`] ends in a place.
+fn ends_in_place(phrase: &str) -> bool {
+    [" in the ", " at the "].into_iter().any(|place| phrase.contains(place))
+}
+
+/// Commas between all but the last two, which `word` joins.
 fn joined(names: &[String], word: &str) -> String {
     match names {
         [] => String::new(),
         [only] => only.clone(),
-        [rest @ .., last] => format!("{} {word} {last}", rest.join(", ")),
+        [rest @ .., last] => format!("{}{word} {last}", rest.join(", ")),
     }
 }
 
@@ -247,6 +256,21 @@ mod tests {
         assert_eq!(of("Edema", Some(Both), small, Location::Perihilar), "mild bilateral perihilar edema");
         assert_eq!(of("Lung Opacity", None, None, Location::Retrocardiac), "retrocardiac lung opacity");
         assert_eq!(of("Mass", Some(Right), None, Location::UpperZone), "right upper zone mass");
+    }
+
+    #[test]
+    fn a_place_does_not_reach_into_the_next_finding() {
+        let findings = vocabulary().findings().to_vec();
+        let detail = |at: usize, side, location| FindingDetail { finding: findings[at], side, severity: None, location };
+        let details = Details {
+            findings: vec![
+                detail(0, None, Some(Location::Lingula)),
+                detail(1, Some(Laterality::Left), Some(Location::UpperLobe)),
+            ],
+            ..Details::default()
+        };
+        let row = CxrRecord { details, ..record([Label::Positive, Label::Positive, Label::Negative]) };
+        assert!(texts(&row)[1].ends_with("showing cardiomegaly in the lingula, and left upper lobe effusion."));
     }
 
     proptest! {
