@@ -184,29 +184,45 @@ fn guided_step(bencher: Bencher, size: Size, dtype: FloatDType) {
 /// channels at 64x64 latents, one row.
 #[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
 fn unet_level_forward(bencher: Bencher, _: &str) {
+    forward_level(bencher, FloatDType::F32);
+}
+
+/// The same in brain floats.
+#[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
+fn unet_level_forward_bf16(bencher: Bencher, _: &str) {
+    forward_level(bencher, FloatDType::BF16);
+}
+
+fn forward_level(bencher: Bencher, dtype: FloatDType) {
     let device = Device::flex();
     let config = UNetConfig::parse(&one_level().to_string(), Path::new("bench")).expect("a known configuration");
-    let unet = random(config.init(&device), &config.keys());
-    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), &device);
+    let unet = random_in(dtype, config.init(&device), &config.keys());
+    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), dtype, &device);
     bencher.bench_local(|| inputs.predict(black_box(&unet)).into_data());
 }
 
 /// The same: forward, mean squared error, gradients of all weights.
 #[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
 fn unet_level_train(bencher: Bencher, _: &str) {
-    train_level(bencher, &Device::flex().autodiff());
+    train_level(bencher, FloatDType::F32, &Device::flex().autodiff());
+}
+
+/// The same in brain floats, with weights of 32 bits.
+#[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
+fn unet_level_train_bf16(bencher: Bencher, _: &str) {
+    train_level(bencher, FloatDType::BF16, &Device::flex().autodiff());
 }
 
 /// The same where burn recomputes memory-bound operations in the backward pass.
 #[divan::bench(args = level(), sample_count = 4, sample_size = 1)]
 fn unet_level_train_checkpointed(bencher: Bencher, _: &str) {
-    train_level(bencher, &Device::flex().autodiff().gradient_checkpointing());
+    train_level(bencher, FloatDType::F32, &Device::flex().autodiff().gradient_checkpointing());
 }
 
-fn train_level(bencher: Bencher, device: &Device) {
+fn train_level(bencher: Bencher, dtype: FloatDType, device: &Device) {
     let config = UNetConfig::parse(&one_level().to_string(), Path::new("bench")).expect("a known configuration");
     let unet = random(config.init(device), &config.keys());
-    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), device);
+    let inputs = UNetInputs::new(Size::Sd14.latents(), Size::Sd14.width(), dtype, device);
     bencher.bench_local(|| inputs.gradients(black_box(&unet)));
 }
 
@@ -214,10 +230,20 @@ fn train_level(bencher: Bencher, device: &Device) {
 /// would need twice the weights again.
 #[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
 fn unet_train(bencher: Bencher, size: Size) {
+    train(bencher, size, FloatDType::F32);
+}
+
+/// The same in brain floats, with weights of 32 bits.
+#[divan::bench(args = Size::all(), sample_count = 4, sample_size = 1)]
+fn unet_train_bf16(bencher: Bencher, size: Size) {
+    train(bencher, size, FloatDType::BF16);
+}
+
+fn train(bencher: Bencher, size: Size, dtype: FloatDType) {
     let device = Device::flex().autodiff();
     let config = UNetConfig::parse(&size.unet().to_string(), Path::new("bench")).expect("a known configuration");
     let unet = random(config.init(&device), &config.keys());
-    let inputs = UNetInputs::new(size.pick(32, 8), size.width(), &device);
+    let inputs = UNetInputs::new(size.pick(32, 8), size.width(), dtype, &device);
     bencher.bench_local(|| inputs.gradients(black_box(&unet)));
 }
 
@@ -247,10 +273,11 @@ struct UNetInputs {
 }
 
 impl UNetInputs {
-    fn new(side: usize, width: usize, device: &Device) -> Self {
+    fn new(side: usize, width: usize, dtype: FloatDType, device: &Device) -> Self {
         let latents = normal([1, 4, side, side], device);
-        let states = normal([1, TOKENS, width], device);
-        Self { noise: latents.clone().flip([2]), latents, timestep: Tensor::from_floats([500.0], device), states }
+        let states = normal([1, TOKENS, width], device).cast(dtype);
+        let noise = latents.clone().flip([2]);
+        Self { noise, latents: latents.cast(dtype), timestep: Tensor::from_floats([500.0], device), states }
     }
 
     fn predict(&self, unet: &UNet) -> Tensor<4> {
@@ -258,7 +285,7 @@ impl UNetInputs {
     }
 
     fn gradients(&self, unet: &UNet) -> GradientsParams {
-        let loss = (self.predict(unet) - self.noise.clone()).square().mean();
+        let loss = (self.predict(unet).cast(FloatDType::F32) - self.noise.clone()).square().mean();
         GradientsParams::from_grads(loss.backward(), unet)
     }
 }

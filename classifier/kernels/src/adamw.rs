@@ -5,7 +5,7 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use crate::applies_in_32_bits;
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::values::{PIECE, Values, overwrite};
 
 /// The numbers of AdamW that no step changes (Loshchilov and Hutter 2019, algorithm 2).
@@ -93,7 +93,7 @@ impl AdamWStep {
         let [weights, firsts, seconds] = [&mut weight, &mut first, &mut second].map(|x| overwrite(x).par_chunks_mut(PIECE));
         let gradients = gradient.as_slice().par_chunks(PIECE);
         weights.zip(gradients).zip(firsts).zip(seconds).for_each(|(((weights, gradients), firsts), seconds)| {
-            isa::run(|| {
+            vectorized!({
                 for (((weight, gradient), first), second) in weights.iter_mut().zip(gradients).zip(firsts).zip(seconds) {
                     self.element(weight, *gradient, first, second);
                 }

@@ -5,7 +5,7 @@ use burn_flex::Flex;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
 use crate::applies;
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::{Float, by_float};
 use crate::memory::values::{PIECE, Values};
 
@@ -30,7 +30,7 @@ fn norm(tensor: Tensor<1>) -> f64 {
 }
 
 fn norm_of<E: Float>(values: &Values<E>) -> f64 {
-    let of = |piece: &[E]| isa::run(|| squares(piece));
+    let of = |piece: &[E]| vectorized!(squares(piece));
     let pieces: Vec<f64> = values.as_slice().par_chunks(PIECE).with_max_len(1).map(of).collect();
     pieces.iter().sum::<f64>().sqrt()
 }

@@ -15,13 +15,34 @@ use pulp::WithSimd;
 
 /// Calls `op`, compiled for the best instruction set that this processor has.
 ///
-/// `op` is a closure, or a [`WithSimd`] where it is long or the length of a vector matters. All instruction sets share one closure,
-/// which the compiler inlines into each of them only if it is short; a [`WithSimd`] is generated anew for each. The functions that `op`
-/// calls must be inlined to be compiled with it: `#[inline(always)]`.
+/// Where the length of a vector does not matter, [`vectorized`] takes an expression. The functions and closures that `op` calls must be
+/// inlined to be compiled with it: `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn run<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)
 }
+
+/// Computes an expression, compiled for the best instruction set that this processor has; see [`run`].
+///
+/// A long closure is inlined into the code for an instruction set only if it is marked. One that might be called several times is called
+/// once through a function that is not marked, which all instruction sets share, and which is compiled for the least of them: so it is
+/// given something that can be used once.
+macro_rules! vectorized {
+    ($op:expr) => {{
+        let once = $crate::isa::Once;
+        $crate::isa::run(
+            #[inline(always)]
+            || {
+                let _used = once;
+                $op
+            },
+        )
+    }};
+}
+pub(crate) use vectorized;
+
+/// What makes a closure of [`vectorized`] one that is called once: it cannot be copied.
+pub(crate) struct Once;
 
 /// What multiplies matrices of brain floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -174,11 +174,16 @@ impl<F: FnMut(&str, &[usize]) -> Result<TensorData, DiffusionError>> ModuleMappe
         let shape = param.lazy_shape().to_vec();
         match (self.value)(&key, &self.place.file_shape(self.keys, &key, shape.clone())) {
             Ok(data) => {
-                let data = match self.place.is_linear_weight() {
+                let is_linear = self.place.is_linear_weight();
+                // In 16 bits nothing is trained: rows of a file stay rows, which is how units for brain floats read them best.
+                let stays = self.dtype != DType::F32;
+                let data = match is_linear {
+                    true if stays => reshape(data, &[shape[1], shape[0]]),
                     true => transpose(&data, [shape[1], shape[0]]),
                     false => reshape(data, &shape),
                 };
                 let tensor = Tensor::from_data(data.convert_dtype(self.dtype), (&param.lazy_device(), self.dtype));
+                let tensor = if is_linear && stays { tensor.swap_dims(0, 1) } else { tensor };
                 let id = param.id;
                 param.transform_for_load(tensor, id)
             }

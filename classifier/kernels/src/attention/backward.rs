@@ -10,7 +10,7 @@ use super::forward::Inputs;
 use super::problem::{Problem, Rows};
 use super::softmax::{Dot, Slope};
 use super::tile::{for_each_task, hide, queries, to_columns, transposed};
-use crate::isa;
+use crate::isa::{self, vectorized};
 use crate::memory::float::{Float, narrowed, widened};
 use crate::memory::output::{Block, Output, Places};
 use crate::memory::product::{Matrix, Product};
@@ -240,7 +240,7 @@ impl<'a, E: Float> Growing<'a, E> {
     fn finish(mut self) {
         if !E::IS_WIDE {
             let [_, columns] = self.block.sizes();
-            isa::run(|| self.block.fill_rows(|row| self.apart[row * columns..][..columns].iter().copied()));
+            vectorized!(self.block.fill_rows(|row| self.apart[row * columns..][..columns].iter().copied()));
         }
     }
 }
@@ -253,7 +253,7 @@ fn rounded<E: Float>(wide: FlexTensor) -> FlexTensor {
     let wide = Values::<f32>::of(wide);
     let mut output = Output::<E>::new(wide.shape());
     output.whole().par_chunks(PIECE).zip(wide.as_slice().par_chunks(PIECE)).for_each(|(mut out, wide)| {
-        isa::run(|| _ = out.append(wide.len(), wide.iter().copied()));
+        vectorized!(_ = out.append(wide.len(), wide.iter().copied()));
     });
     output.tensor()
 }

@@ -79,10 +79,10 @@ impl Whole {
             let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp()).collect();
             let total: f64 = weights.iter().sum();
             // A score is a sum in 32 bits, scaled; its difference from the largest or from the norm is rounded, and the exponential
-            // is known to 2 units in the last place. Weights are quotients of exponentials and their sum.
+            // is known to 2^-18 of it. Weights are quotients of exponentials and their sum.
             let term = seen.iter().map(|j| scale * size_of(query, &k[key(*j)..][..size])).fold(0.0, f64::max);
             let of_exponent = 2.0 * sum_error(size + 2) * term + sum_error(1) * (4.0 * term + 8.0 + total.ln().abs());
-            let of_weight = 4.0 * of_exponent.exp_m1() + 2.0 * sum_error(keys + 16);
+            let of_weight = 4.0 * of_exponent.exp_m1() + 2.0 * (sum_error(keys + 16) + 1.0 / f64::from(1 << 18));
             for (j, weight) in seen.iter().zip(&weights) {
                 for c in 0..size {
                     let (weight, value) = (weight / total, v[key(*j) + c]);
@@ -145,6 +145,19 @@ fn a_row_of_brain_floats_that_sees_none_attends_to_zeros() {
     assert_eq!([&results[..12], &q[..12], &k[..8], &v[..8]], [&[0.0; 12][..], &[0.0; 12], &[0.0; 8], &[0.0; 8]]);
     // One key seen: its value.
     assert_eq!(results[12..16], numbers(whole.inputs[2].clone(), DType::BF16)[8..12]);
+}
+
+#[test]
+fn rows_that_see_none_attend_to_zeros_at_any_size() {
+    for size in 1..=40 {
+        let inputs = inputs(&mut Draws::new(1), 1, [5, 600], size);
+        for inputs in [inputs.each_ref().map(brain), inputs] {
+            let dtype = inputs[0].dtype();
+            let [query, key, value] = inputs;
+            let visible = Visible { causal: false, keys: Some(mask(&[false; 600], [1, 600])) };
+            assert_eq!(numbers(attention(query, key, value, 1, &visible), dtype), vec![0.0; 5 * size], "{dtype:?}, {size}");
+        }
+    }
 }
 
 #[test]

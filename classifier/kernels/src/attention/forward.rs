@@ -1,9 +1,9 @@
 //! Attention tile by tile.
 
+use super::panels;
 use super::problem::{Problem, Rows};
-use super::softmax::{Rescale, Step, Weigh};
+use super::softmax::{Rescale, Step};
 use super::tile::{for_each_task, hide, queries, to_columns, transposed};
-use crate::brain::Panels;
 use crate::isa;
 use crate::memory::float::{Float, narrowed};
 use crate::memory::output::Places;
@@ -37,22 +37,21 @@ struct Scratch<E> {
     maximum: Vec<f32>,
     sum: Vec<f32>,
     rescale: Vec<f32>,
-    /// Queries and exponentials as the units for brain floats read them, where there are any.
-    panels: Option<[Panels; 2]>,
+    /// What units for brain floats need, where there are any; without it the queries, scores and weights above.
+    panels: Option<panels::Scratch>,
 }
 
 impl<E: Float> Scratch<E> {
     fn new(problem: &Problem) -> Self {
+        let panels = panels::Scratch::new::<E>(problem);
         let row = problem.most_padded();
         let rows = |count: usize| vec![0f32; count * row];
-        let panels = || Panels::new(isa::brain()).filter(|_| !E::IS_WIDE && problem.size <= Panels::DEPTH);
-        let panels = panels().zip(panels()).map(|(query, weights)| [query, weights]);
         let apart = if panels.is_some() { 0 } else { row };
         Self {
             query: vec![E::default(); problem.size * apart],
-            scores: rows(problem.most_keys()),
+            scores: vec![0.0; problem.most_keys() * apart],
             weights: vec![E::default(); if E::IS_WIDE { 0 } else { problem.most_keys() * apart }],
-            results: rows(problem.size),
+            results: rows(problem.size.next_multiple_of(16)),
             maximum: rows(1),
             sum: rows(1),
             rescale: rows(1),
@@ -67,20 +66,24 @@ pub(super) fn forward<E: Float>(problem: &Problem, inputs: Inputs<E>, results: &
     let tiles = problem.query_tiles();
     let run = |scratch: &mut Scratch<E>, task: usize| {
         let (pair, rows) = (task / tiles, problem.rows(task % tiles));
-        attend(problem, inputs, pair, rows, scratch);
-        // SAFETY: no other task has these queries of this pair.
-        unsafe { finish(problem, pair, rows, scratch, results, norms) };
+        let most = if scratch.panels.is_some() { panels::QUERIES } else { rows.count };
+        for rows in rows.parts(most) {
+            attend(problem, inputs, pair, rows, scratch);
+            // SAFETY: no other task has these queries of this pair.
+            unsafe { finish(problem, pair, rows, scratch, results, norms) };
+        }
     };
     for_each_task(problem.pairs() * tiles, problem.work() / tiles, || Scratch::new(problem), run);
 }
 
 /// The results of some queries, not yet divided by the sums.
 fn attend<E: Float>(problem: &Problem, inputs: Inputs<E>, pair: usize, rows: Rows, scratch: &mut Scratch<E>) {
-    if scratch.panels.is_some() {
-        return attend_in_panels(problem, inputs, pair, rows, scratch);
-    }
-    let Scratch { query, scores, weights, results, maximum, sum, rescale, .. } = scratch;
+    let Scratch { query, scores, weights, results, maximum, sum, rescale, panels } = scratch;
     let [maximum, sum, rescale] = [maximum, sum, rescale].map(|row| &mut row[..rows.padded]);
+    if let Some(panels) = panels {
+        let results = &mut results[..problem.size.next_multiple_of(16) * rows.padded];
+        return panels.attend(problem, inputs, pair, rows, panels::Sums { results, maximum, sum, rescale });
+    }
     to_columns(problem, pair, rows, inputs.query, query);
     maximum.fill(f32::MIN);
     sum.fill(0.0);
@@ -110,44 +113,6 @@ fn attend<E: Float>(problem: &Problem, inputs: Inputs<E>, pair: usize, rows: Row
             depth: keys.len(),
         };
         product.to_slice(results, [rows.padded, problem.size], [1, rows.padded], first > 0);
-    }
-}
-
-/// The same of brain floats, by units that read packed factors: exponentials are written in their order at once.
-fn attend_in_panels<E: Float>(problem: &Problem, inputs: Inputs<E>, pair: usize, rows: Rows, scratch: &mut Scratch<E>) {
-    let Scratch { scores, results, maximum, sum, rescale, panels, .. } = scratch;
-    let [query, weights] = panels.as_mut().expect("brain floats come here where there is room for their panels");
-    let inputs = [inputs.query, inputs.key, inputs.value].map(bytemuck::cast_slice);
-    let [maximum, sum, rescale] = [maximum, sum, rescale].map(|row| &mut row[..rows.padded]);
-    maximum.fill(f32::MIN);
-    sum.fill(0.0);
-    let (row, size) = (rows.padded, problem.size);
-    let results = &mut results[..size * row];
-    if problem.reach(rows) == 0 {
-        results.fill(0.0);
-    }
-    let queries = Matrix { values: &inputs[0][problem.query(pair, rows.start)..], row: 1, column: problem.width() };
-    query.pack(queries, [size, rows.count]);
-    for first in (0..problem.reach(rows)).step_by(problem.most_keys()) {
-        let keys = first..(first + problem.most_keys()).min(problem.keys);
-        let scores = &mut scores[..keys.len() * row];
-        let tokens = |i: usize| problem.tokens(inputs[i], pair, keys.clone());
-        let of_keys = Matrix { values: tokens(1), row: problem.width(), column: 1 };
-        query.multiply(of_keys, scores, [keys.len(), row], row, false);
-        hide(problem, pair, rows, first, scores);
-        isa::run(Weigh {
-            scores,
-            weights: &mut *weights,
-            scale: problem.scale(),
-            maximum: &mut *maximum,
-            sum: &mut *sum,
-            rescale: &mut *rescale,
-        });
-        if first > 0 {
-            isa::run(Rescale { rows: results, factors: rescale });
-        }
-        let of_values = Matrix { values: tokens(2), row: 1, column: problem.width() };
-        weights.multiply(of_values, results, [size, row], row, first > 0);
     }
 }
 

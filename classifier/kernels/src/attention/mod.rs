@@ -2,6 +2,7 @@
 
 mod backward;
 mod forward;
+mod panels;
 mod problem;
 mod softmax;
 mod tile;

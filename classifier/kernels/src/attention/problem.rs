@@ -30,6 +30,16 @@ pub(super) struct Rows {
     pub(super) padded: usize,
 }
 
+impl Rows {
+    /// The same queries, at most so many at a time.
+    pub(super) fn parts(self, most: usize) -> impl Iterator<Item = Self> {
+        (0..self.count).step_by(most).map(move |first| {
+            let count = most.min(self.count - first);
+            Self { start: self.start + first, count, padded: count.next_multiple_of(LANES) }
+        })
+    }
+}
+
 impl Problem {
     pub(super) fn pairs(&self) -> usize {
         self.batch * self.heads

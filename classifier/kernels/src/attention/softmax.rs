@@ -5,7 +5,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::brain::Panels;
-use crate::elementwise::exp::exp_or_zero;
+use crate::elementwise::exp::{exp_or_zero, exp2_or_zero};
 
 /// The softmax over keys, one tile of keys after another (Milakov and Gimelshein 2018).
 ///
@@ -39,7 +39,8 @@ impl WithSimd for Step<'_> {
                 most = simd.max_f32s(most, scores[column]);
             }
             let shift = simd.mul_f32s(less, most);
-            let factor = exp_or_zero(simd, simd.mul_add_e_f32s(scale, before, shift));
+            // Where no key has been seen both are the least number, whose product with the scale is not that of the shift.
+            let factor = exp_or_zero(simd, simd.mul_f32s(scale, simd.sub_f32s(before, most)));
             let mut total = simd.mul_f32s(sum[column], factor);
             for scores in scores.chunks_exact_mut(row) {
                 scores[column] = exp_or_zero(simd, simd.mul_add_e_f32s(scale, scores[column], shift));
@@ -50,7 +51,8 @@ impl WithSimd for Step<'_> {
     }
 }
 
-/// The same, but the exponentials go to `weights`, rounded to brain floats: a matrix `[keys, queries]`.
+/// The same, but the exponentials go to `weights`, rounded to brain floats: a matrix `[keys, queries]`. Their error before is at most 2^-18 of
+/// them.
 pub(super) struct Weigh<'a> {
     pub(super) scores: &'a [f32],
     pub(super) weights: &'a mut Panels,
@@ -73,6 +75,8 @@ impl WithSimd for Weigh<'_> {
         let (rescale, _) = S::as_mut_simd_f32s(rescale);
         let in_row = maximum.len();
         let lanes = row / in_row;
+        // Powers of 2 are less work than those of e.
+        let scale = scale * std::f32::consts::LOG2_E;
         let (up, down) = (simd.splat_f32s(scale), simd.splat_f32s(-scale));
         let (half, high, bits) = (simd.splat_u32s(0x8000), simd.splat_u32s(0xffff_0000), simd.splat_u32s(16));
         for (panel, pairs) in weights.pairs([keys, row]).enumerate() {
@@ -80,30 +84,50 @@ impl WithSimd for Weigh<'_> {
             for part in 0..16 / lanes {
                 let column = panel * 16 / lanes + part;
                 let before = maximum[column];
-                let mut most = before;
-                for scores in scores.chunks_exact(in_row) {
-                    most = simd.max_f32s(most, scores[column]);
+                // Several maxima, sums and so on at a time: each would wait for the one before.
+                let mut most = [before; 4];
+                let mut fours = scores.chunks_exact(4 * in_row);
+                for scores in &mut fours {
+                    for i in 0..4 {
+                        most[i] = simd.max_f32s(most[i], scores[i * in_row + column]);
+                    }
                 }
+                for scores in fours.remainder().chunks_exact(in_row) {
+                    most[0] = simd.max_f32s(most[0], scores[column]);
+                }
+                let most = simd.max_f32s(simd.max_f32s(most[0], most[1]), simd.max_f32s(most[2], most[3]));
                 let shift = simd.mul_f32s(down, most);
-                let factor = exp_or_zero(simd, simd.mul_add_e_f32s(up, before, shift));
-                let mut total = simd.mul_f32s(sum[column], factor);
+                let factor = exp2_or_zero(simd, simd.mul_f32s(up, simd.sub_f32s(before, most)));
+                let mut totals = [simd.mul_f32s(sum[column], factor), simd.splat_f32s(0.0)];
                 // No closures here: what the compiler does not inline is not compiled for this instruction set.
-                for (pair, to) in pairs.iter_mut().enumerate() {
+                let mut twos = scores.chunks_exact(2 * in_row);
+                for (scores, to) in (&mut twos).zip(&mut *pairs) {
                     let mut halves = [simd.splat_u32s(0); 2];
-                    for (i, bits) in halves.iter_mut().enumerate() {
-                        if 2 * pair + i < keys {
-                            let score = scores[(2 * pair + i) * in_row + column];
-                            let weight = exp_or_zero(simd, simd.mul_add_e_f32s(up, score, shift));
-                            total = simd.add_f32s(total, weight);
-                            // To nearest. NaN stays NaN: its lower half is that of a brain float, zeros.
-                            *bits = simd.add_u32s(simd.transmute_u32s_f32s(weight), half);
-                        }
+                    for i in 0..2 {
+                        let weight = exp2_or_zero(simd, simd.mul_add_e_f32s(up, scores[i * in_row + column], shift));
+                        totals[i] = simd.add_f32s(totals[i], weight);
+                        // To nearest. NaN stays NaN: its lower half is that of a brain float, zeros.
+                        halves[i] = simd.add_u32s(simd.transmute_u32s_f32s(weight), half);
                     }
                     let [low, odd] = halves;
                     let both = simd.or_u32s(simd.wrapping_dyn_shr_u32s(low, bits), simd.and_u32s(odd, high));
                     S::as_mut_simd_u32s(to).0[part] = both;
                 }
-                (maximum[column], sum[column], rescale[column]) = (most, total, factor);
+                let count = keys / 2;
+                if let [last, ..] = &mut pairs[count..] {
+                    let mut low = simd.splat_u32s(0);
+                    if keys % 2 == 1 {
+                        let score = twos.remainder()[column];
+                        let weight = exp2_or_zero(simd, simd.mul_add_e_f32s(up, score, shift));
+                        totals[0] = simd.add_f32s(totals[0], weight);
+                        low = simd.wrapping_dyn_shr_u32s(simd.add_u32s(simd.transmute_u32s_f32s(weight), half), bits);
+                    }
+                    S::as_mut_simd_u32s(last).0[part] = low;
+                    for rest in &mut pairs[count + 1..] {
+                        S::as_mut_simd_u32s(rest).0[part] = simd.splat_u32s(0);
+                    }
+                }
+                (maximum[column], sum[column], rescale[column]) = (most, simd.add_f32s(totals[0], totals[1]), factor);
             }
         }
     }

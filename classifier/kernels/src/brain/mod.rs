@@ -15,6 +15,8 @@ mod dots;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod finish;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
+mod left;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod pack;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod packed;
@@ -36,9 +38,11 @@ use burn::tensor::bf16;
 use crate::isa::Brain;
 use crate::memory::product::Product;
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(crate) use left::Left;
 pub(crate) use packed::Packed;
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(crate) use packed::Panels;
+pub(crate) use packed::{Left, Panels};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(crate) use panel::Panels;
 

@@ -147,7 +147,7 @@ fn mask(count: usize) -> u32 {
 
 /// Rows become columns: pairs of rows are interleaved by one number, by two, by four and by eight.
 #[target_feature(enable = "avx512f")]
-fn transposed(rows: [__m512i; SIDE]) -> [__m512i; SIDE] {
+pub(super) fn transposed(rows: [__m512i; SIDE]) -> [__m512i; SIDE] {
     let mut a = rows;
     for i in (0..SIDE).step_by(2) {
         (a[i], a[i + 1]) = (_mm512_unpacklo_epi32(rows[i], rows[i + 1]), _mm512_unpackhi_epi32(rows[i], rows[i + 1]));

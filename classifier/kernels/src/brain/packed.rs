@@ -79,13 +79,55 @@ impl Packed {
         bias: Option<&[f32]>,
         out: &mut output::Block<bf16>,
     ) {
-        let [m, n] = out.sizes();
+        let sizes @ [_, n] = out.sizes();
+        assert!(bias.is_none_or(|bias| bias.len() == n), "a bias for each of {n} columns");
+        let (first, row) = out.before_rows();
+        self.products(lhs, columns, sizes, |at, sizes, sums| {
+            let results = (first.wrapping_add(at[0] * row + at[1]), row);
+            // SAFETY: whoever has a unit has these instructions; these results have their place in the block.
+            unsafe { finish::write(bias, at[1], sizes, sums, results) };
+        });
+        // SAFETY: the last pass has written all blocks.
+        unsafe { out.after_rows() };
+    }
+
+    /// The same to a block `[columns, M]`: rows of the product are its columns, which the bias has a number for each of.
+    ///
+    /// # Panics
+    /// If the sizes do not fit.
+    pub(crate) fn multiply_turned_to(
+        &self,
+        lhs: Matrix<bf16>,
+        columns: Range<usize>,
+        bias: Option<&[f32]>,
+        out: &mut output::Block<bf16>,
+    ) {
+        let [n, m] = out.sizes();
+        assert!(bias.is_none_or(|bias| bias.len() == m), "a bias for each of {m} columns");
+        let (first, row) = out.before_rows();
+        self.products(lhs, columns, [m, n], |at, sizes, sums| {
+            let results = (first.wrapping_add(at[1] * row + at[0]), row);
+            // SAFETY: as above.
+            unsafe { finish::write_turned(bias, at[0], sizes, sums, results) };
+        });
+        // SAFETY: as above.
+        unsafe { out.after_rows() };
+    }
+
+    /// Calls `finish` with every block of the product `[M, depth] x [depth, columns]`: the row and the column where it begins, its sizes, and
+    /// its sums, a whole block of them with the numbers from a row to the next.
+    fn products(
+        &self,
+        lhs: Matrix<bf16>,
+        columns: Range<usize>,
+        [m, n]: [usize; 2],
+        finish: impl Fn([usize; 2], [usize; 2], (*const f32, usize)),
+    ) {
         assert!(columns.start.is_multiple_of(SIDE) && columns.end <= self.columns, "{columns:?} of {}", self.columns);
         assert!(n == columns.len() && m * n > 0, "products of {} columns for a block of [{m}, {n}]", columns.len());
         lhs.check([m, self.depth]);
         let left = Lines { values: lhs.values, count: m, depth: self.depth, line: lhs.row, term: lhs.column };
         let (panels, all) = (columns.start / SIDE..columns.end.div_ceil(SIDE), self.columns.div_ceil(SIDE));
-        let results = out.before_rows();
         let passes = |unit: &dyn Fn(Block), sums: &Growing| {
             let mut first_tile = 0;
             for chunk in chunks(self.depth) {
@@ -95,13 +137,10 @@ impl Packed {
                     let (out, row) = sums.at(at);
                     unit(Block { left, right, out, row, add: chunk.first > 0 });
                     if is_last {
-                        let sizes = [(m - at[0]).min(BLOCK), (n - at[1]).min(BLOCK)];
-                        let first = results.0.wrapping_add(at[0] * results.1 + at[1]);
-                        // SAFETY: whoever has a unit has these instructions; these results have their place in the block.
-                        unsafe { finish::write(bias, at[1], sizes, (out, row), (first, results.1)) };
+                        finish(at, [(m - at[0]).min(BLOCK), (n - at[1]).min(BLOCK)], (out, row));
                     }
                 };
-                // SAFETY: as for the instructions above; the left factor is as large as it says, as seen.
+                // SAFETY: whoever has a unit has these instructions; the left factor is as large as it says, as seen.
                 unsafe { blocks(left, right, chunk, block) };
                 first_tile += all * chunk.tiles;
             }
@@ -116,8 +155,6 @@ impl Packed {
             Brain::Dots => passes(&|block| unsafe { dots::add(block) }, sums),
             Brain::Wide => unreachable!("a unit without packed factors packs none"),
         });
-        // SAFETY: the last pass has written all blocks.
-        unsafe { out.after_rows() };
     }
 }
 

@@ -1,10 +1,12 @@
 //! The right factor of one pass, which a thread packs, or writes pair by pair.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use burn::tensor::bf16;
 
-use super::block::{Block, Rows};
+use super::block::{Block, Rows, SIDE as BLOCK};
+use super::left::Left;
 use super::pack::{Hand, Lines, SIDE, TERMS, Tile};
 use super::panels::{Chunk, DEPTH, Sums, blocks};
 use super::{dots, tiles};
@@ -101,6 +103,38 @@ impl Panels {
                 }
                 Brain::Wide => unreachable!("a unit without packed factors has no panels"),
             }
+        }
+    }
+
+    /// The same with some rows of a left factor that is packed, from the first of a panel on; to whole panels of rows and columns, of which
+    /// those beyond the factors' end are of no use.
+    ///
+    /// # Panics
+    /// If the sizes do not fit.
+    pub(crate) fn multiply_packed(&self, left: &Left, rows: Range<usize>, out: &mut [f32], row: usize, add: bool) {
+        let columns = self.columns.next_multiple_of(SIDE);
+        assert_eq!(left.depth(), self.depth, "both factors have the same terms");
+        assert!(columns <= row && rows.len().next_multiple_of(SIDE) * row <= out.len(), "{} places for {rows:?}", out.len());
+        let tiles = self.depth.div_ceil(TERMS);
+        let right = &self.tiles[..columns / SIDE * tiles];
+        let out = out.as_mut_ptr();
+        let each = |unit: &dyn Fn(Block)| {
+            for (i, left) in left.blocks(rows.start, rows.end).enumerate() {
+                for (j, right) in right.chunks(2 * tiles).enumerate() {
+                    let out = out.wrapping_add(BLOCK * (i * row + j));
+                    unit(Block { left, right: right.split_at(tiles).into(), out, row, add });
+                }
+            }
+        };
+        match self.unit {
+            Brain::Tiles => {
+                // SAFETY: the unit is there, and the tiles are configured meanwhile; all panels have places, as seen.
+                let (_configured, unit) = unsafe { (tiles::Configured::new(), |block: Block| tiles::add(block)) };
+                each(&unit);
+            }
+            // SAFETY: as above.
+            Brain::Dots => each(&|block| unsafe { dots::add(block) }),
+            Brain::Wide => unreachable!("a unit without packed factors has no panels"),
         }
     }
 }

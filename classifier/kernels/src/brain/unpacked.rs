@@ -19,6 +19,10 @@ impl Packed {
     pub(crate) fn multiply_to(&self, _: Matrix<bf16>, _: Range<usize>, _: Option<&[f32]>, _: &mut Block<bf16>) {
         match *self {}
     }
+
+    pub(crate) fn multiply_turned_to(&self, _: Matrix<bf16>, _: Range<usize>, _: Option<&[f32]>, _: &mut Block<bf16>) {
+        match *self {}
+    }
 }
 
 /// A packed factor of one pass: none.
@@ -43,5 +47,19 @@ impl Panels {
 
     pub(crate) fn multiply(&self, _: Matrix<bf16>, _: &mut [f32], _: [usize; 2], _: usize, _: bool) {
         match *self {}
+    }
+
+    pub(crate) fn multiply_packed(&self, _: &Left, _: Range<usize>, _: &mut [f32], _: usize, _: bool) {
+        match *self {}
+    }
+}
+
+/// A packed left factor: none.
+#[derive(Default)]
+pub(crate) struct Left(());
+
+impl Left {
+    pub(crate) fn pack(&mut self, _: Matrix<bf16>, _: [usize; 2], units: &Panels) {
+        match *units {}
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use burn::tensor::bf16;
 
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::Float;
 use crate::memory::product::{Matrix, Product};
 
@@ -31,7 +31,7 @@ fn widened<'a>(matrix: Matrix<bf16>, [rows, columns]: [usize; 2], to: &'a mut Ve
     for row in 0..rows {
         let from = &matrix.values[row * matrix.row..];
         if matrix.column == 1 {
-            isa::run(|| to.extend(from[..columns].iter().map(|value| value.wide())));
+            vectorized!(to.extend(from[..columns].iter().map(|value| value.wide())));
         } else {
             to.extend(from.iter().step_by(matrix.column).take(columns).map(|value| value.wide()));
         }

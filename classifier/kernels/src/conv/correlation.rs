@@ -10,7 +10,7 @@ use super::patches::{Fill, Patches, Source};
 use super::tiles::{LANES, fair, part, stride, tiles};
 use super::weights::Weights;
 use crate::brain::Panels;
-use crate::isa;
+use crate::isa::{self, vectorized};
 use crate::memory::float::Float;
 use crate::memory::output::{Block, Places};
 use crate::memory::product::{Matrix, Product};
@@ -146,7 +146,7 @@ impl<E: Float> Correlation<'_, E> {
                     Matrix { values: seen, row: 1, column: area }
                 } else {
                     let buffers = [&mut *copy, &mut *matrix];
-                    isa::run(|| patches.fill(self.source, some.clone(), buffers, row));
+                    vectorized!(patches.fill(self.source, some.clone(), buffers, row));
                     Matrix { values: matrix, row: 1, column: row }
                 };
                 let product = Product { lhs: seen, rhs, depth: some.len() * self.taps() };

@@ -7,7 +7,7 @@ use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, IntoParallel
 use super::lattice::Axis;
 use super::patches::{Patches, Source};
 use super::tiles::{depth, part, stride, tiles};
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::Float;
 use crate::memory::output::Places;
 use crate::memory::product::{Matrix, Product};
@@ -92,7 +92,7 @@ impl<E: Float> WeightGradient<'_, E> {
                         Matrix { values: seen, row: 1, column: area }
                     } else {
                         let buffers = [&mut *copy, &mut *matrix];
-                        isa::run(|| patches.fill(self.source, some, buffers, row));
+                        vectorized!(patches.fill(self.source, some, buffers, row));
                         Matrix { values: matrix, row: 1, column: row }
                     };
                     let of_outputs = Matrix { values: gradients, row: 1, column: row };

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Shape};
 use burn_flex::FlexTensor;
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::{Float, by_dtype, by_float};
 use crate::memory::output::Output;
 use crate::memory::values::{PIECE, Values, overwritable, vector};
@@ -138,11 +138,15 @@ impl Growth {
         let wanted = moments.is_some();
         let copy = |(channel, to): (usize, Vec<&mut [E]>)| {
             let from = x.as_slice().chunks(plane).skip(channel).step_by(new);
-            isa::run(|| {
-                from.zip(to).fold(Moments::default(), |so_far, (from, to)| {
-                    to.copy_from_slice(from);
-                    if wanted { so_far.and(Moments::of(from)) } else { so_far }
-                })
+            vectorized!({
+                from.zip(to).fold(
+                    Moments::default(),
+                    #[inline(always)]
+                    |so_far, (from, to)| {
+                        to.copy_from_slice(from);
+                        if wanted { so_far.and(Moments::of(from)) } else { so_far }
+                    },
+                )
             })
         };
         let mut fresh = Vec::new();
@@ -179,7 +183,7 @@ impl Growth {
         assert_eq!(gradient.shape(), maps.shape(maps.capacity), "a gradient has its output's shape");
         maps.begin_gradient();
         maps.gradient.par_chunks_mut(PIECE).zip(gradient.as_slice().par_chunks(PIECE)).for_each(|(sums, more)| {
-            isa::run(|| sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more.wide()));
+            vectorized!(sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more.wide()));
         });
     }
 
@@ -204,10 +208,16 @@ impl Growth {
         let mut whole = output.whole();
         let at_a_time = (PIECE / plane).max(1);
         whole.par_chunks(at_a_time * plane).zip(planes.par_chunks(at_a_time)).for_each(|(mut out, planes)| {
-            isa::run(|| {
+            vectorized!({
                 for ((x, gradient), channel) in planes {
                     let [a, centre, b] = maps.centred(*channel);
-                    out.append(plane, x.iter().zip(*gradient).map(|(x, gradient)| gradient + (a * (x.wide() - centre) + b)));
+                    out.append(
+                        plane,
+                        x.iter().zip(*gradient).map(
+                            #[inline(always)]
+                            |(x, gradient)| gradient + (a * (x.wide() - centre) + b),
+                        ),
+                    );
                 }
             });
         });

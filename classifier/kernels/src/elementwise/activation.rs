@@ -18,7 +18,7 @@ use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, P
 
 use crate::applies;
 use crate::elementwise::function::{Activation, Function, QUICK, by_function};
-use crate::isa;
+use crate::isa::{self, vectorized};
 use crate::memory::float::{Float, by_float};
 use crate::memory::output::{Block, Output};
 use crate::memory::values::{PIECE, Values, overwritable};
@@ -87,7 +87,7 @@ impl ActivationBackend for Flex {
 fn forward<E: Float, F: Function>(mut x: FlexTensor) -> FlexTensor {
     if let Some(values) = overwritable::<E>(&mut x) {
         values.par_chunks_mut(PIECE).for_each(|values| {
-            isa::run(|| values.iter_mut().for_each(|x| *x = E::rounded(F::value(x.wide()))));
+            vectorized!(values.iter_mut().for_each(|x| *x = E::rounded(F::value(x.wide()))));
         });
         return x;
     }
@@ -121,8 +121,11 @@ fn backward<E: Float, F: Function>(x: FlexTensor, gradient: FlexTensor) -> FlexT
     let mut output = Output::<E>::new(x.shape());
     let inputs = x.as_slice().par_chunks(PIECE).zip(gradient.as_slice().par_chunks(PIECE));
     output.whole().par_chunks(PIECE).zip(inputs).for_each(|(mut out, (x, gradient))| {
-        let pulls = x.iter().zip(gradient).map(|(x, gradient)| gradient.wide() * F::slope(x.wide()));
-        isa::run(|| _ = out.append(x.len(), pulls));
+        let pulls = x.iter().zip(gradient).map(
+            #[inline(always)]
+            |(x, gradient)| gradient.wide() * F::slope(x.wide()),
+        );
+        vectorized!(_ = out.append(x.len(), pulls));
     });
     output.tensor()
 }

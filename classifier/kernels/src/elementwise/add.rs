@@ -11,7 +11,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use crate::applies;
-use crate::isa;
+use crate::isa::{self, vectorized};
 use crate::memory::float::{Float, by_float};
 use crate::memory::output::{Block, Output};
 use crate::memory::transpose::transpose_slice;
@@ -54,7 +54,7 @@ fn sum<E: Float>(mut a: FlexTensor, mut b: FlexTensor) -> FlexTensor {
     let b = Values::<E>::of(b);
     if let Some(sums) = overwritable::<E>(&mut a) {
         sums.par_chunks_mut(PIECE).zip(b.as_slice().par_chunks(PIECE)).for_each(|(sums, terms)| {
-            isa::run(|| sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum = E::rounded(sum.wide() + term.wide())));
+            vectorized!(sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum = E::rounded(sum.wide() + term.wide())));
         });
         return a;
     }
@@ -101,7 +101,7 @@ impl<'a, E: Float> Tokens<'a, E> {
                 for token in (0..tokens).step_by(SIDE) {
                     let length = SIDE.min(tokens - token);
                     transpose_slice([length, count], &values[token * channels + first..], &mut turned, [channels, SIDE]);
-                    isa::run(|| {
+                    vectorized!({
                         for (sums, turned) in sums.chunks_exact_mut(tokens).zip(turned.chunks_exact(SIDE)) {
                             let sums = sums[token..token + length].iter_mut();
                             sums.zip(turned).for_each(|(sum, x)| *sum = E::rounded(sum.wide() + x));

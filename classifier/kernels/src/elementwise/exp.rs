@@ -48,6 +48,26 @@ pub(crate) fn exp_or_zero<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(x, all(LEAST)), all(0.0), y)
 }
 
+/// `2^x` of a vector of numbers up to 126, with an error of at most 2^-18 of it: for what is then rounded to brain floats, of 8 bits. It is 0
+/// below -126; NaN stays NaN.
+///
+/// `2^n 2^f` with `|f| <= 1/2` and the polynomial of degree 4 and constant term 1 whose largest relative error is least.
+#[inline(always)]
+pub(crate) fn exp2_or_zero<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    /// Highest power first.
+    const POLYNOMIAL: [f32; 5] = [9.582_853e-3, 5.590_642_6e-2, 0.240_240_99, 0.693_124_2, 1.0];
+    let all = |value| simd.splat_f32s(value);
+    let rounded = simd.add_f32s(x, all(ROUND));
+    let f = simd.sub_f32s(x, simd.sub_f32s(rounded, all(ROUND)));
+    let mut y = all(POLYNOMIAL[0]);
+    for coefficient in &POLYNOMIAL[1..] {
+        y = simd.mul_add_e_f32s(y, f, all(*coefficient));
+    }
+    let power = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
+    let y = simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(y), power));
+    simd.select_f32s(simd.less_than_f32s(x, all(-126.0)), all(0.0), y)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -63,19 +83,28 @@ mod tests {
         }
     }
 
-    /// One vector through [`exp_or_zero`].
-    fn of_vector(x: f32) -> f32 {
-        struct Once(f32);
-        impl pulp::WithSimd for Once {
-            type Output = f32;
+    /// One vector through [`exp_or_zero`], or through [`exp2_or_zero`].
+    struct Once {
+        x: f32,
+        base_2: bool,
+    }
 
-            fn with_simd<S: Simd>(self, simd: S) -> f32 {
-                let mut y = [0f32; 16];
-                S::as_mut_simd_f32s(&mut y).0[0] = exp_or_zero(simd, simd.splat_f32s(self.0));
-                y[0]
-            }
+    impl pulp::WithSimd for Once {
+        type Output = f32;
+
+        fn with_simd<S: Simd>(self, simd: S) -> f32 {
+            let (mut y, x) = ([0f32; 16], simd.splat_f32s(self.x));
+            S::as_mut_simd_f32s(&mut y).0[0] = if self.base_2 { exp2_or_zero(simd, x) } else { exp_or_zero(simd, x) };
+            y[0]
         }
-        crate::isa::run(Once(x))
+    }
+
+    fn of_vector(x: f32) -> f32 {
+        crate::isa::run(Once { x, base_2: false })
+    }
+
+    fn power_of_2(x: f32) -> f32 {
+        crate::isa::run(Once { x, base_2: true })
     }
 
     proptest! {
@@ -85,6 +114,22 @@ mod tests {
             let error = (f64::from(of_vector(x)) - exact).abs() / exact;
             prop_assert!(error <= 2.0 * f64::from(f32::EPSILON), "{error:e}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn powers_of_2_are_within_their_error(x in -126.0f32..126.0) {
+            let exact = f64::from(x).exp2();
+            let error = (f64::from(power_of_2(x)) - exact).abs() / exact;
+            prop_assert!(error <= 1.0 / f64::from(1 << 18), "{error:e}");
+        }
+    }
+
+    #[test]
+    fn powers_of_2_are_exact_for_whole_numbers_zero_for_the_least_and_nan_for_nan() {
+        assert_eq!([-126.0, -3.0, 0.0, 1.0, 126.0].map(power_of_2), [-126.0, -3.0, 0.0, 1.0, 126.0].map(f32::exp2));
+        assert_eq!([f32::NEG_INFINITY, f32::MIN, -126.5].map(power_of_2), [0.0; 3]);
+        assert!(power_of_2(f32::NAN).is_nan());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
 use crate::elementwise::function::{Function, Gelu};
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::{Float, by_float};
 use crate::memory::output::Output;
 use crate::memory::values::{PIECE, Values};
@@ -75,10 +75,16 @@ fn forward<E: Float>(x: FlexTensor) -> FlexTensor {
     let mut whole = output.whole();
     let pieces = whole.par_chunks(rows * width / 2).zip(x.as_slice().par_chunks(rows * width));
     pieces.for_each(|(mut out, x)| {
-        isa::run(|| {
+        vectorized!({
             for x in x.chunks(width) {
                 let (value, gate) = x.split_at(width / 2);
-                out.append(width / 2, value.iter().zip(gate).map(|(value, gate)| value.wide() * Gelu::value(gate.wide())));
+                out.append(
+                    width / 2,
+                    value.iter().zip(gate).map(
+                        #[inline(always)]
+                        |(value, gate)| value.wide() * Gelu::value(gate.wide()),
+                    ),
+                );
             }
         });
     });
@@ -94,15 +100,18 @@ fn backward<E: Float>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
     let mut whole = output.whole();
     let inputs = x.as_slice().par_chunks(rows * width).zip(gradient.as_slice().par_chunks(rows * width / 2));
     whole.par_chunks(rows * width).zip(inputs).for_each(|(mut out, (x, gradient))| {
-        isa::run(|| {
+        vectorized!({
             for (x, gradient) in x.chunks(width).zip(gradient.chunks(width / 2)) {
                 let (value, gate) = x.split_at(width / 2);
                 let each = value.iter().zip(gate).zip(gradient);
                 // By the value, and by the gate.
-                let pulls = each.map(|((value, gate), gradient)| {
-                    let [value, gate, gradient] = [value, gate, gradient].map(|x| x.wide());
-                    [gradient * Gelu::value(gate), gradient * value * Gelu::slope(gate)]
-                });
+                let pulls = each.map(
+                    #[inline(always)]
+                    |((value, gate), gradient)| {
+                        let [value, gate, gradient] = [value, gate, gradient].map(|x| x.wide());
+                        [gradient * Gelu::value(gate), gradient * value * Gelu::slope(gate)]
+                    },
+                );
                 out.append_pairs(width / 2, pulls);
             }
         });

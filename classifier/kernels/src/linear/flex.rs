@@ -8,7 +8,7 @@ use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::LinearBackend;
 use super::view::View;
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::{Float, by_float};
 use crate::memory::output::{Block, Output, Places};
 use crate::memory::product::{Matrix, Product};
@@ -47,16 +47,13 @@ impl LinearBackend for Flex {
 }
 
 fn map<E: Float>(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>) -> FlexTensor {
-    let (x, weight, bias) = (View::<E>::of(x), Values::<E>::of(weight), bias.map(Values::<E>::of));
-    let [_, outputs] = weight.shape().dims();
-    let weight = Weight { values: weight.as_slice(), steps: [outputs, 1] };
-    rows_times(&x, weight, outputs, bias.as_ref().map(Values::as_slice))
+    let (x, weight, bias) = (View::<E>::of(x), View::<E>::of(weight), bias.map(Values::<E>::of));
+    rows_times(&x, weight.matrix(0, 0, 0), weight.columns, bias.as_ref().map(Values::as_slice))
 }
 
 fn by_input<E: Float>(weight: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-    let (weight, gradient) = (Values::<E>::of(weight), View::<E>::of(gradient));
-    let [inputs, outputs] = weight.shape().dims();
-    rows_times(&gradient, Weight { values: weight.as_slice(), steps: [1, outputs] }, inputs, None)
+    let (weight, gradient) = (View::<E>::of(weight), View::<E>::of(gradient));
+    rows_times(&gradient, weight.matrix(0, 0, 0).transposed(), weight.rows, None)
 }
 
 fn by_weight<E: Float>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
@@ -86,37 +83,32 @@ fn by_bias<E: Float>(gradient: FlexTensor) -> FlexTensor {
     vector(column_sums(gradient.as_slice(), shape[shape.num_dims() - 1]))
 }
 
-/// A weight as a matrix or its transpose, without gaps.
-#[derive(Clone, Copy)]
-struct Weight<'a, E> {
-    values: &'a [E],
-    /// Values from a row and a column to the next.
-    steps: [usize; 2],
-}
-
 /// Every row of `x` times a weight of `outputs` columns, and a bias for each of them.
-fn rows_times<E: Float>(x: &View<E>, weight: Weight<E>, outputs: usize, bias: Option<&[E]>) -> FlexTensor {
-    assert_eq!(weight.values.len(), x.columns * outputs, "a weight has a row for every column");
+fn rows_times<E: Float>(x: &View<E>, weight: Matrix<E>, outputs: usize, bias: Option<&[E]>) -> FlexTensor {
     let mut shape = x.shape();
     let last = shape.num_dims() - 1;
     shape[last] = outputs;
     let parts = parts([x.rows, outputs], x.images * x.columns);
-    let [row, column] = weight.steps;
-    let packed = E::packed(Matrix { values: weight.values, row, column }, [x.columns, outputs]);
+    // Of a weight whose columns lie without gaps, as files have it, the few rows that it is multiplied by are packed and not itself.
+    let turned = weight.row == 1 && x.images == 1 && x.rows < outputs;
+    let packed = match turned {
+        true => E::packed(x.matrix(0, 0, 0).transposed(), [x.columns, x.rows]),
+        false => E::packed(weight, [x.columns, outputs]),
+    };
     let wide_bias: Option<Vec<f32>> = packed.as_ref().and(bias).map(|bias| bias.iter().map(|bias| bias.wide()).collect());
     let output = Output::<E>::new(shape);
     parts.run_images(x.images, |image, [rows, some]: [Range<usize>; 2]| {
         // SAFETY: parts are other elements of the output.
         let mut out = unsafe { block(output.places(), image * x.rows + rows.start, &some, rows.len(), outputs) };
+        let of_outputs = Matrix { values: &weight.values[some.start * weight.column..], ..weight };
         if let Some(packed) = &packed {
             let bias = wide_bias.as_ref().map(|bias| &bias[some.clone()]);
-            return E::multiply_packed(x.matrix(image, rows.start, 0), packed, some, bias, &mut out);
+            return match turned {
+                true => E::multiply_packed_turned(of_outputs.transposed(), packed, rows, bias, &mut out),
+                false => E::multiply_packed(x.matrix(image, rows.start, 0), packed, some, bias, &mut out),
+            };
         }
-        let product = Product {
-            lhs: x.matrix(image, rows.start, 0),
-            rhs: Matrix { values: &weight.values[some.start * column..], row, column },
-            depth: x.columns,
-        };
+        let product = Product { lhs: x.matrix(image, rows.start, 0), rhs: of_outputs, depth: x.columns };
         sum_to_block([product], bias.map(|bias| &bias[some]), &mut out);
     });
     output.tensor()
@@ -140,8 +132,8 @@ fn sum_to_block<'a, E: Float>(terms: impl IntoIterator<Item = Product<'a, E>>, b
         }
         let row = |row: usize| &sums[row * columns..][..columns];
         match bias {
-            Some(bias) => isa::run(|| out.fill_rows(|i| row(i).iter().zip(bias).map(|(sum, bias)| sum + bias.wide()))),
-            None => isa::run(|| out.fill_rows(|i| row(i).iter().copied())),
+            Some(bias) => vectorized!(out.fill_rows(|i| row(i).iter().zip(bias).map(|(sum, bias)| sum + bias.wide()))),
+            None => vectorized!(out.fill_rows(|i| row(i).iter().copied())),
         }
     });
 }

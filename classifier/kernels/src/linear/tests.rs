@@ -99,16 +99,19 @@ fn other_axes_and_empty_inputs_are_taken() {
 struct Whole {
     x: Tensor<3>,
     turned: bool,
+    /// `[inputs, outputs]`, or as files have it.
     weight: Tensor<2>,
+    turned_weight: bool,
     bias: Tensor<1>,
     towards: Tensor<3>,
 }
 
 impl Whole {
-    fn new(draws: &mut Draws, [images, rows, inputs, outputs]: [usize; 4], turned: bool) -> Self {
+    fn new(draws: &mut Draws, [images, rows, inputs, outputs]: [usize; 4], turned: bool, turned_weight: bool) -> Self {
         let x = brain(&draws.normal(if turned { [images, inputs, rows] } else { [images, rows, inputs] }));
-        let (weight, bias) = (brain(&draws.normal([inputs, outputs])), brain(&draws.normal([outputs])));
-        Self { x, turned, weight, bias, towards: brain(&draws.normal([images, rows, outputs])) }
+        let weight = brain(&draws.normal(if turned_weight { [outputs, inputs] } else { [inputs, outputs] }));
+        let bias = brain(&draws.normal([outputs]));
+        Self { x, turned, weight, turned_weight, bias, towards: brain(&draws.normal([images, rows, outputs])) }
     }
 
     fn map(&self, x: fn(Tensor<3>) -> Tensor<3>, weight: fn(Tensor<2>) -> Tensor<2>, bias: fn(Tensor<1>) -> Tensor<1>) -> Self {
@@ -116,6 +119,7 @@ impl Whole {
             x: x(self.x.clone()),
             turned: self.turned,
             weight: weight(self.weight.clone()),
+            turned_weight: self.turned_weight,
             bias: bias(self.bias.clone()),
             towards: x(self.towards.clone()),
         }
@@ -126,7 +130,8 @@ impl Whole {
         let dtype = self.x.dtype();
         let (x, weight, bias) = (tracked_alike(&self.x), tracked_alike(&self.weight), tracked_alike(&self.bias));
         let seen = if self.turned { x.clone().swap_dims(1, 2) } else { x.clone() };
-        let output = linear(seen, weight.clone(), Some(bias.clone()));
+        let layer = if self.turned_weight { weight.clone().transpose() } else { weight.clone() };
+        let output = linear(seen, layer, Some(bias.clone()));
         let mut grads = (output.clone() * self.towards.clone().autodiff()).sum().backward();
         vec![
             numbers(output, dtype),
@@ -139,8 +144,8 @@ impl Whole {
     fn assert_brain_floats_are_rounded_sums(&self) {
         let in_32_bits = self.map(|x| wide(&x), |x| wide(&x), |x| wide(&x));
         let sizes = in_32_bits.map(Tensor::abs, Tensor::abs, Tensor::abs);
-        let [inputs, outputs] = self.weight.dims();
-        let [images, rows, _] = self.towards.dims();
+        let [images, rows, outputs] = self.towards.dims();
+        let inputs = self.weight.dims().iter().product::<usize>() / outputs;
         let terms = [inputs + 1, outputs, images * rows, images * rows];
         let all = [self.run(), in_32_bits.run(), sizes.run()];
         assert_sums_are_rounded(&["output", "by input", "by weight", "by bias"], &terms, all);
@@ -151,9 +156,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn brain_floats_are_the_sums_rounded_once(
-        images in 1usize..4, rows in 1usize..90, inputs in 1usize..90, outputs in 1usize..150, turned: bool, seed: u64,
+        images in 1usize..4, rows in 1usize..90, inputs in 1usize..90, outputs in 1usize..150, turned: bool, turned_weight: bool,
+        seed: u64,
     ) {
-        Whole::new(&mut Draws::new(seed), [images, rows, inputs, outputs], turned).assert_brain_floats_are_rounded_sums();
+        Whole::new(&mut Draws::new(seed), [images, rows, inputs, outputs], turned, turned_weight).assert_brain_floats_are_rounded_sums();
     }
 }
 
@@ -161,16 +167,21 @@ proptest! {
 fn large_layers_of_brain_floats_are_cut_without_gaps() {
     let mut draws = Draws::new(1);
     for (rows, inputs, outputs) in [(700, 70, 1100), (5, 600, 1500), (1030, 40, 33), (1, 1280, 320)] {
-        Whole::new(&mut draws, [2, rows, inputs, outputs], false).assert_brain_floats_are_rounded_sums();
+        for turned_weight in [false, true] {
+            Whole::new(&mut draws, [2, rows, inputs, outputs], false, turned_weight).assert_brain_floats_are_rounded_sums();
+        }
     }
 }
 
 #[test]
 fn bits_of_brain_floats_do_not_depend_on_threads() {
-    let layer = Whole::new(&mut Draws::new(1), [2, 300, 70, 130], true);
-    let with = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| layer.run());
-    let once = with(1);
-    for threads in [2, 5, 64] {
-        assert!(with(threads) == once, "{threads} threads");
+    for (rows, turned, turned_weight) in [(300, true, false), (30, false, true)] {
+        let layer = Whole::new(&mut Draws::new(1), [2, rows, 70, 130], turned, turned_weight);
+        let with =
+            |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| layer.run());
+        let once = with(1);
+        for threads in [2, 5, 64] {
+            assert!(with(threads) == once, "{threads} threads");
+        }
     }
 }

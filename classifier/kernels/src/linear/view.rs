@@ -8,7 +8,7 @@ use burn_flex::FlexTensor;
 use crate::memory::float::Float;
 use crate::memory::product::Matrix;
 
-/// A tensor `[.., columns]` as images of rows: a view of three axes may be transposed, any other is rows without gaps.
+/// A tensor `[.., columns]` as images of rows: a view of two or three axes may be transposed, any other is rows without gaps.
 pub(super) struct View<E> {
     tensor: FlexTensor,
     numbers: PhantomData<E>,
@@ -25,9 +25,16 @@ impl<E: Float> View<E> {
         let layout = tensor.layout();
         let shape = layout.shape().clone();
         let steps: Option<Vec<usize>> = layout.strides().iter().map(|&step| usize::try_from(step).ok()).collect();
-        if let (false, 3, Some(steps)) = (layout.is_contiguous(), shape.num_dims(), steps) {
-            let [images, rows, columns] = shape.dims();
-            return Self { tensor, numbers: PhantomData, images, rows, columns, steps: [steps[0], steps[1], steps[2]] };
+        match steps.as_deref() {
+            Some(&[image, row, column]) if !layout.is_contiguous() => {
+                let [images, rows, columns] = shape.dims();
+                return Self { tensor, numbers: PhantomData, images, rows, columns, steps: [image, row, column] };
+            }
+            Some(&[row, column]) if !layout.is_contiguous() => {
+                let [rows, columns] = shape.dims();
+                return Self { tensor, numbers: PhantomData, images: 1, rows, columns, steps: [0, row, column] };
+            }
+            _ => {}
         }
         let columns = shape[shape.num_dims() - 1];
         let rows = shape.num_elements() / columns;

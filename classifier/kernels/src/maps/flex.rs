@@ -5,7 +5,7 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 
 use super::MapBackend;
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::{Float, by_float};
 use crate::memory::output::Output;
 use crate::memory::values::{PIECE, Values, overwrite};
@@ -29,7 +29,7 @@ fn add_to_planes<E: Float>(mut x: FlexTensor, by: FlexTensor) -> FlexTensor {
     let plane = x.layout().shape()[2..].iter().product::<usize>();
     overwrite::<E>(&mut x).par_chunks_mut(plane).zip(by.as_slice()).for_each(|(plane, by)| {
         let by = by.wide();
-        isa::run(|| plane.iter_mut().for_each(|x| *x = E::rounded(x.wide() + by)));
+        vectorized!(plane.iter_mut().for_each(|x| *x = E::rounded(x.wide() + by)));
     });
     x
 }
@@ -49,7 +49,7 @@ fn nearest<E: Float>(x: FlexTensor, size: [usize; 2]) -> FlexTensor {
                 let from = &x[row * width..][..width];
                 line.iter_mut().zip(&columns).for_each(|(to, column)| *to = from[*column].wide());
             }
-            isa::run(|| {
+            vectorized!({
                 out.append(line.len(), line.iter().copied());
             });
         }
@@ -79,7 +79,7 @@ fn join<E: Float>(a: FlexTensor, b: FlexTensor) -> FlexTensor {
         };
         // SAFETY: planes are other elements of the output.
         let mut out = unsafe { output.places().claim(to * plane, [1, plane], [plane, 1]) };
-        isa::run(|| out.fill_rows(|_| from.iter().map(|value| value.wide())));
+        vectorized!(out.fill_rows(|_| from.iter().map(|value| value.wide())));
     });
     output.tensor()
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Element, bf16};
 use super::output::Block;
 use super::product::{Matrix, Product};
 use crate::brain::Packed;
-use crate::isa;
+use crate::isa::{self, vectorized};
 
 /// A type that tensors of a kernel may have.
 pub(crate) trait Float: Element + bytemuck::Pod {
@@ -28,6 +28,18 @@ pub(crate) trait Float: Element + bytemuck::Pod {
     /// # Panics
     /// If the sizes do not fit, or nothing is [packed](Self::packed) of this type.
     fn multiply_packed(lhs: Matrix<Self>, rhs: &Packed, columns: Range<usize>, bias: Option<&[f32]>, out: &mut Block<Self>);
+
+    /// See [`Packed::multiply_turned_to`].
+    ///
+    /// # Panics
+    /// As [`multiply_packed`](Self::multiply_packed).
+    fn multiply_packed_turned(
+        lhs: Matrix<Self>,
+        rhs: &Packed,
+        columns: Range<usize>,
+        bias: Option<&[f32]>,
+        out: &mut Block<Self>,
+    );
 
     /// Writes a product's sums, rows and columns `steps` apart, or adds them to what is there.
     ///
@@ -52,7 +64,7 @@ pub(crate) fn narrowed<'a, E: Float>(values: &'a [f32], room: &'a mut [E]) -> &'
     if E::IS_WIDE {
         return bytemuck::cast_slice(values);
     }
-    isa::run(|| room.iter_mut().zip(values).for_each(|(room, value)| *room = E::rounded(*value)));
+    vectorized!(room.iter_mut().zip(values).for_each(|(room, value)| *room = E::rounded(*value)));
     room
 }
 
@@ -74,6 +86,10 @@ impl Float for f32 {
     }
 
     fn multiply_packed(_: Matrix<Self>, _: &Packed, _: Range<usize>, _: Option<&[f32]>, _: &mut Block<Self>) {
+        unreachable!("nothing is packed of 32-bit floats");
+    }
+
+    fn multiply_packed_turned(_: Matrix<Self>, _: &Packed, _: Range<usize>, _: Option<&[f32]>, _: &mut Block<Self>) {
         unreachable!("nothing is packed of 32-bit floats");
     }
 
@@ -108,6 +124,16 @@ impl Float for bf16 {
 
     fn multiply_packed(lhs: Matrix<Self>, rhs: &Packed, columns: Range<usize>, bias: Option<&[f32]>, out: &mut Block<Self>) {
         rhs.multiply_to(lhs, columns, bias, out);
+    }
+
+    fn multiply_packed_turned(
+        lhs: Matrix<Self>,
+        rhs: &Packed,
+        columns: Range<usize>,
+        bias: Option<&[f32]>,
+        out: &mut Block<Self>,
+    ) {
+        rhs.multiply_turned_to(lhs, columns, bias, out);
     }
 
     unsafe fn multiply(product: Product<Self>, sizes: [usize; 2], out: *mut f32, steps: [usize; 2], add: bool) {

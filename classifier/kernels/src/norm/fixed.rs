@@ -8,7 +8,7 @@ use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, P
 use super::plane::Line;
 use super::problem::Norm;
 use crate::elementwise::function::{Function, by_function};
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::{Float, by_float};
 use crate::memory::output::Output;
 use crate::memory::values::{PIECE, Values, overwritable, wide_vector};
@@ -54,7 +54,7 @@ fn forward<E: Float, F: Function>(mut x: FlexTensor, lines: &[Line]) -> FlexTens
     let lines_from = |i: usize| lines.iter().cycle().skip(i * at_a_time % lines.len());
     if let Some(values) = overwritable::<E>(&mut x) {
         values.par_chunks_mut(at_a_time * plane).enumerate().for_each(|(i, values)| {
-            isa::run(|| {
+            vectorized!({
                 for (values, line) in values.chunks_mut(plane).zip(lines_from(i)) {
                     values.iter_mut().for_each(|x| *x = E::rounded(F::value(line.at(x.wide()))));
                 }
@@ -67,7 +67,7 @@ fn forward<E: Float, F: Function>(mut x: FlexTensor, lines: &[Line]) -> FlexTens
     let mut whole = output.whole();
     let pieces = whole.par_chunks(at_a_time * plane).zip(x.as_slice().par_chunks(at_a_time * plane));
     pieces.enumerate().for_each(|(i, (mut out, x))| {
-        isa::run(|| x.chunks(plane).zip(lines_from(i)).for_each(|(x, line)| line.write::<E, F>(x, &mut out)));
+        vectorized!(x.chunks(plane).zip(lines_from(i)).for_each(|(x, line)| line.write::<E, F>(x, &mut out)));
     });
     drop(whole);
     output.tensor()

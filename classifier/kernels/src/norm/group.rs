@@ -11,7 +11,7 @@ use super::moments::Moments;
 use super::plane::{Line, Plane, Pullback, ROOM};
 use super::problem::{Input, Pulled, Pulls};
 use crate::elementwise::function::Function;
-use crate::isa;
+use crate::isa::{self, vectorized};
 use crate::memory::float::Float;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::PIECE;
@@ -147,7 +147,7 @@ fn pull<E: Float, F: Function>(input: &Input<E>, sizes: Sizes, first: usize, gro
     let inputs = x.par_chunks(sizes.piece()).zip(gradient.par_chunks(sizes.piece()));
     let pieces = sums.par_chunks_mut(sizes.planes_at_a_time()).zip(out.par_chunks(sizes.piece())).zip(inputs).enumerate();
     pieces.for_each(|(piece, ((sums, mut out), (x, gradient)))| {
-        isa::run(|| {
+        vectorized!({
             let mut room = ROOM;
             let planes = x.chunks(sizes.plane).zip(gradient.chunks(sizes.plane)).zip(sums);
             for (channel, ((x, gradient), sums)) in (first + piece * sizes.planes_at_a_time()..).zip(planes) {
@@ -166,6 +166,6 @@ fn pull<E: Float, F: Function>(input: &Input<E>, sizes: Sizes, first: usize, gro
     let planes = out.row(0).par_chunks_mut(sizes.plane).zip(x.par_chunks(sizes.plane)).enumerate();
     planes.with_min_len(sizes.planes_at_a_time()).for_each(|(i, (out, x))| {
         let pullback = Pullback::new(scale, input.affine(first + i)[0], means);
-        isa::run(|| pullback.apply(x, out));
+        vectorized!(pullback.apply(x, out));
     });
 }

@@ -6,7 +6,7 @@ use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, P
 use super::moments::{Moments, sums};
 use super::problem::{Input, Pulled, Pulls};
 use crate::elementwise::function::Function;
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::Float;
 use crate::memory::output::{Block, Output};
 use crate::memory::values::PIECE;
@@ -27,13 +27,19 @@ pub(crate) fn forward<E: Float, F: Function>(input: &Input<E>) -> (FlexTensor, V
     let mut whole = output.whole();
     let pieces = whole.par_chunks(rows * width).zip(x.par_chunks(rows * width));
     pieces.zip(statistics.par_chunks_mut(2 * rows)).for_each(|((mut out, x), statistics)| {
-        isa::run(|| {
+        vectorized!({
             for (x, statistics) in x.chunks(width).zip(statistics.chunks_mut(2)) {
                 let moments = Moments::of(x);
                 let (mean, rstd) = (moments.mean() as f32, moments.rstd(input.epsilon) as f32);
                 statistics.copy_from_slice(&[mean, moments.variance() as f32]);
                 let each = x.iter().zip(gamma).zip(beta);
-                out.append(width, each.map(|((x, gamma), beta)| F::value((x.wide() - mean) * rstd * gamma + beta)));
+                out.append(
+                    width,
+                    each.map(
+                        #[inline(always)]
+                        |((x, gamma), beta)| F::value((x.wide() - mean) * rstd * gamma + beta),
+                    ),
+                );
             }
         });
     });
@@ -60,7 +66,7 @@ pub(crate) fn backward<E: Float, F: Function>(pulled: &Pulled<E>) -> Pulls {
     let pieces = whole.par_chunks(rows * width).zip(inputs).zip(statistics.as_slice().par_chunks(2 * rows));
     let pull = |((out, (x, gradient)), statistics)| {
         let rows = Rows { x, gradient, statistics, out };
-        isa::run(|| pull::<E, F>(input, rows))
+        vectorized!(pull::<E, F>(input, rows))
     };
     pieces.map(pull).collect_into_vec(&mut partial);
     drop(whole);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
-use crate::isa;
+use crate::isa::vectorized;
 use crate::memory::float::Float;
 use crate::memory::values::PIECE;
 
@@ -72,7 +72,7 @@ impl Moments {
 
     /// The same on all threads, where there are enough values. Pieces and their order depend on nothing but the length.
     pub(crate) fn of_many<E: Float>(values: &[E]) -> Self {
-        let of = |piece: &[E]| isa::run(|| Self::of(piece));
+        let of = |piece: &[E]| vectorized!(Self::of(piece));
         if values.len() <= PIECE {
             return of(values);
         }
