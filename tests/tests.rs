@@ -9,6 +9,7 @@
 //! | `cli` | the program as a user types it: results, resume after a kill, and every bad input with its message |
 //! | `conversion` | `data convert` and `data vocab`: kills, what is left out, and several data sets in one run file |
 //! | `data` | `data`: what it passes can be trained on, what it guesses can be pasted, what it doubts is said |
+//! | `devices` | everything that computes, on a software Vulkan device |
 //! | `dicom` | DICOM files in a study: results, values, and that what identifies a patient is written nowhere |
 //! | `demo` | `demo --quick`: fine-tuning, generating, comparing, and repeating it |
 //! | `evaluate` | `evaluate` on phantoms: figures and floors, kills, and every bad input with its message |
@@ -44,6 +45,7 @@ mod cli;
 mod conversion;
 mod data;
 mod demo;
+mod devices;
 mod dicom;
 mod docs;
 mod evaluate;

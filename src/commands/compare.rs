@@ -12,7 +12,7 @@ use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::{Common, CompareArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_pools, settle, study_data};
+use crate::commands::{open_study, print, say_pools, settle, study_data, study_device};
 
 pub fn run(args: &CompareArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -22,13 +22,12 @@ pub fn run(args: &CompareArgs) -> Result<ExitCode> {
 
 /// Runs the comparison, writes the comparison reports, and prints where they are.
 pub fn compare(config: &RunConfig, out: &Path, common: &Common) -> Result<ExitCode> {
-    let study = study_data(config, common.device)?;
+    let (device, opened) = study_device(config, common.device)?;
+    let study = study_data(config, opened)?;
     let bars = Bars::new(common.json);
     let start = StudyStart { command: StudyCommand::Compare, config, study: &study };
     let folder = open_study(&start, out, &bars)?;
-    let (device, opened) = common.device.open()?;
     folder.claim_device(opened)?;
-    config.training.precision.check("training.precision", &device)?;
     // A wrong file is found before anything is trained.
     check_networks(config, &device).context("evaluation")?;
     let job = PoolJob { config, study: &study, device: &device, folder: out, progress: &bars };

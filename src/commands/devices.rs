@@ -88,7 +88,7 @@ fn table(listed: &Listed) -> Table {
     table.load_preset(NOTHING);
     table.set_header(["device", "what it is", "half precision"]);
     let Cpu { threads, memory_bytes, fp32, bf16 } = &listed.cpu;
-    let memory = memory_bytes.map_or(String::new(), |bytes| format!(", {:.1} GiB", bytes as f64 / (1u64 << 30) as f64));
+    let memory = memory_bytes.map_or(String::new(), |bytes| format!(", {}", gib(bytes)));
     table.add_row(["cpu".to_owned(), format!("{threads} threads{memory}, {fp32}"), format!("bf16 by {bf16}")]);
     for interface in &listed.interfaces {
         for adapter in interface.adapters.iter().flatten() {
@@ -99,12 +99,18 @@ fn table(listed: &Listed) -> Table {
                 (false, true) => "bf16",
                 (false, false) => "none",
             };
+            let driver = adapter.driver.as_ref().map_or(String::new(), |driver| format!("; {driver}"));
+            let buffer = adapter.largest_buffer.map_or(String::new(), |bytes| format!("; tensors of up to {}", gib(bytes)));
             table.add_row([
                 format!("{}:{}", interface.name, adapter.index),
-                format!("{}{kind}", adapter.name),
+                format!("{}{kind}{driver}{buffer}", adapter.name),
                 halves.to_owned(),
             ]);
         }
     }
     table
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)
 }

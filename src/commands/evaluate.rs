@@ -46,6 +46,8 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
         },
         ..EvaluationConfig::default()
     };
+    let (device, _) = args.common.device.open()?;
+    config.dtype.check("--dtype", &device)?;
     let networks = config.networks.iter_mut().map(|network| network.asked("--network"));
     let judges = config.judges.iter_mut().map(|judge| judge.asked("--judge"));
     let texts = config.texts.iter_mut().filter_map(|texts| Some(texts.network.as_mut()?.asked("--text-network")));
@@ -62,7 +64,6 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     }
     let train = args.train.as_ref().map(|path| ImageSet::open(path, Wanted::Real(Some(Split::Train))));
     let train = train.transpose().context("--train")?;
-    let (device, _) = args.common.device.open()?;
     let bars = Bars::new(args.common.json);
     let cache = args.cache.clone().unwrap_or_else(|| args.out.join("features"));
     let evaluation = evaluate(&EvaluationJob {

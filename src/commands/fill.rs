@@ -12,7 +12,7 @@ use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::{Common, FillArgs};
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_notes, settle, study_data};
+use crate::commands::{open_study, print, say_notes, settle, study_data, study_device};
 
 pub fn run(args: &FillArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -35,11 +35,11 @@ pub fn run(args: &FillArgs) -> Result<ExitCode> {
 
 /// Makes the samples of every arm that the run folder `out` lacks, or a shard of them; their number.
 pub fn fill(config: &RunConfig, out: &Path, shard: Shard, common: &Common) -> Result<Filled> {
-    let study = study_data(config, common.device)?;
+    let (device, opened) = study_device(config, common.device)?;
+    let study = study_data(config, opened)?;
     let bars = Bars::new(common.json);
     let start = StudyStart { command: StudyCommand::Fill, config, study: &study };
     let _shared = open_study(&start, out, &bars)?;
-    let (device, _) = common.device.open()?;
     let job = PoolJob { config, study: &study, device: &device, folder: out, progress: &bars };
     Ok(compare::fill(&job, shard)?)
 }

@@ -37,6 +37,7 @@ pub struct Trained {
 pub fn finetune(config: &FinetuneConfig, out: &Path, common: &Common) -> Result<Trained> {
     config.memory().check(machine_bytes())?;
     let devices = devices(common, config)?;
+    devices.list.iter().try_for_each(|device| config.trainee().check_device(device))?;
     let bars = Bars::new(common.json);
     let (mut run, opened) = Run::open(config, out, &devices, &bars)?;
     announce(&opened);

@@ -39,6 +39,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     }
     let mut generator = args.generator(args.pipeline.clone().context("give --pipeline")?);
     let (device, name) = args.common.device.open()?;
+    generator.dtype.check("--dtype", &device)?;
     settle(generator.checkpoints("--"), args.common.json)?;
     let place = generator.pipeline.clone();
     let bars = Bars::new(args.common.json);
@@ -48,7 +49,7 @@ pub fn run(args: &GenerateArgs) -> Result<ExitCode> {
     say_notes(&of_weights);
     let evaluations = generator.settings().evaluations()?;
     let keys = if args.tiled { "--size or --batch-size" } else { "--size or --batch-size, or add --tiled" };
-    generator.check_memory(args.common.device.is_host(), machine_bytes(), keys)?;
+    generator.check_memory(name.is_host(), machine_bytes(), keys)?;
     let opening = bars.begin(&format!("loading {place}"), 0, "parts");
     let synthesizer = generator.open(&device, |part| opening.message(&format!("{part} loaded")))?;
     drop(opening);

@@ -22,9 +22,10 @@ pub mod train;
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use burn::tensor::Device;
 use roentgen::compare::Pools;
-use roentgen::config::RunConfig;
+use roentgen::config::{ComputeType, RunConfig};
 use roentgen::device::DeviceChoice;
 use roentgen::hub::{self, Asked};
 use roentgen::memory::machine_bytes;
@@ -51,6 +52,24 @@ pub fn print(text: impl AsRef<str>) -> io::Result<()> {
 pub fn settle(asked: Vec<Asked<'_>>, json: bool) -> Result<()> {
     let bars = Bars::new(json);
     hub::settle(asked, &bars).map_err(|(key, error)| anyhow::Error::new(error).context(key))
+}
+
+/// Opens the device of a study, before its data are read; numbers that it lacks, or the generator's device, are refused.
+///
+/// # Errors
+/// [`DeviceError`](roentgen::device::DeviceError), and the first key of the run file that asks for what is not there.
+pub fn study_device(config: &RunConfig, device: DeviceChoice) -> Result<(Device, DeviceChoice)> {
+    let (device, name) = device.open()?;
+    config.training.precision.check("training.precision", &device)?;
+    if let Some(evaluation) = &config.evaluation {
+        evaluation.dtype.check("evaluation.dtype", &device)?;
+    }
+    let generator = config.generator.as_ref().and_then(|generator| generator.diffusion.as_ref());
+    if let Some(generator) = generator.filter(|generator| generator.dtype != ComputeType::default()) {
+        let (device, _) = generator.device()?.open().context("generator.diffusion.device")?;
+        generator.dtype.check("generator.diffusion.dtype", &device)?;
+    }
+    Ok((device, name))
 }
 
 /// Reads the data of a study for training; the images that its arms ask for must be countable, and the machine large enough.

@@ -41,16 +41,16 @@ pub fn run(args: &PredictArgs) -> Result<ExitCode> {
     let side = preprocess.size;
     let estimate = Estimate::new("training.eval_batch_size").with("a batch", &[config.training.eval_batch_size, side, side]);
     estimate.check(machine_bytes())?;
+    let (device, _) = args.common.device.open()?;
+    card.precision.check("the precision of the weights", &device)?;
     // Each image is read once: there is nothing to keep.
     config.data.cache_mib = 0;
     let data = rows(&config, preprocess, args.split)?;
     say_notes(data.notes());
     say_notes(&depth_notes(stated, trained));
-    let (device, _) = args.common.device.open()?;
     let net = Network::load(&args.weights, &device)?.net;
     let vocabulary = Arc::new(Vocabulary::parse(&card.findings)?);
     let batcher = CxrBatcher { vocabulary, policy: config.data.policy_of_rows(), input: card.input_range };
-    card.precision.check("the precision of the weights", &device)?;
     let batches = Batches::new(data.clone(), &batcher, config.training.eval_batch_size, &device)?;
     let batches = batches.with_precision(card.precision);
     let bars = Bars::new(args.common.json);

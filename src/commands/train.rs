@@ -9,7 +9,7 @@ use roentgen::run_folder::{StudyCommand, StudyStart};
 
 use crate::cli::TrainArgs;
 use crate::commands::progress::Bars;
-use crate::commands::{open_study, print, say_notes, say_pools, settle, study_data};
+use crate::commands::{open_study, print, say_notes, say_pools, settle, study_data, study_device};
 
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut config = RunConfig::read(&args.run)?;
@@ -23,13 +23,12 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     config.seeds = vec![seed];
     settle(config.checkpoints(), args.common.json)?;
 
-    let study = study_data(&config, args.common.device)?;
+    let (device, opened) = study_device(&config, args.common.device)?;
+    let study = study_data(&config, opened)?;
     let bars = Bars::new(args.common.json);
     let start = StudyStart { command: StudyCommand::Train, config: &config, study: &study };
     let folder = open_study(&start, &args.out, &bars)?;
-    let (device, opened) = args.common.device.open()?;
     folder.claim_device(opened)?;
-    config.training.precision.check("training.precision", &device)?;
     let arm = &config.arms[0];
     let job = PoolJob { config: &config, study: &study, device: &device, folder: folder.path(), progress: &bars };
     let pools = pools(&job)?;

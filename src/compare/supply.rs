@@ -125,9 +125,8 @@ pub fn synthesizer(config: &GeneratorConfig, train: &TrainSet, size: usize) -> R
 fn diffusion(config: &GeneratorConfig) -> Result<DiffusionSynthesizer, PoolError> {
     let table = config.diffusion.as_ref().expect("a valid run file has the table with this kind");
     let opening = Opening::new(table, config.size.map(|side| [side, side]))?;
-    let device = table.device()?;
-    opening.check_memory(device.is_host(), machine_bytes(), "generator.size or generator.diffusion.batch_size")?;
-    let (device, _) = device.open()?;
+    let (device, name) = table.device()?.open()?;
+    opening.check_memory(name.is_host(), machine_bytes(), "generator.size or generator.diffusion.batch_size")?;
     Ok(opening.open(&device, |_| ())?)
 }
 

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use burn::tensor::FloatDType;
+use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{MOST_BATCH, MOST_ENTRIES, MOST_GUIDANCE, MOST_SAMPLING_STEPS, within};
@@ -299,6 +299,25 @@ impl ComputeType {
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
         }
+    }
+
+    /// Refuses a device that does not compute in this type; `key` names the setting.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] with what to give instead.
+    pub fn check(self, key: impl Into<String>, device: &Device) -> Result<(), ConfigError> {
+        self.instead_on(device).map_or(Ok(()), |expected| Err(ConfigError::value(key, self, expected)))
+    }
+
+    /// What to give in place of this type on a device that does not compute in it.
+    pub(crate) fn instead_on(self, device: &Device) -> Option<String> {
+        if self == Self::F16 && *device == Device::flex() {
+            return Some(Self::ON_HOST.to_owned());
+        }
+        let lacks = !device.supports_dtype(FloatDType::from(self));
+        lacks.then(|| {
+            format!("f32 on this device, which does not compute in {self} (`roentgen devices` shows what it has), or bf16 or f32 on the CPU")
+        })
     }
 
     fn is_default(&self) -> bool {

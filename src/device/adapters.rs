@@ -32,6 +32,13 @@ pub struct Adapter {
     pub name: String,
     /// Whether it is no card: a program computes on the CPU in its place. `--device auto` never takes it.
     pub is_software: bool,
+    /// The graphics interface that it is reached by, and its driver with the driver's version; told by wgpu alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// The largest buffer that it gives, and so the largest tensor, in bytes; told by wgpu alone. burn tells of no device how much memory
+    /// it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub largest_buffer: Option<u64>,
     /// Whether it computes in half precision.
     pub f16: bool,
     /// Whether it computes in brain floats.
@@ -94,9 +101,15 @@ impl GpuApi {
     /// # Errors
     /// [`DeviceError::NotBuilt`], or [`DeviceError::NoDriver`] if listing them fails.
     pub fn adapters(self) -> Result<Vec<Adapter>, DeviceError> {
-        let devices = self.devices()?;
-        let listed = quietly(move || devices.iter().enumerate().map(|(index, device)| adapter(index, device)).collect());
+        let candidates = self.candidates()?;
+        let listed = quietly(move || candidates.into_iter().enumerate().map(adapter).collect());
         listed.map_err(|message| DeviceError::NoDriver { api: self, message })
+    }
+
+    /// The numbers of the devices that are cards.
+    pub(super) fn cards(self) -> Vec<usize> {
+        let candidates = self.candidates().unwrap_or_default();
+        (0..).zip(candidates).filter(|(_, candidate)| !candidate.is_software).map(|(index, _)| index).collect()
     }
 
     /// Opens the device of that number, and computes with it once.
@@ -104,16 +117,16 @@ impl GpuApi {
     /// # Errors
     /// [`DeviceError`] says why it can't be used.
     pub(super) fn open(self, index: usize) -> Result<Device, DeviceError> {
-        let devices = self.devices()?;
-        let found = match devices.len() {
-            0 => format!("{self} has no device"),
+        let candidates = self.candidates()?;
+        let found = match candidates.len() {
+            0 => return Err(DeviceError::NoDriver { api: self, message: "no driver was found".to_owned() }),
             1 => format!("{self} has one device, {}:0", self.name()),
             count => format!("{self} has {count} devices, {name}:0 to {name}:{}", count - 1, name = self.name()),
         };
-        let device = devices.into_iter().nth(index).ok_or(DeviceError::NoSuchNumber { api: self, index, found })?;
+        let chosen = candidates.into_iter().nth(index).ok_or(DeviceError::NoSuchNumber { api: self, index, found })?;
         let opened = quietly(move || {
-            let two = Tensor::<1>::ones([1], &device) + 1.0;
-            (two.into_scalar::<f32>(), device)
+            let two = Tensor::<1>::ones([1], &chosen.device) + 1.0;
+            (two.into_scalar::<f32>(), chosen.device)
         });
         match opened {
             Ok((2.0, device)) => Ok(device),
@@ -126,43 +139,65 @@ impl GpuApi {
         DeviceError::Unavailable { api: self, index, message }
     }
 
-    fn devices(self) -> Result<Vec<Device>, DeviceError> {
-        quietly(move || listed(self))
+    fn candidates(self) -> Result<Vec<Candidate>, DeviceError> {
+        quietly(move || candidates(self))
             .map_err(|message| DeviceError::NoDriver { api: self, message })?
             .ok_or(DeviceError::NotBuilt { api: self })
     }
 }
 
+/// A device that was found and may not be open yet.
+#[cfg_attr(
+    not(any(feature = "cuda", feature = "rocm", feature = "metal", feature = "vulkan", feature = "wgpu")),
+    expect(dead_code, reason = "a build without any interface finds none")
+)]
+pub(super) struct Candidate {
+    pub(super) device: Device,
+    pub(super) name: String,
+    pub(super) is_software: bool,
+    pub(super) driver: Option<String>,
+    pub(super) largest_buffer: Option<u64>,
+}
+
 /// The devices behind an interface, `None` if this build doesn't have it.
-fn listed(api: GpuApi) -> Option<Vec<Device>> {
-    #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
+fn candidates(api: GpuApi) -> Option<Vec<Candidate>> {
+    #[cfg(any(feature = "cuda", feature = "rocm", feature = "metal", feature = "vulkan"))]
     use burn::tensor::DeviceType;
     match api {
         #[cfg(feature = "cuda")]
-        GpuApi::Cuda => Some(Device::enumerate(DeviceType::Cuda).into_iter().collect()),
+        GpuApi::Cuda => Some(opened(DeviceType::Cuda)),
         #[cfg(feature = "rocm")]
-        GpuApi::Rocm => Some(Device::enumerate(DeviceType::Rocm).into_iter().collect()),
+        GpuApi::Rocm => Some(opened(DeviceType::Rocm)),
         #[cfg(feature = "metal")]
-        GpuApi::Metal => Some(Device::enumerate(DeviceType::Metal).into_iter().collect()),
+        GpuApi::Metal => Some(opened(DeviceType::Metal)),
         #[cfg(feature = "vulkan")]
-        GpuApi::Vulkan => Some(Device::enumerate(DeviceType::Vulkan).into_iter().collect()),
+        GpuApi::Vulkan => Some(opened(DeviceType::Vulkan)),
         #[cfg(feature = "wgpu")]
-        GpuApi::Wgpu => Some(Device::enumerate(DeviceType::Wgpu).into_iter().collect()),
+        GpuApi::Wgpu => Some(super::wgpu::candidates()),
         #[allow(unreachable_patterns, reason = "with every feature there is nothing left")]
         _ => None,
     }
 }
 
-fn adapter(index: usize, device: &Device) -> Adapter {
-    #[cfg(any(feature = "cuda", feature = "rocm", feature = "wgpu"))]
-    let (name, is_software) = match device.identity() {
-        Some(identity) => (identity.name, identity.physical.is_none()),
-        None => (format!("{device:?}"), false),
+/// The devices of a kind that only burn can list, which opens them.
+#[cfg(any(feature = "cuda", feature = "rocm", feature = "metal", feature = "vulkan"))]
+fn opened(kind: burn::tensor::DeviceType) -> Vec<Candidate> {
+    let candidate = |device: Device| {
+        let (name, is_software) = match device.identity() {
+            Some(identity) => (identity.name, identity.physical.is_none()),
+            None => (format!("{device:?}"), false),
+        };
+        Candidate { device, name, is_software, driver: None, largest_buffer: None }
     };
-    #[cfg(not(any(feature = "cuda", feature = "rocm", feature = "wgpu")))]
-    let (name, is_software) = (format!("{device:?}"), true);
+    Device::enumerate(kind).into_iter().map(candidate).collect()
+}
+
+/// Opens the device to ask for its types.
+fn adapter((index, candidate): (usize, Candidate)) -> Adapter {
+    let Candidate { device, name, is_software, driver, largest_buffer } = candidate;
     let supports = |dtype: FloatDType| device.supports_dtype(dtype);
-    Adapter { index, name, is_software, f16: supports(FloatDType::F16), bf16: supports(FloatDType::BF16) }
+    let (f16, bf16) = (supports(FloatDType::F16), supports(FloatDType::BF16));
+    Adapter { index, name, is_software, driver, largest_buffer, f16, bf16 }
 }
 
 /// Calls `f` in a thread of its own, as drivers that are missing panic inside cubecl; the message of a panic is the error.

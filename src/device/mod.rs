@@ -1,6 +1,8 @@
 //! The device a run trains on, chosen at run time.
 
 mod adapters;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 use std::fmt;
 use std::str::FromStr;
@@ -102,7 +104,7 @@ impl DeviceChoice {
     /// What a flag that takes a device says of itself.
     pub const HELP: &str = "auto, cpu, or cuda, rocm, metal, vulkan or wgpu with or without a number, such as cuda:1; auto takes a GPU when one is there, `roentgen devices` lists them";
 
-    /// Whether the host computes: no GPU is asked for, nor looked for in this build.
+    /// Whether the host computes: no GPU is asked for, nor looked for in this build. What [`open`](Self::open) makes of `auto` knows more.
     #[must_use]
     pub fn is_host(self) -> bool {
         match self {
@@ -127,9 +129,7 @@ impl DeviceChoice {
 
 /// The first device behind an interface that is a card and computes.
 fn first_card(api: GpuApi) -> Option<(Device, DeviceChoice)> {
-    let adapters = api.adapters().ok()?;
-    let cards = adapters.iter().filter(|adapter| !adapter.is_software);
-    cards.into_iter().find_map(|card| Some((api.open(card.index).ok()?, DeviceChoice::Gpu(api, card.index))))
+    api.cards().into_iter().find_map(|index| Some((api.open(index).ok()?, DeviceChoice::Gpu(api, index))))
 }
 
 #[cfg(test)]

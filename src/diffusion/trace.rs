@@ -27,7 +27,10 @@ impl Trace {
     /// Records a result of the module `name` within the current scope.
     pub(super) fn record<const D: usize>(&mut self, name: &str, tensor: &Tensor<D>) {
         if let Some(kept) = &mut self.kept {
-            kept.push((format!("{}{name}", self.scope), tensor.to_data()));
+            let data = tensor.to_data();
+            // burn copies from a GPU when the bytes are first looked at; by then the network may have overwritten the tensor in place.
+            let _ = data.as_bytes();
+            kept.push((format!("{}{name}", self.scope), data));
         }
     }
 

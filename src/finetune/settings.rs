@@ -128,7 +128,10 @@ impl TraineeSettings {
     }
 
     /// Refuses a device that lacks the compute type.
-    pub(super) fn check_device(&self, device: &Device) -> Result<(), FinetuneError> {
+    ///
+    /// # Errors
+    /// [`FinetuneError::Setting`] with what to write instead.
+    pub fn check_device(&self, device: &Device) -> Result<(), FinetuneError> {
         let precision = if self.dtype == FloatDType::F32 { Precision::Fp32 } else { Precision::Bf16 };
         Ok(precision.check("precision", device)?)
     }

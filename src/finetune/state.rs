@@ -29,8 +29,8 @@ pub struct TraineeState {
 const KINDS: [&str; 4] = ["weight", "first_moment", "second_moment", "average"];
 
 impl Trainee {
-    /// Everything needed to continue with the same bits. To be taken between steps: accumulated gradients are
-    /// not part of it.
+    /// Everything needed to continue with the same bits. To be taken between steps, as accumulated gradients are not part of it, and on a
+    /// GPU to be written or restored before the next step: burn copies a tensor from there when its bytes are first looked at.
     #[must_use]
     pub fn state(&self) -> TraineeState {
         let mut tensors = BTreeMap::new();

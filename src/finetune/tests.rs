@@ -175,6 +175,20 @@ fn accumulated_gradients_are_the_mean_not_the_sum() {
 }
 
 #[test]
+fn losses_can_be_read_with_the_step() {
+    let [mut read, mut unread] = [(), ()].map(|()| trainee(&settings(Strategy::unet_only())));
+    let batches = [batch(&read, 1, 2), batch(&read, 2, 1)];
+    let losses: Vec<_> = batches.iter().map(|batch| read.accumulate(batch, 0.5).unwrap()).collect();
+    batches.iter().for_each(|batch| unread.accumulate_unread(batch, 0.5).unwrap());
+    let (mut first, second) = (read.step(1.0).unwrap(), unread.step(1.0).unwrap());
+    assert!(first.losses.is_empty());
+    first.losses = losses;
+    assert_eq!(first, second);
+    assert!(contents(&read.state()) == contents(&unread.state()));
+    assert!(unread.step(1.0).is_err(), "nothing is left");
+}
+
+#[test]
 fn gradients_can_be_exchanged_before_the_step() {
     let mut trainee = trainee(&TraineeSettings { max_grad_norm: None, ..TraineeSettings::new(Strategy::unet_lora(lora(&[]))) });
     let batch = batch(&trainee, 1, 1);
@@ -232,9 +246,15 @@ fn what_is_no_number_stops_before_a_weight_changes() {
     let TrainBatch::Denoise(mut broken) = batch(&trainee, 1, 2) else { unreachable!() };
     let timestep = broken.timesteps[1];
     broken.noise = broken.noise.clone().slice_assign([1..2, 0..1, 0..1, 0..1], noise::<4>(0, [1, 1, 1, 1]) * f32::INFINITY);
-    let error = trainee.accumulate(&TrainBatch::Denoise(broken), 1.0).unwrap_err();
-    let FinetuneError::NonFiniteLoss { step: 2, sample: 1, timestep: named, .. } = error else { panic!("{error}") };
-    assert_eq!(named, timestep);
+    let broken = TrainBatch::Denoise(broken);
+    let read = trainee.accumulate(&broken, 1.0).unwrap_err();
+    trainee.accumulate_unread(&batch(&trainee, 1, 2), 0.5).unwrap();
+    trainee.accumulate_unread(&broken, 0.5).unwrap();
+    for error in [read, trainee.step(1.0).unwrap_err()] {
+        let FinetuneError::NonFiniteLoss { step: 2, sample: 1, timestep: named, .. } = error else { panic!("{error}") };
+        assert_eq!(named, timestep);
+    }
+    assert!(matches!(trainee.step(1.0).unwrap_err(), FinetuneError::NoGradient { .. }), "the gradients are gone");
 
     let good = batch(&trainee, 1, 2);
     trainee.accumulate(&good, 1.0).unwrap();

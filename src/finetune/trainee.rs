@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use roentgen_classifier::SettingError;
 use roentgen_classifier::training::{Ema, Moments, clip_factor};
-use roentgen_kernels::euclidean_norms;
+use roentgen_kernels::euclidean_norms_beside;
 
 use super::FinetuneError;
 use super::batch::TrainBatch;
@@ -18,7 +18,8 @@ use crate::diffusion::pipeline::{Checkpoint, StableDiffusion};
 
 /// A pipeline under training: its networks, the trained weights, optimiser, moving average and counters.
 ///
-/// A training step is [`accumulate`](Self::accumulate) for each micro-batch, then [`step`](Self::step).
+/// A training step is [`accumulate`](Self::accumulate) for each micro-batch, or [`accumulate_unread`](Self::accumulate_unread), then
+/// [`step`](Self::step).
 #[derive(Debug)]
 pub struct Trainee {
     pub(super) networks: Networks,
@@ -28,10 +29,19 @@ pub struct Trainee {
     pub(super) ema: Option<Ema>,
     /// Since the last step; a weight that took no part has none and is not changed, not even by decay, as in PyTorch.
     gradients: Vec<Option<Tensor<1>>>,
+    /// Losses since the last step that the host has not read.
+    unread: Vec<Unread>,
     /// Optimiser steps so far.
     pub(super) steps: u64,
     pub(super) settings: TraineeSettings,
     pub(super) device: Device,
+}
+
+/// Losses of a micro-batch that are still on the device, with the timesteps of its samples.
+#[derive(Debug)]
+struct Unread {
+    losses: Tensor<1>,
+    timesteps: Vec<usize>,
 }
 
 /// Whose weights.
@@ -54,6 +64,8 @@ pub struct StepReport {
     pub gradient_norms: Vec<f64>,
     /// The factor of the gradients, at most 1.
     pub clipping: f64,
+    /// Losses of the micro-batches that [`Trainee::accumulate_unread`] took since the last step.
+    pub losses: Vec<MicroLoss>,
     /// Learning rate of each part that trains.
     pub learning_rates: Vec<(Part, f64)>,
     /// Share of the moving average that stayed.
@@ -94,6 +106,7 @@ impl Trainee {
             moments: moments.collect(),
             ema: settings.ema.map(|config| Ema::new(config, leaves.values().collect())),
             gradients: leaves.list.iter().map(|_| None).collect(),
+            unread: Vec::new(),
             steps: 0,
             leaves,
             settings: settings.clone(),
@@ -108,15 +121,33 @@ impl Trainee {
     /// [`FinetuneError::NonFiniteLoss`], and nothing is added; [`FinetuneError::Batch`].
     pub fn accumulate(&mut self, batch: &TrainBatch, share: f64) -> Result<MicroLoss, FinetuneError> {
         let losses = self.forward(batch, Values::Tracked)?;
-        let samples = floats(losses.clone().inner());
+        let loss = self.finite(floats(losses.clone().inner()), timesteps(batch))?;
+        self.add_gradients(losses, share);
+        Ok(loss)
+    }
+
+    /// As [`accumulate`](Self::accumulate), but the host does not wait for the losses: [`step`](Self::step) reads and checks them.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Batch`].
+    pub fn accumulate_unread(&mut self, batch: &TrainBatch, share: f64) -> Result<(), FinetuneError> {
+        let losses = self.forward(batch, Values::Tracked)?;
+        self.unread.push(Unread { losses: losses.clone().inner(), timesteps: timesteps(batch).to_vec() });
+        self.add_gradients(losses, share);
+        Ok(())
+    }
+
+    /// A micro-batch's losses, of samples at these timesteps: none for pictures.
+    fn finite(&self, samples: Vec<f32>, timesteps: &[usize]) -> Result<MicroLoss, FinetuneError> {
         if let Some(sample) = samples.iter().position(|loss| !loss.is_finite()) {
-            let timestep = match batch {
-                TrainBatch::Denoise(batch) => batch.timesteps[sample],
-                TrainBatch::Reconstruct(_) => 0,
-            };
-            let step = self.steps + 1;
+            let (step, timestep) = (self.steps + 1, timesteps.get(sample).copied().unwrap_or(0));
             return Err(FinetuneError::NonFiniteLoss { step, sample, timestep, value: samples[sample] });
         }
+        let mean = samples.iter().map(|loss| f64::from(*loss)).sum::<f64>() / samples.len() as f64;
+        Ok(MicroLoss { mean, samples })
+    }
+
+    fn add_gradients(&mut self, losses: Tensor<1>, share: f64) {
         let mut gradients = (losses.mean() * share).backward();
         for (leaf, sum) in self.leaves.list.iter().zip(&mut self.gradients) {
             if let Some(gradient) = leaf.value.grad_remove(&mut gradients) {
@@ -126,21 +157,20 @@ impl Trainee {
                 });
             }
         }
-        let mean = samples.iter().map(|loss| f64::from(*loss)).sum::<f64>() / samples.len() as f64;
-        Ok(MicroLoss { mean, samples })
     }
 
-    /// Clips the accumulated gradients, takes a step of AdamW with each part's learning rate times `lr_scale`, and moves the average.
+    /// Reads the losses that are not read yet, clips the accumulated gradients, takes a step of AdamW with each part's learning rate times `lr_scale`, and moves the average.
     ///
     /// # Errors
-    /// [`FinetuneError::NonFiniteGradient`] names the first parameter concerned: weights, moments and average are as before, the
-    /// gradients are gone. [`FinetuneError::NoGradient`] without a batch since the last step.
+    /// [`FinetuneError::NonFiniteLoss`]; [`FinetuneError::NonFiniteGradient`] names the first parameter concerned: weights, moments and
+    /// average are as before, the gradients are gone. [`FinetuneError::NoGradient`] without a batch since the last step.
     pub fn step(&mut self, lr_scale: f64) -> Result<StepReport, FinetuneError> {
         let step = self.steps + 1;
         if self.gradients.iter().all(Option::is_none) {
             return Err(FinetuneError::NoGradient { step });
         }
-        let gradient_norms = self.gradient_norms();
+        let (gradient_norms, losses) = self.read();
+        let losses = losses.inspect_err(|_| self.forget_gradients())?;
         if let Some(position) = gradient_norms.iter().position(|norm| !norm.is_finite()) {
             let tensor = self.leaves.list[position].name.clone();
             self.forget_gradients();
@@ -160,14 +190,20 @@ impl Trainee {
         self.steps = step;
         let ema_decay = self.ema.as_mut().map(|ema| ema.update(self.leaves.values()));
         let learning_rates = self.parts().into_iter().map(|part| (part, rates.of(part) * lr_scale)).collect();
-        Ok(StepReport { step, gradient_norm, gradient_norms, clipping, learning_rates, ema_decay })
+        Ok(StepReport { step, gradient_norm, gradient_norms, clipping, losses, learning_rates, ema_decay })
     }
 
-    /// Of every weight's gradient, 0 where there is none.
-    fn gradient_norms(&self) -> Vec<f64> {
-        let mut known = euclidean_norms(self.gradients.iter().flatten().cloned().collect()).into_iter();
+    /// The norm of every weight's gradient, 0 where there is none, and the losses that were not read; the host waits once.
+    fn read(&mut self) -> (Vec<f64>, Result<Vec<MicroLoss>, FinetuneError>) {
+        let (tensors, timesteps): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.unread).into_iter().map(|unread| (unread.losses, unread.timesteps)).unzip();
+        let (norms, losses) = euclidean_norms_beside(self.gradients.iter().flatten().cloned().collect(), tensors);
+        let micro = losses.into_iter().zip(timesteps);
+        let losses = micro.map(|(losses, timesteps)| self.finite(losses.iter().map(|loss| *loss as f32).collect(), &timesteps));
+        let losses = losses.collect();
+        let mut known = norms.into_iter();
         let next = |gradient: &Option<_>| gradient.as_ref().map_or(0.0, |_| known.next().expect("a norm for every gradient"));
-        self.gradients.iter().map(next).collect()
+        (self.gradients.iter().map(next).collect(), losses)
     }
 
     /// Replaces the gradients since the last step by what `exchange` makes of each, in the order of the weights: their sum over several
@@ -185,6 +221,7 @@ impl Trainee {
     /// Drops the gradients since the last step.
     pub fn forget_gradients(&mut self) {
         self.gradients.fill(None);
+        self.unread.clear();
     }
 
     /// The loss of each sample, without gradients: for validation.
@@ -283,6 +320,14 @@ impl Trainee {
             (Which::Ema, Some(ema)) => ema.averages.clone(),
             _ => self.leaves.values().collect(),
         }
+    }
+}
+
+/// Of the samples of a batch; none for pictures.
+fn timesteps(batch: &TrainBatch) -> &[usize] {
+    match batch {
+        TrainBatch::Denoise(batch) => &batch.timesteps,
+        TrainBatch::Reconstruct(_) => &[],
     }
 }
 

@@ -8,7 +8,7 @@ use roentgen_augment::digest::Fingerprint;
 
 use super::synthesizer::DiffusionSynthesizer;
 use crate::adapters::{AdapterError, add_all};
-use crate::config::{ComputeType, ConfigError, DiffusionConfig};
+use crate::config::{ConfigError, DiffusionConfig};
 use crate::diffusion::DiffusionError;
 use crate::diffusion::pipeline::{Checkpoint, OpenOptions, Settings, Start, initial_pixels};
 use crate::memory::MemoryError;
@@ -103,16 +103,15 @@ impl<'a> Opening<'a> {
         self.checkpoint.check_memory(&self.settings, self.config.batch_size.get(), computes, machine, keys)
     }
 
-    /// Reads the weights and changes them by the adapters; `opened` is told the name of each part once it is there. Half precision is
-    /// refused on the CPU.
+    /// Reads the weights and changes them by the adapters; `opened` is told the name of each part once it is there. A compute type that
+    /// the device lacks is refused.
     ///
     /// # Errors
     /// [`OpeningError`].
     pub fn open(self, device: &Device, opened: impl FnMut(&str)) -> Result<DiffusionSynthesizer, OpeningError> {
         let Self { config, checkpoint, settings } = self;
-        if config.dtype == ComputeType::F16 && *device == Device::flex() {
-            let (value, expected) = (config.dtype.to_string(), ComputeType::ON_HOST.to_owned());
-            return Err(DiffusionError::Setting { key: "dtype", value, expected }.into());
+        if let Some(expected) = config.dtype.instead_on(device) {
+            return Err(DiffusionError::Setting { key: "dtype", value: config.dtype.to_string(), expected }.into());
         }
         // A start image that can't be read is known before gigabytes are loaded.
         let start = start(config, &settings, device)?;

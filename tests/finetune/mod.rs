@@ -95,8 +95,12 @@ impl Bench {
     }
 
     pub fn command(&self, out: &str, more: &[&str]) -> Command {
+        self.command_on("cpu", out, more)
+    }
+
+    pub fn command_on(&self, device: &str, out: &str, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roentgen"));
-        command.args(["finetune", "run.toml", "--device", "cpu", "--json", "--out", out]).args(more);
+        command.args(["finetune", "run.toml", "--device", device, "--json", "--out", out]).args(more);
         command.current_dir(self.folder.path()).env("RUST_BACKTRACE", "0");
         command
     }

@@ -139,8 +139,8 @@ impl Case {
         self.outputs.keys().map(String::as_str)
     }
 
-    /// Largest error over tolerance, or what is wrong.
-    pub fn judge(&self, produced: &[(String, Array)]) -> Result<f64, String> {
+    /// Largest error over tolerance, which may be up to `allowed`, or what is wrong.
+    pub fn judge(&self, produced: &[(String, Array)], allowed: f64) -> Result<f64, String> {
         let mut worst = 0f64;
         for (output, (tolerance, want)) in &self.outputs {
             let Some((_, got)) = produced.iter().find(|(name, _)| name == output) else {
@@ -155,7 +155,7 @@ impl Case {
                     continue;
                 }
                 let ratio = (g - w).abs() / (tolerance.atol + tolerance.rtol * w.abs());
-                if ratio.is_nan() || ratio > 1.0 {
+                if ratio.is_nan() || ratio > allowed {
                     return Err(format!("{output}[{i}] is {g:e}, expected {w:e}, error / tolerance {ratio:.2}"));
                 }
                 worst = worst.max(ratio);

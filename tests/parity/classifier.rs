@@ -19,6 +19,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs, rule};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
@@ -32,7 +33,7 @@ pub(super) fn compute_in(case: &Case, precision: Precision) -> Option<Outputs> {
         _ if says("optimizer") => training(case, precision),
         _ if says("block_config") => by_rule(case, precision),
         _ if says("salt") => uniform(&case.params),
-        _ if case.checkpoint.is_some() && has("image") => detailed(case, &load(case, &Device::flex()), precision),
+        _ if case.checkpoint.is_some() && has("image") => detailed(case, &load(case, &chosen_device()), precision),
         _ if has("op_threshs") => op_norms(case),
         kind if has("logits") => loss(case, kind),
         _ => return None,
@@ -61,7 +62,7 @@ fn outputs(case: &Case, all: Vec<(&str, Array)>) -> Outputs {
 
 fn detailed(case: &Case, net: &Network, precision: Precision) -> Outputs {
     let Network::DenseNet(net) = net else { panic!("{} is of DenseNets", case.name) };
-    let images: Tensor<4> = tensor(case.input("image"), &Device::flex());
+    let images: Tensor<4> = tensor(case.input("image"), &chosen_device());
     let out = net.forward_detailed(images.cast(precision.dtype()));
     let all = vec![
         ("logits", array(out.logits)),
@@ -125,7 +126,7 @@ fn by_rule(case: &Case, precision: Precision) -> Outputs {
 
 /// A net whose weights are those of the rule, through a file as a user would load one.
 pub(super) fn ruled(salt: &str, shape: &NetworkShape) -> Network {
-    let device = Device::flex();
+    let device = chosen_device();
     let names = saved(&shape.init(&device), shape);
     let floats = names.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
     let filled: Vec<(String, Vec<usize>, Vec<u8>)> = floats
@@ -156,7 +157,7 @@ fn split_targets(values: &[f32]) -> (Vec<f32>, Vec<f32>) {
 }
 
 fn loss(case: &Case, kind: &str) -> Outputs {
-    let device = Device::flex().autodiff();
+    let device = chosen_device().autodiff();
     let shape = case.input("logits").shape.clone();
     let (targets, mask) = split_targets(&case.input("targets").f32());
     let known = KnownLabels::count([&mask[..]], shape[1]);
@@ -190,7 +191,7 @@ pub(super) fn batch(
 }
 
 fn training(case: &Case, precision: Precision) -> Outputs {
-    let device = Device::flex().autodiff();
+    let device = chosen_device().autodiff();
     let file = case.checkpoint.as_ref().unwrap().join("model.safetensors");
     let config = infer_config(Path::new(&file)).unwrap();
     let range = if config.in_channels() == 1 { InputRange::Xrv } else { InputRange::Imagenet };
@@ -222,7 +223,7 @@ fn training(case: &Case, precision: Precision) -> Outputs {
         interrupter: Interrupter::new(),
         non_finite: Arc::default(),
     };
-    let mut trainee = Trainee::new(load(case, &Device::flex()).train().unfreeze(), recipe);
+    let mut trainee = Trainee::new(load(case, &chosen_device()).train().unfreeze(), recipe);
     let before = saved(&trainee.net, &config);
     let mut optimizer = settings.optimizer();
 
@@ -249,7 +250,7 @@ fn training(case: &Case, precision: Precision) -> Outputs {
         ("stats/num_batches_tracked".into(), Array::scalar(steps as f64)),
     ];
     all.extend(with_changes(case, &before, &after));
-    let plain = Device::flex();
+    let plain = chosen_device();
     let first = batch(&images_of(0), [height, width], range, &targets_of(0), findings, &plain);
     all.push(("eval_logits_after".into(), array(trainee.net.valid().forward(precision.of_images(first).images))));
     all

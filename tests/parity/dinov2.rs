@@ -1,12 +1,13 @@
 //! 12_dinov2: DINOv2 from folders as the hub has them, and how images reach it.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use roentgen::evaluation::features::ResizePath;
 use roentgen::evaluation::features::networks::{ImageProcessor, Preparation, load_vit};
 use roentgen_augment::image::{Filter, GrayDepth, GrayImage, RgbImage};
 use roentgen_classifier::networks::vit::Vit;
 use serde_json::{Value, json};
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 /// The side that CheXGenBench squashes images to.
@@ -23,12 +24,12 @@ pub fn compute(case: &Case) -> Option<Outputs> {
 }
 
 fn network(case: &Case) -> Vit {
-    load_vit(case.checkpoint.as_ref().expect("the case has a checkpoint"), &Device::flex()).unwrap().model
+    load_vit(case.checkpoint.as_ref().expect("the case has a checkpoint"), &chosen_device()).unwrap().model
 }
 
 fn forward(case: &Case) -> Outputs {
     let input = case.optional_input("pixel_values").unwrap_or_else(|| case.input("pixel_values_gray"));
-    let images = Tensor::<4>::from_data(TensorData::new(input.f32(), input.shape.clone()), &Device::flex());
+    let images = Tensor::<4>::from_data(TensorData::new(input.f32(), input.shape.clone()), &chosen_device());
     let [batch, channels, height, width] = images.dims();
     // One channel stands for three equal ones.
     let images = if channels == 1 { images.expand([batch, 3, height, width]) } else { images };
@@ -65,7 +66,7 @@ fn feature(case: &Case) -> Outputs {
     let folder = case.checkpoint.as_ref().expect("the case has a checkpoint");
     let processor = ImageProcessor::read(&folder.join("preprocessor_config.json")).unwrap();
     let image = squashed(case).unwrap_or_else(|| image(case));
-    let batch = Preparation { processor, path: None }.batch(&[rgb(&image)], &Device::flex());
+    let batch = Preparation { processor, path: None }.batch(&[rgb(&image)], &chosen_device());
     vec![("pooler_output".to_owned(), array(network(case).forward(batch)))]
 }
 
@@ -87,8 +88,8 @@ fn prepared(case: &Case) -> Outputs {
     let levels = processor.levels(&image);
     let path = (case.params["squash"] == REAL_SQUASH).then_some(ResizePath::Chexgenbench);
     let values: Tensor<4> = match path {
-        Some(_) => Preparation { processor, path }.batch(&[rgb(&self::image(case))], &Device::flex()),
-        None => Preparation { processor, path }.batch(&[image], &Device::flex()),
+        Some(_) => Preparation { processor, path }.batch(&[rgb(&self::image(case))], &chosen_device()),
+        None => Preparation { processor, path }.batch(&[image], &chosen_device()),
     };
     let [_, _, height, width] = values.dims();
     let values: Vec<f32> = values.into_data().iter::<f32>().take(height * width).collect();

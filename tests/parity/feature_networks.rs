@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use roentgen::diffusion::text::{EncoderFolder, TextEncoder, TextInput};
 use roentgen::diffusion::weights::{KeyMap, init_with};
 use roentgen::evaluation::features::networks::{
@@ -18,6 +18,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
+use super::device::chosen_device;
 use super::rule;
 
 const SALT: &str = "features";
@@ -71,7 +72,7 @@ fn folder(config: &Value, processor: &Value, tensors: &Tensors) -> tempfile::Tem
 
 #[test]
 fn inception_has_pytorch_fids_features() {
-    let device = Device::flex();
+    let device = chosen_device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pt_inception");
     let mut all = tensors(InceptionV3::new(&device), &InceptionKeys);
@@ -121,7 +122,7 @@ fn processor(kind: &str, side: usize) -> Value {
 
 #[test]
 fn clip_has_transformers_features() {
-    let device = Device::flex();
+    let device = chosen_device();
     let config = tempfile::tempdir().unwrap();
     std::fs::write(config.path().join("config.json"), clip_config().to_string()).unwrap();
     let mut all = tensors(ClipImageConfig::read(config.path()).unwrap().init(&device), &ClipImageKeys);
@@ -154,7 +155,7 @@ pub fn write_whole_clip(folder: &Path) {
     let pipeline = super::fixtures().join("06_pipeline/sd1");
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join("config.json"), clip_config().to_string()).unwrap();
-    let mut all = tensors(ClipImageConfig::read(folder).unwrap().init(&Device::flex()), &ClipImageKeys);
+    let mut all = tensors(ClipImageConfig::read(folder).unwrap().init(&chosen_device()), &ClipImageKeys);
     let bytes = std::fs::read(pipeline.join("text_encoder/model.safetensors")).unwrap();
     for (name, tensor) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
         // Positions as whole numbers, which old files have.
@@ -186,7 +187,7 @@ fn projection() -> Vec<f32> {
 /// The pooled state of the text tower, which other cases compare with transformers', times the projection.
 #[test]
 fn clips_texts_are_projected_beside_its_images() {
-    let device = Device::flex();
+    let device = chosen_device();
     let folder = tempfile::tempdir().unwrap();
     write_whole_clip(folder.path());
     let texts = ClipTexts::open(folder.path(), &device).unwrap();
@@ -221,12 +222,12 @@ fn rad_dino_config() -> Value {
 fn normalised(image: &RgbImage) -> Tensor<4> {
     let level = |at: usize| image.samples.iter().skip(at).step_by(3).map(|&level| (f32::from(level) / 255.0 - 0.5) / 0.25);
     let values: Vec<f32> = (0..3).flat_map(level).collect();
-    Tensor::from_data(TensorData::new(values, [1, 3, image.height, image.width]), &Device::flex())
+    Tensor::from_data(TensorData::new(values, [1, 3, image.height, image.width]), &chosen_device())
 }
 
 #[test]
 fn dinov2_has_transformers_features() {
-    let device = Device::flex();
+    let device = chosen_device();
     let expected = [
         (false, [56, 56], [(0, 1.18348), (1, -0.356474), (2, -0.901977), (31, 0.846191)], 5.57988),
         (false, [45, 88], [(0, 1.17199), (1, -0.278268), (2, -0.89517), (31, 0.869423)], 5.61265),
@@ -246,7 +247,7 @@ fn dinov2_has_transformers_features() {
 
 #[test]
 fn rad_dino_reads_folders_and_refuses_others() {
-    let device = Device::flex();
+    let device = chosen_device();
     let all = tensors(VitConfig::small().init(&device), &VitKeys);
     let bit = processor("BitImageProcessor", 56);
     let right = folder(&rad_dino_config(), &bit, &all);
@@ -291,7 +292,7 @@ fn lpips_refuses_files_of_others() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weights");
     write(&file, &Tensors::from([("lin0.model.1.weight".to_owned(), (vec![1, 64, 1, 1], vec![1.0; 64]))]));
-    let message = Lpips::open(&file, &file, &Device::flex()).map(drop).unwrap_err().to_string();
+    let message = Lpips::open(&file, &file, &chosen_device()).map(drop).unwrap_err().to_string();
     assert!(
         message.contains("is no file of torchvision's AlexNet") && message.contains("missing features.0.weight"),
         "{message}"

@@ -11,10 +11,11 @@ use roentgen::diffusion::unet::UNetConfig;
 use roentgen::diffusion::weights::{KeyMap, init_with};
 use serde_json::{Value, json};
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs, rule};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
-    let device = Device::flex();
+    let device = chosen_device();
     let has = |input: &str| case.optional_input(input).is_some();
     Some(match () {
         () if has("input_ids") => text_encoder(case, &device),

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use roentgen::adapters::embedding::Embedding;
 use roentgen::adapters::lora::Lora;
 use roentgen::diffusion::pipeline::{OpenOptions, StableDiffusion};
 use roentgen::diffusion::text::{TextEncoder, TextInput};
 use serde_json::Value;
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
@@ -23,7 +24,7 @@ pub fn compute(case: &Case) -> Option<Outputs> {
 
 fn pipeline(case: &Case) -> StableDiffusion {
     let folder = case.checkpoint.as_ref().expect("the case has a checkpoint");
-    StableDiffusion::open(folder, &OpenOptions::new(&Device::flex()), |_| ()).unwrap()
+    StableDiffusion::open(folder, &OpenOptions::new(&chosen_device()), |_| ()).unwrap()
 }
 
 fn path(case: &Case, file: &Value) -> PathBuf {
@@ -43,7 +44,7 @@ fn refused(case: &Case) -> Array {
 
 /// The networks with one file or several.
 fn adapted(case: &Case) -> Outputs {
-    let device = Device::flex();
+    let device = chosen_device();
     let files: Vec<(PathBuf, f64)> = match &case.params["files"] {
         Value::Array(files) => {
             let scales = case.params["scales"].as_array().unwrap();

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use roentgen::evaluation::features::networks::{Looks, Lpips, LpipsDistance};
 use safetensors::tensor::{Dtype, TensorView};
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs, rule};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
@@ -43,7 +44,7 @@ fn by_rule(case: &Case) -> Outputs {
     let [alexnet, channels] = ["alexnet", "lin"].map(|name| folder.path().join(name));
     write(&alexnet, tensors.iter().filter(|(name, _)| !name.starts_with("lin")));
     write(&channels, tensors.iter().filter(|(name, _)| name.starts_with("lin")));
-    let lpips = Lpips::open(&alexnet, &channels, &Device::flex()).unwrap();
+    let lpips = Lpips::open(&alexnet, &channels, &chosen_device()).unwrap();
     let [a, b] = ["image_a", "image_b"].map(|image| lpips.look(tensor(case.input(image))));
     outputs(lpips.distance(&a, &b))
 }
@@ -84,7 +85,7 @@ fn tensor(array: &Array) -> Tensor<4> {
     let [first, rest @ ..] = array.shape.as_slice() else { panic!("a tensor of no dimension") };
     // A weight per channel may come as a vector.
     let shape = if rest.is_empty() { [1, *first, 1, 1] } else { array.shape.as_slice().try_into().unwrap() };
-    Tensor::from_data(TensorData::new(array.f32(), shape), &Device::flex())
+    Tensor::from_data(TensorData::new(array.f32(), shape), &chosen_device())
 }
 
 fn array<const D: usize>(tensor: Tensor<D>) -> Array {

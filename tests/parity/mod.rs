@@ -8,6 +8,10 @@
 //!
 //!     cargo test --release parity -- --nocapture
 //!
+//! On another device than the CPU (`device`), with `--device`'s names and tolerances 8 times as wide:
+//!
+//!     ROENTGEN_PARITY_DEVICE=wgpu:0 cargo test --release parity
+//!
 //! Trees are of one layout but differ in seeds, sizes, folders and parameters, and may lack topics: cases are distinguished by
 //! their parameters, inputs and outputs, and by their name only where nothing else differs.
 
@@ -16,6 +20,7 @@ mod array;
 mod brain;
 mod case;
 mod classifier;
+pub mod device;
 mod dinov2;
 mod doctored;
 pub mod feature_networks;
@@ -43,6 +48,7 @@ use std::path::{Path, PathBuf};
 
 pub use array::Array;
 pub use case::{Case, Topic};
+use device::Line;
 use walk::walk;
 
 /// Outputs of a case by name.
@@ -120,11 +126,18 @@ fn run(name: &str) {
         println!("{} has no {name}", tree().display());
         return;
     }
+    if !device::computes(name) {
+        announce(&format!("not run on {}: {name} is computed on the host", device::name()));
+        return;
+    }
     let (_, compute) = TOPICS.into_iter().find(|(topic, _)| *topic == name).expect("the topic is listed");
     let not_built = CASES_NOT_YET_BUILT.into_iter().find(|(topic, _)| *topic == name).map_or(&[][..], |(_, cases)| cases);
     let out = std::env::var_os("ROENTGEN_PARITY_OUT").map(PathBuf::from);
     let walked = walk(&folder, compute, not_built, out.as_deref());
 
+    let line = Line::of(name, &walked);
+    line.write();
+    announce(&line.to_string());
     for (case, ratio) in &walked.passed {
         println!("ok  {name}/{case}  worst error / tolerance {ratio:.3}");
     }

@@ -20,6 +20,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::classifier::{array, batch, norms_by_name, ruled, saved, with_changes};
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 /// Probability that the last block of a case with stochastic depth is left out.
@@ -41,7 +42,7 @@ pub fn compute(case: &Case) -> Option<Outputs> {
 fn loaded(folder: &Path) -> Network {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension != "json"));
-    let load = |file: &PathBuf| -> LoadedWeights { Network::load(file, &Device::flex()).unwrap() };
+    let load = |file: &PathBuf| -> LoadedWeights { Network::load(file, &chosen_device()).unwrap() };
     let first = load(&folder.join("model.safetensors"));
     let shape = first.net.shape();
     let values = saved(&first.net, &shape);
@@ -110,7 +111,7 @@ fn forward(case: &Case, net: &Network, config: &Value) -> Outputs {
         all.push(("resized".into(), Array::new(&[pictures.len(), 1, side, side], &values)));
     }
     let pictures: Vec<_> = pictures.iter().map(Pixels::convert).collect();
-    let images = range(net).stack(&pictures, &Device::flex());
+    let images = range(net).stack(&pictures, &chosen_device());
     let logits = match net {
         Network::ResNet(net) => {
             let ResNetOutput { stem, stages, features, logits } = net.forward_detailed(images);
@@ -132,7 +133,7 @@ fn forward(case: &Case, net: &Network, config: &Value) -> Outputs {
     if let Some(thresholds) =
         case.checkpoint.as_ref().map(|folder| folder.join("wrapper_state.pt")).filter(|file| file.is_file())
     {
-        let thresholds = Network::load(&thresholds, &Device::flex()).unwrap().op_threshs.unwrap();
+        let thresholds = Network::load(&thresholds, &chosen_device()).unwrap().op_threshs.unwrap();
         let normed = probabilities
             .f32()
             .iter()
@@ -155,7 +156,7 @@ fn counted(case: &Case) -> f64 {
 }
 
 fn training(case: &Case) -> Outputs {
-    let device = Device::flex().autodiff();
+    let device = chosen_device().autodiff();
     let start = loaded(case.checkpoint.as_ref().unwrap());
     let (shape, range) = (start.shape(), range(&start));
     let mut net = start.train().unfreeze();
@@ -205,7 +206,7 @@ fn training(case: &Case) -> Outputs {
         ("stats/bn1.num_batches_tracked".into(), Array::scalar(counted(case) + steps as f64)),
     ];
     all.extend(with_changes(case, &before, &after));
-    let first = step_batch(0, &Device::flex());
+    let first = step_batch(0, &chosen_device());
     all.push(("eval_logits_after".into(), array(net.valid().forward(first.images))));
     all
 }

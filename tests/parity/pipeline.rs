@@ -8,10 +8,11 @@ use roentgen::diffusion::pipeline::{ImageRequest, OpenOptions, Settings, StableD
 use roentgen::diffusion::samplers::SchedulerConfig;
 use serde_json::Value;
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
-    let device = Device::flex();
+    let device = chosen_device();
     let folder = case.checkpoint.as_ref().expect("the case has a checkpoint");
     let pipeline = StableDiffusion::open(folder, &OpenOptions::new(&device), |_| ()).unwrap();
     let prompts = texts(&case.params["prompt"]);

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use roentgen::diffusion::samplers::{Sampler, SchedulerConfig};
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
@@ -86,7 +87,7 @@ fn list(values: &[f64]) -> Array {
 }
 
 fn tensor(array: &Array) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(array.f32(), array.shape.as_slice()), &Device::flex())
+    Tensor::from_data(TensorData::new(array.f32(), array.shape.as_slice()), &chosen_device())
 }
 
 /// `[i]` of an array with one more dimension.

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{FloatDType, Int, Tensor, TensorData};
 use roentgen::diffusion::Trace;
 use roentgen::diffusion::autoencoder::{Autoencoder, AutoencoderConfig};
 use roentgen::diffusion::pipeline::{ImageRequest, OpenOptions, PipelineSource, Settings, StableDiffusion, Start};
@@ -18,6 +18,7 @@ use roentgen_augment::progress::Silent;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 /// Folders of the case's networks.
@@ -138,7 +139,7 @@ fn figures(folder: &Path, names: &[Value]) -> Array {
 }
 
 fn unet(case: &Case, place: WeightsFolder) -> Array {
-    let device = Device::flex();
+    let device = chosen_device();
     let config = UNetConfig::read(&place.folder.join("config.json")).unwrap();
     let unet = load(config.init(&device), place, Stem::Diffusers, &config.keys(), FloatDType::F32).unwrap().model;
     let timesteps = case.input("timestep").f32();
@@ -152,7 +153,7 @@ fn unet(case: &Case, place: WeightsFolder) -> Array {
 }
 
 fn text(case: &Case, place: WeightsFolder) -> Array {
-    let device = Device::flex();
+    let device = chosen_device();
     let config = TextEncoderConfig::read(&place.folder.join("config.json")).unwrap();
     let encoder = config.load(place, FloatDType::F32, &device).unwrap().model;
     let ids = case.input("input_ids");
@@ -162,7 +163,7 @@ fn text(case: &Case, place: WeightsFolder) -> Array {
 }
 
 fn vae(case: &Case, place: WeightsFolder) -> Outputs {
-    let model = AutoencoderConfig::read(&place.folder.join("config.json")).unwrap().init(&Device::flex());
+    let model = AutoencoderConfig::read(&place.folder.join("config.json")).unwrap().init(&chosen_device());
     let keys = model.keys();
     let Autoencoder::Kl(vae) = load(model, place, Stem::Diffusers, keys, FloatDType::F32).unwrap().model else {
         panic!("{} is of another class", case.name)
@@ -179,7 +180,7 @@ fn vae(case: &Case, place: WeightsFolder) -> Outputs {
 
 fn image(case: &Case, model: &Model) -> Outputs {
     let source = PipelineSource { folder: model.folder.clone(), variant: model.variant.clone(), unet: None };
-    let pipeline = StableDiffusion::open(source, &OpenOptions::new(&Device::flex()), |_| ()).unwrap();
+    let pipeline = StableDiffusion::open(source, &OpenOptions::new(&chosen_device()), |_| ()).unwrap();
     assert_eq!(case.params["scheduler"], "DDIMScheduler");
     let number = |key: &str| case.params[key].as_u64().unwrap() as usize;
     let settings = pipeline.settings();
@@ -201,7 +202,7 @@ fn image(case: &Case, model: &Model) -> Outputs {
 }
 
 fn tensor<const D: usize>(array: &Array) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(array.f32(), array.shape.clone()), &Device::flex())
+    Tensor::from_data(TensorData::new(array.f32(), array.shape.clone()), &chosen_device())
 }
 
 fn array<const D: usize>(tensor: Tensor<D>) -> Array {

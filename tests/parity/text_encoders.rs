@@ -6,10 +6,11 @@ use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use roentgen::diffusion::text::{TextEncoder, TextEncoderConfig, TextInput, Tokenizer};
 use serde_json::Value;
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
-    let device = Device::flex();
+    let device = chosen_device();
     let folder = case.checkpoint.as_ref()?.join("text_encoder");
     let config = TextEncoderConfig::read(&folder.join("config.json")).unwrap();
     let encoder = config.load(&folder, FloatDType::F32, &device).unwrap().model;
@@ -49,7 +50,7 @@ fn minilm_gives_the_sentences_of_its_reference() {
     const STATE: f64 = 1.5e-3;
     const COSINE: f64 = 4e-4;
 
-    let device = Device::flex();
+    let device = chosen_device();
     let folder = PathBuf::from(std::env::var_os("ROENTGEN_MINILM_DIR").expect("ROENTGEN_MINILM_DIR is the folder"));
     let tokenizer = Tokenizer::open(&folder).unwrap();
     let config = TextEncoderConfig::read(&folder.join("config.json")).unwrap();

@@ -13,6 +13,7 @@ use roentgen::finetune::{
 use roentgen_classifier::training::{EmaConfig, LearningRateSchedule, Precision};
 use serde_json::Value;
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
@@ -51,7 +52,7 @@ fn schedules(case: &Case) -> Outputs {
 
 /// The U-Net with the adapter of each format that the case has, which must agree to the bit.
 fn lora_forward(case: &Case) -> Outputs {
-    let device = Device::flex();
+    let device = chosen_device();
     let number = |key: &str| case.params[key].as_f64();
     let formats = ["adapter", "adapter_peft"].into_iter().filter_map(|format| case.params[format].as_str());
     let samples = formats.map(|adapter| {
@@ -85,7 +86,7 @@ pub(super) fn train(case: &Case, precision: Precision) -> Outputs {
 
 /// A whole training run; with a moving average, only the part that concerns it.
 fn run(case: &Case, settings: &TraineeSettings, average: Option<&str>) -> Outputs {
-    let device = Device::flex();
+    let device = chosen_device();
     let mut trainee = Trainee::new(Checkpoint::read(checkpoint(case)).unwrap(), settings, &device).unwrap();
     let params = &case.params;
     let micro_batches = params["gradient_accumulation_steps"].as_u64().unwrap_or(1) as usize;

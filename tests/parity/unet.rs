@@ -5,10 +5,11 @@ use roentgen::diffusion::Trace;
 use roentgen::diffusion::unet::UNetConfig;
 use roentgen::diffusion::weights::{Stem, load};
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
-    let device = Device::flex();
+    let device = chosen_device();
     let folder = case.checkpoint.as_ref()?.join("unet");
     let config = UNetConfig::read(&folder.join("config.json")).unwrap();
     let unet = load(config.init(&device), &folder, Stem::Diffusers, &config.keys(), FloatDType::F32).unwrap().model;

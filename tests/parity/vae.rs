@@ -1,10 +1,11 @@
 //! 03_vae: the autoencoder's two directions, by the product's own code.
 
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use roentgen::diffusion::Trace;
 use roentgen::diffusion::autoencoder::{Autoencoder, AutoencoderConfig, Slices};
 use roentgen::diffusion::weights::{Stem, load};
 
+use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
@@ -14,7 +15,7 @@ pub fn compute(case: &Case) -> Option<Outputs> {
 
 fn read(case: &Case) -> Autoencoder {
     let folder = case.checkpoint.as_ref().expect("the case has a checkpoint").join("vae");
-    let model = AutoencoderConfig::read(&folder.join("config.json")).unwrap().init(&Device::flex());
+    let model = AutoencoderConfig::read(&folder.join("config.json")).unwrap().init(&chosen_device());
     let keys = model.keys();
     load(model, &folder, Stem::Diffusers, keys, FloatDType::F32).unwrap().model
 }
@@ -45,7 +46,7 @@ fn both_ways(case: &Case, vae: &Autoencoder) -> Outputs {
 }
 
 fn tensor(array: &Array) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(array.f32(), array.shape.clone()), &Device::flex())
+    Tensor::from_data(TensorData::new(array.f32(), array.shape.clone()), &chosen_device())
 }
 
 fn array<const D: usize>(tensor: Tensor<D>) -> Array {

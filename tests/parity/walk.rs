@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use super::{Array, Case, Compute, Topic, array};
+use super::{Array, Case, Compute, Topic, array, device};
 
 /// The result of one topic.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub fn walk(folder: &Path, compute: Compute, not_built: &[&str], out: Option<&Pa
         }
         let verdict = entry.case.and_then(|case| {
             let outputs = computed(&case, compute)?;
-            let verdict = case.judge(&outputs);
+            let verdict = case.judge(&outputs, device::allowed());
             produced.extend(outputs.into_iter().map(|(output, array)| (format!("{name}/{output}"), array)));
             verdict
         });

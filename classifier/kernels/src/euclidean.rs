@@ -1,6 +1,6 @@
 //! Euclidean norms.
 
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use burn_flex::Flex;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice};
 
@@ -15,12 +15,28 @@ use crate::memory::values::{PIECE, Values};
 /// all of them.
 #[must_use]
 pub fn euclidean_norms(tensors: Vec<Tensor<1>>) -> Vec<f64> {
-    let Some(first) = tensors.first() else { return Vec::new() };
-    if tensors.iter().all(applies) && !first.device().is_autodiff() {
-        return tensors.into_iter().map(norm).collect();
+    euclidean_norms_beside(tensors, Vec::new()).0
+}
+
+/// [`euclidean_norms`] of tensors, and the values of `others`, which the host reads with them: it waits for the device once.
+#[must_use]
+pub fn euclidean_norms_beside(tensors: Vec<Tensor<1>>, others: Vec<Tensor<1>>) -> (Vec<f64>, Vec<Vec<f64>>) {
+    if tensors.iter().all(|tensor| applies(tensor) && !tensor.device().is_autodiff()) {
+        let others = others.into_iter().map(|tensor| tensor.into_data().iter::<f64>().collect()).collect();
+        return (tensors.into_iter().map(norm).collect(), others);
     }
-    let sums = tensors.into_iter().map(|tensor| tensor.square().sum()).collect();
-    Tensor::cat(sums, 0).into_data().iter::<f64>().map(f64::sqrt).collect()
+    let (count, lengths) = (tensors.len(), others.iter().map(|tensor| tensor.dims()[0]).collect::<Vec<_>>());
+    let wide = |tensor: Tensor<1>| tensor.cast(FloatDType::F32);
+    let sums = tensors.into_iter().map(|tensor| wide(tensor).square().sum());
+    let read: Vec<f64> = Tensor::cat(sums.chain(others.into_iter().map(wide)).collect(), 0).into_data().iter::<f64>().collect();
+    let (sums, mut rest) = read.split_at(count);
+    let mut next = |length| {
+        let (values, after) = rest.split_at(length);
+        rest = after;
+        values.to_vec()
+    };
+    let others = lengths.into_iter().map(&mut next).collect();
+    (sums.iter().copied().map(f64::sqrt).collect(), others)
 }
 
 /// Pieces are of a fixed size, and summed in order.
@@ -64,6 +80,12 @@ mod tests {
         let tensors = vec![Tensor::from_floats([3.0, -4.0], &device), Tensor::from_floats([0.0; 3], &device)];
         assert_eq!(euclidean_norms(tensors), [5.0, 0.0]);
         assert!(euclidean_norms(Vec::new()).is_empty());
+        // With autodiff they are computed as on other devices.
+        for device in [device.clone(), device.autodiff()] {
+            let others = vec![Tensor::from_floats([1.0, 2.0], &device), Tensor::from_floats([7.0], &device)];
+            let found = euclidean_norms_beside(vec![Tensor::from_floats([3.0, -4.0], &device)], others);
+            assert_eq!(found, (vec![5.0], vec![vec![1.0, 2.0], vec![7.0]]));
+        }
         // Squares leave the range of 32 bits: only what is no number is reported as such.
         assert!(norm(Tensor::from_floats([f32::MAX, f32::MAX], &device)).is_finite());
         assert!(norm(Tensor::from_floats([f32::NAN, 1.0], &device)).is_nan());

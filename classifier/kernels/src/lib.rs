@@ -71,7 +71,7 @@ pub use elementwise::add::add;
 pub use elementwise::cast::cast;
 pub use elementwise::function::Activation;
 pub use elementwise::geglu::geglu;
-pub use euclidean::euclidean_norms;
+pub use euclidean::{euclidean_norms, euclidean_norms_beside};
 pub use isa::{brain_instructions, float_instructions};
 pub use linear::linear;
 pub use maps::{add_to_channels, join_channels, nearest};

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use roentgen_kernels::euclidean_norms;
+use roentgen_kernels::euclidean_norms_beside;
 
 /// The factor that reduces a joint norm of `norm` to at most `max_norm`; 1 without a limit.
 ///
@@ -21,19 +21,40 @@ pub fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
 /// The factor is [`clip_factor`]'s. burn's own clipping takes the norm of each tensor by itself, which changes the direction of the
 /// step.
 pub fn clip_grad_norm<M: Module>(module: &M, grads: &mut GradientsParams, max_norm: f64) -> f64 {
-    let norm = grad_norm(module, grads);
+    clip_beside(module, grads, max_norm, Vec::new()).0
+}
+
+/// [`clip_grad_norm`], and the sum of the losses of a step's micro-batches, which the host reads with the norms: it waits for the device
+/// once.
+pub(super) fn clip_beside<M: Module>(
+    module: &M,
+    grads: &mut GradientsParams,
+    max_norm: f64,
+    losses: Vec<Tensor<1>>,
+) -> (f64, f64) {
+    let (norms, losses) = euclidean_norms_beside(flat(module, grads), losses);
+    let norm = joint(norms);
     let factor = clip_factor(norm, (max_norm > 0.0).then_some(max_norm));
     if factor < 1.0 {
         module.visit(&mut Scale { grads, factor });
     }
-    norm
+    (norm, losses.into_iter().flatten().sum())
 }
 
 /// Joint Euclidean norm of all gradients.
 pub fn grad_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
+    joint(euclidean_norms_beside(flat(module, grads), Vec::new()).0)
+}
+
+fn joint(norms: Vec<f64>) -> f64 {
+    norms.into_iter().map(|norm| norm * norm).sum::<f64>().sqrt()
+}
+
+/// All gradients, each in one row.
+fn flat<M: Module>(module: &M, grads: &GradientsParams) -> Vec<Tensor<1>> {
     let mut flat = Flat { grads, tensors: Vec::new() };
     module.visit(&mut flat);
-    euclidean_norms(flat.tensors).into_iter().map(|norm| norm * norm).sum::<f64>().sqrt()
+    flat.tensors
 }
 
 struct Flat<'a> {

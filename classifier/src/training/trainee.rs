@@ -11,7 +11,7 @@ use burn::train::{InferenceStep, Interrupter, ItemLazy, TrainOutput, TrainStep};
 use roentgen_augment::batch::{CxrBatch, CxrBatcher, targets};
 use roentgen_augment::dataset::HeldOut;
 
-use super::clip::clip_grad_norm;
+use super::clip::clip_beside;
 use super::{Precision, TrainedPart};
 use crate::ClassifierError;
 use crate::batch::Batches;
@@ -131,15 +131,15 @@ impl Trainee {
         let findings = batch.micro.first().map_or(0, |micro| micro.targets.dims()[1]);
         let known = KnownLabels::count(batch.micro.iter().map(|micro| &*micro.known), findings);
         let mut accumulator = GradientsAccumulator::new();
-        let mut loss = 0.0;
+        let mut losses = Vec::with_capacity(batch.micro.len());
         for (i, micro) in batch.micro.into_iter().enumerate() {
             let logits = self.logits(micro.images, batch.step, i);
             let part = self.recipe.loss.forward(logits, micro.targets, micro.mask, &known);
-            loss += part.clone().into_scalar::<f64>();
+            losses.push(part.clone().inner());
             accumulator.accumulate(self, GradientsParams::from_grads(part.backward(), self));
         }
         let mut grads = accumulator.grads();
-        let norm = clip_grad_norm(self, &mut grads, self.recipe.clip_norm);
+        let (norm, loss) = clip_beside(self, &mut grads, self.recipe.clip_norm, losses);
         (grads, loss, norm)
     }
 

@@ -50,11 +50,14 @@ impl Denoise<'_> {
         let device = latents.device();
         let [_, channels, height, width] = latents.dims();
         let timesteps = self.sampler.timesteps().to_vec();
+        // One copy to the device for all steps; no step waits for it, nor is it waited for.
+        let times: Vec<f32> = timesteps.iter().map(|timestep| *timestep as f32).collect();
+        let times = Tensor::<1>::from_floats(&times[..], &device);
         for (i, timestep) in timesteps.iter().enumerate().skip(self.begin) {
             let input = self.sampler.scale_model_input(latents.clone(), i).cast(self.dtype);
             let input = if self.guidance.is_some() { Tensor::cat(vec![input.clone(), input], 0) } else { input };
-            let time = Tensor::<1>::from_floats([*timestep as f32], &device);
-            let output = self.unet.forward(input, time, self.states.clone(), None).cast(FloatDType::F32);
+            let output =
+                self.unet.forward(input, times.clone().narrow(0, i, 1), self.states.clone(), None).cast(FloatDType::F32);
             let output = match self.guidance {
                 Some((scale, rescale)) => guide(output, scale, rescale),
                 None => output,

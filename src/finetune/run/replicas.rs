@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cache::CodeCache;
 use super::error::RunError;
 use super::samples::{Coder, HostSample};
-use crate::finetune::{StepReport, Trainee, TraineeState};
+use crate::finetune::{FinetuneError, MicroLoss, StepReport, Trainee, TraineeState};
 
 /// How gradients are summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,7 +151,7 @@ pub struct Replicas {
 #[derive(Debug)]
 struct Worker {
     jobs: Option<Sender<Job>>,
-    results: Receiver<Result<Vec<f64>, RunError>>,
+    results: Receiver<Result<Vec<MicroLoss>, RunError>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -161,14 +161,21 @@ enum Job {
     Restore(Box<TraineeState>),
 }
 
-/// Losses of micro-batches, whose gradients are added up.
-fn accumulate(trainee: &mut Trainee, cache: &CodeCache, micro: Micro, share: f64) -> Result<Vec<f64>, RunError> {
-    let mut losses = Vec::with_capacity(micro.len());
+/// Adds up the gradients of micro-batches.
+fn accumulate(trainee: &mut Trainee, cache: &CodeCache, micro: Micro, share: f64) -> Result<(), RunError> {
     for samples in micro {
         let batch = Coder { trainee, cache }.batch(samples)?;
-        losses.push(trainee.accumulate(&batch, share)?.mean);
+        trainee.accumulate_unread(&batch, share)?;
     }
-    Ok(losses)
+    Ok(())
+}
+
+/// What ends a step that failed on some devices, in their order: a loss that is not finite before a gradient that is not, as all
+/// devices have the sum of all gradients.
+fn cause(mut errors: Vec<RunError>) -> RunError {
+    let of_loss = |error: &RunError| matches!(error, RunError::Finetune(FinetuneError::NonFiniteLoss { .. }));
+    let first = errors.iter().position(of_loss).unwrap_or(0);
+    errors.swap_remove(first)
 }
 
 impl Replicas {
@@ -184,11 +191,11 @@ impl Replicas {
                 let _guard = GiveUpOnPanic(&exchange);
                 while let Ok(job) = inbox.recv() {
                     let result = match job {
-                        Job::Accumulate { micro, share } => accumulate(&mut trainee, &cache, micro, share),
+                        Job::Accumulate { micro, share } => accumulate(&mut trainee, &cache, micro, share).map(|()| Vec::new()),
                         Job::Step(factor) => {
                             let summed = trainee.exchange_gradients(|gradient| exchange.sum(rank + 1, gradient));
                             let stepped = summed.map_err(RunError::from).and_then(|()| Ok(trainee.step(factor)?));
-                            stepped.map(|_| Vec::new())
+                            stepped.map(|report| report.losses)
                         }
                         Job::Restore(state) => trainee.restore(*state).map(|()| Vec::new()).map_err(RunError::from),
                     };
@@ -215,11 +222,11 @@ impl Replicas {
         Coder { trainee: &self.first, cache: &self.cache }
     }
 
-    /// Losses of the micro-batches of a step in their order; each device computes an equal part of them.
+    /// Adds up the gradients of the micro-batches of a step; each device computes an equal part of them.
     ///
     /// # Errors
     /// The first device's error that there is; no weight has changed then.
-    pub fn accumulate(&mut self, mut micro: Micro, share: f64) -> Result<Vec<f64>, RunError> {
+    pub fn accumulate(&mut self, mut micro: Micro, share: f64) -> Result<(), RunError> {
         let each = micro.len() / (self.workers.len() + 1);
         for worker in self.workers.iter().rev() {
             let part = micro.split_off(micro.len() - each);
@@ -228,17 +235,14 @@ impl Replicas {
         let own = accumulate(&mut self.first, &self.cache, micro, share);
         // All have answered before an error ends the run, so that none is interrupted.
         let others: Vec<_> = self.workers.iter().map(Worker::answer).collect();
-        let mut losses = own?;
-        for other in others {
-            losses.extend(other?);
-        }
-        Ok(losses)
+        own?;
+        others.into_iter().try_for_each(|other| other.map(drop))
     }
 
-    /// The same step on every device, by the sum of all gradients.
+    /// The same step on every device, by the sum of all gradients. Its report has the losses of all micro-batches, in their order.
     ///
     /// # Errors
-    /// Those of [`Trainee::step`].
+    /// Those of [`Trainee::step`]: a loss that is not finite first, as the gradients of all devices are not finite then.
     pub fn step(&mut self, factor: f64) -> Result<StepReport, RunError> {
         if !self.workers.is_empty() {
             let exchange = &self.exchange;
@@ -250,9 +254,24 @@ impl Replicas {
         }
         let report = self.first.step(factor);
         let others: Vec<_> = self.workers.iter().map(Worker::answer).collect();
-        let report = report?;
-        others.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(report)
+        let (mut losses, mut errors) = (Vec::new(), Vec::new());
+        for other in others {
+            match other {
+                Ok(more) => losses.extend(more),
+                Err(error) => errors.push(error),
+            }
+        }
+        match report {
+            Ok(mut report) if errors.is_empty() => {
+                report.losses.extend(losses);
+                Ok(report)
+            }
+            Ok(_) => Err(cause(errors)),
+            Err(error) => {
+                errors.insert(0, error.into());
+                Err(cause(errors))
+            }
+        }
     }
 
     /// Takes all devices to a state.
@@ -272,7 +291,7 @@ impl Worker {
         jobs.send(job).map_err(|_| RunError::DeviceLost)
     }
 
-    fn answer(&self) -> Result<Vec<f64>, RunError> {
+    fn answer(&self) -> Result<Vec<MicroLoss>, RunError> {
         self.results.recv().map_err(|_| RunError::DeviceLost)?
     }
 }

@@ -97,12 +97,12 @@ impl Run {
         while !samples.is_empty() {
             micro.push(samples.drain(..images / self.config.accumulation).collect());
         }
-        let losses = self.replicas.accumulate(micro, share).map_err(|error| non_finite(error, self.saved))?;
-        let loss = losses.into_iter().fold(0.0, |sum, loss| sum + share * loss);
+        self.replicas.accumulate(micro, share)?;
         let rates = self.config.trainee().learning_rates;
         let highest = self.trainee().parts().into_iter().map(|part| rates.of(part)).fold(0.0, f64::max);
         let factor = self.config.schedule.factor(step, highest);
         let report = self.replicas.step(factor).map_err(|error| non_finite(error, self.saved))?;
+        let loss = report.losses.iter().fold(0.0, |sum, loss| sum + share * loss.mean);
         let verdict = self.memory.watch.push(loss, &self.config.watch);
         self.memory.pending = true;
         let smoothed = self.memory.watch.smoothed();
