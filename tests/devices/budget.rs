@@ -153,9 +153,10 @@ fn launches_and_waits_are_within_their_budget() {
         let counts: BTreeMap<String, Counts> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         for (step, counts) in &counts {
             let _ = writeln!(std::io::stderr(), "{step}, fused: {fused}: {counts:?}");
-            // Losses and norms of gradients are read together; nothing is read between two sampling steps.
-            let most = if step == "training" { 1.0 } else { 0.0 };
-            assert!(counts.waits <= most, "{step}: {counts:?}");
+            // Losses and norms of gradients are read together; nothing is read between two sampling steps. Launches were counted one by
+            // one, 2,386 and 25,323; fusion must not make more.
+            let [launches, waits] = if step == "training" { [26_000.0, 1.0] } else { [2_500.0, 0.0] };
+            assert!(counts.launches <= launches && counts.waits <= waits, "{step}: {counts:?}");
         }
     }
 }
