@@ -1,6 +1,7 @@
 //! What is behind each interface to GPUs.
 
 use std::fmt;
+use std::path::Path;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use serde::Serialize;
@@ -108,6 +109,9 @@ impl GpuApi {
 
     /// The numbers of the devices that are cards.
     pub(super) fn cards(self) -> Vec<usize> {
+        if matches!(self, Self::Vulkan | Self::Wgpu) && cfg!(target_os = "linux") && !knows_a_card(Path::new("/dev")) {
+            return Vec::new();
+        }
         let candidates = self.candidates().unwrap_or_default();
         (0..).zip(candidates).filter(|(_, candidate)| !candidate.is_software).map(|(index, _)| index).collect()
     }
@@ -211,4 +215,37 @@ fn quietly<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<
         let message = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         message.unwrap_or_else(|| "no driver answers".to_owned())
     })
+}
+
+/// Whether Linux knows of a card, by its files of devices. Without one `auto` need not ask Vulkan, which takes time to look for drivers, and of
+/// which a layer of Mesa's writes to standard error where no screen is (`XDG_RUNTIME_DIR is invalid`).
+fn knows_a_card(devices: &Path) -> bool {
+    /// NVIDIA's, also of small boards; Windows' in its subsystem for Linux; Mali's and Adreno's.
+    const FILES: [&str; 6] = ["nvidiactl", "nvhost-gpu", "nvgpu", "dxg", "mali0", "kgsl-3d0"];
+    // All others.
+    let renders = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("renderD"))
+    };
+    FILES.iter().any(|file| devices.join(file).exists())
+        || std::fs::read_dir(devices.join("dri")).is_ok_and(|mut entries| entries.any(renders))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_are_known_by_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!knows_a_card(folder.path()));
+        std::fs::create_dir(folder.path().join("dri")).unwrap();
+        // A display without a renderer.
+        std::fs::write(folder.path().join("dri/card0"), "").unwrap();
+        assert!(!knows_a_card(folder.path()));
+        std::fs::write(folder.path().join("dri/renderD128"), "").unwrap();
+        assert!(knows_a_card(folder.path()));
+        std::fs::remove_dir_all(folder.path().join("dri")).unwrap();
+        std::fs::write(folder.path().join("nvidiactl"), "").unwrap();
+        assert!(knows_a_card(folder.path()));
+    }
 }

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::FloatDType;
 use roentgen_classifier::training::Precision;
 use serde::Deserialize;
 
-use super::{Array, Case, Outputs, Topic, announce, classifier, device, fixtures, training};
+use super::{Array, Case, Outputs, Topic, announce, classifier, device, fixtures, text_encoders, training, unet};
 
 /// A rounding to a brain float is this much larger than one to a 32-bit float: 8 bits of mantissa, not 24.
 ///
@@ -105,6 +106,33 @@ fn classifiers_in_brain_floats_are_within_their_rounding() {
         }
     }
     seen.assert_good();
+}
+
+/// Roundings of a text encoder's embeddings over those that the tree knows of: a sum in 32 bits, whose two terms are weights as they are. In
+/// 8 bits the terms are rounded, too.
+const OF_EMBEDDINGS: f64 = 3.0;
+
+/// Every output of every case of a topic, with the values between.
+fn within_rounding(topic: &str, compute: fn(&Case, FloatDType) -> Option<Outputs>) {
+    let mut seen = Seen(Vec::new(), true);
+    for case in cases(topic) {
+        let outputs = compute(&case, FloatDType::BF16).unwrap();
+        for name in case.output_names() {
+            let most = if name == "hidden_states.0" { OF_EMBEDDINGS } else { 1.0 };
+            seen.add(&case, name, [over_bound(&case, name, found(&outputs, name)), most], "of the bound");
+        }
+    }
+    seen.assert_good();
+}
+
+#[test]
+fn the_unet_in_brain_floats_is_within_its_rounding() {
+    within_rounding("04_unet", unet::compute_in);
+}
+
+#[test]
+fn text_encoders_in_brain_floats_are_within_their_rounding() {
+    within_rounding("02_text_encoders", text_encoders::compute_in);
 }
 
 #[test]

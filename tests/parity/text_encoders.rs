@@ -10,10 +10,15 @@ use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
+    compute_in(case, FloatDType::F32)
+}
+
+/// With weights and results of a type.
+pub fn compute_in(case: &Case, dtype: FloatDType) -> Option<Outputs> {
     let device = chosen_device();
     let folder = case.checkpoint.as_ref()?.join("text_encoder");
     let config = TextEncoderConfig::read(&folder.join("config.json")).unwrap();
-    let encoder = config.load(&folder, FloatDType::F32, &device).unwrap().model;
+    let encoder = config.load(&folder, dtype, &device).unwrap().model;
     let states = encoder.encode(TextInput {
         mask: case.optional_input("attention_mask").map(|mask| integers(mask, &device).bool()),
         token_types: case.optional_input("token_type_ids").map(|types| integers(types, &device)),
@@ -34,7 +39,7 @@ fn integers(array: &Array, device: &Device) -> Tensor<2, Int> {
 
 fn array<const D: usize>(tensor: Tensor<D>) -> Array {
     let data = tensor.into_data();
-    Array::new(data.shape(), data.as_slice::<f32>().unwrap())
+    Array::new(data.shape(), &data.iter::<f32>().collect::<Vec<_>>())
 }
 
 /// A real BERT (sentence-transformers/all-MiniLM-L6-v2, 22.7 million weights) against values of transformers in 32 bits.

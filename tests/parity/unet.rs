@@ -9,10 +9,15 @@ use super::device::chosen_device;
 use super::{Array, Case, Outputs};
 
 pub fn compute(case: &Case) -> Option<Outputs> {
+    compute_in(case, FloatDType::F32)
+}
+
+/// With weights, inputs and results of a type.
+pub fn compute_in(case: &Case, dtype: FloatDType) -> Option<Outputs> {
     let device = chosen_device();
     let folder = case.checkpoint.as_ref()?.join("unet");
     let config = UNetConfig::read(&folder.join("config.json")).unwrap();
-    let unet = load(config.init(&device), &folder, Stem::Diffusers, &config.keys(), FloatDType::F32).unwrap().model;
+    let unet = load(config.init(&device), &folder, Stem::Diffusers, &config.keys(), dtype).unwrap().model;
 
     let timesteps = case.input("timestep").f32();
     let mask = case.optional_input("encoder_attention_mask").map(|mask| {
@@ -21,9 +26,9 @@ pub fn compute(case: &Case) -> Option<Outputs> {
     });
     let mut trace = Trace::on();
     let _ = unet.forward_traced(
-        tensor(case.input("sample"), &device),
+        tensor(case.input("sample"), &device).cast(dtype),
         Tensor::from_floats(&timesteps[..], &device),
-        tensor(case.input("encoder_hidden_states"), &device),
+        tensor(case.input("encoder_hidden_states"), &device).cast(dtype),
         mask,
         &mut trace,
     );
@@ -35,5 +40,5 @@ fn tensor<const D: usize>(array: &Array, device: &Device) -> Tensor<D> {
 }
 
 fn array(data: &TensorData) -> Array {
-    Array::new(&data.shape().to_vec(), data.as_slice::<f32>().unwrap())
+    Array::new(&data.shape().to_vec(), &data.iter::<f32>().collect::<Vec<_>>())
 }

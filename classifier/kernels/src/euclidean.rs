@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(euclidean_norms(tensors), [5.0, 0.0]);
         assert!(euclidean_norms(Vec::new()).is_empty());
         // With autodiff they are computed as on other devices.
-        for device in [device.clone(), device.autodiff()] {
+        for device in [device.clone(), device.clone().autodiff()] {
             let others = vec![Tensor::from_floats([1.0, 2.0], &device), Tensor::from_floats([7.0], &device)];
             let found = euclidean_norms_beside(vec![Tensor::from_floats([3.0, -4.0], &device)], others);
             assert_eq!(found, (vec![5.0], vec![vec![1.0, 2.0], vec![7.0]]));
