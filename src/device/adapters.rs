@@ -151,10 +151,6 @@ impl GpuApi {
 }
 
 /// A device that was found and may not be open yet.
-#[cfg_attr(
-    not(any(feature = "cuda", feature = "rocm", feature = "metal", feature = "vulkan", feature = "wgpu")),
-    expect(dead_code, reason = "a build without any interface finds none")
-)]
 pub(super) struct Candidate {
     pub(super) device: Device,
     pub(super) name: String,

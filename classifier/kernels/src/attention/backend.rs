@@ -76,7 +76,10 @@ pub trait TiledAttention: Backend {
 
     /// The gradients w.r.t. query, key and value, from those and what [`tiles`](Self::tiles) made of them.
     #[fusion(meta = |query, key, value, _seen, _results, _norms, _gradient, _sizes| (query.clone(), key.clone(), value.clone()))]
-    #[expect(clippy::too_many_arguments, reason = "extensions take tensors one by one")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "extensions take tensors one by one; the macro copies this to where it is not needed"
+    )]
     fn tiles_backward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,

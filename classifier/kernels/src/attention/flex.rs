@@ -1,4 +1,4 @@
-//! Attention on the CPU: the kernels for the types that they take, [chunks](super::chunks) for others.
+//! Attention on the CPU: the kernels for the types that they take, [`super::chunks`] for others.
 
 use burn::tensor::{DType, Shape};
 use burn_flex::{Flex, FlexTensor};

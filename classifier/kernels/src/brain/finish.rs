@@ -48,7 +48,7 @@ pub(super) unsafe fn write(
 /// The same, turned: rows of the sums become columns of the results, and the bias begins at a row of the product.
 ///
 /// # Safety
-/// As for [`write`]; the sums are whole panels of rows, too.
+/// As for [`write()`]; the sums are whole panels of rows, too.
 ///
 /// # Panics
 /// If the bias has fewer rows.
